@@ -1,0 +1,152 @@
+"""Line-aligned parallel text: reading it strictly, and saying exactly what is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tprune.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Sentence pairs: `source[i]` translates to `target[i]`.
+
+    Raises:
+        InputError: the two sides differ in length, or are empty.
+
+    Example:
+        >>> len(Parallel(("a cat",), ("eine Katze",)))
+        1
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    name: str = "corpus"
+
+    def __post_init__(self) -> None:
+        if len(self.source) != len(self.target):
+            raise InputError(
+                f"{self.name}: the source has {len(self.source)} lines and the target {len(self.target)}; "
+                "line-aligned files have equally many"
+            )
+        if not self.source:
+            raise InputError(f"{self.name}: no sentences; expected at least one line")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def head(self, n: int) -> Parallel:
+        """The first `n` pairs."""
+        return Parallel(self.source[:n], self.target[:n], self.name)
+
+    def __add__(self, other: Parallel) -> Parallel:
+        return Parallel(self.source + other.source, self.target + other.target, f"{self.name}+{other.name}")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A training, a validation and one or more test sets."""
+
+    train: Parallel
+    valid: Parallel
+    tests: Mapping[str, Parallel]
+
+    def pooled_test(self) -> Parallel:
+        """All test sets, one after the other, in the order they were given."""
+        sets = list(self.tests.values())
+        return sum(sets[1:], sets[0])
+
+
+def read_lines(path: str | Path) -> tuple[str, ...]:
+    r"""Reads one sentence a line: UTF-8, split on ``\n`` only (U+2028 stays inside a line), `.gz` or plain.
+
+    Raises:
+        InputError: naming file and line, for a missing or empty file, a broken gzip, bytes that are not UTF-8,
+            a byte-order mark, CRLF line ends, NUL, or an empty line.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a text file") from None
+    if path.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path}: not a complete gzip file ({error})") from None
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise InputError(f"{path}: line 1 starts with a byte-order mark; expected plain UTF-8 (remove the first 3 bytes)")
+    lines = raw.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path}: the file is empty; expected one sentence a line")
+    return tuple(_decode(line, path, number) for number, line in enumerate(lines, start=1))
+
+
+def _decode(line: bytes, path: Path, number: int) -> str:
+    if line.endswith(b"\r"):
+        raise InputError(f"{path}: line {number} ends in CR LF; expected LF alone (convert with: sed -i 's/\\r$//' FILE)")
+    if b"\0" in line:
+        raise InputError(f"{path}: line {number} holds a NUL byte; expected text")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        raise InputError(f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})") from None
+    if not text.strip():
+        raise InputError(f"{path}: line {number} is empty; every line holds a sentence")
+    return text
+
+
+def read_pair(source: str | Path, target: str | Path, name: str | None = None) -> Parallel:
+    """Reads two line-aligned files. Raises `InputError` when they differ in length, naming both."""
+    src, tgt = read_lines(source), read_lines(target)
+    if len(src) != len(tgt):
+        raise InputError(f"{source} has {len(src)} lines and {target} has {len(tgt)}; line-aligned files have equally many")
+    return Parallel(src, tgt, name or Path(source).name)
+
+
+def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | None = None) -> Corpus:
+    """Reads `{"train": [(src, tgt)], "valid": [...], "test": [...]}`; several pairs of one split are joined, tests kept apart.
+
+    Args:
+        files: for each split the pairs of files; relative to `root` if it is given.
+        root: the folder relative names start from.
+
+    Raises:
+        InputError: a split is missing or a file cannot be used.
+    """
+    missing = [split for split in SPLITS if not files.get(split)]
+    if missing:
+        raise InputError(f"no files for {', '.join(missing)}; expected source and target files for train, valid and test")
+    base = root or Path()
+    sets = {split: [read_pair(base / s, base / t) for s, t in files[split]] for split in SPLITS}
+    joined = {split: sum(pairs[1:], pairs[0]) for split, pairs in sets.items() if split != "test"}
+    return Corpus(joined["train"], joined["valid"], {pair.name: pair for pair in sets["test"]})
+
+
+def from_hub(name: str, source: str, target: str) -> Corpus:
+    """Loads a parallel corpus from the Hugging Face hub: columns named by language, splits train, validation, test.
+
+    Raises:
+        InputError: the data set, a split or a column is missing, or the hub cannot be reached.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:  # the hub raises its own zoo of errors; all mean the same to the user
+        raise InputError(f"data set {name!r} could not be loaded from the hub ({error}); pass local files with --data") from None
+    pairs: dict[str, Parallel] = {}
+    for split, key in zip(SPLITS, ("train", "validation", "test"), strict=True):
+        if key not in loaded or not {source, target} <= set(loaded[key].column_names):
+            raise InputError(f"data set {name!r}: expected split {key!r} with columns {source!r} and {target!r}, found {loaded}")
+        pairs[split] = Parallel(tuple(loaded[key][source]), tuple(loaded[key][target]), key)
+    return Corpus(pairs["train"], pairs["valid"], {"test": pairs["test"]})

@@ -1,0 +1,21 @@
+"""The errors a user is meant to read: one line each, no traceback on the command line."""
+
+
+class TpruneError(Exception):
+    """Something the user can mend: says what was given, what was expected and where."""
+
+
+class InputError(TpruneError, ValueError):
+    """A file, recipe, model directory or argument that cannot be used as given."""
+
+
+class CertificateError(TpruneError):
+    """The realised model does not compute what the masked model computes."""
+
+
+class UnreachableError(TpruneError, ValueError):
+    """A size was asked that no allowed cut reaches; the message says what can be reached."""
+
+
+class TpruneWarning(UserWarning):
+    """Something odd that does not stop the work."""

@@ -1,0 +1,141 @@
+"""Training and fine-tuning through transformers' Trainer: token batches, smoothing or distillation, resumable."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one stage trains. `distill` is the weight of the teacher's word distributions in the loss (0: labels only)."""
+
+    steps: int
+    lr: float = 3e-3
+    warmup: int = 400
+    tokens: int = 2048
+    smoothing: float = 0.1
+    distill: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    precision: str = "auto"
+    seed: int = 0
+    eval_every: int = 0
+    patience: int = 0
+
+
+class TranslationTrainer(Trainer):
+    """`Trainer` over token batches, with label smoothing and word-level distillation while training, plain NLL in evaluation."""
+
+    def __init__(self, *args: Any, how: Training, pad: int, teacher: nn.Module | None = None, **kwargs: Any) -> None:
+        self.how, self.pad, self.teacher = how, pad, teacher
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of `how.tokens` tokens, exactly as many as the stage has steps."""
+        data: Any = self.train_dataset
+        micro = self.how.steps * self.args.gradient_accumulation_steps
+        sampler = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
+        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Every validation pair once."""
+        data: Any = eval_dataset if eval_dataset is not None else self.eval_dataset
+        sampler = TokenBatches(data.lengths, 4 * self.how.tokens)
+        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+
+    def _prepared(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """Mean negative log-likelihood per target token; smoothed and distilled while training."""
+        outputs = model(**inputs)
+        training = model.training
+        loss = token_loss(outputs.logits, inputs["labels"], self.how.smoothing if training else 0.0)
+        if training and self.teacher is not None and self.how.distill:
+            with torch.no_grad():
+                taught = self.teacher(**inputs).logits
+            loss = (1 - self.how.distill) * loss + self.how.distill * word_distillation(outputs.logits, taught, inputs["labels"])
+        return (loss, outputs) if return_outputs else loss
+
+
+def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy per target token (nats), labels `-100` ignored."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+
+
+def word_distillation(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Word-level distillation, mean over target tokens of CE(teacher ‖ student) (Kim & Rush, 2016)."""
+    kept = labels.flatten() != IGNORED
+    target = teacher.flatten(0, 1)[kept].float().softmax(-1)
+    return F.cross_entropy(student.flatten(0, 1)[kept].float(), target)
+
+
+def faster_in_bf16(model: nn.Module, data: EncodedPairs, pad: int, tokens: int, tries: int = 3) -> bool:
+    """Times forward and backward of the same batch in fp32 and under bf16 autocast; true where bf16 is ≥ 5 % faster."""
+    sampler = TokenBatches(data.lengths, tokens)
+    rows = list(sampler)[len(sampler) // 2]
+    batch = {k: v.to(next(model.parameters()).device) for k, v in Collate(pad)([data[i] for i in rows]).items()}
+    device = next(model.parameters()).device.type
+    best = {False: math.inf, True: math.inf}
+    for _ in range(tries):
+        for bf16 in (False, True):
+            start = time.perf_counter()
+            with torch.autocast(device, torch.bfloat16, enabled=bf16):
+                token_loss(model(**batch).logits, batch["labels"]).backward()
+            best[bf16] = min(best[bf16], time.perf_counter() - start)
+    model.zero_grad(set_to_none=True)
+    return best[True] < 0.95 * best[False]
+
+
+def train(
+    model: nn.Module,
+    data: EncodedPairs,
+    valid: EncodedPairs,
+    how: Training,
+    out: Path,
+    *,
+    teacher: nn.Module | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    save_every: int = 0,
+) -> list[dict[str, float]]:
+    """Trains `model` in place for `how.steps` steps and returns the log; resumes from the last checkpoint in `out`.
+
+    With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
+    """
+    pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
+    bf16 = how.precision == "bf16" or (how.precision == "auto" and faster_in_bf16(model, data, pad, how.tokens))
+    every = how.eval_every
+    arguments = TrainingArguments(
+        output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warmup, lr_scheduler_type="cosine",
+        weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=bf16, seed=how.seed, data_seed=how.seed,
+        use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=max(1, min(100, how.steps // 20)),
+        eval_strategy="steps" if every else "no", eval_steps=every or None,
+        save_strategy="steps" if (every or save_every) else "no", save_steps=every or save_every or 500, save_total_limit=2,
+        load_best_model_at_end=bool(every), metric_for_best_model="eval_loss", greater_is_better=False,
+        prediction_loss_only=True, remove_unused_columns=False, dataloader_pin_memory=False,
+    )  # fmt: skip
+    extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
+    trainer = TranslationTrainer(
+        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, *extra],
+        how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None,
+    )  # fmt: skip
+    last = get_last_checkpoint(str(out)) if out.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    log: list[dict[str, float]] = trainer.state.log_history
+    return log
