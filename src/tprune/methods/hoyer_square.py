@@ -1,0 +1,68 @@
+"""Hoyer-square, element-wise or on groups: nearly an l0 count, yet differentiable and scale-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tprune.coupling import Groups
+from tprune.methods import State, Update
+
+
+@dataclass(frozen=True)
+class HoyerSquare:
+    """`R = (Σ n)² / Σ n²`, slope `2 (Σn/Σn²) (1 − n_g Σn/Σn²)`, over the group norms n of one coupling.
+
+    It lies between 1 (one group left) and the number of groups (all equal). Groups below `Σn²/Σn` shrink, the others
+    grow, so it trims small groups without wearing down large ones, and never empties a whole coupling. On one-element
+    groups this is DeepHoyer's element-wise form. A coupling that is wholly zero has value 0 and slope 0.
+
+    Example:
+        >>> import torch
+        >>> from tprune.coupling import Coupling, groups_of, producer
+        >>> g = groups_of(Coupling("rows", (producer("w", "o i -> o"),)), {"w": torch.tensor([[3.0, 4.0], [0.0, 5.0]])})
+        >>> HoyerSquare().update(g, {}, 0)[0].value.item()  # two equal norms count as two
+        2.0
+
+    References:
+        Yang, Wen and Li, DeepHoyer: learning sparser neural network with differentiable scale-invariant sparsity
+        measures, 2020; Mao et al., TPrune, 2021.
+    """
+
+    def init(self, groups: Groups) -> State:
+        """No state."""
+        return {}
+
+    def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
+        """Value and slopes in closed form."""
+        norms = groups.norms
+        total, squares = norms.sum(), norms.square().sum()
+        ratio = torch.where(squares > 0, total / squares.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(squares))
+        return Update(ratio * total, 2 * ratio * (1 - norms * ratio)), state
+
+
+@dataclass(frozen=True)
+class PacedHoyerSquare:
+    """Hoyer-square with its slopes rescaled to the pace of the optimiser: `slope_g = √s_g (1 − n_g Σn/Σn²)`.
+
+    Direction and fixed points are those of `HoyerSquare`; only each coupling's step length differs. The plain slope is
+    about `2/n̄`, which makes one strength fit one scale of weights only. Here a strength of 1 pulls a vanishing group as
+    fast as Adam can move its s_g elements at the same learning rate, in every coupling. The value is still `(Σn)²/Σn²`.
+
+    References:
+        Our own rescaling; the measure is that of `HoyerSquare`.
+    """
+
+    def init(self, groups: Groups) -> State:
+        """No state."""
+        return {}
+
+    def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
+        """Value and rescaled slopes in closed form."""
+        plain, state = HoyerSquare().update(groups, state, step)
+        norms = groups.norms
+        total, squares = norms.sum(), norms.square().sum()
+        to_unit = torch.where(total > 0, squares / (2 * total).clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(total))
+        pace = groups.sizes.to(norms.device, norms.dtype).sqrt()
+        return Update(plain.value, plain.slope * to_unit * pace), state

@@ -1,0 +1,66 @@
+"""Shrunk and gathered: the plan's pruned groups are cut out, and an ordinary, smaller dense model remains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tprune.models import Family, family_of
+from tprune.plan import Plan, Realisation
+from tprune.realise.cut import Cuts, cuts_of
+from tprune.realise.mask import masked
+
+
+def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:
+    """The smaller model that computes what the masked model computes; the given model is left as it is.
+
+    Args:
+        model: the model the plan was made for.
+        plan: after selection.
+        stock: write it as a stock Hugging Face class that needs no code of ours.
+
+    Raises:
+        InputError: the plan is for another model, has no selection, cannot be cut out densely, or, with `stock`, leaves
+            shapes that stock configurations do not express.
+    """
+    family = family_of(model)
+    zeroed = [entry for entry in plan.entries if entry.realisation is Realisation.MASKED and entry.kept is not None]
+    source = masked(model, Plan(plan.family, plan.fingerprint, tuple(zeroed))) if zeroed else model
+    cuts = cuts_of(source, plan)
+    small = family.build(source, cuts, kept_heads(plan), stock)
+    # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost
+    small.load_state_dict(cut_state(source, cuts, family), strict=True)
+    small.to(dtype=next(source.parameters()).dtype, device=next(source.parameters()).device)
+    family.inherit(source, small)
+    return small.train(model.training)
+
+
+def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]:
+    """The state dict of the smaller model: every tensor sliced once, with the index buffers of gathered matrices."""
+    state = {
+        name: cuts.slice(name, tensor)
+        for name, tensor in model.state_dict().items()
+        if name not in cuts.removed and not (0 in cuts.shape(name) and family.drops_empty(name))
+    }
+    for name, lines in cuts.gather.items():
+        module = name.removesuffix(".weight")
+        for axis in lines:
+            stay = cuts.lines(name, axis)
+            if axis == 1:
+                state[f"{module}.input_index"] = stay
+            else:
+                whole = torch.full((cuts.shape(name)[0],), len(stay))
+                whole[stay] = torch.arange(len(stay))
+                state[f"{module}.output_index"] = whole
+    return state
+
+
+def kept_heads(plan: Plan) -> dict[str, int]:
+    """How many heads each attention keeps, by the attention's name."""
+    return {
+        entry.coupling.name.removesuffix(".heads"): int(entry.keep.sum())
+        for entry in plan.entries
+        if entry.coupling.kind == "heads"
+    }
