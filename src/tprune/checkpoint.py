@@ -1,0 +1,121 @@
+"""Saving and loading pruned models as ordinary Hugging Face directories (safetensors only)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from tprune.errors import InputError
+from tprune.models.modeling_tprune import (
+    PrunedBartConfig,
+    PrunedBartForConditionalGeneration,
+    PrunedMarianConfig,
+    PrunedMarianMTModel,
+)
+from tprune.plan import Plan
+from tprune.realise.certificate import Certificate
+
+PRUNED: dict[str, type[PreTrainedModel]] = {
+    PrunedMarianConfig.model_type: PrunedMarianMTModel,
+    PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
+}
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder to write into that takes the place of `out` only when everything was written; on failure `out` is untouched."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield work
+        old = None
+        if out.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)) / out.name
+            out.rename(old)
+        work.rename(out)
+        if old is not None:
+            shutil.rmtree(old.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def save(
+    model: Any,
+    out: str | Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    plan: Plan | None = None,
+    certificate: Certificate | None = None,
+) -> Path:
+    """Writes a Hugging Face directory: weights, configuration, generation settings, tokeniser, our code where it is needed,
+    and beside them `plan.json` and `certificate.json`. An existing directory is replaced only when all is written.
+
+    Raises:
+        InputError: `out` is a file, or a folder that holds no model.
+    """
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
+        raise InputError(f"{out} exists and holds no model; it will not be replaced")
+    with replacing(out) as work:
+        model.save_pretrained(work, safe_serialization=True)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(work)
+        if plan is not None:
+            (work / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        if certificate is not None:
+            (work / "certificate.json").write_text(json.dumps(certificate.to_dict(), indent=1), encoding="utf-8")
+    return out
+
+
+def load(path: str | Path, *, offline: bool = False) -> Any:
+    """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
+
+    Raises:
+        InputError: no such model, a damaged file, or weights that do not fit the configuration.
+    """
+    path = str(path)
+    if not Path(path).is_dir() and (path.startswith((".", "/")) or path.count("/") > 1):
+        raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
+    try:
+        model_type = _model_type(path, offline)
+        kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
+        model, report = kind.from_pretrained(path, output_loading_info=True, local_files_only=offline)
+    except InputError:
+        raise
+    except Exception as error:  # safetensors, json and the hub each raise their own kinds
+        raise InputError(f"{path}: cannot be loaded ({_first_line(error)})") from None
+    lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
+    if lost:
+        raise InputError(f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}")
+    return model
+
+
+def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedTokenizerBase:
+    """Loads a model's tokeniser. Raises `InputError` when there is none that can be read."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), local_files_only=offline)
+    except Exception as error:
+        raise InputError(f"{path}: no tokeniser can be loaded ({_first_line(error)})") from None
+    return tokenizer
+
+
+def _model_type(path: str, offline: bool) -> str:
+    if Path(path).is_dir():
+        file = Path(path) / "config.json"
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8")).get("model_type", ""))
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration") from None
+    return str(AutoConfig.from_pretrained(path, local_files_only=offline).model_type)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__

@@ -1,0 +1,109 @@
+"""Translation quality: sacreBLEU's BLEU and chrF with signatures, and a paired bootstrap between two systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sacrebleu.metrics import BLEU, CHRF
+
+from tprune.errors import InputError
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores of one system on one test set, with the signatures that say how they were computed."""
+
+    bleu: float
+    chrf: float
+    bleu_signature: str
+    chrf_signature: str
+    sentences: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in results.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A paired bootstrap of a system against a baseline in BLEU.
+
+    Attributes:
+        delta: BLEU of the system minus that of the baseline, on the whole test set.
+        low: lower end of the 95 % interval of the delta; `high` is the upper one.
+        p_value: how often a centred resample differs by at least as much (two-sided).
+        samples: how many resamples, drawn with `seed`.
+    """
+
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    samples: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in results.json."""
+        return asdict(self)
+
+
+def quality(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
+    """BLEU and chrF of translations.
+
+    Raises:
+        InputError: the two differ in length or are empty.
+
+    Example:
+        >>> quality(["eine Katze sitzt hier ."], ["eine Katze sitzt hier ."]).bleu
+        100.0
+    """
+    _check(hypotheses, references)
+    bleu, chrf = BLEU(), CHRF()
+    b = bleu.corpus_score(list(hypotheses), [list(references)])
+    c = chrf.corpus_score(list(hypotheses), [list(references)])
+    return Quality(
+        round(b.score, 4), round(c.score, 4), str(bleu.get_signature()), str(chrf.get_signature()), len(references)
+    )
+
+
+def paired_bootstrap(
+    baseline: Sequence[str], system: Sequence[str], references: Sequence[str], samples: int = 1000, seed: int = 12345
+) -> Paired:
+    """Resamples the test set and scores both systems on each sample (Koehn, 2004).
+
+    Raises:
+        InputError: the lists differ in length or are empty.
+    """
+    _check(baseline, references)
+    _check(system, references)
+    counts = [_statistics(hypotheses, references) for hypotheses in (baseline, system)]
+    whole = [_bleu(c.sum(0)) for c in counts]
+    rng = np.random.default_rng(seed)
+    deltas = np.empty(samples)
+    for i in range(samples):
+        drawn = rng.integers(len(references), size=len(references))
+        deltas[i] = _bleu(counts[1][drawn].sum(0)) - _bleu(counts[0][drawn].sum(0))
+    delta = whole[1] - whole[0]
+    low, high = np.percentile(deltas, [2.5, 97.5])
+    p_value = (np.sum(np.abs(deltas - deltas.mean()) >= abs(delta)) + 1) / (samples + 1)
+    return Paired(round(delta, 4), round(float(low), 4), round(float(high), 4), round(float(p_value), 4), samples, seed)
+
+
+def _statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """Per sentence: matched and total n-grams, and both lengths."""
+    bleu = BLEU(effective_order=True)
+    scores = [bleu.sentence_score(h, [r]) for h, r in zip(hypotheses, references, strict=True)]
+    return np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores])
+
+
+def _bleu(statistics: np.ndarray) -> float:
+    counts, totals, (sys_len, ref_len) = statistics[:4].tolist(), statistics[4:8].tolist(), statistics[8:].tolist()
+    return float(BLEU.compute_bleu(counts, totals, sys_len, ref_len, smooth_method="exp").score)
+
+
+def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references) or not references:
+        raise InputError(f"{len(hypotheses)} translations for {len(references)} references; expected equally many, at least one")

@@ -1,0 +1,66 @@
+"""How large a model is: parameters, bytes, and multiply-accumulates of a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of one model; tied weights count once.
+
+    Attributes:
+        parameters: learned numbers.
+        bytes: of these, in the model's own precision.
+        macs: multiply-accumulates to encode a source sentence and decode its translation step by step with a cache.
+    """
+
+    parameters: int
+    bytes: int
+    macs: int
+
+    def to_dict(self) -> dict[str, int]:
+        """As in results.json."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def size(model: Any, source: int = 25, target: int = 25) -> Size:
+    """Counts a model's parameters, bytes and MACs (source and target lengths in tokens, batch 1).
+
+    The MACs are those of one teacher-forced pass: the matrix products of cached decoding, attention over the whole target.
+
+    Example:
+        >>> from tprune.tasks.translation import MarianSize, new_model
+        >>> size(new_model(MarianSize(16, (1, 1), 2, 32, 20, 0.0, 32), 20)).parameters
+        6272
+    """
+    parameters = {id(p): p for p in model.parameters() if p.requires_grad}.values()
+    count, width = sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)
+    device = next(model.parameters()).device
+    if device.type == "meta":  # attention masks are looked into, so a pass needs memory; which values it holds is all one
+        model, device = model.to_empty(device="cpu"), torch.device("cpu")
+    limit = int(model.config.max_position_embeddings)
+    source, target = min(source, limit), min(target, limit)
+    training = model.training
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(
+            input_ids=torch.zeros(1, source, dtype=torch.long, device=device),
+            attention_mask=torch.ones(1, source, dtype=torch.long, device=device),
+            decoder_input_ids=torch.zeros(1, target, dtype=torch.long, device=device),
+            use_cache=False,
+        )
+    model.train(training)
+    return Size(count, width, counter.get_total_flops() // 2)
+
+
+def size_on_paper(build: Any, **lengths: int) -> Size:
+    """The size of the model that `build` makes, without the cost of giving it values."""
+    with torch.device("meta"):
+        model = build()
+    return size(model, **lengths)
