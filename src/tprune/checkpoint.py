@@ -33,18 +33,21 @@ def replacing(out: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of `out` only when everything was written; on failure `out` is untouched."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    work, old = aside / "new", aside / "old"
+    work.mkdir()  # not `aside` itself, which only its owner may read
     try:
         yield work
-        old = None
         if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent)) / out.name
             out.rename(old)
-        work.rename(out)
-        if old is not None:
-            shutil.rmtree(old.parent)
+        try:
+            work.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def save(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.errors import InputError
-from tprune.structure import Shape, Structure
+from tprune.structure import Shape, Structure, root
 
 
 class Role(StrEnum):
@@ -30,7 +30,14 @@ class View:
     param: str
     structure: Structure
     role: Role
-    part: slice | None = None
+    part: slice | None = field(default=None, hash=False)  # slices cannot be hashed before Python 3.12
+
+    def __post_init__(self) -> None:
+        if self.part is not None:
+            start, stop = self.part.start or 0, self.part.stop
+            if stop is None or not 0 <= start < stop or self.part.step not in (None, 1):
+                raise InputError(f"view of {self.param}: a part is slice(start, stop) with 0 ≤ start < stop, got {self.part}")
+            object.__setattr__(self, "part", slice(start, stop))
 
     def of(self, tensor: Tensor) -> Tensor:
         """The viewed rows of the tensor."""
@@ -40,6 +47,9 @@ class View:
     def rows(self) -> tuple[int, int] | None:
         """The viewed rows as a pair, or None for all."""
         return None if self.part is None else (self.part.start or 0, self.part.stop)
+
+
+Member = tuple[View, Tensor | None]  # a view and which of its elements are to be used (None: all)
 
 
 def producer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
@@ -92,14 +102,12 @@ class Groups:
     @cached_property
     def shape(self) -> Shape:
         """The shape of the group index. Raises `InputError` where members disagree, naming both."""
-        shapes = {view: self._layout_groups(view) for view in self.coupling.views}
+        shapes = [self._layout_groups(view) for view in self.coupling.views]
         first = self.coupling.views[0]
-        for view, shape in shapes.items():
-            if shape != shapes[first]:
-                raise InputError(
-                    f"coupling {self.coupling.name}: {first.param} has groups {shapes[first]}, {view.param} has {shape}"
-                )
-        return shapes[first]
+        for view, shape in zip(self.coupling.views, shapes, strict=True):
+            if shape != shapes[0]:
+                raise InputError(f"coupling {self.coupling.name}: {first.param} has groups {shapes[0]}, {view.param} has {shape}")
+        return shapes[0]
 
     def _layout_groups(self, view: View) -> Shape:
         return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).groups
@@ -115,7 +123,7 @@ class Groups:
             total = squares if total is None else total + squares.to(total.device)
         if total is None:
             raise InputError(f"coupling {self.coupling.name}: only biases, nothing to measure")
-        return total.sqrt()
+        return root(total)
 
     def refresh(self) -> Groups:
         """Forgets the norms, because the tensors have changed; returns itself."""
@@ -136,12 +144,15 @@ class Groups:
         return counts
 
     @cached_property
-    def counted(self) -> tuple[tuple[View, Tensor | None], ...]:
+    def counted(self) -> tuple[Member, ...]:
         """The members in the norm, each with the elements that no earlier member has counted already (None: all)."""
-        found: list[tuple[View, Tensor | None]] = []
-        for view in self.coupling.views:
-            if view.role is Role.BIAS:
-                continue
+        return tuple((view, fresh) for view, fresh in self.members if view.role is not Role.BIAS)
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """All members, biases last, each with the elements that no earlier member holds in the same group (None: all)."""
+        found: list[Member] = []
+        for view in sorted(self.coupling.views, key=lambda view: view.role is Role.BIAS):
             fresh = self._fresh(view, [earlier for earlier, _ in found])
             if fresh is None or fresh.any():
                 found.append((view, fresh))
@@ -160,10 +171,17 @@ class Groups:
         return None if bool(fresh.all()) and rows else fresh
 
     @torch.no_grad()
-    def scale_(self, factors: Tensor) -> None:
-        """Multiplies every member (biases too) by its group's factor, in place; a mask has factors 0 and 1."""
-        for view in self.coupling.views:
-            view.structure.scale_(view.of(self.tensors[view.param]), factors)
+    def scale_(self, factors: Tensor, members: Iterable[Member] | None = None) -> None:
+        """Multiplies members (all, biases too, unless given) by their group's factor, in place; a mask has factors 0 and 1.
+
+        An element that several members hold in one group is multiplied once.
+        """
+        for view, fresh in self.members if members is None else members:
+            w = view.of(self.tensors[view.param])
+            if fresh is None:
+                view.structure.scale_(w, factors)
+            else:
+                w.mul_(torch.where(fresh.to(w.device), view.structure.expand(factors.to(w.device), w), 1))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
@@ -129,7 +130,17 @@ def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | N
     base = root or Path()
     sets = {split: [read_pair(base / s, base / t) for s, t in files[split]] for split in SPLITS}
     joined = {split: sum(pairs[1:], pairs[0]) for split, pairs in sets.items() if split != "test"}
-    return Corpus(joined["train"], joined["valid"], {pair.name: pair for pair in sets["test"]})
+    return Corpus(joined["train"], joined["valid"], _named(files["test"], sets["test"]))
+
+
+def _named(files: Sequence[tuple[Path, Path]], sets: Sequence[Parallel]) -> dict[str, Parallel]:
+    """Test sets by file name, or by the path as given where several files are called alike."""
+    names = [pair.name for pair in sets]
+    if len(set(names)) < len(names):
+        names = [str(source) for source, _ in files]
+    if len(set(names)) < len(names):
+        raise InputError(f"test set {next(n for n in names if names.count(n) > 1)} is given twice; give every test set once")
+    return {name: dataclasses.replace(pair, name=name) for name, pair in zip(names, sets, strict=True)}
 
 
 def from_hub(name: str, source: str, target: str) -> Corpus:

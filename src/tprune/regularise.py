@@ -56,8 +56,11 @@ class Regulariser(TrainerCallback):
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer | None = None) -> None:
         """Adds the penalties of *gradient* entries to the gradients. Call after clipping, before `optimizer.step()`."""
+        scale = getattr(optimizer, "grad_scale", None)  # fused optimizers are handed gradients that a GradScaler has scaled
         for i, entry, groups in self._active(Mode.GRADIENT):
             factors = self._factors(i, entry, groups) * (entry.strength * self.pace)
+            if scale is not None:
+                factors = factors * scale.to(factors.device)
             for view, fresh in groups.counted:
                 weight = groups.tensors[view.param]
                 if weight.grad is None:
@@ -75,14 +78,10 @@ class Regulariser(TrainerCallback):
                 scale = 1 - rate * entry.strength * self.pace * self._factors(i, entry, groups)
                 if mode is Mode.PROXIMAL:
                     scale = scale.clamp_min(0)
-                for view, fresh in groups.counted:
-                    w = view.of(groups.tensors[view.param])
-                    if fresh is None:
-                        view.structure.scale_(w, scale)
-                    else:  # elements that another member has already scaled keep their value
-                        w.mul_(torch.where(fresh.to(w.device), view.structure.expand(scale, w), 1))
-                if mode is Mode.PROXIMAL:
-                    self._empty_biases(groups, scale)
+                groups.scale_(scale, groups.counted)
+                if mode is Mode.PROXIMAL:  # an empty group loses its biases too, so that what is cut is already silent
+                    alive = (scale * groups.norms > 0).to(scale.dtype)
+                    groups.scale_(alive, [(view, fresh) for view, fresh in groups.members if view.role is Role.BIAS])
         self.step += 1
 
     def attach(self, optimizer: Optimizer) -> tuple[RemovableHandle, RemovableHandle]:
@@ -124,14 +123,6 @@ class Regulariser(TrainerCallback):
         self.values[entry.coupling.name] = update.value
         norms = groups.norms
         return torch.where(norms > 0, update.slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms))
-
-    def _empty_biases(self, groups: Groups, scale: Tensor) -> None:
-        """A group whose norm reached zero loses its biases too, so that what is cut is already silent."""
-        if bool((scale > 0).all()):
-            return
-        for view in groups.coupling.views:
-            if view.role is Role.BIAS:
-                view.structure.scale_(view.of(groups.tensors[view.param]), (scale > 0).to(scale.dtype))
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

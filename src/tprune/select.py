@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -96,6 +96,7 @@ class Limits:
         return rounded(k, total, self.multiple.get(kind, 1), least)
 
 
+@runtime_checkable
 class Select(Protocol):
     """Sees the scores of all couplings at once and keeps a share `level` (0 to 1) of the whole."""
 
@@ -139,13 +140,10 @@ class Shared:
         """Keep masks by coupling."""
         worth = {name: self._worth(name, s) for name, s in scores.items()}
         every = torch.cat([w.flatten() for w in worth.values()])
-        if level >= 1:
-            cut_below = -math.inf
-        else:
-            cut_below = float(every.sort().values[min(len(every) - 1, int((1 - level) * len(every)))])
+        best = top_k(every, round(level * len(every))).split([s.numel() for s in scores.values()])
         kept: Kept = {}
-        for name, s in scores.items():
-            lines = (worth[name] >= cut_below).sum().item() / max(1, s.numel()) * lines_of(s)
+        for (name, s), own in zip(scores.items(), best, strict=True):
+            lines = own.sum().item() / max(1, s.numel()) * lines_of(s)
             kept[name] = keep_best(s, self.limits.round(lines, lines_of(s), kinds[name]))
         return kept
 

@@ -124,13 +124,14 @@ class Structure:
         layout = self.layout(tuple(w.shape))
         parts, wide = layout.split(w), torch.promote_types(w.dtype, torch.float32)
         inner = [i for i, name in enumerate(layout.names) if name not in layout.right]
-        sums = torch.linalg.vector_norm(parts, dim=inner, dtype=wide).square() if inner else parts.to(wide).square()
+        elements = parts.to(wide).square()  # and a sum: vector_norm over columns is ten times slower on CPUs
+        sums = elements.sum(inner) if inner else elements
         stored = [name for name in layout.names if name in layout.right]
         return sums.permute([stored.index(name) for name in layout.right])
 
     def norms(self, w: Tensor) -> Tensor:
         """One l2 norm per group, shaped as the right-hand axes."""
-        return self.squares(w).sqrt()
+        return root(self.squares(w))
 
     def counts(self, shape: Shape) -> Tensor:
         """How many elements each group has (fewer at ragged edges)."""
@@ -193,6 +194,14 @@ class Structure:
 
     def _where(self, shape: Shape) -> str:
         return _where(self.pattern, shape, self.sizes)
+
+
+def root(squares: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0, so that an empty group passes no NaN back."""
+    if not squares.requires_grad:
+        return squares.sqrt()
+    filled = squares > 0
+    return torch.where(filled, squares, 1).sqrt() * filled
 
 
 def _where(pattern: str, shape: Shape, sizes: Mapping[str, int]) -> str:

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
 
@@ -119,7 +118,7 @@ def train(
     With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
     """
     pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
-    bf16 = how.precision == "bf16" or (how.precision == "auto" and faster_in_bf16(model, data, pad, how.tokens))
+    bf16 = use_bf16(model, data, how, out)
     every = how.eval_every
     arguments = TrainingArguments(
         output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warmup, lr_scheduler_type="cosine",
@@ -135,7 +134,27 @@ def train(
         model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, *extra],
         how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None,
     )  # fmt: skip
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
     log: list[dict[str, float]] = trainer.state.log_history
     return log
+
+
+def use_bf16(model: nn.Module, data: EncodedPairs, how: Training, out: Path) -> bool:
+    """Whether to train under bf16 autocast; what `auto` finds is noted in `out`, so that a resumed run goes on alike."""
+    if how.precision != "auto":
+        return how.precision == "bf16"
+    note = out / "precision.txt"
+    if not note.is_file():
+        pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
+        found = "bf16" if faster_in_bf16(model, data, pad, how.tokens) else "fp32"
+        out.mkdir(parents=True, exist_ok=True)
+        note.write_text(found, encoding="utf-8")
+    return note.read_text(encoding="utf-8") == "bf16"
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """The newest complete checkpoint in a folder; one that was being written when the process died is passed over."""
+    written = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]  # the Trainer writes this file last
+    complete = [path for path in written if path.name.removeprefix("checkpoint-").isdecimal()]
+    return str(max(complete, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if complete else None

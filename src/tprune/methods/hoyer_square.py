@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from tprune.coupling import Groups
 from tprune.methods import State, Update
@@ -37,9 +38,8 @@ class HoyerSquare:
     def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
         """Value and slopes in closed form."""
         norms = groups.norms
-        total, squares = norms.sum(), norms.square().sum()
-        ratio = torch.where(squares > 0, total / squares.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(squares))
-        return Update(ratio * total, 2 * ratio * (1 - norms * ratio)), state
+        ratio = _ratio(norms)
+        return Update(ratio * norms.sum(), 2 * ratio * (1 - norms * ratio)), state
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,12 @@ class PacedHoyerSquare:
 
     def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
         """Value and rescaled slopes in closed form."""
-        plain, state = HoyerSquare().update(groups, state, step)
         norms = groups.norms
-        total, squares = norms.sum(), norms.square().sum()
-        to_unit = torch.where(total > 0, squares / (2 * total).clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(total))
-        pace = groups.sizes.to(norms.device, norms.dtype).sqrt()
-        return Update(plain.value, plain.slope * to_unit * pace), state
+        ratio, pace = _ratio(norms), groups.sizes.to(norms.device, norms.dtype).sqrt()
+        return Update(ratio * norms.sum(), pace * (1 - norms * ratio) * (ratio > 0)), state
+
+
+def _ratio(norms: Tensor) -> Tensor:
+    """`Σn / Σn²`, 0 where all norms are."""
+    total, squares = norms.sum(), norms.square().sum()
+    return torch.where(squares > 0, total / squares.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(squares))

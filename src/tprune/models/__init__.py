@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from tprune.errors import InputError
 from tprune.realise.cut import Cuts
 
 
+@runtime_checkable
 class Family(Protocol):
     """What the toolkit needs to know of an architecture."""
 

@@ -156,7 +156,11 @@ def lines(matrix: str) -> list[Coupling]:
 
 
 def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, Any]:
-    """What is left, as `config.pruned` says it (see modeling_tprune.py)."""
+    """What is left, as `config.pruned` says it (see modeling_tprune.py).
+
+    Raises:
+        InputError: heads keep unequally many dimensions, or a kept head or the residual width keeps none.
+    """
     assert isinstance(model, PreTrainedModel)
     before = getattr(model.config, "pruned", None) or {}
     found: dict[str, Any] = {"attention": {}, "ffn": {}, "removed": list(before.get("removed", [])), "gather": {}}
@@ -165,8 +169,11 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
         if f"{name}.q_proj.weight" in cuts.removed:
             found["removed"].append(name)
         elif left:
-            rows = {p: cuts.shape(f"{name}.{p}.weight")[0] for p in ("q_proj", "v_proj")}
-            found["attention"][name] = {"heads": left, "qk": rows["q_proj"] // left, "v": rows["v_proj"] // left}
+            heads_before = int(module.num_heads)  # type: ignore[arg-type]
+            qk, v = (_per_head(cuts, f"{name}.{p}.weight", heads_before, left) for p in ("q_proj", "v_proj"))
+            if not (qk and v):
+                raise InputError(f"{name}: {qk} query-key and {v} value dimensions are left per head; cut the heads instead")
+            found["attention"][name] = {"heads": left, "qk": qk, "v": v}
         else:
             found["attention"][name] = {"heads": 0, "qk": 0, "v": 0}
     found["attention"] |= {n: s for n, s in before.get("attention", {}).items() if s["heads"] == 0}
@@ -177,12 +184,26 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
             found["ffn"][name] = cuts.shape(f"{name}.fc1.weight")[0]
     found["ffn"] |= {n: 0 for n, units in before.get("ffn", {}).items() if not units}
     left_width = cuts.shape("model.shared.weight" if "model.shared.weight" in cuts.shapes else "lm_head.weight")[1]
+    if not left_width:
+        raise InputError("nothing is left of the residual width")
     if left_width != model.config.d_model:
         found["width"] = left_width
     for name, gathered in cuts.gather.items():
         used = {"in" if axis == 1 else "out": len(cuts.lines(name, axis)) for axis in gathered}
         found["gather"][name.removesuffix(".weight")] = used
     return found
+
+
+def _per_head(cuts: Cuts, projection: str, heads: int, left: int) -> int:
+    """How many rows of a projection every kept head has. Raises `InputError` when they differ: one tensor cannot hold them."""
+    kept = cuts.keep.get(projection, {}).get(0)
+    if kept is None:
+        return cuts.shapes[projection][0] // heads
+    rows = kept.reshape(heads, -1).sum(1)
+    each = int(kept.sum()) // left
+    if sorted(rows.tolist()) != [0] * (heads - left) + [each] * left:
+        raise InputError(f"{projection}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head")
+    return each
 
 
 def _stock_sizes(model: nn.Module, pruned: Mapping[str, Any]) -> dict[str, int]:

@@ -201,7 +201,7 @@ def _prepositional(preposition: str, phrase: str) -> str:
 
 
 def german(clause: Clause, order: str = "second") -> str:
-    """A clause in German; `order` is the place of the finite verb: `second`, `first` (after a fronted clause) or `last`.
+    """A clause in German; `order` places the finite verb: `second`, `first` (after a fronted clause) or `last`.
 
     Example:
         >>> waits = Clause(NounPhrase(word("boy")), verb("wait"), direct=NounPhrase(word("dog"), plural=True))

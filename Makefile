@@ -1,0 +1,40 @@
+# make demo, make test: each from a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= runs/demo
+
+.PHONY: demo test test-all lint bench-multi30k bench-regulariser clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(BIN)/tprune demo --out "$(OUT)"
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" -n auto
+
+test-all: $(READY) lint
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-multi30k: $(READY)
+	$(BIN)/python benchmarks/multi30k.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/bench-multi30k)"
+
+bench-regulariser: $(READY)
+	$(BIN)/python benchmarks/regulariser.py
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "tprune needs Python 3.11 or newer as $(PYTHON); found: $$($(PYTHON) --version 2>&1 | head -n 1). Set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "tprune needs Python's venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) runs

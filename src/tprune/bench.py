@@ -1,0 +1,285 @@
+"""How fast two exported models are, side by side: one process each, in turns, with a check on the machine's noise."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tprune.data import read_lines
+from tprune.errors import InputError
+
+RUNTIME = "onnxruntime"
+MEASURES = ("encoder", "decoder_step", "sentence")
+QUIET = 0.03  # a machine whose two halves of the same measurement differ by more is too noisy
+Side = Mapping[str, Sequence[float]]  # measure → one number a round
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is timed: the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences.
+
+    At most `sentences` of those given are used, evenly spaced; `beams=None` decodes as exported, 1 is greedy.
+    """
+
+    source: int = 25
+    past: int = 12
+    beams: int | None = 1
+    sentences: int = 20
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Medians over rounds, in milliseconds, of the dense and the pruned model; keys as `MEASURES`.
+
+    `speedup` is the median over rounds of dense / pruned of the same round, `interval` a 95 % interval of that median,
+    `spread` the quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a
+    quiet machine. `tokens` are generated tokens a sentence: models that write unequally many do unequal work.
+    """
+
+    latency_ms: Mapping[str, Mapping[str, float]]
+    spread: Mapping[str, Mapping[str, tuple[float, float]]]
+    speedup: Mapping[str, float]
+    interval: Mapping[str, tuple[float, float]]
+    self_ratio: Mapping[str, Mapping[str, float]]
+    noisy: bool
+    noise: str
+    tokens: Mapping[str, float]
+    bytes: Mapping[str, int]
+    peak_memory: Mapping[str, int]
+    memory_before_load: Mapping[str, int]
+    threads: int
+    batch: int
+    rounds: int
+    work: Work
+    machine: Mapping[str, str | int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with the runtime's name between side and measure."""
+        return {
+            "latency_ms": {side: {RUNTIME: dict(values)} for side, values in self.latency_ms.items()},
+            "spread": {side: {RUNTIME: {k: list(v) for k, v in x.items()}} for side, x in self.spread.items()},
+            "speedup": {RUNTIME: dict(self.speedup)},
+            "speedup_interval": {RUNTIME: {key: list(value) for key, value in self.interval.items()}},
+            "noise": {
+                "noisy": self.noisy, "says": self.noise,
+                "self_ratio": {side: {RUNTIME: dict(values)} for side, values in self.self_ratio.items()},
+            },
+            "tokens_per_sentence": dict(self.tokens), "bytes": dict(self.bytes), "peak_memory": dict(self.peak_memory),
+            "memory_before_load": dict(self.memory_before_load), "threads": self.threads, "batch": self.batch,
+            "rounds": self.rounds, "work": asdict(self.work), "machine": dict(self.machine),
+        }  # fmt: skip
+
+
+def bench(
+    dense: Path, pruned: Path, sentences: Path | Sequence[str], threads: int = 1, batch: int = 1,
+    rounds: int = 12, work: Work | None = None,
+) -> BenchResult:  # fmt: skip
+    """Measures two exported folders on this machine.
+
+    Each side is one worker process. A round does every measure on each, in turns (A B, B A, ...), never both at once.
+
+    Args:
+        dense: the folder of the dense model, `pruned` that of the pruned one.
+        pruned: see `dense`.
+        sentences: source sentences, or a file with one a line.
+        threads: cores one operation may use.
+        batch: sentences in one pass.
+        rounds: how often all is measured; at least 4, and even.
+        work: lengths and beams; see `Work`.
+
+    Raises:
+        InputError: a folder or file cannot be used, a number is out of range, or a worker died (with its last line).
+
+    Example:
+        ```python
+        bench(Path("dense"), Path("small"), ["Two dogs play."]).speedup["decoder_step"]  # 1.9
+        ```
+    """
+    work = work or Work()
+    if threads < 1 or batch < 1 or rounds < 4 or rounds % 2:
+        raise InputError(
+            f"threads {threads}, batch {batch}, rounds {rounds}; expected at least 1, 1, and an even 4 or more"
+        )
+    if min(work.source, work.sentences, 1 if work.beams is None else work.beams) < 1 or work.past < 0:
+        raise InputError(f"{work}; expected at least 1 source token, sentence and beam")
+    texts = _sample(read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences), work.sentences)
+    shape = {"source": work.source, "past": work.past, "batch": batch}
+    requests: dict[str, dict[str, Any]] = {name: {"do": name} | shape for name in MEASURES}
+    requests["sentence"] |= {"sentences": texts, "beams": work.beams}
+    with _worker(Path(dense), threads) as one, _worker(Path(pruned), threads) as other:
+        workers = {"dense": one, "pruned": other}
+        times, tokens = _rounds(workers, requests, rounds)
+        memory = {side: int(worker.ask({"do": "memory"})["bytes"]) for side, worker in workers.items()}
+        before = {side: worker.memory_before_load for side, worker in workers.items()}
+        sizes = {side: sum(x.stat().st_size for x in worker.folder.iterdir()) for side, worker in workers.items()}
+    return _result(times, tokens, sizes, memory, before, threads, batch, rounds, work)
+
+
+def _sample(texts: Sequence[str], most: int) -> list[str]:
+    if not texts:
+        raise InputError("no sentences to translate; expected at least one")
+    return [texts[i * len(texts) // min(most, len(texts))] for i in range(min(most, len(texts)))]
+
+
+class Worker:
+    """A process that measures one folder; see `tprune.bench_worker`."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self.folder, self._process, self._errors = folder, process, errors
+        self.memory_before_load = int(self._reply()["memory_before_load"])
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Sends a request and waits for its reply. Raises `InputError` when the process is dead."""
+        with suppress(OSError):  # it died: the reply says why
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._reply()
+
+    def _reply(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().strip().splitlines() or ["it said nothing"]
+            raise InputError(f"{self.folder}: the benchmark process ended with code {code}: {said[-1]}")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+
+@contextmanager
+def _worker(folder: Path, threads: int) -> Iterator[Worker]:
+    pools = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    )
+    here = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+    environment = os.environ | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", "tprune.bench_worker", str(folder), str(threads)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+        try:
+            yield Worker(folder, process, errors)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _rounds(
+    workers: Mapping[str, Worker], requests: Mapping[str, Mapping[str, Any]], rounds: int
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, float]]:
+    """Milliseconds by side, measure and round; round 0 warms up and is not kept."""
+    times: dict[str, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in workers}
+    tokens = dict.fromkeys(workers, 0.0)
+    for number in range(rounds + 1):
+        for name, request in requests.items():
+            for side in list(workers)[:: 1 if number % 2 else -1]:
+                reply = workers[side].ask(request)
+                if number:
+                    times[side][name].append(reply["ms"])
+                tokens[side] = reply.get("tokens", tokens[side])
+    return times, tokens
+
+
+def _result(
+    times: Mapping[str, Side], tokens: Mapping[str, float], sizes: Mapping[str, int], memory: Mapping[str, int],
+    before: Mapping[str, int], threads: int, batch: int, rounds: int, work: Work,
+) -> BenchResult:  # fmt: skip
+    ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in MEASURES}
+    interval = {name: median_interval(ratio.tolist()) for name, ratio in ratios.items()}
+    halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
+    noisy, says = noise(halves, interval)
+    return BenchResult(
+        latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
+        spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
+        speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
+        interval=interval, self_ratio=halves, noisy=noisy, noise=says, tokens=tokens, bytes=sizes, peak_memory=memory,
+        memory_before_load=before, threads=threads, batch=batch, rounds=rounds, work=work, machine=machine(),
+    )  # fmt: skip
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.percentile(values, [25, 75])
+    return float(low), float(high)
+
+
+def self_ratio(values: Sequence[float]) -> float:
+    """The median of the even rounds over that of the odd ones: what a machine shows for a model against itself.
+
+    Example:
+        >>> self_ratio([1.0, 2.0, 1.0, 2.0])
+        0.5
+    """
+    return float(np.median(values[::2]) / np.median(values[1::2]))
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The order statistics that hold the median with 95 % confidence; with under 6 values the extremes.
+
+    Example:
+        >>> median_interval([5, 1, 2, 4, 3, 6, 7, 8, 9, 10])
+        (2, 9)
+    """
+    ordered, n, below, rank = sorted(values), len(values), 0.0, 0
+    while (below := below + math.comb(n, rank) * 0.5**n) <= 0.025:
+        rank += 1
+    rank = max(rank - 1, 0)
+    return ordered[rank], ordered[n - 1 - rank]
+
+
+def noise(halves: Mapping[str, Mapping[str, float]], interval: Mapping[str, tuple[float, float]]) -> tuple[bool, str]:
+    """Whether the machine was too noisy to trust the ratios to 3 %, and a sentence that says why."""
+    off = {f"{side} {name}": abs(x - 1) for side, names in halves.items() for name, x in names.items()}
+    off |= {f"the ratio of {name}": (high - low) / (high + low) for name, (low, high) in interval.items()}
+    worst = max(off, key=lambda key: off[key])
+    if off[worst] <= QUIET:
+        return False, f"The machine was quiet: repeated measurements agree within {off[worst]:.1%}."
+    says = f"{worst} varies by {off[worst]:.1%} between rounds, more than {QUIET:.0%}; measure again."
+    return True, f"The machine was noisy: {says}"
+
+
+def machine() -> dict[str, str | int]:
+    """The processor's name, its cores, and the versions that matter."""
+    packages = {name: version(name) for name in (RUNTIME, "numpy", "tokenizers")}
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    about: dict[str, str | int] = {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "usable_cores": usable,
+        "system": platform.platform(),
+    }
+    return about | {"python": platform.python_version(), **packages}
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,101 @@
+"""One side of a benchmark: a process with one exported model, which measures what its standard input asks for.
+
+Run as `python -m tprune.bench_worker FOLDER THREADS`. A request is one line of JSON on standard input, a reply one line
+on standard output; an error is one line on standard error, and the end of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tprune.errors import InputError
+from tprune.runtimes.onnx_translate import Translator
+
+SPENT_MS = 100.0  # how long one visit of the encoder or the decoder step lasts, roughly
+SENTENCES_MS = 250.0  # likewise for sentences
+MOST = 500
+
+
+def peak_memory() -> int:
+    """The most memory this process ever had resident, in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def _visit(run: Callable[[], Any], spent: float, least: int) -> float:
+    """Median milliseconds of as many runs as last `spent` (at least `least`), after one that is not counted."""
+    first = _milliseconds(run, 1)[0]
+    return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), least, MOST)))))
+
+
+def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]:
+    """Does one request: `encoder`, `decoder_step`, `sentence` or `memory`."""
+    if request["do"] == "memory":
+        return {"bytes": peak_memory()}
+    if request["do"] == "sentence":
+        ids = translator.encode(request["sentences"])
+        last: list[list[int]] = []
+
+        def run() -> None:
+            last[:] = translator.generate(ids, request["beams"], request["batch"])
+
+        spent = _visit(run, SENTENCES_MS, 1)
+        return {"ms": spent / len(ids), "tokens": sum(map(len, last)) / len(ids)}
+    rows = _source(translator, request["batch"], request["source"])
+    if request["do"] == "encoder":
+        return {"ms": _visit(lambda: translator.start(rows), SPENT_MS, 3)}
+    steps = translator.start(rows)
+    tokens = np.full(len(rows), rows[0][0], np.int64)
+    for _ in range(request["past"]):
+        steps.logits(tokens)
+    return {"ms": _visit(lambda: steps.peek(tokens), SPENT_MS, 3)}
+
+
+def _source(translator: Translator, batch: int, length: int) -> list[list[int]]:
+    if not 0 < length <= translator.layout.source_positions:
+        raise InputError(f"source length {length}; expected 1 to {translator.layout.source_positions} tokens")
+    ids = np.random.default_rng(0).integers(0, translator.layout.vocabulary, (batch, length))
+    return [[int(token) for token in row] for row in ids]
+
+
+def main(arguments: list[str]) -> int:
+    """Loads the folder, says so, and answers requests until standard input ends."""
+    folder, threads = arguments
+    before = peak_memory()
+    try:
+        translator = Translator.load(folder, int(threads))
+        print(json.dumps({"memory_before_load": before}), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(measure(translator, json.loads(line))), flush=True)
+    except Exception as error:  # the parent shows the last line of standard error
+        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        print(" ".join(text.split()), file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

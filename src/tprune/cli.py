@@ -1,0 +1,195 @@
+"""The command line: demo, run, bench, translate, inspect."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tprune.errors import InputError, TpruneError
+
+app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
+OutSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Of weights, batches and dropout; the recipe's if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+
+
+@app.command()
+def demo(out: Out = Path("runs/demo"), seed: OutSeed = None, as_json: AsJson = False) -> None:
+    """First success: train a small translation model, prune it, and measure what that gave. A few minutes, no downloads."""
+    from tprune.recipe import read_recipe
+    from tprune.tasks.grammar import corpus
+
+    recipe = read_recipe(Path(__file__).parent / "demo.yaml")
+    recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json)
+
+
+@app.command("run")
+def run_recipe(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files; without it the corpus comes from the hub.")] = None,
+    model: Annotated[str | None, typer.Option(help="Start from this trained model: a directory or a hub id.")] = None,
+    src: Annotated[Path | None, typer.Option(help="Source sentences to train on, one a line (.gz too); see the other five.")] = None,
+    tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
+    valid_src: Annotated[Path | None, typer.Option(help="Source sentences for validation.")] = None,
+    valid_tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
+    test_src: Annotated[Path | None, typer.Option(help="Source sentences to score and time.")] = None,
+    test_tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
+    macs: Annotated[float | None, typer.Option(help="Target size: this fraction of the dense model's multiplications.")] = None,
+    parameters: Annotated[float | None, typer.Option(help="Target size: this fraction of its parameters.")] = None,
+    stock: Annotated[bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")] = False,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    seed: OutSeed = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
+    from tprune.recipe import check_recipe, read_recipe
+
+    loaded = read_recipe(recipe).model_dump()
+    changes = {"seed": seed, "precision": precision}
+    loaded |= {key: value for key, value in changes.items() if value is not None}
+    if macs is not None or parameters is not None:
+        loaded["prune"] |= {"macs": macs, "parameters": parameters, "bytes": None}
+    if stock:
+        loaded["prune"] |= {"stock": True, "kinds": ["ffn"]}
+    checked = check_recipe(loaded, str(recipe))
+    files = _files(train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
+    _run(checked, _corpus(checked, files, data), model, out, as_json)
+
+
+@app.command()
+def bench(
+    dense: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
+    sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    batch: Annotated[int, typer.Option(min=1)] = 1,
+    rounds: Annotated[int, typer.Option(min=4, help="An even number.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Two exported models against each other: one process each, in turns; encoder, decoder step, whole sentences."""
+    from tprune import bench as benching
+    from tprune.report.table import bench_table
+
+    found = benching.bench(dense, pruned, sentences, threads, batch, rounds).as_dict()
+    _print(found, as_json, bench_table)
+
+
+@app.command()
+def translate(
+    model: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    beams: Annotated[int | None, typer.Option("--beam", min=1, help="As exported if not given; 1 is greedy.")] = None,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Sentences from standard input to standard output, by onnxruntime alone."""
+    from tprune.runtimes.onnx_translate import Translator
+
+    translator = Translator.load(model, threads)
+    raw = sys.stdin.buffer.read().split(b"\n")
+    lines = [line.decode("utf-8", errors="strict") for line in (raw[:-1] if raw[-1] == b"" else raw)]
+    for line in translator.translate(lines, beams) if lines else []:
+        print(line)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A directory or a hub id.")],
+    kinds: Annotated[list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")] = None,
+) -> None:
+    """What a model could lose: its couplings, as a plan that keeps everything, and its size."""
+    from tprune.checkpoint import load
+    from tprune.models import couplings, family_of
+    from tprune.plan import make_plan
+    from tprune.size import size
+
+    loaded = load(model)
+    print(make_plan(loaded, family_of(loaded).name, couplings(loaded, kinds or None)))
+    found = size(loaded)
+    print(f"{found.parameters:,} parameters, {found.macs:,} multiplications for 25 source and 25 target tokens")
+
+
+def main() -> None:
+    """Entry point: one clear line for what the user can mend, exit 1; usage errors exit 2, Ctrl-C 130."""
+    _quieten()
+    try:
+        app(standalone_mode=True)
+    except TpruneError as error:
+        print(f"tprune: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"tprune: interrupted; to go on: {_command()}", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        print(f"tprune: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run(recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool) -> None:
+    from tprune.pipeline import Run, expected_seconds, run
+    from tprune.progress import Progress
+    from tprune.report.table import results_table
+
+    size = recipe.model
+    parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
+    progress = Progress(expected_seconds(recipe, parameters, model is None))
+    results = run(Run(out, recipe, corpus, model, _command(), progress))
+    _print(results, as_json, results_table)
+    if not as_json:
+        print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")
+
+
+def _files(**pairs: tuple[Path | None, Path | None]) -> dict[str, list[tuple[Path, Path]]]:
+    given = [path for pair in pairs.values() for path in pair]
+    if not any(given):
+        return {}
+    if not all(given):
+        raise InputError("own files: give all six of --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
+    return {split: [(source, target)] for split, (source, target) in pairs.items() if source and target}
+
+
+def _corpus(recipe: Any, files: dict[str, list[tuple[Path, Path]]], root: Path | None) -> Any:
+    from tprune.data import Corpus, from_hub, read_corpus
+
+    spec = recipe.data
+    if files:
+        found = read_corpus(files)
+    elif root is not None:
+        found = read_corpus({k: [(Path(s), Path(t)) for s, t in v] for k, v in spec.files.items()}, root)
+    elif spec.hub:
+        found = from_hub(spec.hub, spec.source, spec.target)
+    else:
+        raise InputError("no corpus: give --data DIR, or --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
+    most = {split: spec.limit.get(split, 10**9) for split in ("train", "valid", "test")}
+    tests = {name: pairs.head(most["test"]) for name, pairs in found.tests.items()}
+    return Corpus(found.train.head(most["train"]), found.valid.head(most["valid"]), tests)
+
+
+def _print(results: dict[str, Any], as_json: bool, table: Any) -> None:
+    print(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results))
+
+
+def _command() -> str:
+    return shlex.join(["tprune", *sys.argv[1:]])
+
+
+def _quieten() -> None:
+    """Third parties' warnings and bars are not the user's; their errors still come through as ours."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    main()

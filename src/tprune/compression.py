@@ -1,0 +1,189 @@
+"""From a trained model to a smaller one: analyse, regularise, select, cut, recover. Each step alone, or all in one call."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from tprune.analysis import Analysis, analyse, worth
+from tprune.data import Parallel
+from tprune.errors import InputError
+from tprune.models import couplings, family_of
+from tprune.plan import METHODS, Mode, Plan, make_plan
+from tprune.policies import Target, select_to
+from tprune.realise.certificate import Certificate, certify
+from tprune.realise.shrink import shrink
+from tprune.recipe import Analyze, Prune, Recover, Stage
+from tprune.regularise import Regulariser
+from tprune.select import Limits, Select, Shared, Uniform
+from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
+from tprune.train import Training, train
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What compression gives: the smaller model, the plan it came from, and the proof that cutting changed nothing."""
+
+    model: Any
+    plan: Plan
+    certificate: Certificate
+    analysis: Analysis | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """The sentences and settings that all steps share."""
+
+    train: EncodedPairs
+    valid: EncodedPairs
+    pad: int = 0
+    seed: int = 0
+    precision: str = "auto"
+    callbacks: tuple[TrainerCallback, ...] = ()
+
+    @staticmethod
+    def of(
+        model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
+    ) -> Material:
+        """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
+        limit = max_length(model)
+        pad = int(model.config.pad_token_id)
+        return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
+
+    def run(
+        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, distill: float = 0.0,
+        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
+    ) -> list[dict[str, float]]:  # fmt: skip
+        """Trains a model in place for one stage."""
+        how = Training(
+            stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, distill, precision=self.precision,
+            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience,
+        )  # fmt: skip
+        return train(
+            model, self.train, self.valid, how, work, teacher=teacher,
+            callbacks=[*self.callbacks, *callbacks], save_every=save_every,
+        )  # fmt: skip
+
+    def batch(self, sentences: int = 8) -> dict[str, Tensor]:
+        """Some validation sentences, of unequal length, as one padded batch."""
+        rows = [self.valid[i] for i in range(min(sentences, len(self.valid)))]
+        return Collate(self.pad)(rows)
+
+
+def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[str], work: Path) -> Analysis:
+    """BSSL: see `tprune.analysis`."""
+    stage = Stage(steps=how.steps, lr=how.lr, warmup=how.steps // 10, tokens=how.tokens)
+
+    def fit(twin: nn.Module, regulariser: Regulariser) -> None:
+        material.run(twin, stage, work, callbacks=[regulariser])
+
+    shown = tuple(kind for kind in kinds if kind != "lines")
+    return analyse(model, fit, kinds=shown, strength=how.strength, steps=how.steps)
+
+
+def plan_step(model: Any, how: Prune) -> Plan:
+    """The plan before training: couplings, method, strength.
+
+    Raises:
+        InputError: a kind the family does not have, or one that a stock checkpoint cannot hold.
+    """
+    if how.stock and set(how.kinds) != {"ffn"}:
+        raise InputError(f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}")
+    how.target()
+    return make_plan(
+        model, family_of(model).name, couplings(model, how.kinds),
+        method=METHODS[how.method](), mode=Mode(how.mode), strengths=how.strength,
+    )  # fmt: skip
+
+
+def regularise_step(model: Any, plan: Plan, material: Material, how: Prune, work: Path) -> Any:
+    """A copy of the model, trained with the plan's methods so that its budget gathers in fewer groups."""
+    twin = copy.deepcopy(model)
+    if how.steps:
+        material.run(twin, how, work, callbacks=[Regulariser(twin, plan, ramp=max(1, how.steps // 3))], save_every=500)
+    return twin
+
+
+def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -> Plan:
+    """Fills in what the plan keeps so that the size asked for is reached.
+
+    Raises:
+        UnreachableError: saying what can be reached.
+    """
+    limits = Limits(how.multiple, how.floor)
+    select: Select
+    if how.stock or how.budget == "uniform" or analysis is None:
+        select = Uniform(limits)
+    else:
+        select = Shared(worth(analysis, plan), limits=limits)
+    return select_to(model, plan, Target(*how.target()), select)
+
+
+def cut_step(model: Any, plan: Plan, material: Material, stock: bool) -> tuple[Any, Certificate]:
+    """The smaller model and its certificate.
+
+    Raises:
+        CertificateError: the cut changed what the model computes.
+    """
+    small = shrink(model, plan, stock=stock)
+    return small, certify(model.eval(), plan, small, material.batch())
+
+
+def recover_step(small: Any, teacher: Any, material: Material, how: Recover, work: Path) -> Any:
+    """Fine-tunes the cut model in place, with the dense model as its teacher."""
+    if how.steps:
+        material.run(small, how, work, teacher=teacher if how.distill else None, distill=how.distill, save_every=500)
+    return small.eval()
+
+
+def compress(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Parallel,
+    valid: Parallel,
+    *,
+    prune: Prune,
+    recover: Recover,
+    analyze: Analyze | None = None,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda text: None,
+) -> Compressed:
+    """A trained translation model to a smaller one in one call; the given model stays as it is.
+
+    Args:
+        model: a Hugging Face model of a supported family.
+        tokenizer: its tokeniser.
+        train: sentence pairs to train on; `valid` to certify on.
+        valid: see `train`.
+        prune: what to prune, how, and the size to reach, e.g. `Prune(steps=500, macs=0.5)`.
+        recover: fine-tuning afterwards, e.g. `Recover(steps=1000)`.
+        analyze: BSSL settings; without them every coupling keeps the same share.
+        seed: of batches and dropout.
+        report: is told about each step.
+
+    Raises:
+        InputError: an unsupported model, or sentences that do not fit it.
+        UnreachableError: the size cannot be reached.
+        CertificateError: the cut model does not compute what the masked one computes.
+    """
+    torch.manual_seed(seed)
+    material = Material.of(model, tokenizer, train, valid, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        plan = plan_step(model, prune)
+        report(f"plan\n{plan}")
+        found = analyse_step(model, material, analyze, prune.kinds, work / "analyse") if analyze else None
+        trained = regularise_step(model, plan, material, prune, work / "prune")
+        plan = select_step(trained, plan, prune, found)
+        report(f"selected\n{plan}")
+        small, certificate = cut_step(trained, plan, material, prune.stock)
+        small = recover_step(small, copy.deepcopy(model).eval(), material, recover, work / "recover")
+    return Compressed(small, plan, certificate, found)

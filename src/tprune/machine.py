@@ -1,0 +1,74 @@
+"""The machine: cores that are free, and what a result must say about where it was made."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "sacrebleu", "numpy")
+
+
+def free_cores() -> int:
+    """Cores that nothing else keeps busy now, at least 1; `OMP_NUM_THREADS` wins where it is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
+    return max(1, min(mine, round((os.cpu_count() or 1) - busy)))
+
+
+def use_free_cores() -> int:
+    """Sets torch's threads to the free cores (one too many costs more than one too few) and returns their number."""
+    cores = free_cores()
+    torch.set_num_threads(cores)
+    return cores
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """What a table must say about its numbers: command, commit, versions, processor."""
+    return {"command": command, "commit": commit(), "versions": versions(), "machine": machine()}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and system."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return {
+        "cpu": name, "cores": os.cpu_count(), "memory": psutil.virtual_memory().total, "system": platform.system(),
+        "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the source tree, with `+` where it has changes; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,265 @@
+"""A run: the stages from corpus to report in one directory. A killed run takes up at the stage, and step, where it was."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from tprune.analysis import Analysis
+from tprune.bench import Work, bench
+from tprune.checkpoint import load, load_tokenizer, save
+from tprune.compression import (
+    Material,
+    analyse_step,
+    cut_step,
+    plan_step,
+    recover_step,
+    regularise_step,
+    select_step,
+)
+from tprune.data import Corpus
+from tprune.errors import InputError
+from tprune.evaluate import paired_bootstrap, quality
+from tprune.machine import provenance, use_free_cores
+from tprune.plan import Plan
+from tprune.policies import Target
+from tprune.progress import Progress
+from tprune.realise.certificate import Certificate
+from tprune.recipe import Recipe
+from tprune.report.page import write_report
+from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_translate import Translator
+from tprune.size import size
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+
+SIDES = ("dense", "pruned")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory and what it works on."""
+
+    out: Path
+    recipe: Recipe
+    corpus: Corpus
+    model: str | None
+    command: str
+    progress: Progress
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
+        """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
+        marker = self.out / "stages" / f"{name}.json"
+        if marker.exists():
+            self.progress.plan.pop(name, None)
+            self.progress.total -= 1
+            found: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+            return found
+        self.progress.stage(name, what)
+        result = work() or {}
+        write_json(marker, result)
+        self.progress.finished()
+        shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
+        return result
+
+    def work(self, name: str) -> Path:
+        """Where a stage keeps its checkpoints."""
+        return self.out / "work" / name
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Runs all stages and returns the content of `results.json`.
+
+    Raises:
+        InputError: the recipe, corpus or model cannot be used, or the directory belongs to another run.
+        UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
+        CertificateError: a cut or an export does not compute what it should.
+    """
+    _claim(run)
+    use_free_cores()
+    set_seed(run.recipe.seed)
+    recipe, out, stage = run.recipe, run.out, run.stage
+    stage("train", lambda: _dense(run), f"{recipe.train.steps} steps" if run.model is None else f"from {run.model}")
+    dense, tokenizer = load(out / "dense"), load_tokenizer(out / "dense")
+    material = Material.of(
+        dense, tokenizer, run.corpus.train, run.corpus.valid,
+        seed=recipe.seed, precision=recipe.precision, callbacks=(run.progress,),
+    )  # fmt: skip
+    plan = plan_step(dense, recipe.prune)
+    select_step(dense, plan, recipe.prune, None)  # an unreachable size is said now, not after the training
+    stage("analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines")
+    stage("prune", lambda: _regularise(run, dense, plan, material), f"{recipe.prune.steps} steps of {recipe.prune.method}")
+    stage("shrink", lambda: _shrink(run, plan, material), "select and cut")
+    stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
+    stage("export", lambda: _export(run), "to ONNX, checked against PyTorch")
+    stage("evaluate", lambda: _evaluate(run), f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}")
+    stage("bench", lambda: _bench(run), "dense and pruned in turns")
+    results = collect(run)
+    write_json(out / "results.json", results)
+    write_report(out)
+    return results
+
+
+def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> dict[str, float]:
+    """A rough guess of each stage's time on two cores, corrected as the run goes."""
+    step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
+    return {
+        "train": recipe.train.steps * step if with_training else 5, "analyze": 1.3 * recipe.analyze.steps * step,
+        "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        "evaluate": 20, "bench": 20,
+    }  # fmt: skip
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON so that the file is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run. Raises `InputError` naming it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a file of a tprune run") from None
+
+
+def _claim(run: Run) -> None:
+    """Takes the directory for this recipe, corpus and model. Raises `InputError` if it belongs to another."""
+    text = json.dumps([run.corpus.train.source, run.corpus.train.target, run.corpus.valid.source, run.corpus.valid.target,
+                       run.corpus.pooled_test().source, run.corpus.pooled_test().target])  # fmt: skip
+    mine = {"recipe": run.recipe.model_dump(mode="json"), "model": run.model, "corpus": sha256(text.encode()).hexdigest()}
+    marker = run.out / "run.json"
+    if marker.exists():
+        theirs = read_json(marker)
+        different = [key for key in _flat(mine) if _flat(mine)[key] != _flat(theirs).get(key)]
+        if different:
+            key = different[0]
+            raise InputError(
+                f"{run.out} holds a run with another {key} ({_flat(theirs).get(key)!r}, now {_flat(mine)[key]!r}); choose another --out"
+            )
+        return
+    if run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
+        raise InputError(f"{run.out} exists and is no tprune run; choose another --out")
+    write_json(marker, mine)
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def _dense(run: Run) -> dict[str, Any]:
+    if run.model is not None:
+        model, tokenizer = load(run.model).float(), load_tokenizer(run.model)
+        save(model, run.out / "dense", tokenizer)
+        return {"from": run.model}
+    spec, stage = run.recipe.model, run.recipe.train
+    tokenizer = train_tokenizer(run.corpus.train.source + run.corpus.train.target, spec.vocabulary, spec.positions)
+    shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
+    model = new_model(shape, len(tokenizer))
+    material = Material.of(
+        model, tokenizer, run.corpus.train, run.corpus.valid,
+        seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
+    )  # fmt: skip
+    log = material.run(model, stage, run.work("train"), save_every=500)
+    save(model, run.out / "dense", tokenizer)
+    return {"log": log}
+
+
+def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
+    found = analyse_step(dense, material, run.recipe.analyze, run.recipe.prune.kinds, run.work("analyze"))
+    (run.out / "analysis.json").write_text(found.to_json(), encoding="utf-8")
+    return {}
+
+
+def _regularise(run: Run, dense: Any, plan: Plan, material: Material) -> dict[str, Any]:
+    run.progress.note(str(plan))
+    trained = regularise_step(dense, plan, material, run.recipe.prune, run.work("prune"))
+    save(trained, run.out / "regularised", load_tokenizer(run.out / "dense"))
+    return {}
+
+
+def _shrink(run: Run, plan: Plan, material: Material) -> dict[str, Any]:
+    trained, tokenizer = load(run.out / "regularised").eval(), load_tokenizer(run.out / "dense")
+    chosen = select_step(trained, plan, run.recipe.prune, Analysis.load(run.out / "analysis.json"))
+    run.progress.note(str(chosen))
+    small, certificate = cut_step(trained, chosen, material, run.recipe.prune.stock)
+    save(small, run.out / "cut", tokenizer, chosen, certificate)
+    return {"certificate": certificate.to_dict(), "asked": dict(chosen.asked), "reached": dict(chosen.reached)}
+
+
+def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
+    small, tokenizer = load(run.out / "cut"), load_tokenizer(run.out / "dense")
+    recover_step(small, copy.deepcopy(dense).eval(), material, run.recipe.recover, run.work("recover"))
+    certificate = Certificate(**read_json(run.out / "cut" / "certificate.json"))
+    save(small, run.out / "pruned", tokenizer, Plan.load(run.out / "cut" / "plan.json"), certificate)
+    return {}
+
+
+def _export(run: Run) -> dict[str, Any]:
+    tokenizer, sentences = load_tokenizer(run.out / "dense"), run.corpus.valid.source[:12]
+    return {
+        side: {"max_relative_error": report.max_relative_error, "greedy_equal": report.greedy_equal,
+               "beam_equal": report.beam_equal, "beam_ties": report.beam_ties, "sentences": report.sentences,
+               "files": dict(report.files)}
+        for side in SIDES
+        for report in [export(load(run.out / side).eval(), tokenizer, run.out / "onnx" / side, sentences)]
+    }  # fmt: skip
+
+
+def _evaluate(run: Run) -> dict[str, Any]:
+    pairs = run.corpus.pooled_test()
+    threads = torch.get_num_threads()
+    written = {}
+    for side in SIDES:
+        translator = Translator.load(run.out / "onnx" / side, threads=threads)
+        written[side] = translator.translate(pairs.source, beams=run.recipe.beams, batch=16)
+    write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
+    scores = {side: quality(written[side], pairs.target).to_dict() for side in SIDES}
+    return {**scores, "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target).to_dict(), "beams": run.recipe.beams}
+
+
+def _bench(run: Run) -> dict[str, Any]:
+    how = run.recipe.bench
+    work = Work(beams=1, sentences=how.sentences)
+    folders = [run.out / "onnx" / side for side in SIDES]
+    return bench(*folders, run.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
+
+
+def collect(run: Run) -> dict[str, Any]:
+    """The content of `results.json` from what the stages left."""
+    done = {p.stem: read_json(p) for p in (run.out / "stages").glob("*.json")}
+    timing, scores = done["bench"], done["evaluate"]
+    results: dict[str, Any] = {}
+    for side in SIDES:
+        found = size(load(run.out / side))
+        results[side] = {
+            **{k: scores[side][k] for k in ("bleu", "chrf")}, "parameters": found.parameters, "macs": found.macs,
+            "bytes": sum(done["export"][side]["files"].values()), "latency_ms": timing["latency_ms"][side],
+            "peak_memory": timing["peak_memory"][side], "tokens_per_sentence": timing["tokens_per_sentence"][side],
+        }  # fmt: skip
+    unit, fraction = run.recipe.prune.target()
+    return {
+        **results, "speedup": timing["speedup"], "speedup_interval": timing["speedup_interval"], "noise": timing["noise"],
+        "bleu_difference": scores["paired"], "signatures": {k: scores["dense"][k] for k in ("bleu_signature", "chrf_signature")},
+        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], "fraction": Target(unit, fraction).fraction},
+        "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
+        "bench": {k: timing[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,
+        **provenance(run.command),
+    }  # fmt: skip

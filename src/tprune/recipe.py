@@ -1,0 +1,162 @@
+"""Recipes: one YAML file holds a whole experiment. Keys are checked; numbers such as `1e-4` are numbers."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tprune.errors import InputError
+
+Pair = tuple[str, str]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Where sentences come from: the built-in grammar, files (under `--data` where that is given), or the hub."""
+
+    grammar: bool = False
+    hub: str | None = None
+    source: str = "en"
+    target: str = "de"
+    files: dict[Literal["train", "valid", "test"], list[Pair]] = Field(default_factory=dict)
+    limit: dict[Literal["train", "valid", "test"], int] = Field(default_factory=dict)
+
+
+class Model(_Section):
+    """The dense model to train, where none is given."""
+
+    family: Literal["marian"] = "marian"
+    d_model: int = Field(256, ge=2)
+    layers: tuple[int, int] = (3, 3)
+    heads: int = Field(8, ge=1)
+    ffn: int = Field(1024, ge=1)
+    vocabulary: int = Field(4000, ge=8)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    positions: int = Field(128, ge=8)
+
+
+class Stage(_Section):
+    """How one stage trains."""
+
+    steps: int = Field(ge=0)
+    lr: float = Field(1e-3, gt=0)
+    warmup: int = Field(100, ge=0)
+    tokens: int = Field(2048, ge=64)
+    smoothing: float = Field(0.1, ge=0, lt=1)
+    eval_every: int = Field(0, ge=0)
+    patience: int = Field(0, ge=0)
+
+
+class Analyze(_Section):
+    """BSSL: proximal group lasso over both axes of every matrix."""
+
+    steps: int = Field(200, ge=1)
+    lr: float = Field(5e-4, gt=0)
+    strength: float = Field(0.3, gt=0)
+    tokens: int = Field(2048, ge=64)
+
+
+class Prune(Stage):
+    """Regularised training, then the cut to a size."""
+
+    kinds: list[Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]] = Field(default_factory=lambda: ["ffn", "heads"])
+    method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
+    mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
+    strength: float = Field(0.3, ge=0)
+    macs: float | None = None
+    parameters: float | None = None
+    bytes: float | None = None
+    budget: Literal["analysis", "uniform"] = "analysis"
+    floor: float = Field(0.1, ge=0, lt=1)
+    multiple: dict[str, int] = Field(default_factory=dict)
+    stock: bool = False
+
+    def target(self) -> tuple[str, float]:
+        """The one size asked for. Raises `InputError` unless there is exactly one."""
+        asked = [(unit, getattr(self, unit)) for unit in ("macs", "parameters", "bytes") if getattr(self, unit) is not None]
+        if len(asked) != 1:
+            raise InputError(f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {asked}")
+        return asked[0]
+
+
+class Recover(Stage):
+    """Fine-tuning of the cut model; `distill` is the weight of the dense model's word distributions in the loss."""
+
+    distill: float = Field(0.5, ge=0, le=1)
+
+
+class Bench(_Section):
+    """How speed is measured."""
+
+    threads: int = Field(1, ge=1)
+    batch: int = Field(1, ge=1)
+    sentences: int = Field(50, ge=1)
+    rounds: int = Field(15, ge=3)
+
+
+class Recipe(_Section):
+    """A whole experiment."""
+
+    task: Literal["translation"] = "translation"
+    data: Data
+    model: Model = Model()
+    train: Stage
+    analyze: Analyze = Analyze()
+    prune: Prune
+    recover: Recover
+    bench: Bench = Bench()
+    beams: int = Field(4, ge=1)
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Reads and checks a recipe file.
+
+    Raises:
+        InputError: naming the file and the key, with the nearest known one for an unknown key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a recipe in YAML") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a recipe (keys and values), got {type(data).__name__}")
+    return check_recipe(data, str(path))
+
+
+def check_recipe(data: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Checks a recipe's content. Raises `InputError` as `read_recipe` does."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=1)
+        return f"unknown key {'.'.join(place)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{'.'.join(place)}: {first['msg']}, got {first.get('input')!r}"
+
+
+def _keys(place: list[str]) -> list[str]:
+    section: Any = Recipe
+    for part in place:
+        field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
+        section = field.annotation if field is not None else None
+    return list(section.model_fields) if hasattr(section, "model_fields") else []

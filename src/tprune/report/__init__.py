@@ -1,0 +1,1 @@
+"""Reports: the results table for a terminal, and a self-contained page."""

@@ -1,0 +1,80 @@
+"""`report.html`: one self-contained page about a run, drawn from the files in its directory."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from tprune.analysis import Analysis
+from tprune.plan import Plan
+from tprune.report.table import notes, rows
+
+SHOWN = 20
+
+
+def write_report(run: Path) -> Path:
+    """Writes the page of a finished run and returns its path. Raises `InputError` when a file of the run is damaged."""
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    said = json.loads((run / "translations.json").read_text(encoding="utf-8"))
+    plan = Plan.load(run / "cut" / "plan.json")
+    environment = Environment(loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("page.html").render(
+        results=results, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
+        heat=heat_map(Analysis.load(run / "analysis.json")), sentences=side_by_side(said), command=results["command"],
+        versions=results["versions"], machine=results["machine"], commit=results["commit"],
+    )  # fmt: skip
+    out = run / "report.html"
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def kept_bars(plan: Plan) -> list[dict[str, Any]]:
+    """For each coupling: its name, how many groups it had and how many it has kept."""
+    return [
+        {"name": e.coupling.name.removeprefix("model."), "total": math.prod(e.groups), "kept": int(e.keep.sum()),
+         "share": round(100 * float(e.keep.double().mean()), 1)}
+        for e in plan.entries
+    ]  # fmt: skip
+
+
+def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
+    """Per matrix the share of its norm that BSSL took, by input and output lines."""
+    by_matrix: dict[str, dict[str, float]] = {}
+    for component in analysis.of_kind("lines"):
+        matrix, _, axis = component.name.rpartition(".")
+        by_matrix.setdefault(matrix.removeprefix("model."), {})[axis] = component.shrunk
+    top = max((abs(v) for axes in by_matrix.values() for v in axes.values()), default=1.0) or 1.0
+    return [
+        {"name": name, "cells": [{"axis": axis, "value": axes[axis], "strength": max(0, round(100 * axes[axis] / top))} for axis in ("in", "out")]}
+        for name, axes in by_matrix.items()
+    ]  # fmt: skip
+
+
+def side_by_side(said: Mapping[str, Sequence[str]], most: int = SHOWN) -> list[dict[str, Any]]:
+    """Sentences with both translations, evenly spaced over the test set; words that only one of them has are marked."""
+    total = len(said["source"])
+    picked = range(0, total, max(1, total // most))
+    found = []
+    for i in list(picked)[:most]:
+        dense, pruned = marked(said["dense"][i], said["pruned"][i])
+        found.append({"source": said["source"][i], "reference": said["reference"][i], "dense": dense, "pruned": pruned})
+    return found
+
+
+def marked(one: str, other: str) -> tuple[Markup, Markup]:
+    """Both sentences with the words marked in which they differ; the text itself is escaped."""
+    a, b = re.split(r"(\s+)", one), re.split(r"(\s+)", other)
+    left, right = [], []
+    for tag, i, j, k, n in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        for words, side in ((a[i:j], left), (b[k:n], right)):
+            text = escape("".join(words))
+            side.append(text if tag == "equal" or not text.strip() else Markup("<mark>{}</mark>").format(text))
+    return Markup("").join(left), Markup("").join(right)

@@ -1,0 +1,82 @@
+"""Results as a table for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MEASURES = {"encoder": "encoder pass, ms", "decoder_step": "decoder step, ms", "sentence": "sentence, ms"}
+
+
+def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Measure, dense, pruned and the ratio or difference, as text."""
+    dense, pruned = results["dense"], results["pruned"]
+    gap = results["bleu_difference"]
+    found = [
+        ("BLEU", f"{dense['bleu']:.2f}", f"{pruned['bleu']:.2f}", f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"),
+        ("chrF", f"{dense['chrf']:.2f}", f"{pruned['chrf']:.2f}", f"{pruned['chrf'] - dense['chrf']:+.2f}"),
+    ]
+    for key, label in (("parameters", "parameters"), ("macs", "multiplications"), ("bytes", "file size, bytes")):
+        found.append((label, f"{dense[key]:,}", f"{pruned[key]:,}", f"{dense[key] / pruned[key]:.2f}x less"))
+    for runtime, speedup in results["speedup"].items():
+        for key, label in MEASURES.items():
+            low, high = results["speedup_interval"][runtime][key]
+            found.append((
+                f"{runtime}: {label}", f"{dense['latency_ms'][runtime][key]:.2f}", f"{pruned['latency_ms'][runtime][key]:.2f}",
+                f"{speedup[key]:.2f}x faster [{low:.2f}, {high:.2f}]",
+            ))  # fmt: skip
+    memory = dense["peak_memory"], pruned["peak_memory"]
+    found.append(("peak memory, MB", f"{memory[0] / 1e6:.0f}", f"{memory[1] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}x less"))
+    return found
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """How the numbers were made, and what to make of them."""
+    unit, asked = next(iter(results["target"]["asked"].items()))
+    reached = results["target"]["reached"][unit]
+    certificate, bench = results["certificate"], results["bench"]
+    found = [
+        f"asked for {asked:,.0f} {unit}, reached {reached:,.0f}; beam {results['beams']}; {results['signatures']['bleu_signature']}",
+        f"timed greedily, {bench['threads']} thread(s), batch {bench['batch']}, {bench['rounds']} rounds in turns; 95 % intervals in []",
+        f"certificate: masked and shrunk logits differ by {max(certificate['forward'], certificate['generation']):.1e}"
+        f" (allowed {certificate['limit']:g})",
+    ]
+    if results["noise"]["noisy"]:
+        found.append(results["noise"]["says"])
+    return found
+
+
+def results_table(results: Mapping[str, Any]) -> str:
+    """The table of one run, as text."""
+    table = Table("", "dense", "pruned", "", box=None, pad_edge=False)
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for row in rows(results):
+        table.add_row(*row)
+    return "\n".join([_text(table), *notes(results)])
+
+
+def bench_table(found: Mapping[str, Any]) -> str:
+    """The table of `tprune bench`, as text."""
+    table = Table("", "dense", "pruned", "speedup", "95 % interval", box=None, pad_edge=False)
+    for runtime, speedup in found["speedup"].items():
+        for key, label in MEASURES.items():
+            low, high = found["speedup_interval"][runtime][key]
+            one, other = (found["latency_ms"][side][runtime][key] for side in ("dense", "pruned"))
+            table.add_row(f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}")
+    tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
+    table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
+    table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
+    table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
+    return "\n".join([_text(table), f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds", found["noise"]["says"]])
+
+
+def _text(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=140, highlight=False)
+    console.print(table)
+    written: str = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in written.splitlines())

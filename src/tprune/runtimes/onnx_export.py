@@ -1,0 +1,224 @@
+"""Exports a (pruned) translation model to a folder that onnxruntime runs without torch, and checks it first."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerBase
+
+from tprune.errors import CertificateError, InputError
+from tprune.runtimes.onnx_folder import GRAPHS, LAYOUT, Generation, Layout, Stamp
+from tprune.runtimes.onnx_graphs import cross_layers, write_graphs
+from tprune.runtimes.onnx_tokens import SENTENCEPIECE
+from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.onnx_verify import verify
+
+WRITTEN = {*GRAPHS, LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
+LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
+
+# what `generate` would do beyond the searches of onnx_search, and the values that switch it off
+SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
+    "do_sample": (None, False), "num_beam_groups": (None, 1), "num_return_sequences": (None, 1), "constraints": (None,),
+    "repetition_penalty": (None, 1.0), "encoder_repetition_penalty": (None, 1.0), "no_repeat_ngram_size": (None, 0),
+    "encoder_no_repeat_ngram_size": (None, 0), "suppress_tokens": (None, []), "begin_suppress_tokens": (None, []),
+    "sequence_bias": (None,), "guidance_scale": (None, 1.0), "exponential_decay_length_penalty": (None,),
+    "penalty_alpha": (None, 0.0), "force_words_ids": (None,), "stop_strings": (None,), "max_time": (None,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote and how well it agrees with PyTorch.
+
+    `max_relative_error` is the largest |logit difference| / largest |logit|; the counts are sentences: equal token for
+    token, or parting at a tie of (nearly) equal scores. `files` gives bytes, `seconds` the whole export with its check.
+    """
+
+    max_relative_error: float
+    sentences: int
+    greedy_equal: int
+    greedy_ties: int
+    beam_equal: int
+    beam_ties: int
+    files: Mapping[str, int]
+    seconds: float
+
+
+def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sentences: Sequence[str]) -> ExportReport:
+    """Writes `encoder.onnx`, `decoder.onnx`, the tokeniser and `generation.json` into `out` (float32) and checks them.
+
+    Args:
+        model: a MarianMTModel or BartForConditionalGeneration, or a pruned subclass of one; it is left as it was.
+        tokenizer: the model's own.
+        out: the folder; an older export there is replaced, but only after the new one passed its check.
+        sentences: source sentences for the check; more of them check more.
+
+    Raises:
+        InputError: another kind of model, settings of `generate` that have no counterpart here, no sentences or one
+            that is too long, or `out` holds something that is not an export.
+        CertificateError: the graphs do not compute what the model computes, naming sentence and step.
+
+    Example:
+        ```python
+        export(model, tokenizer, Path("small"), ["Two dogs play in the snow."]).greedy_equal  # 1
+        ```
+    """
+    started, out = time.perf_counter(), Path(out)
+    _check(model, sentences)
+    generation = generation_of(model)
+    with _replacing(out) as folder, _evaluated(model) as plain:
+        cross, past = write_graphs(plain, folder)
+        _write_tokens(tokenizer, folder)
+        stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
+        vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
+        layout = Layout(generation, cross, past, vocabulary, positions, stamps)
+        layout.write(folder)
+        translator = Translator.load(folder)
+        _same_tokens(tokenizer, translator, sentences)
+        parity = verify(plain, translator, sentences)
+        files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    return ExportReport(
+        parity.max_relative_error, len(sentences), parity.greedy_equal, parity.greedy_ties,
+        parity.beam_equal, parity.beam_ties, files, time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def generation_of(model: Any) -> Generation:
+    """The decoding settings `model.generate` would use, with transformers' defaults filled in.
+
+    `max_length` is cut to what the decoder has positions for (transformers would fail there).
+
+    Raises:
+        InputError: a setting without counterpart here is switched on, or start or end token are not set.
+    """
+    g, name = model.generation_config, type(model).__name__
+    for key, neutral in SWITCHED_OFF.items():
+        value = getattr(g, key, None)
+        if value not in neutral:
+            raise InputError(f"{name}: generation_config.{key} is {value!r}; the export can only do {neutral[-1]!r}")
+    start = g.bos_token_id if g.decoder_start_token_id is None else g.decoder_start_token_id
+    eos = _tuple(g.eos_token_id)
+    if start is None or not eos:
+        missing = "eos_token_id" if not eos else "decoder_start_token_id"
+        raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
+    positions = _positions(model.model.decoder)
+    if g.max_new_tokens is not None:
+        longest = g.max_new_tokens + 1
+    else:
+        longest = 21 if g.max_length is None else g.max_length
+    return Generation(
+        decoder_start_token_id=int(start), eos_token_id=eos,
+        pad_token_id=int(eos[0] if g.pad_token_id is None else g.pad_token_id),
+        max_length=min(int(longest), positions + 1), num_beams=int(_or(g.num_beams, 1)),
+        bad_words_ids=tuple(tuple(word) for word in g.bad_words_ids or () if tuple(word) not in {(e,) for e in eos}),
+        min_length=int(_or(g.min_length, 0) if g.min_new_tokens is None else g.min_new_tokens + 1),
+        length_penalty=float(_or(g.length_penalty, 1.0)), early_stopping=_or(g.early_stopping, False),
+        forced_bos_token_id=g.forced_bos_token_id, forced_eos_token_id=_tuple(g.forced_eos_token_id),
+        renormalize_logits=bool(g.renormalize_logits),
+    )  # fmt: skip
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _tuple(ids: int | Sequence[int] | None) -> tuple[int, ...]:
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def _positions(stack: Any) -> int:
+    return int(stack.embed_positions.weight.shape[0]) - int(getattr(stack.embed_positions, "offset", 0))
+
+
+def _check(model: Any, sentences: Sequence[str]) -> None:
+    name = type(model).__name__
+    if not isinstance(model, MarianMTModel | BartForConditionalGeneration):
+        raise InputError(f"cannot export a {name}; expected a (pruned) MarianMTModel or BartForConditionalGeneration")
+    if isinstance(sentences, str) or not sentences:
+        raise InputError(f"sentences to check the export on: {sentences!r}; expected a list of at least one")
+    if not cross_layers(model):
+        raise InputError(f"cannot export this {name}: every cross attention is removed, so it does not read its source")
+    size = 4 * max(sum(p.numel() for p in stack.parameters()) for stack in (model.model.encoder, model.model.decoder))
+    if size > LARGEST:
+        raise InputError(f"cannot export this {name}: {size} bytes in one graph; an ONNX file holds at most {LARGEST}")
+
+
+@contextmanager
+def _evaluated(model: Any) -> Iterator[Any]:
+    """The model in evaluation mode, float32, on the CPU: itself where it is so already, else a copy."""
+    if {(p.dtype, p.device.type) for p in model.parameters()} != {(torch.float32, "cpu")}:
+        yield copy.deepcopy(model).to("cpu", torch.float32).eval()
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _write_tokens(tokenizer: Any, folder: Path) -> None:
+    if hasattr(tokenizer, "spm_files"):
+        tokenizer.save_vocabulary(str(folder))
+    elif getattr(tokenizer, "backend_tokenizer", None) is not None:
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    else:
+        kind = type(tokenizer).__name__
+        raise InputError(f"cannot export a {kind}; expected a tokenizer.json or a SentencePiece MarianTokenizer")
+
+
+def _same_tokens(tokenizer: Any, translator: Translator, sentences: Sequence[str]) -> None:
+    ids = [list(row) for row in tokenizer(list(sentences), verbose=False).input_ids]
+    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+    pairs = (
+        *zip(ids, translator.tokens.encode(sentences), strict=True),
+        *zip(texts, translator.tokens.decode(ids), strict=True),
+    )
+    for number, (want, have) in enumerate(pairs):
+        if want != have:
+            where = f"sentence {number % len(ids) + 1}"
+            raise CertificateError(
+                f"the exported tokeniser is not {type(tokenizer).__name__}: {where}: {have}, not {want}"
+            )
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """A sibling folder to write into, which becomes `out` when all went well and is removed otherwise."""
+    out = out.absolute()
+    if out.exists():
+        strange = sorted(x.name for x in out.iterdir() if x.name not in WRITTEN) if out.is_dir() else [out.name]
+        if strange:
+            raise InputError(
+                f"{out}: holds {strange[0]}, which no export wrote; expected a new folder or an older export"
+            )
+    fresh, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    try:
+        fresh.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    try:
+        yield fresh
+        if out.exists():
+            out.rename(old)
+        try:
+            fresh.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""What an exported folder holds: its layout file `generation.json`, written by the exporter, read without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tprune.errors import InputError
+
+LAYOUT = "generation.json"
+GRAPHS = ("encoder.onnx", "decoder.onnx")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How the model decodes: the values transformers' `generate` would use, defaults filled in, under its names."""
+
+    decoder_start_token_id: int
+    eos_token_id: tuple[int, ...]
+    pad_token_id: int
+    max_length: int  # tokens with the start token
+    num_beams: int = 1
+    bad_words_ids: tuple[tuple[int, ...], ...] = ()
+    min_length: int = 0
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: tuple[int, ...] = ()
+    renormalize_logits: bool = False
+
+
+@dataclass(frozen=True)
+class LayerCache:
+    """One decoder layer's keys `[B, heads, T, key]` and values `[B, heads, T, value]`."""
+
+    layer: int
+    heads: int
+    key: int
+    value: int
+
+    def names(self, kind: Literal["cross", "past", "present"]) -> tuple[str, str]:
+        """The names of both tensors in the graphs.
+
+        Example:
+            >>> LayerCache(2, 4, 16, 16).names("past")
+            ('past_key_2', 'past_value_2')
+        """
+        return f"{kind}_key_{self.layer}", f"{kind}_value_{self.layer}"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file's size in bytes and its checksum."""
+
+    bytes: int
+    sha256: str
+
+    @staticmethod
+    def of(path: Path) -> Stamp:
+        """Reads the file."""
+        with path.open("rb") as file:
+            return Stamp(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All of `generation.json`: decoding, cache layout, limits in tokens, and the stamps of the other files."""
+
+    generation: Generation
+    cross: tuple[LayerCache, ...]
+    past: tuple[LayerCache, ...]
+    vocabulary: int
+    source_positions: int
+    files: Mapping[str, Stamp]
+
+    def write(self, folder: Path) -> None:
+        """Writes `generation.json` into `folder`."""
+        (folder / LAYOUT).write_text(json.dumps({"format": FORMAT} | asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read_layout(folder: Path) -> Layout:
+    """Reads and checks an exported folder.
+
+    Raises:
+        InputError: the folder or a file of it is missing, truncated or changed, naming it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected an exported model (encoder.onnx, decoder.onnx, {LAYOUT})")
+    path = folder / LAYOUT
+    try:
+        layout = _parse(json.loads(path.read_bytes().decode("utf-8")), path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected an exported model") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a complete JSON file ({error}); export the model again") from None
+    for name, stamp in layout.files.items():
+        _check(folder / name, stamp)
+    return layout
+
+
+def _check(path: Path, expected: Stamp) -> None:
+    try:
+        size = path.stat().st_size
+        if size != expected.bytes:
+            raise InputError(
+                f"{path}: {size} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
+            )
+        if Stamp.of(path).sha256 != expected.sha256:
+            raise InputError(f"{path}: not the checksum of {LAYOUT}; the file changed after the export")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {LAYOUT} lists it") from None
+
+
+def _parse(raw: Any, path: Path) -> Layout:
+    try:
+        if raw["format"] != FORMAT:
+            raise InputError(f"{path}: format {raw['format']}; expected format {FORMAT}, export the model again")
+        generation = dict(raw["generation"])
+        for key in ("eos_token_id", "forced_eos_token_id"):
+            generation[key] = tuple(generation[key])
+        generation["bad_words_ids"] = tuple(map(tuple, generation["bad_words_ids"]))
+        files = {name: Stamp(**stamp) for name, stamp in raw["files"].items()}
+        missing = [name for name in GRAPHS if name not in files]
+        if missing:
+            raise InputError(f"{path}: lists no {missing[0]}; export the model again")
+        return Layout(
+            Generation(**generation),
+            tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
+            int(raw["vocabulary"]), int(raw["source_positions"]), files,
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None

@@ -1,0 +1,167 @@
+"""Whether an exported folder computes what the PyTorch model computes: logits, greedy search, beam search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tprune.errors import CertificateError
+from tprune.runtimes.onnx_folder import Generation
+from tprune.runtimes.onnx_search import Floats, Ints, constrain, log_softmax
+from tprune.runtimes.onnx_translate import Translator
+
+LOGIT_TOLERANCE = 1e-4  # of the largest logit
+TIE = 1e-3  # relative difference of two hypotheses' scores
+BATCH = 8
+
+Ids = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest |logit difference| / largest |logit|, and how many sentences agree token for token or but for a tie."""
+
+    max_relative_error: float
+    greedy_equal: int
+    greedy_ties: int
+    beam_equal: int
+    beam_ties: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The PyTorch model, decoding without a cache: slow, and right whatever was pruned."""
+
+    model: Any
+    generation: Generation
+
+    def search(self, ids: Ids, beams: int) -> list[list[int]]:
+        """transformers' `generate` on one padded batch; tokens without the start token, up to the end token."""
+        source, mask = self._padded(ids)
+        with torch.no_grad():
+            rows = self.model.generate(
+                input_ids=source, attention_mask=mask, num_beams=beams, use_cache=False,
+                max_length=self.generation.max_length,
+            )  # fmt: skip
+        return [self._cut(row[1:]) for row in rows.tolist()]
+
+    def _cut(self, row: list[int]) -> list[int]:
+        ends = [i for i, token in enumerate(row) if token in self.generation.eos_token_id]
+        return row[: ends[0] + 1] if ends else row
+
+    def logits(self, ids: Ids, targets: Ids) -> Floats:
+        """Teacher-forced logits `[B, T, V]`: those at step t predict `targets[:, t]`."""
+        source, mask = self._padded(ids)
+        with torch.no_grad():
+            fed = torch.from_numpy(self.fed(targets))
+            out = self.model(input_ids=source, attention_mask=mask, decoder_input_ids=fed)
+        logits: Floats = out.logits.numpy()
+        return logits
+
+    def fed(self, targets: Ids) -> Ints:
+        """What the decoder is fed: the start token and all but the last target, padded."""
+        rows = [[self.generation.decoder_start_token_id, *row[:-1]] for row in targets]
+        return _pad(rows, self.generation.pad_token_id)
+
+    def score(self, ids: Sequence[int], target: Sequence[int]) -> float:
+        """The hypothesis' beam-search score: summed log-probability / length^length_penalty."""
+        g, fed = self.generation, self.fed([target])
+        logp = log_softmax(self.logits([ids], [target])[0])
+        total = sum(float(constrain(logp[t : t + 1], fed[:, : t + 1], g)[0, token]) for t, token in enumerate(target))
+        return total / float(len(target) ** g.length_penalty)
+
+    def _padded(self, ids: Ids) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = _pad([[1] * len(row) for row in ids], 0)
+        return torch.from_numpy(_pad(ids, self.generation.pad_token_id)), torch.from_numpy(mask)
+
+
+def verify(model: Any, translator: Translator, sentences: Sequence[str]) -> Parity:
+    """Compares on padded batches and one by one. `model` is in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CertificateError: where they differ by more than rounding (sentence and step).
+    """
+    ids = translator.encode(sentences)
+    g = translator.layout.generation
+    reference = Reference(model, g)
+    worst, greedy_ties, beam_ties = 0.0, 0, 0
+    for first, rows in _batches(ids):
+        targets = reference.search(rows, 1)
+        expected = reference.logits(rows, targets)
+        worst = max(worst, _same_logits(reference, translator, first, rows, targets, expected))
+        for i, row in enumerate(rows if len(rows) > 1 else ()):
+            single = reference.logits([row], targets[i : i + 1])
+            worst = max(worst, _same_logits(reference, translator, first + i, [row], targets[i : i + 1], single))
+        greedy_ties += _greedy_ties(reference, first, targets, translator.greedy(rows), expected)
+        beams = g.num_beams if g.num_beams > 1 else 4
+        beam_ties += _beam_ties(reference, first, rows, reference.search(rows, beams), translator.beam(rows, beams))
+    return Parity(worst, len(ids) - greedy_ties, greedy_ties, len(ids) - beam_ties, beam_ties)
+
+
+def _batches(ids: Ids) -> Iterator[tuple[int, Ids]]:
+    for start in range(0, len(ids), BATCH):
+        yield start, ids[start : start + BATCH]
+
+
+def _pad(rows: Ids, value: int) -> Ints:
+    out = np.full((len(rows), max(map(len, rows))), value, np.int64)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
+
+
+def _same_logits(
+    reference: Reference, translator: Translator, first: int, ids: Ids, targets: Ids, expected: Floats
+) -> float:
+    """The relative error of the cached steps; `first` is the number of sentences before this batch."""
+    steps, fed = translator.start(ids), reference.fed(targets)
+    there = np.arange(fed.shape[1]) < np.array([len(row) for row in targets])[:, None]
+    got = np.stack([steps.logits(fed[:, t]) for t in range(fed.shape[1])], 1)
+    error = np.where(there, np.abs(got - expected).max(-1), 0) / np.abs(expected[there]).max()
+    worst = float(error.max())
+    if not worst <= LOGIT_TOLERANCE:  # also true for NaN
+        row, step = np.unravel_index(int(np.nan_to_num(error, nan=np.inf).argmax()), error.shape)
+        raise CertificateError(
+            f"the exported graphs are not the model: sentence {first + int(row) + 1}, step {int(step) + 1} "
+            f"(batch of {len(ids)}): logits differ by {worst:.2g} of the largest, expected at most {LOGIT_TOLERANCE:g}"
+        )
+    return worst
+
+
+def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logits: Floats) -> int:
+    """Counts the sentences that part at a tie of the two best logits."""
+    ties = 0
+    for i, (want, have) in enumerate(zip(expected, got, strict=True)):
+        if list(want) == list(have):
+            continue
+        step = next(t for t in range(len(want) + 1) if list(want[: t + 1]) != list(have[: t + 1]))
+        if step < min(len(want), len(have)):
+            a, b = logits[i, step, want[step]], logits[i, step, have[step]]
+            if abs(a - b) <= 2 * LOGIT_TOLERANCE * np.abs(logits[i, step]).max():
+                ties += 1
+                continue
+        raise CertificateError(
+            f"greedy decoding differs from PyTorch: sentence {first + i + 1}, step {step + 1}: "
+            f"token {have[step : step + 1]} instead of {want[step : step + 1]}, and this is no tie"
+        )
+    return ties
+
+
+def _beam_ties(reference: Reference, first: int, ids: Ids, expected: Ids, got: Ids) -> int:
+    """Counts the sentences whose two hypotheses score alike."""
+    ties = 0
+    for i, (want, have) in enumerate(zip(expected, got, strict=True)):
+        if list(want) == list(have):
+            continue
+        a, b = reference.score(ids[i], want), reference.score(ids[i], have)
+        if not abs(a - b) <= TIE * max(abs(a), abs(b)):
+            raise CertificateError(
+                f"beam search differs from PyTorch: sentence {first + i + 1}: the hypotheses score "
+                f"{b:.6g} here and {a:.6g} there, more than {TIE:g} apart"
+            )
+        ties += 1
+    return ties

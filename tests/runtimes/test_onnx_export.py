@@ -1,0 +1,179 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx_models import SENTENCES
+from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
+
+import tprune.runtimes.onnx_export as onnx_export
+from tprune.errors import CertificateError, InputError
+from tprune.runtimes.onnx_export import export, generation_of
+from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
+from tprune.runtimes.onnx_translate import Translator
+
+
+def padded(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+    return batch.input_ids, batch.attention_mask
+
+
+@torch.no_grad()
+def test_the_graphs_compute_the_model(model: Any, tokenizer: Any) -> None:
+    ids, mask = padded(tokenizer)
+    targets = torch.randint(3, len(tokenizer), (len(SENTENCES), 9), generator=torch.Generator().manual_seed(0))
+    expected = model(input_ids=ids, attention_mask=mask, decoder_input_ids=targets).logits
+    cross = Encoder(model)(ids, mask)
+    assert len(cross) == 2 * len(cross_layers(model))
+    past = tuple(
+        project(torch.zeros(len(ids), 0, model.model.decoder.embed_positions.weight.shape[1]))
+        .unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for _, attention in self_layers(model) for project in (attention.k_proj, attention.v_proj)
+    )  # fmt: skip
+    for step in range(targets.shape[1]):
+        logits, *past = DecoderStep(model)(targets[:, step : step + 1], torch.tensor([step]), mask, cross, past)
+        torch.testing.assert_close(logits, expected[:, step], rtol=0, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_export_equals_pytorch(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    model.train()
+    report = export(model, tokenizer, tmp_path / "out", SENTENCES)
+    assert model.training  # left as it was
+    assert report.max_relative_error < 1e-5
+    assert report.sentences == len(SENTENCES)
+    assert report.greedy_equal + report.greedy_ties == report.beam_equal + report.beam_ties == len(SENTENCES)
+    assert report.greedy_equal == report.beam_equal == len(SENTENCES)
+    assert report.files == {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir()}
+    assert {"encoder.onnx", "decoder.onnx", "generation.json", "tokenizer.json"} == set(report.files)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    # one sentence alone, through the text interface, is what the model itself generates
+    model.eval()
+    batch = tokenizer([SENTENCES[5]], return_tensors="pt")
+    expected = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask, num_beams=1)
+    text = Translator.load(tmp_path / "out").translate([SENTENCES[5]], beams=1)
+    assert text == tokenizer.batch_decode(expected, skip_special_tokens=True)
+
+
+@pytest.mark.slow
+def test_a_wrong_graph_is_refused_and_the_old_export_stays(
+    marian: MarianMTModel, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    export(marian, tokenizer, out, SENTENCES[:2])
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    true_write = onnx_export.write_graphs
+
+    def wrong_write(model: Any, folder: Path) -> Any:
+        attention = model.model.decoder.layers[2].self_attn
+        attention.scaling *= 1.5
+        try:
+            return true_write(model, folder)
+        finally:
+            attention.scaling /= 1.5
+
+    monkeypatch.setattr(onnx_export, "write_graphs", wrong_write)
+    # the first step attends to one token only, so the scaling shows from the second step on
+    with pytest.raises(CertificateError, match=r"sentence \d+, step ([2-9]|\d\d) .*logits differ by"):
+        export(marian, tokenizer, out, SENTENCES[:2])
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    monkeypatch.undo()
+    export(marian, tokenizer, out, SENTENCES[:1])  # and replaces it when all is well
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def junk(model: Any, folder: Path) -> Any:
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (folder / name).write_bytes(b"no graph")
+    return (), ()
+
+
+def test_a_failing_export_leaves_nothing(
+    marian: MarianMTModel, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "write_graphs", junk)
+    with pytest.raises(InputError, match=r"encoder\.onnx: onnxruntime cannot load it"):
+        export(marian, tokenizer, tmp_path / "new", SENTENCES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_files_is_not_replaced(marian: MarianMTModel, tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(InputError, match=r"holds thesis\.tex"):
+        export(marian, tokenizer, tmp_path, SENTENCES)
+    with pytest.raises(InputError, match="holds thesis"):
+        export(marian, tokenizer, tmp_path / "thesis.tex", SENTENCES)
+    assert (tmp_path / "thesis.tex").read_text() == "dear"
+
+
+def test_other_models_and_no_sentences(marian: MarianMTModel, tokenizer: Any, tmp_path: Path) -> None:
+    bert = BertModel(
+        BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    )
+    with pytest.raises(InputError, match="cannot export a BertModel"):
+        export(bert, tokenizer, tmp_path / "out", SENTENCES)
+    with pytest.raises(InputError, match="expected a list of at least one"):
+        export(marian, tokenizer, tmp_path / "out", [])
+    for layer in marian.model.decoder.layers:
+        layer.encoder_attn.removed = True
+    with pytest.raises(InputError, match="every cross attention is removed"):
+        export(marian, tokenizer, tmp_path / "out", SENTENCES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def reset(**settings: Any) -> Callable[[MarianMTModel], None]:
+    return lambda model: [setattr(model.generation_config, k, v) for k, v in settings.items()] and None
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        (reset(max_length=None), "max_length", 21),  # transformers' own default: 20 new tokens
+        (reset(max_new_tokens=7), "max_length", 8),
+        (reset(max_length=512), "max_length", 41),  # all the positions there are
+        (reset(num_beams=None), "num_beams", 1),
+        (reset(length_penalty=None), "length_penalty", 1.0),
+        (reset(early_stopping="never"), "early_stopping", "never"),
+        (reset(pad_token_id=None), "pad_token_id", 1),
+        (reset(eos_token_id=[1, 2]), "eos_token_id", (1, 2)),
+        (reset(bad_words_ids=[[0], [1], [3, 4]]), "bad_words_ids", ((0,), (3, 4))),  # the end token is never forbidden
+        (reset(min_new_tokens=3), "min_length", 4),
+        (reset(forced_eos_token_id=1), "forced_eos_token_id", (1,)),
+    ],
+)
+def test_generation_settings(marian: MarianMTModel, change: Callable[[Any], None], key: str, value: Any) -> None:
+    change(marian)
+    assert dataclasses.asdict(generation_of(marian))[key] == value
+
+
+@pytest.mark.parametrize("setting", [{"do_sample": True}, {"no_repeat_ngram_size": 3}, {"repetition_penalty": 1.2}])
+def test_settings_without_counterpart(marian: MarianMTModel, setting: dict[str, Any]) -> None:
+    reset(**setting)(marian)
+    with pytest.raises(InputError, match=next(iter(setting))):
+        generation_of(marian)
+
+
+def test_end_token_must_be_set(marian: MarianMTModel) -> None:
+    marian.generation_config.eos_token_id = None
+    with pytest.raises(InputError, match="eos_token_id is not set"):
+        generation_of(marian)
+
+
+@pytest.mark.slow
+def test_trained_model_in_half_precision(trained: tuple[Path, tuple[str, ...]], tmp_path: Path) -> None:
+    folder, sentences = trained
+    model, tokenizer = MarianMTModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    report = export(model, tokenizer, tmp_path / "out", sentences[:120])
+    assert report.max_relative_error < 1e-5
+    assert report.greedy_equal + report.greedy_ties == 120
+    assert report.beam_equal + report.beam_ties == 120
+    assert report.greedy_ties + report.beam_ties <= 2
+    layout = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert layout["generation"]["num_beams"] == 4
+    assert layout["generation"]["max_length"] == 128
+    assert np.prod([layout["past"][0][k] for k in ("heads", "key")]) == model.config.d_model

@@ -1,0 +1,208 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx_models import SENTENCES
+from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
+
+from tprune.errors import InputError
+from tprune.runtimes.onnx_export import export, generation_of
+from tprune.runtimes.onnx_folder import Generation, LayerCache, Layout, Stamp, read_layout
+from tprune.runtimes.onnx_graphs import DecoderStep, Encoder
+from tprune.runtimes.onnx_search import beam, constrain, greedy
+from tprune.runtimes.onnx_tokens import SentencePieceTokens
+from tprune.runtimes.onnx_translate import Translator
+
+
+class TorchSteps:
+    """The graphs run by torch: the searches are tested without an export."""
+
+    def __init__(self, model: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
+        self.step, self.mask, self.position = DecoderStep(model), mask, 0
+        self.cross = Encoder(model)(ids, mask)
+        heads, size = model.config.decoder_attention_heads, model.config.d_model // model.config.decoder_attention_heads
+        self.past = [torch.zeros(len(ids), heads, 0, size)] * 2 * len(model.model.decoder.layers)
+
+    @torch.no_grad()
+    def logits(self, tokens: Any) -> Any:
+        position = torch.tensor([self.position])
+        logits, *self.past = self.step(torch.from_numpy(tokens)[:, None], position, self.mask, self.cross, self.past)
+        self.position += 1
+        return logits.numpy()
+
+    def take(self, rows: Any) -> None:
+        self.mask, self.cross = self.mask[rows], [x[rows] for x in self.cross]
+        self.reorder(rows)
+
+    def reorder(self, rows: Any) -> None:
+        self.past = [x[rows] for x in self.past]
+
+
+def as_generated(rows: torch.Tensor, eos: tuple[int, ...]) -> list[list[int]]:
+    out = []
+    for row in rows[:, 1:].tolist():
+        ends = [i for i, token in enumerate(row) if token in eos]
+        out.append(row[: ends[0] + 1] if ends else row)
+    return out
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"length_penalty": 0.3}, {"length_penalty": 2.0}, {"length_penalty": -0.5}, {"early_stopping": True},
+    {"early_stopping": "never"}, {"early_stopping": "never", "length_penalty": 0.0}, {"forced_eos_token_id": 1},
+    {"forced_bos_token_id": 5}, {"min_length": 12}, {"bad_words_ids": [[0], [7], [5, 9], [4, 5, 6]]},
+    {"eos_token_id": [1, 9, 11]},
+    {"renormalize_logits": True, "bad_words_ids": [[0], [8]]}, {"max_length": 5}, {"max_length": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@torch.no_grad()
+def test_search_is_what_generate_does(
+    marian: MarianMTModel, tokenizer: Any, settings: dict[str, Any], beams: int
+) -> None:
+    for key, value in ({"num_beams": beams} | settings).items():
+        setattr(marian.generation_config, key, value)
+    g = generation_of(marian)
+    batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+    rows = marian.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    steps = TorchSteps(marian, batch.input_ids, batch.attention_mask)
+    got = greedy(steps, len(SENTENCES), g) if beams == 1 else beam(steps, len(SENTENCES), beams, g)
+    assert got == as_generated(rows, g.eos_token_id)
+
+
+def test_the_tiny_model_says_something(marian: MarianMTModel, tokenizer: Any) -> None:
+    """Else the comparisons above would compare nothing: lengths differ, some end by themselves, tokens vary."""
+    batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+    out = greedy(TorchSteps(marian, batch.input_ids, batch.attention_mask), len(SENTENCES), generation_of(marian))
+    assert len({len(row) for row in out}) > 2
+    assert len({tuple(row) for row in out}) > 5
+
+
+def test_constraints_in_order() -> None:
+    g = Generation(0, (1,), 0, 4, bad_words_ids=((3,), (2, 4)), min_length=2, forced_eos_token_id=(1,))
+    first = constrain(np.zeros((2, 6), np.float32), np.array([[2], [0]]), g)
+    assert np.isinf(first).tolist() == [
+        [False, True, False, True, True, False],
+        [False, True, False, True, False, False],
+    ]
+    last = constrain(np.ones((1, 6), np.float32), np.array([[0, 2, 5]]), g)
+    assert last[0, 1] == 0
+    assert np.isinf(np.delete(last[0], 1)).all()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer: Any) -> Path:
+    """An export whose graphs are no graphs."""
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / name).write_bytes(b"no graph")
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    files = {path.name: Stamp.of(path) for path in tmp_path.iterdir()}
+    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, files).write(tmp_path)
+    return tmp_path
+
+
+def test_layout_round_trip(folder: Path) -> None:
+    layout = read_layout(folder)
+    assert layout.generation == Generation(0, (1,), 0, 9)
+    assert layout.cross[0].names("cross") == ("cross_key_0", "cross_value_0")
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "tokenizer.json", "generation.json"])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "flipped"])
+def test_a_harmed_file_is_named(folder: Path, name: str, harm: str) -> None:
+    path, raw = folder / name, (folder / name).read_bytes()
+    path.unlink()
+    if harm != "missing":
+        path.write_bytes(raw[:-3] if harm == "truncated" else bytes([raw[0] ^ 1]) + raw[1:])
+    with pytest.raises(InputError, match=name) as caught:
+        Translator.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_bad_folders(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"encoder\.onnx: onnxruntime cannot load it"):
+        Translator.load(folder)
+    with pytest.raises(InputError, match="no such folder"):
+        Translator.load(folder / "absent")
+    with pytest.raises(InputError, match="threads 0"):
+        Translator.load(folder, threads=0)
+    raw = json.loads((folder / "generation.json").read_text())
+    for change, text in (
+        ({"format": 9}, "format 9"),
+        ({"cross": 3}, "not the layout"),
+        ({"generation": {}}, "not the layout"),
+    ):
+        (folder / "generation.json").write_text(json.dumps(raw | change))
+        with pytest.raises(InputError, match=text):
+            Translator.load(folder)
+
+
+def test_importing_needs_no_torch() -> None:
+    imports = "import sys, tprune.bench, tprune.bench_worker, tprune.runtimes.onnx_translate"
+    code = f"{imports}; print({{'torch', 'transformers'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_sentencepiece_is_what_marian_tokenizer_does(tmp_path: Path) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    for side in ("source", "target"):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(SENTENCES), model_prefix=str(tmp_path / side), vocab_size=50, minloglevel=2
+        )
+        (tmp_path / f"{side}.model").rename(tmp_path / f"{side}.spm")
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "source.spm"))
+    pieces = [processor.id_to_piece(i) for i in range(3, 46)]  # some are left out: unknown
+    words = ["</s>", "<unk>", *pieces, ">>deu<<", "<pad>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    theirs = MarianTokenizer(str(tmp_path / "source.spm"), str(tmp_path / "target.spm"), str(tmp_path / "vocab.json"))
+    ours = SentencePieceTokens(tmp_path)
+    texts = [*SENTENCES, ">>deu<< a dog", "zebra  quiz", "a dog é"]
+    ids = theirs(texts).input_ids
+    assert ours.encode(texts) == ids
+    assert ours.decode(ids) == theirs.batch_decode(ids, skip_special_tokens=True)
+    (tmp_path / "vocab.json").write_text("{")
+    with pytest.raises(InputError, match=r"vocab\.json"):
+        SentencePieceTokens(tmp_path)
+
+
+@pytest.mark.slow
+def test_limits_and_batches(marian: MarianMTModel, tokenizer: Any, tmp_path: Path) -> None:
+    export(marian, tokenizer, tmp_path / "out", SENTENCES[:2])
+    translator = Translator.load(tmp_path / "out")
+    with pytest.raises(InputError, match=r"sentence 2 has \d+ tokens; the model takes at most 40"):
+        translator.translate(["a cat", "zyx " * 40])
+    for arguments in ({"beams": 0}, {"beams": 10**6}, {"batch": 0}):
+        with pytest.raises(InputError, match=next(iter(arguments))):
+            translator.translate(["a cat"], **arguments)
+    assert translator.translate([]) == []
+    one = translator.translate(SENTENCES, batch=1)
+    assert translator.translate(SENTENCES, batch=4) == translator.translate(SENTENCES, batch=100) == one
+    assert translator.translate(SENTENCES[::-1], batch=3) == one[::-1]
+    exact = dataclasses.replace(translator.layout, source_positions=len(translator.encode(["a cat"])[0]))
+    assert dataclasses.replace(translator, layout=exact).translate(["a cat"])
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_trained_model_translates_as_generate(trained: tuple[Path, tuple[str, ...]], tmp_path: Path) -> None:
+    folder, sentences = trained
+    sentences = sentences[200:320]
+    model = MarianMTModel.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    export(model, tokenizer, tmp_path / "out", sentences[:1])
+    translator = Translator.load(tmp_path / "out")
+    batch = tokenizer(list(sentences), padding=True, return_tensors="pt")
+    for beams in (1, 4):
+        rows = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask, num_beams=beams)
+        expected = tokenizer.batch_decode(rows, skip_special_tokens=True)
+        for size in (1, 16):
+            got = translator.translate(sentences, beams=beams, batch=size)
+            assert sum(a != b for a, b in zip(got, expected, strict=True)) == 0

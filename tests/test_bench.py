@@ -1,0 +1,135 @@
+import doctest
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tprune.bench
+from tprune.bench import MEASURES, Work, _result, _rounds, _sample, bench, median_interval, noise, self_ratio
+from tprune.errors import InputError
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+
+SENTENCES = ["a cat sat on the mat", "two dogs play in the snow", "an old man reads", "a dog"]
+
+
+class Recorder:
+    def __init__(self, name: str, log: list[tuple[str, str]], milliseconds: float) -> None:
+        self.name, self.log, self.milliseconds = name, log, milliseconds
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.log.append((self.name, request["do"]))
+        return {"ms": self.milliseconds, "tokens": 7.0} if request["do"] == "sentence" else {"ms": self.milliseconds}
+
+
+def test_sides_take_turns_and_the_first_round_is_not_kept() -> None:
+    log: list[tuple[str, str]] = []
+    workers: Any = {"dense": Recorder("A", log, 2.0), "pruned": Recorder("B", log, 1.0)}
+    times, tokens = _rounds(workers, {name: {"do": name} for name in MEASURES}, 4)
+    for measure in MEASURES:
+        order = "".join(name for name, what in log if what == measure)
+        assert order == "BA" + "ABBA" * 2
+    assert times == {"dense": dict.fromkeys(MEASURES, [2.0] * 4), "pruned": dict.fromkeys(MEASURES, [1.0] * 4)}
+    assert tokens == {"dense": 7.0, "pruned": 7.0}
+
+
+def result(dense: list[float], pruned: list[float]) -> Any:
+    both, none = {"dense": 1, "pruned": 1}, {"dense": 1.0, "pruned": 1.0}
+    times = {"dense": dict.fromkeys(MEASURES, dense), "pruned": dict.fromkeys(MEASURES, pruned)}
+    return _result(times, none, both, both, both, 1, 1, len(dense), Work())
+
+
+def test_speedup_is_the_median_of_each_rounds_ratio() -> None:
+    # the machine slows down threefold in between: ratios of the same round do not see it
+    out = result([2.0, 2.0, 2.0, 6.0, 6.0, 6.0, 6.0, 2.0], [1.0, 1.0, 1.0, 3.0, 3.0, 3.0, 3.0, 1.0])
+    assert out.speedup == dict.fromkeys(MEASURES, 2.0)
+    assert out.interval["encoder"] == (2.0, 2.0)
+    assert not out.noisy
+    assert out.latency_ms["dense"]["sentence"] == 4.0
+    assert out.spread["pruned"]["sentence"] == (1.0, 3.0)
+
+
+@pytest.mark.parametrize("side", ["dense", "pruned"])
+def test_noise_is_said(side: str) -> None:
+    uneven, steady = [1.0, 1.1] * 6, [1.0] * 12
+    out = result(uneven, steady) if side == "dense" else result(steady, uneven)
+    assert out.noisy
+    assert "noisy" in out.noise
+    assert out.self_ratio[side]["encoder"] == pytest.approx(1 / 1.1)
+    assert not result(steady, steady).noisy
+
+
+def test_a_wide_interval_is_noise() -> None:
+    assert noise({}, {"encoder": (0.98, 1.02)})[0] is False
+    noisy, says = noise({}, {"encoder": (0.9, 1.1)})
+    assert noisy
+    assert "ratio of encoder varies by 10.0%" in says
+
+
+def test_plain_data(tmp_path: Path) -> None:
+    plain = json.loads(json.dumps(result([2.0] * 6, [1.0] * 6).as_dict()))
+    assert plain["latency_ms"]["dense"]["onnxruntime"] == dict.fromkeys(MEASURES, 2.0)
+    assert plain["speedup"]["onnxruntime"]["sentence"] == 2.0
+    assert plain["speedup_interval"]["onnxruntime"]["encoder"] == [2.0, 2.0]
+    assert plain["noise"]["noisy"] is False
+    assert {"cpu", "cores", "onnxruntime"} <= set(plain["machine"])
+    assert plain["work"]["source"] == 25
+
+
+def test_statistics() -> None:
+    assert doctest.testmod(tprune.bench, optionflags=doctest.ELLIPSIS).failed == 0
+    assert self_ratio([1.0, 1.0, 1.0]) == 1.0
+    assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert median_interval(list(range(100))) == (39, 60)
+    assert _sample("abcdefghij", 5) == list("acegi")
+    assert _sample("ab", 5) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"threads": 0}, "threads 0"), ({"rounds": 3}, "rounds 3"), ({"rounds": 5}, "rounds 5"),
+        ({"batch": 0}, "batch 0"), ({"work": Work(source=0)}, "source=0"), ({"work": Work(beams=0)}, "beams=0"),
+        ({"sentences": []}, "no sentences"), ({"sentences": Path("absent.txt")}, r"absent\.txt"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(tmp_path: Path, change: dict[str, Any], text: str) -> None:
+    arguments: dict[str, Any] = {"dense": tmp_path, "pruned": tmp_path, "sentences": SENTENCES} | change
+    with pytest.raises(InputError, match=text):
+        bench(**arguments)
+
+
+def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ended with code 1: .*absent: no such folder") as caught:
+        bench(tmp_path / "absent", tmp_path, SENTENCES)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path) -> None:
+    from tprune.runtimes.onnx_export import export
+
+    tokenizer = train_tokenizer(SENTENCES, vocabulary=60, max_length=32)
+    for name, layers in (("large", (3, 3)), ("small", (1, 1))):
+        model = new_model(MarianSize(64, layers, 4, 256, len(tokenizer), 0.0, 32), len(tokenizer))
+        model.generation_config.max_length = 12
+        export(model, tokenizer, tmp_path / name, SENTENCES[:2])
+    same = bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=8)
+    off = max(abs(ratio - 1) for ratio in same.speedup.values())
+    assert off <= 0.03 or same.noisy
+    assert same.tokens["dense"] == same.tokens["pruned"] > 0
+    assert same.bytes["dense"] == same.bytes["pruned"] == sum(x.stat().st_size for x in (tmp_path / "large").iterdir())
+    other = bench(
+        tmp_path / "large", tmp_path / "small", SENTENCES, rounds=4, batch=2, work=Work(source=9, past=3, beams=None)
+    )
+    assert other.bytes["pruned"] < other.bytes["dense"]
+    assert all(value > 0 for side in other.latency_ms.values() for value in side.values())
+    for side in ("dense", "pruned"):
+        assert other.peak_memory[side] > other.memory_before_load[side] > 2**20
+    # a worker that dies on the way: more past tokens than the model has positions
+    with pytest.raises(InputError, match=r"large: the benchmark process ended with code 1: .*out of"):
+        bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=4, work=Work(past=200))
+    assert "tprune.bench_worker" not in sys.modules
