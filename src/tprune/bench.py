@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from tprune.data import read_lines
 from tprune.errors import InputError
+from tprune.machine import machine
 
 RUNTIME = "onnxruntime"
 MEASURES = ("encoder", "decoder_step", "sentence")
@@ -64,7 +63,7 @@ class BenchResult:
     batch: int
     rounds: int
     work: Work
-    machine: Mapping[str, str | int]
+    machine: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the runtime's name between side and measure."""
@@ -260,26 +259,3 @@ def noise(halves: Mapping[str, Mapping[str, float]], interval: Mapping[str, tupl
         return False, f"The machine was quiet: repeated measurements agree within {off[worst]:.1%}."
     says = f"{worst} varies by {off[worst]:.1%} between rounds, more than {QUIET:.0%}; measure again."
     return True, f"The machine was noisy: {says}"
-
-
-def machine() -> dict[str, str | int]:
-    """The processor's name, its cores, and the versions that matter."""
-    packages = {name: version(name) for name in (RUNTIME, "numpy", "tokenizers")}
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    about: dict[str, str | int] = {
-        "cpu": _cpu(),
-        "cores": os.cpu_count() or 1,
-        "usable_cores": usable,
-        "system": platform.platform(),
-    }
-    return about | {"python": platform.python_version(), **packages}
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

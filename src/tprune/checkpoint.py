@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tprune.errors import InputError
+from tprune.files import replacing
 from tprune.models.modeling_tprune import (
     PrunedBartConfig,
     PrunedBartForConditionalGeneration,
@@ -27,27 +25,8 @@ PRUNED: dict[str, type[PreTrainedModel]] = {
     PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
 }
 
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of `out` only when everything was written; on failure `out` is untouched."""
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    work, old = aside / "new", aside / "old"
-    work.mkdir()  # not `aside` itself, which only its owner may read
-    try:
-        yield work
-        if out.exists():
-            out.rename(old)
-        try:
-            work.rename(out)
-        except OSError:
-            if old.exists():
-                old.rename(out)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
+    AutoConfig.register(_type, _class.config_class, exist_ok=True)
 
 
 def save(
@@ -77,8 +56,13 @@ def save(
     return out
 
 
-def load(path: str | Path, *, offline: bool = False) -> Any:
+def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False) -> Any:
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
+
+    Args:
+        path: a directory or a hub id.
+        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
+        offline: never ask the hub.
 
     Raises:
         InputError: no such model, a damaged file, or weights that do not fit the configuration.
@@ -89,7 +73,7 @@ def load(path: str | Path, *, offline: bool = False) -> Any:
     try:
         model_type = _model_type(path, offline)
         kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
-        model, report = kind.from_pretrained(path, output_loading_info=True, local_files_only=offline)
+        model, report = kind.from_pretrained(path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto")
     except InputError:
         raise
     except Exception as error:  # safetensors, json and the hub each raise their own kinds
@@ -97,6 +81,8 @@ def load(path: str | Path, *, offline: bool = False) -> Any:
     lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
     if lost:
         raise InputError(f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}")
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit
     return model
 
 

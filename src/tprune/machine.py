@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "sacrebleu", "numpy")
 
@@ -27,6 +26,8 @@ def free_cores() -> int:
 
 def use_free_cores() -> int:
     """Sets torch's threads to the free cores (one too many costs more than one too few) and returns their number."""
+    import torch  # here, because runtimes without torch ask this module about the machine too
+
     cores = free_cores()
     torch.set_num_threads(cores)
     return cores

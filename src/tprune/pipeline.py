@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from tprune.compression import (
 from tprune.data import Corpus
 from tprune.errors import InputError
 from tprune.evaluate import paired_bootstrap, quality
+from tprune.files import read_json, write_json
 from tprune.machine import provenance, use_free_cores
 from tprune.plan import Plan
 from tprune.policies import Target
@@ -119,25 +119,6 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> 
     }  # fmt: skip
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Writes JSON so that the file is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run. Raises `InputError` naming it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a file of a tprune run") from None
-
-
 def _claim(run: Run) -> None:
     """Takes the directory for this recipe, corpus and model. Raises `InputError` if it belongs to another."""
     text = json.dumps([run.corpus.train.source, run.corpus.train.target, run.corpus.valid.source, run.corpus.valid.target,
@@ -166,7 +147,7 @@ def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
 
 def _dense(run: Run) -> dict[str, Any]:
     if run.model is not None:
-        model, tokenizer = load(run.model).float(), load_tokenizer(run.model)
+        model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     spec, stage = run.recipe.model, run.recipe.train

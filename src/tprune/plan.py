@@ -151,7 +151,7 @@ class Plan:
             entries = tuple(_entry_from_json(entry) for entry in data["entries"])
             return Plan(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where}: malformed ({type(error).__name__}: {error})") from None
+            raise InputError(f"{where}: malformed ({type(error).__name__}: {' '.join(str(error).split())})") from None
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
 
@@ -234,6 +234,8 @@ def _entry_from_json(data: dict[str, Any]) -> Entry:
     name = described.pop("name")
     if name not in METHODS:
         raise InputError(f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(METHODS)}")
+    if any(type(number) is not int or number < 0 for number in [*data["groups"], *(data["kept"] or [])]):
+        raise InputError(f"coupling {data['coupling']}: groups and kept are lists of whole numbers ≥ 0")
     return Entry(
         Coupling(data["coupling"], views, data["closed"], data["kind"]), tuple(data["groups"]), METHODS[name](**described),
         Mode(data["mode"]), float(data["strength"]), Realisation(data["realisation"]),

@@ -41,11 +41,11 @@ class Progress(TrainerCallback):
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
         left = sum(self.plan.values())
-        self.console.print(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""), markup=False)
+        self.console.print(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""), markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line without the clock."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers where training starts, which is not 0 in a resumed run."""

@@ -146,11 +146,14 @@ def check_recipe(data: dict[str, Any], where: str = "recipe") -> Recipe:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    found = error.errors()
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])  # a misspelt key is also a missing one
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=1)
         return f"unknown key {'.'.join(place)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if first["type"] == "missing":
+        return f"key {'.'.join(place)!r} is missing"
     return f"{'.'.join(place)}: {first['msg']}, got {first.get('input')!r}"
 
 

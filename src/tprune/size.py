@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -44,11 +45,14 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
     device = next(model.parameters()).device
     if device.type == "meta":  # attention masks are looked into, so a pass needs memory; which values it holds is all one
         model, device = model.to_empty(device="cpu"), torch.device("cpu")
+        for buffer in model.buffers():
+            buffer.zero_()  # but indices must point somewhere
     limit = int(model.config.max_position_embeddings)
     source, target = min(source, limit), min(target, limit)
     training = model.training
     model.eval()
-    with FlopCounterMode(display=False) as counter:
+    # attention as plain matrix products: of the fused kernels, which depend on sizes and device, only some are counted
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(
             input_ids=torch.zeros(1, source, dtype=torch.long, device=device),
             attention_mask=torch.ones(1, source, dtype=torch.long, device=device),

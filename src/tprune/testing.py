@@ -1,7 +1,7 @@
-"""The conformance check for methods, structures, couplings and model families, ours and those of others; needs no test runner.
+"""The conformance check for methods, structures, couplings and model families, ours and others'; needs no test runner.
 
-Every check raises `AssertionError` with a message that names what disagrees, and returns nothing. Models are compared in
-double precision, where a correct cut agrees to about 1e-15 and a mistake does not.
+Every check raises `AssertionError` with a message that names what disagrees, and returns nothing. Models are compared
+in double precision, where a correct cut agrees to about 1e-15 and a mistake does not.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TOLERANCE = 1e-10
 
 @torch.no_grad()
 def randomise_(model: nn.Module, seed: int = 0) -> None:
-    """Gives every tensor that initialisation leaves at 0 or 1 (biases, norms, logit biases, running statistics) random values.
+    """Gives all that initialisation leaves at 0 or 1 (biases, norms, logit biases, running statistics) random values.
 
-    Fresh models hide every mistake about biases and norms. Vectors called `weight` (norms) and running variances lie in
-    0.5 to 1.5, away from 0; the matrices of linear maps get a spread of 1/√inputs, so that attention is not nearly uniform.
+    Fresh models hide every mistake about biases and norms. Vectors called `weight` (norms) and running variances lie
+    in 0.5 to 1.5, away from 0; linear maps get a spread of 1/√inputs, so that attention is not nearly uniform.
 
     Example:
         >>> norm = nn.LayerNorm(3)
@@ -47,7 +47,8 @@ def randomise_(model: nn.Module, seed: int = 0) -> None:
     random = torch.Generator().manual_seed(seed)
     scaled = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     parameters = {id(parameter) for parameter in model.parameters()}
-    for name, tensor in {id(t): (n, t) for n, t in tensors_of(model).items()}.values():
+    saved = model.state_dict()  # tensors that are computed, not saved, are no weights
+    for name, tensor in {id(t): (n, t) for n, t in tensors_of(model).items() if n in saved}.values():
         if not tensor.is_floating_point() or tensor.ndim == 0 or tensor.numel() == 0:
             continue
         if id(tensor) in scaled and tensor.ndim == 2 and bool(tensor.std() > 0):
@@ -75,9 +76,9 @@ def check_method(method: Method, *, exact: bool = True, seed: int = 0) -> None:
     """
     groups, name = _example(seed), type(method).__name__
     _, update, _ = _run(method, groups)
-    _require(update.value.shape == (), f"{name}: the value is no scalar, it has shape {tuple(update.value.shape)}")
-    _require(update.slope.shape == groups.norms.shape, f"{name}: one slope per group expected, got {tuple(update.slope.shape)}")
-    _require(bool(update.value.isfinite() & update.slope.isfinite().all()), f"{name}: not finite where one group is zero")
+    _require(update.value.shape == (), f"{name}: the value is no scalar")
+    _require(update.slope.shape == groups.norms.shape, f"{name}: expected one slope per group")
+    _require(_finite(update), f"{name}: not finite where one group is zero")
 
     for tensor in groups.tensors.values():
         tensor.requires_grad_(True)
@@ -94,13 +95,13 @@ def check_method(method: Method, *, exact: bool = True, seed: int = 0) -> None:
         zero = groups.tensors[param] == 0
         _require(bool((applied[zero] == 0).all()), f"{name}: a group that is zero is moved")
         if exact:
-            _require(_off(wanted, applied) < TOLERANCE, f"{name}: the slopes are not the gradient of the value ({param})")
+            _require(_off(wanted, applied) < TOLERANCE, f"{name}: slopes are not the gradient of the value")
         else:
-            _require(bool((applied.sign() == wanted.sign()).all()), f"{name}: slopes against the value's gradient ({param})")
+            _require(bool((applied.sign() == wanted.sign()).all()), f"{name}: slopes against the gradient of the value")
 
     empty = Groups(groups.coupling, {param: torch.zeros_like(tensor) for param, tensor in groups.tensors.items()})
     nothing = _run(method, empty)[1]
-    _require(bool(nothing.value.isfinite() & nothing.slope.isfinite().all()), f"{name}: not finite where all groups are zero")
+    _require(_finite(nothing), f"{name}: not finite where all groups are zero")
     _check_state(method, name, seed)
 
 
@@ -109,7 +110,7 @@ def _check_state(method: Method, name: str, seed: int) -> None:
     before = {param: tensor.clone() for param, tensor in groups.tensors.items()}
     state, first, after = _run(method, groups, steps=3)
     same = _run(method, _example(seed), steps=3)[1]
-    _require(torch.equal(first.value, same.value) and torch.equal(first.slope, same.slope), f"{name}: not deterministic")
+    _require(_equal(first, same), f"{name}: not deterministic")
     _require(all(torch.equal(before[p], t) for p, t in groups.tensors.items()), f"{name}: update changes the weights")
     _require(all(isinstance(v, Tensor) for v in after.values()), f"{name}: the state holds more than tensors")
     file = io.BytesIO()
@@ -117,9 +118,17 @@ def _check_state(method: Method, name: str, seed: int) -> None:
     read = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
     kept = {key: tensor.clone() for key, tensor in after.items()}
     a, b = method.update(groups.refresh(), after, 3)[0], method.update(groups.refresh(), read, 3)[0]
-    _require(torch.equal(a.value, b.value) and torch.equal(a.slope, b.slope), f"{name}: a saved state does not resume")
+    _require(_equal(a, b), f"{name}: a saved state does not resume")
     _require(all(torch.equal(kept[key], after[key]) for key in kept), f"{name}: update changes the state it is given")
     _require(set(state) == set(after), f"{name}: init and update give states with different tensors")
+
+
+def _finite(update: Update) -> bool:
+    return bool(update.value.isfinite() & update.slope.isfinite().all())
+
+
+def _equal(a: Update, b: Update) -> bool:
+    return torch.equal(a.value, b.value) and torch.equal(a.slope, b.slope)
 
 
 def _run(method: Method, groups: Groups, steps: int = 1) -> tuple[Mapping[str, Tensor], Update, Mapping[str, Tensor]]:
@@ -160,7 +169,8 @@ def check_structure(structure: Structure, shape: Shape, *, seed: int = 0) -> Non
     layout = structure.layout(shape)
     index, count = layout.index(), int(torch.tensor(layout.groups).prod())
     sums = torch.zeros(count, dtype=torch.float64).index_add_(0, index.flatten(), w.flatten().square())
-    _require(_off(sums.sqrt().reshape(layout.groups), structure.norms(w)) < TOLERANCE, f"{where}: norms differ from brute force")
+    off = _off(sums.sqrt().reshape(layout.groups), structure.norms(w))
+    _require(off < TOLERANCE, f"{where}: norms differ from brute force")
     sizes = torch.bincount(index.flatten(), minlength=count).reshape(layout.groups)
     _require(torch.equal(sizes, structure.counts(shape)), f"{where}: counts differ from brute force")
     numbers = torch.arange(count).reshape(layout.groups)
@@ -196,13 +206,13 @@ def check_structure(structure: Structure, shape: Shape, *, seed: int = 0) -> Non
 def check_coupling(
     model: nn.Module, coupling: Coupling, run: Callable[[nn.Module], Tensor], *, silent: bool = True, seed: int = 0
 ) -> None:
-    """Closedness by perturbation: of half of the groups, zero producers silence the consumers and, if `silent`, the reverse.
+    """Closedness by perturbation: in half of the groups, zero producers silence consumers and, if `silent`, the reverse.
 
     Args:
         model: any model; randomise its biases first. It is left as it is.
         coupling: a closed coupling of it.
         run: the model's output on some input.
-        silent: whether zero consumers silence the producers too. Not so for a residual width, whose norms mix dimensions.
+        silent: whether zero consumers silence the producers too; not so for a width, whose norms mix dimensions.
         seed: which groups.
 
     Raises:
@@ -235,18 +245,17 @@ def check_coupling(
             found.append(run(twin))
         return found[0], found[1]
 
-    _require(_off(dense, outputs(set(), roles)[1]) > TOLERANCE, f"coupling {coupling.name}: the output does not depend on it")
+    where = f"coupling {coupling.name}"
+    _require(_off(dense, outputs(set(), roles)[1]) > TOLERANCE, f"{where}: the output does not depend on it")
     a, b = outputs({Role.PRODUCER, Role.BIAS}, {Role.CONSUMER})
-    off = _off(a, b)
-    _require(off < TOLERANCE, f"coupling {coupling.name}: consumers still read something once producers and biases are zero ({off:.1g})")
+    _require(_off(a, b) < TOLERANCE, f"{where}: once producers and biases are zero, something is still read")
     if silent and any(view.role is Role.CONSUMER for view in coupling.views):
         a, b = outputs({Role.CONSUMER, Role.BIAS}, {Role.PRODUCER})
-        off = _off(a, b)
-        _require(off < TOLERANCE, f"coupling {coupling.name}: producers are still read once its consumers are zero ({off:.1g})")
+        _require(_off(a, b) < TOLERANCE, f"{where}: once consumers are zero, producers are still read")
 
 
 def random_kept(model: nn.Module, plan: Plan, *, share: float = 0.6, seed: int = 0) -> Plan:
-    """The plan with a random share of the groups kept, at least one of each coupling; of whole sublayers about a third go.
+    """The plan with a random share of the groups kept, at least one of each coupling; of sublayers about a third go.
 
     Raises:
         InputError: the plan is for another model.
@@ -268,7 +277,7 @@ def check_family(
     seed: int = 0,
     realise: Callable[[Any, Plan], Any] = shrink,
 ) -> None:
-    """For every kind of coupling and for all together: the shrunk model does what the masked model does, saved and loaded too.
+    """For every kind of coupling and for all together, the shrunk model does what the masked one does, loaded again too.
 
     Args:
         model: a small model of the family; a copy is used in double precision, evaluating.
@@ -310,8 +319,8 @@ def check_agrees(reference: Any, small: Any, batch: Mapping[str, Tensor], where:
     encoded, cache = small.get_encoder()(**source), None
     for step in range(target.shape[1]):
         out = small(
-            encoder_outputs=encoded, attention_mask=source["attention_mask"], decoder_input_ids=target[:, step : step + 1],
-            past_key_values=cache, use_cache=True,
+            encoder_outputs=encoded, attention_mask=source["attention_mask"],
+            decoder_input_ids=target[:, step : step + 1], past_key_values=cache, use_cache=True,
         )  # fmt: skip
         cache, off = out.past_key_values, _off(expected[:, step], out.logits[:, -1])
         _require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {step + 1}")
@@ -344,7 +353,7 @@ def _beams(model: Any, source: Mapping[str, Tensor], beams: int) -> Any:
 
 
 def _off(expected: Tensor, got: Tensor) -> float:
-    """The largest difference relative to the largest expected value; infinite where shapes differ or values are not finite."""
+    """The largest difference relative to the largest value; infinite where shapes differ or a value is not finite."""
     if expected.ndim and (expected.shape != got.shape or not bool(got.isfinite().all())):
         return float("inf")
     return float((expected - got).abs().max() / expected.abs().max().clamp_min(1e-30))

@@ -30,9 +30,9 @@ def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:
     source = masked(model, Plan(plan.family, plan.fingerprint, tuple(zeroed))) if zeroed else model
     cuts = cuts_of(source, plan)
     small = family.build(source, cuts, kept_heads(plan), stock)
+    small.to(dtype=next(source.parameters()).dtype, device=next(source.parameters()).device)
     # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost
     small.load_state_dict(cut_state(source, cuts, family), strict=True)
-    small.to(dtype=next(source.parameters()).dtype, device=next(source.parameters()).device)
     family.inherit(source, small)
     return small.train(model.training)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import torch
 from transformers import BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerBase
 
 from tprune.errors import CertificateError, InputError
+from tprune.files import replacing
 from tprune.runtimes.onnx_folder import GRAPHS, LAYOUT, Generation, Layout, Stamp
 from tprune.runtimes.onnx_graphs import cross_layers, write_graphs
 from tprune.runtimes.onnx_tokens import SENTENCEPIECE
@@ -75,7 +74,8 @@ def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sent
     started, out = time.perf_counter(), Path(out)
     _check(model, sentences)
     generation = generation_of(model)
-    with _replacing(out) as folder, _evaluated(model) as plain:
+    _ours(out)
+    with replacing(out) as folder, _evaluated(model) as plain:
         cross, past = write_graphs(plain, folder)
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
@@ -194,31 +194,11 @@ def _same_tokens(tokenizer: Any, translator: Translator, sentences: Sequence[str
             )
 
 
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A sibling folder to write into, which becomes `out` when all went well and is removed otherwise."""
-    out = out.absolute()
+def _ours(out: Path) -> None:
+    """Raises `InputError` where `out` holds anything that no export wrote."""
     if out.exists():
         strange = sorted(x.name for x in out.iterdir() if x.name not in WRITTEN) if out.is_dir() else [out.name]
         if strange:
             raise InputError(
                 f"{out}: holds {strange[0]}, which no export wrote; expected a new folder or an older export"
             )
-    fresh, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
-    try:
-        fresh.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
-    try:
-        yield fresh
-        if out.exists():
-            out.rename(old)
-        try:
-            fresh.rename(out)
-        except OSError:
-            if old.exists():
-                old.rename(out)
-            raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)

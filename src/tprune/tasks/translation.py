@@ -65,7 +65,7 @@ def new_model(size: MarianSize, vocabulary: int) -> MarianMTModel:
         vocab_size=vocabulary, d_model=size.d_model, encoder_layers=size.layers[0], decoder_layers=size.layers[1],
         encoder_attention_heads=size.heads, decoder_attention_heads=size.heads, encoder_ffn_dim=size.ffn,
         decoder_ffn_dim=size.ffn, dropout=size.dropout, attention_dropout=0.0, activation_dropout=0.0,
-        activation_function="relu", max_position_embeddings=size.positions, scale_embedding=True, init_std=size.d_model**-0.5,
+        activation_function="relu", max_position_embeddings=size.positions, scale_embedding=True, init_std=0.02,
         pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0,
     )  # fmt: skip
     model = MarianMTModel(config)

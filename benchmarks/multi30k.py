@@ -1,0 +1,223 @@
+"""The README's table: dense, dense trained on, and at two speeds ours beside one-shot magnitude, on Multi30k En-De.
+
+    python benchmarks/multi30k.py --data DIR [--model DENSE] --out runs/bench-multi30k
+
+Every unit of work (a training, an export, a score) leaves a marker, so a killed queue goes on where it was. Quality is BLEU of
+onnxruntime's beam 4 on the four test sets pooled; speed is measured against the dense model, in turns, one process each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from tprune.analysis import Analysis
+from tprune.bench import Work, bench
+from tprune.checkpoint import load, load_tokenizer, save
+from tprune.compression import (
+    Material,
+    analyse_step,
+    cut_step,
+    plan_step,
+    recover_step,
+    regularise_step,
+    select_step,
+)
+from tprune.data import Corpus, read_corpus
+from tprune.evaluate import paired_bootstrap, quality
+from tprune.files import read_json, write_json
+from tprune.machine import provenance, use_free_cores
+from tprune.plan import Plan, make_plan
+from tprune.realise.certificate import Certificate
+from tprune.recipe import Recipe, read_recipe
+from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_translate import Translator
+from tprune.size import size
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "tprune-multi30k.yaml"
+# multiplications to keep, so that a sentence takes about 1/1.5 and 1/2 of the dense model's time
+POINTS = {"1.5x": 0.55, "2x": 0.36}
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The units of work of one benchmark directory."""
+
+    out: Path
+    recipe: Recipe
+    corpus: Corpus
+    material: Material
+
+    def unit(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+        """Does a unit unless it is done."""
+        marker = self.out / "done" / f"{name}.json"
+        if not marker.exists():
+            print(f"{name} ...", flush=True)
+            write_json(marker, work() or {})
+            shutil.rmtree(self.out / "work" / name, ignore_errors=True)
+        found: dict[str, Any] = read_json(marker)
+        return found
+
+    def save(self, model: Any, name: str, plan: Plan | None = None, certificate: Certificate | None = None) -> None:
+        """Keeps a model under its name."""
+        save(model, self.out / name, load_tokenizer(self.out / "dense"), plan, certificate)
+
+    def dense(self) -> Any:
+        """The dense model."""
+        return load(self.out / "dense")
+
+
+def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
+    spec = recipe.model
+    set_seed(recipe.seed)
+    tokenizer = train_tokenizer(corpus.train.source + corpus.train.target, spec.vocabulary, spec.positions)
+    shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
+    model = new_model(shape, len(tokenizer))
+    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(model, recipe.train, out / "work" / "dense")
+    save(model, out / "dense", tokenizer)
+
+
+def more_training(queue: Queue) -> dict[str, Any]:
+    """Dense, with the extra training that every pruned model gets: the reference."""
+    model, how = queue.dense(), queue.recipe.recover
+    steps = queue.recipe.prune.steps + how.steps
+    recover_step(model, queue.dense().eval(), queue.material, how.model_copy(update={"steps": steps}), queue.out / "work" / "dense-more")
+    queue.save(model, "dense-more")
+    return {"steps": steps}
+
+
+def ours(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
+    """Select and cut from the regularised model, then recover."""
+    how = queue.recipe.prune.model_copy(update={"macs": fraction})
+    trained = load(queue.out / "regularised").eval()
+    analysis = Analysis.load(queue.out / "analysis.json")
+    plan = select_step(trained, plan_step(queue.dense(), how), how, analysis)
+    return _cut_and_train(queue, f"tprune-{point}", trained, plan, queue.recipe.recover.steps)
+
+
+def magnitude(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
+    """One-shot magnitude: the same couplings, the same size, norms of the dense weights, the same number of steps in all."""
+    how = queue.recipe.prune.model_copy(update={"macs": fraction, "budget": "uniform"})
+    dense = queue.dense().eval()
+    plan = select_step(dense, make_plan(dense, "marian", plan_step(dense, how).couplings), how, None)
+    return _cut_and_train(queue, f"magnitude-{point}", dense, plan, queue.recipe.prune.steps + queue.recipe.recover.steps)
+
+
+def _cut_and_train(queue: Queue, name: str, model: Any, plan: Plan, steps: int) -> dict[str, Any]:
+    small, certificate = cut_step(model, plan, queue.material, stock=False)
+    how = queue.recipe.recover.model_copy(update={"steps": steps})
+    recover_step(small, queue.dense().eval(), queue.material, how, queue.out / "work" / name)
+    queue.save(small, name, plan, certificate)
+    return {"certificate": certificate.to_dict(), "asked": dict(plan.asked), "reached": dict(plan.reached), "steps": steps}
+
+
+def deploy(queue: Queue, name: str) -> dict[str, Any]:
+    """Exports a model and translates the pooled test sets with it in onnxruntime."""
+    folder, pairs = queue.out / "onnx" / name, queue.corpus.pooled_test()
+    model = load(queue.out / name).eval()
+    report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.source[:24])
+    said = Translator.load(folder, torch.get_num_threads()).translate(pairs.source, beams=queue.recipe.beams, batch=16)
+    (queue.out / "said").mkdir(exist_ok=True)
+    write_json(queue.out / "said" / f"{name}.json", said)
+    found = size(model)
+    return {
+        **quality(said, pairs.target).to_dict(), "parameters": found.parameters, "macs": found.macs,
+        "bytes": sum(report.files.values()), "export_error": report.max_relative_error,
+    }  # fmt: skip
+
+
+def timing(queue: Queue, name: str) -> dict[str, Any]:
+    """Against the dense model, in turns; the dense model against itself shows the noise."""
+    how = queue.recipe.bench
+    folders = [queue.out / "onnx" / side for side in ("dense", name)]
+    work = Work(beams=1, sentences=how.sentences)
+    return bench(*folders, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
+
+
+def table(queue: Queue, names: list[str], command: str) -> dict[str, Any]:
+    said = {name: read_json(queue.out / "said" / f"{name}.json") for name in names}
+    references = queue.corpus.pooled_test().target
+    done = {path.stem: read_json(path) for path in (queue.out / "done").glob("*.json")}
+    rows = []
+    for name in names:
+        score, time = done[f"deploy-{name}"], done[f"time-{name}"]
+        rows.append({
+            "name": name, **score, "against_dense": paired_bootstrap(said["dense"], said[name], references).to_dict(),
+            "against_dense_more": paired_bootstrap(said["dense-more"], said[name], references).to_dict(),
+            "latency_ms": time["latency_ms"]["pruned"], "dense_latency_ms": time["latency_ms"]["dense"],
+            "speedup": time["speedup"], "speedup_interval": time["speedup_interval"], "noise": time["noise"],
+            "tokens_per_sentence": time["tokens_per_sentence"]["pruned"], "peak_memory": time["peak_memory"]["pruned"],
+            **{k: done[name][k] for k in ("certificate", "asked", "reached", "steps") if k in done.get(name, {})},
+        })  # fmt: skip
+    return {
+        "rows": rows, "sentences": len(references), "beams": queue.recipe.beams, "seed": queue.recipe.seed,
+        "bench": queue.recipe.bench.model_dump(), "recipe": queue.recipe.model_dump(mode="json"), **provenance(command),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with the recipe's files")
+    parser.add_argument("--model", help="a trained dense model; trained here by the recipe where none is given")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-multi30k"))
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="where the table's numbers go")
+    parser.add_argument("--only", nargs="*", help="only these units of training (another process does the others)")
+    asked = parser.parse_args()
+    recipe = read_recipe(RECIPE)
+    files = {split: [(Path(s), Path(t)) for s, t in pairs] for split, pairs in recipe.data.files.items()}
+    corpus = read_corpus(files, asked.data)
+    use_free_cores()
+    if not (asked.out / "dense" / "config.json").exists():
+        if asked.model:
+            save(load(asked.model, dtype=torch.float32), asked.out / "dense", load_tokenizer(asked.model))
+        else:
+            train_dense(asked.out, recipe, corpus)
+    dense, tokenizer = load(asked.out / "dense"), load_tokenizer(asked.out / "dense")
+    set_seed(recipe.seed)
+    material = Material.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.precision)
+    queue = Queue(asked.out, recipe, corpus, material)
+    trainings: dict[str, Callable[[], dict[str, Any] | None]] = {
+        "analysis": lambda: _analysis(queue), "regularised": lambda: _regularised(queue),
+        "dense-more": lambda: more_training(queue),
+        **{f"tprune-{p}": lambda p=p, f=f: ours(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
+        **{f"magnitude-{p}": lambda p=p, f=f: magnitude(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
+    }  # fmt: skip
+    for name, work in trainings.items():
+        if not asked.only or name in asked.only:
+            queue.unit(name, work)
+    if asked.only:
+        return
+    names = ["dense", "dense-more", *(f"{kind}-{p}" for p in POINTS for kind in ("tprune", "magnitude"))]
+    for name in names:
+        queue.unit(f"deploy-{name}", lambda name=name: deploy(queue, name))  # type: ignore[misc]
+    for name in names:
+        queue.unit(f"time-{name}", lambda name=name: timing(queue, name))  # type: ignore[misc]
+    write_json(asked.json, table(queue, names, shlex.join(["python", "benchmarks/multi30k.py", *sys.argv[1:]])))
+    print(f"{asked.json}")
+
+
+def _analysis(queue: Queue) -> None:
+    recipe = queue.recipe
+    found = analyse_step(queue.dense(), queue.material, recipe.analyze, recipe.prune.kinds, queue.out / "work" / "analysis")
+    (queue.out / "analysis.json").write_text(found.to_json(), encoding="utf-8")
+
+
+def _regularised(queue: Queue) -> None:
+    dense = queue.dense()
+    plan = plan_step(dense, queue.recipe.prune)
+    queue.save(regularise_step(copy.deepcopy(dense), plan, queue.material, queue.recipe.prune, queue.out / "work" / "regularised"), "regularised")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Seeds, one thread, no network, types checked at run time, and the real model and data where the environment names them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+CHECKED = [
+    "structure", "coupling", "select", "plan", "regularise", "checkpoint", "size", "policies", "methods", "realise",
+    "models.encoder_decoder",
+]  # fmt: skip
+install_import_hook([f"tprune.{name}" for name in CHECKED], "beartype.beartype")
+
+from small_models import small_batch, small_model
+from tprune.data import read_lines
+
+
+@pytest.fixture(autouse=True)
+def _repeatable() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def marian_small() -> Any:
+    return small_model("marian")
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    return small_batch()
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The folder of a trained model."""
+    models = os.environ.get("TPRUNE_MODELS")
+    if not models:
+        pytest.skip("TPRUNE_MODELS names no folder")
+    return Path(models, "marian-tiny-multi30k-en-de")
+
+
+@pytest.fixture(scope="session")
+def data() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Real sentences and their translations."""
+    folder = os.environ.get("TPRUNE_DATA")
+    if not folder:
+        pytest.skip("TPRUNE_DATA names no folder")
+    sides = (Path(folder, f"multi30k/test_2016_flickr.{language}.gz") for language in ("en", "de"))
+    source, target = (tuple(read_lines(side))[:16] for side in sides)
+    return source, target

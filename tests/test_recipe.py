@@ -1,0 +1,98 @@
+"""Recipes: what is read, what is refused, and with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tprune.errors import InputError
+from tprune.recipe import Recipe, check_recipe, read_recipe
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+MINIMAL = "data: {grammar: true}\ntrain: {steps: 10}\nprune: {steps: 5, macs: 0.5}\nrecover: {steps: 5}\n"
+
+
+def read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_recipe(path)
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    message = str(caught.value)
+    assert "mine.yaml" in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_our_recipes_parse_and_ask_for_one_size(path: Path) -> None:
+    recipe = read_recipe(path)
+    unit, share = recipe.prune.target()
+    assert unit in ("macs", "parameters", "bytes") and 0 < share < 1
+    assert recipe.train.steps > 0 and recipe.recover.steps > 0
+    assert recipe.data.files.keys() == {"train", "valid", "test"}
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {"tprune-multi30k", "tprune-tatoeba"}
+
+
+def test_defaults_fill_in_a_minimal_recipe(tmp_path: Path) -> None:
+    recipe = read(tmp_path, MINIMAL)
+    assert recipe.data.grammar and recipe.prune.kinds == ["ffn", "heads"] and recipe.seed == 0 and recipe.precision == "auto"
+    assert recipe == read(tmp_path, MINIMAL)
+
+
+@pytest.mark.parametrize("written", ["1e-4", "1E-4", "1.0e-4", "0.0001"])
+def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
+    assert read(tmp_path, MINIMAL.replace("{steps: 10}", f"{{steps: 10, lr: {written}}}")).train.lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("train:", "trian:"), "unknown key 'trian'; did you mean 'train'?"),
+        (("macs", "mcas"), "unknown key 'prune.mcas'; did you mean 'macs'?"),
+        (("macs: 0.5", "macs: 0.5, stpes: 3"), "unknown key 'prune.stpes'; did you mean 'steps'?"),
+        (("macs: 0.5", "macs: 0.5, zzzzz: 3"), "unknown key 'prune.zzzzz'"),
+        (("recover: {steps: 5}", "recover: {steps: 5, distil: 1}"), "unknown key 'recover.distil'; did you mean 'distill'?"),
+        (("grammar: true", "gramar: true"), "unknown key 'data.gramar'; did you mean 'grammar'?"),
+        (("steps: 10", "steps: many"), "train.steps: "),
+        (("steps: 10", "steps: -1"), "train.steps: "),
+        (("steps: 10", "steps: 10, lr: 0"), "train.lr: "),
+        (("macs: 0.5", "macs: half"), "prune.macs: "),
+        (("macs: 0.5", "macs: 0.5, kinds: [fnn]"), "prune.kinds.0: "),
+        (("train: {steps: 10}", "train: 3"), "train: "),
+        (("recover: {steps: 5}\n", ""), "key 'recover' is missing"),
+    ],
+)
+def test_wrong_recipes_are_refused_in_one_line(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    assert change[0] in MINIMAL
+    assert says in refusal(tmp_path, MINIMAL.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "expected a recipe"), ("- a\n", "expected a recipe"), ("a: [", "no valid YAML"), ("a: b: c", "no valid YAML")],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    assert says in refusal(tmp_path, text)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe4")
+    for name in ("missing.yaml", "latin.yaml"):
+        with pytest.raises(InputError, match=f"{name}: cannot be read"):
+            read_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"macs": 0.5, "bytes": 0.5}])
+def test_exactly_one_size_is_asked_for(sizes: dict[str, Any]) -> None:
+    stage: dict[str, Any] = {"steps": 1}
+    recipe = check_recipe({"data": {"grammar": True}, "train": stage, "prune": stage | sizes, "recover": stage})
+    with pytest.raises(InputError, match="exactly one of macs, parameters, bytes"):
+        recipe.prune.target()

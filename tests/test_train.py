@@ -1,0 +1,184 @@
+"""Training: losses, precision, and that a killed run resumes to the very same weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import TrainerCallback
+
+from tprune.models import couplings
+from tprune.plan import Mode, make_plan
+from tprune.regularise import Regulariser
+from tprune.tasks.translation import IGNORED, EncodedPairs, MarianSize, new_model
+from tprune.train import Training, faster_in_bf16, last_checkpoint, token_loss, train, use_bf16, word_distillation
+
+SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
+HOW = Training(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)
+
+
+def pairs(n: int, seed: int = 0) -> EncodedPairs:
+    """The target is the source, reversed: something to learn."""
+    rng = np.random.default_rng(seed)
+    source = tuple([*rng.integers(3, 30, rng.integers(2, 9)).tolist(), 1] for _ in range(n))
+    return EncodedPairs(source, tuple([*s[-2::-1], 1] for s in source))
+
+
+def model_of(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return new_model(SIZE, 30)
+
+
+def weights(model: Any) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(TrainerCallback):
+    """Dies in the middle of step `step` + 1, as a killed process would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise Killed
+
+
+class StopAt(TrainerCallback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        control.should_training_stop = state.global_step >= self.step
+        return control
+
+
+def run(out: Path, how: Training, *extra: TrainerCallback, penalise: bool = False, save_every: int = 2) -> dict[str, Tensor]:
+    torch.manual_seed(99)  # a resumed process knows nothing of the first one's random state
+    model = model_of()
+    callbacks: list[TrainerCallback] = list(extra)
+    if penalise:
+        plan = make_plan(model, "marian", couplings(model, ["ffn", "heads"]), mode=Mode.PROXIMAL, strengths=0.3)
+        callbacks.append(Regulariser(model, plan, ramp=8))
+    train(model, pairs(60), pairs(10, 1), how, out, callbacks=callbacks, save_every=save_every)
+    return weights(model)
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert torch.equal(found[name], expected[name]), name
+
+
+@pytest.mark.parametrize("penalise", [False, True], ids=["plain", "pruning"])
+@pytest.mark.parametrize("kill", [KillAt(5), StopAt(5)], ids=["killed", "stopped"])
+def test_a_broken_training_resumes_to_the_weights_of_an_unbroken_one(
+    tmp_path: Path, kill: TrainerCallback, penalise: bool
+) -> None:
+    whole = run(tmp_path / "whole", HOW, penalise=penalise)
+    try:
+        run(tmp_path / "broken", HOW, kill, penalise=penalise)
+    except Killed:
+        assert last_checkpoint(tmp_path / "broken") == str(tmp_path / "broken" / "checkpoint-4")
+    assert_equal(run(tmp_path / "broken", HOW, penalise=penalise), whole)
+    start = weights(model_of())
+    assert any(not torch.equal(whole[name], start[name]) for name in whole)
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", HOW)
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", HOW, KillAt(6))
+    newest = tmp_path / "broken" / "checkpoint-6"
+    (newest / "trainer_state.json").unlink()
+    (newest / "optimizer.pt").write_bytes(b"half")
+    assert last_checkpoint(tmp_path / "broken") == str(tmp_path / "broken" / "checkpoint-4")
+    assert_equal(run(tmp_path / "broken", HOW), whole)
+
+
+def test_training_again_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    first = run(tmp_path / "out", HOW)
+    assert_equal(run(tmp_path / "out", HOW), first)
+
+
+def test_without_checkpoints_a_training_starts_anew_and_repeats_itself(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", HOW, save_every=0)
+    assert last_checkpoint(tmp_path / "a") is None and last_checkpoint(tmp_path / "nowhere") is None
+    assert_equal(run(tmp_path / "b", HOW, save_every=0), first)
+
+
+def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Path) -> None:
+    how = Training(steps=12, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3, eval_every=3)
+    whole = run(tmp_path / "whole", how)
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", how, KillAt(7))
+    assert_equal(run(tmp_path / "broken", how), whole)
+    shutil.rmtree(tmp_path / "whole")
+    model = model_of()
+    log = train(model, pairs(60), pairs(10, 1), how, tmp_path / "whole")
+    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert len(losses) == 4 and losses[-1] < losses[0]
+
+
+def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
+    how = Training(steps=40, lr=1e-9, warmup=0, tokens=64, precision="fp32", eval_every=2, patience=2)
+    log = train(model_of(), pairs(60), pairs(10, 1), how, tmp_path)
+    assert max(int(entry["step"]) for entry in log) < 40
+
+
+def test_distillation_pulls_towards_the_teacher(tmp_path: Path) -> None:
+    teacher, data = model_of(seed=5), pairs(60)
+    how = Training(steps=30, lr=1e-2, warmup=2, tokens=64, smoothing=0.0, distill=1.0, precision="fp32")
+    batch = {"input_ids": torch.tensor([data[0]["input_ids"]]), "labels": torch.tensor([data[0]["labels"]])}
+
+    def distance(model: Any) -> float:
+        with torch.no_grad():
+            mine, theirs = (m.eval()(**batch).logits.log_softmax(-1) for m in (model, teacher))
+        return float(F.kl_div(mine, theirs, log_target=True, reduction="batchmean"))
+
+    student = model_of()
+    before = distance(student.eval())
+    start = weights(teacher)
+    train(student.train(), data, pairs(10, 1), how, tmp_path, teacher=teacher)
+    assert distance(student) < before
+    assert_equal(weights(teacher), start)
+
+
+def test_losses_ignore_padding_and_agree_with_their_formulas() -> None:
+    torch.manual_seed(0)
+    logits, teacher = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    labels = torch.tensor([[1, 2, IGNORED], [4, IGNORED, IGNORED]])
+    kept = labels != IGNORED
+    log = logits.log_softmax(-1)
+    nll = -log[kept].gather(1, labels[kept][:, None]).mean()
+    torch.testing.assert_close(token_loss(logits, labels), nll)
+    torch.testing.assert_close(token_loss(logits, labels, 0.1), 0.9 * nll - 0.1 * log[kept].mean())
+    expected = -(teacher[kept].softmax(-1) * log[kept]).sum(1).mean()
+    torch.testing.assert_close(word_distillation(logits, teacher, labels), expected)
+    torch.testing.assert_close(token_loss(logits.bfloat16(), labels).dtype, torch.float32)
+
+
+def test_the_choice_of_precision_is_a_bool_leaves_no_gradients_and_is_remembered(tmp_path: Path) -> None:
+    model, data = model_of(), pairs(30)
+    before = weights(model)
+    assert isinstance(faster_in_bf16(model, data, 0, 64, tries=1), bool)
+    assert all(p.grad is None for p in model.parameters())
+    assert_equal(weights(model), before)
+    auto = Training(steps=1, tokens=64)
+    first = use_bf16(model, data, auto, tmp_path / "new")
+    note = tmp_path / "new" / "precision.txt"
+    assert note.read_text() == ("bf16" if first else "fp32")
+    note.write_text("fp32" if first else "bf16")  # the same answer again, whatever a second timing would say
+    assert use_bf16(model, data, auto, tmp_path / "new") is not first
+    assert use_bf16(model, data, Training(steps=1, precision="bf16"), tmp_path) is True
+    assert use_bf16(model, data, Training(steps=1, precision="fp32"), tmp_path) is False
