@@ -84,7 +84,9 @@ def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
     tokenizer = train_tokenizer(corpus.train.source + corpus.train.target, spec.vocabulary, spec.positions)
     shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
     model = new_model(shape, len(tokenizer))
-    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(model, recipe.train, out / "work" / "dense")
+    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
+        model, recipe.train, out / "work" / "dense"
+    )
     save(model, out / "dense", tokenizer)
 
 
@@ -92,7 +94,13 @@ def more_training(queue: Queue) -> dict[str, Any]:
     """Dense, with the extra training that every pruned model gets: the reference."""
     model, how = queue.dense(), queue.recipe.recover
     steps = queue.recipe.prune.steps + how.steps
-    recover_step(model, queue.dense().eval(), queue.material, how.model_copy(update={"steps": steps}), queue.out / "work" / "dense-more")
+    recover_step(
+        model,
+        queue.dense().eval(),
+        queue.material,
+        how.model_copy(update={"steps": steps}),
+        queue.out / "work" / "dense-more",
+    )
     queue.save(model, "dense-more")
     return {"steps": steps}
 
@@ -111,7 +119,9 @@ def magnitude(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
     how = queue.recipe.prune.model_copy(update={"macs": fraction, "budget": "uniform"})
     dense = queue.dense().eval()
     plan = select_step(dense, make_plan(dense, "marian", plan_step(dense, how).couplings), how, None)
-    return _cut_and_train(queue, f"magnitude-{point}", dense, plan, queue.recipe.prune.steps + queue.recipe.recover.steps)
+    return _cut_and_train(
+        queue, f"magnitude-{point}", dense, plan, queue.recipe.prune.steps + queue.recipe.recover.steps
+    )
 
 
 def _cut_and_train(queue: Queue, name: str, model: Any, plan: Plan, steps: int) -> dict[str, Any]:
@@ -119,7 +129,12 @@ def _cut_and_train(queue: Queue, name: str, model: Any, plan: Plan, steps: int) 
     how = queue.recipe.recover.model_copy(update={"steps": steps})
     recover_step(small, queue.dense().eval(), queue.material, how, queue.out / "work" / name)
     queue.save(small, name, plan, certificate)
-    return {"certificate": certificate.to_dict(), "asked": dict(plan.asked), "reached": dict(plan.reached), "steps": steps}
+    return {
+        "certificate": certificate.to_dict(),
+        "asked": dict(plan.asked),
+        "reached": dict(plan.reached),
+        "steps": steps,
+    }
 
 
 def deploy(queue: Queue, name: str) -> dict[str, Any]:
@@ -140,9 +155,9 @@ def deploy(queue: Queue, name: str) -> dict[str, Any]:
 def timing(queue: Queue, name: str) -> dict[str, Any]:
     """Against the dense model, in turns; the dense model against itself shows the noise."""
     how = queue.recipe.bench
-    folders = [queue.out / "onnx" / side for side in ("dense", name)]
+    dense, other = (queue.out / "onnx" / side for side in ("dense", name))
     work = Work(beams=1, sentences=how.sentences)
-    return bench(*folders, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
+    return bench(dense, other, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
 
 
 def table(queue: Queue, names: list[str], command: str) -> dict[str, Any]:
@@ -171,7 +186,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with the recipe's files")
     parser.add_argument("--model", help="a trained dense model; trained here by the recipe where none is given")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-multi30k"))
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="where the table's numbers go")
+    parser.add_argument(
+        "--json", type=Path, default=Path(__file__).with_suffix(".json"), help="where the table's numbers go"
+    )
     parser.add_argument("--only", nargs="*", help="only these units of training (another process does the others)")
     asked = parser.parse_args()
     recipe = read_recipe(RECIPE)
@@ -209,14 +226,21 @@ def main() -> None:
 
 def _analysis(queue: Queue) -> None:
     recipe = queue.recipe
-    found = analyse_step(queue.dense(), queue.material, recipe.analyze, recipe.prune.kinds, queue.out / "work" / "analysis")
+    found = analyse_step(
+        queue.dense(), queue.material, recipe.analyze, recipe.prune.kinds, queue.out / "work" / "analysis"
+    )
     (queue.out / "analysis.json").write_text(found.to_json(), encoding="utf-8")
 
 
 def _regularised(queue: Queue) -> None:
     dense = queue.dense()
     plan = plan_step(dense, queue.recipe.prune)
-    queue.save(regularise_step(copy.deepcopy(dense), plan, queue.material, queue.recipe.prune, queue.out / "work" / "regularised"), "regularised")
+    queue.save(
+        regularise_step(
+            copy.deepcopy(dense), plan, queue.material, queue.recipe.prune, queue.out / "work" / "regularised"
+        ),
+        "regularised",
+    )
 
 
 if __name__ == "__main__":

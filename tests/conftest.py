@@ -1,4 +1,4 @@
-"""Seeds, one thread, no network, types checked at run time, and the real model and data where the environment names them."""
+"""Seeds, one thread, no network, types checked at run time; the real model and data if the environment names them."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,8 @@ CHECKED = [
 ]  # fmt: skip
 install_import_hook([f"tprune.{name}" for name in CHECKED], "beartype.beartype")
 
-from small_models import small_batch, small_model
-from tprune.data import read_lines
+from small_models import small_batch, small_model  # noqa: E402
+from tprune.data import read_lines  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -86,48 +86,49 @@ def test_everything_beside_the_weights_stays(words: PreTrainedTokenizerFast, tmp
 READ = """
 import sys, torch
 sys.modules["tprune"] = None  # importing it fails
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-folder, seen = sys.argv[1:]
-model = AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=True).eval()
-for tensor in (*model.parameters(), *model.buffers()):
-    tensor.data = tensor.data.clone()  # aligned memory, as in the saving process
+from transformers import AutoModelForSeq2SeqLM
 torch.set_num_threads(1)
-batch = torch.load(seen + ".in")
-source = {key: batch[key] for key in ("input_ids", "attention_mask")}
-tokens = model.generate(**source, num_beams=3, min_new_tokens=5, max_new_tokens=10, do_sample=False)
-torch.save({"logits": model(**batch).logits, "tokens": tokens, "state": model.state_dict()}, seen + ".out")
+for folder in sys.argv[1:]:
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=True).eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # aligned memory, as in the saving process
+    batch = torch.load(folder + ".in")
+    source = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    tokens = model.generate(**source, num_beams=3, min_new_tokens=5, max_new_tokens=10, do_sample=False)
+    torch.save({"logits": model(**batch).logits, "tokens": tokens, "state": model.state_dict()}, folder + ".out")
 """
 
 
-@pytest.mark.parametrize("family", ["marian", "bart"])
-def test_a_fresh_process_without_tprune_reads_it(family: str, tmp_path: Path) -> None:
-    _, _, small = pruned(family)
-    out, seen = save(small, tmp_path / "m"), str(tmp_path / "seen")
-    torch.save(small_batch(), f"{seen}.in")
+def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
+    small = {str(tmp_path / family): pruned(family)[2] for family in ("marian", "marian_untied", "bart")}
+    for folder, model in small.items():
+        save(model, folder)
+        torch.save(small_batch(), f"{folder}.in")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(out), seen],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", READ, *small], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    read = torch.load(f"{seen}.out")
-    state = small.state_dict()
-    assert read["state"].keys() == state.keys() and all(torch.equal(read["state"][name], state[name]) for name in state)
-    assert torch.equal(read["logits"], small(**small_batch()).logits)
-    assert torch.equal(read["tokens"], generate(small))
+    for folder, model in small.items():
+        read, state = torch.load(f"{folder}.out"), model.state_dict()
+        assert read["state"].keys() == state.keys()
+        assert all(torch.equal(read["state"][name], state[name]) for name in state)
+        assert torch.equal(read["logits"], model(**small_batch()).logits)
+        assert torch.equal(read["tokens"], generate(model))
 
 
-# --- damaged, missing, in the way -------------------------------------------------------------------------------------------
+# --- damaged, missing, in the way ---
+
+
+@pytest.fixture(scope="session")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(pruned()[2], tmp_path_factory.mktemp("saved") / "m")
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    return save(pruned()[2], tmp_path / "m")
+def saved(saved_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved_once, tmp_path / "m"))
 
 
 def truncate(folder: Path) -> None:
@@ -155,9 +156,11 @@ def set_config(**values: Any) -> Any:
         (lambda folder: (folder / "config.json").unlink(), "config.json: cannot be read"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: cannot be read"),
-        (set_config(pruned=None), "cannot be loaded|do not fit"), (set_config(pruned={"width": 3}), "cannot be loaded|do not fit"),
+        (set_config(pruned=None), "cannot be loaded|do not fit"),
+        (set_config(pruned={"width": 3}), "cannot be loaded|do not fit"),
         (set_config(pruned={"ffn": {"model.nowhere": 3}}), "cannot be loaded"),
-        (set_config(decoder_layers=2), "cannot be loaded|do not fit"), (set_config(encoder_layers=3), "cannot be loaded|do not fit"),
+        (set_config(decoder_layers=2), "cannot be loaded|do not fit"),
+        (set_config(encoder_layers=3), "cannot be loaded|do not fit"),
         (set_config(model_type="nothing"), "cannot be loaded"),
     ],
 )  # fmt: skip

@@ -56,7 +56,7 @@ def agree(model: Any, plan: Plan) -> Any:
     return small
 
 
-# --- families and kinds -------------------------------------------------------------------------------------------------
+# --- families and kinds ---
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +75,7 @@ def test_all_kinds_together_shrink_exactly(family: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 12))
+@pytest.mark.parametrize("seed", range(2, 7))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_kind_and_all_together_over_many_seeds(family: str, seed: int) -> None:
     check_family(small_model(family, seed), small_batch(), seed=seed)
@@ -135,7 +135,7 @@ def test_every_closed_coupling_passes_the_perturbation_check(family: str) -> Non
             check_coupling(model, coupling, run, silent=coupling.kind != "width")
 
 
-# --- methods --------------------------------------------------------------------------------------------------------------
+# --- methods ---
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -206,7 +206,7 @@ def test_broken_methods_are_found(method: Method, says: str) -> None:
         check_method(method)
 
 
-# --- structures -----------------------------------------------------------------------------------------------------------
+# --- structures ---
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_structure_whose_norms_are_off_is_found(monkeypatch: pytest.MonkeyPatc
         check_structure(Structure("o i -> o"), (3, 4))
 
 
-# --- planted mistakes -----------------------------------------------------------------------------------------------------
+# --- planted mistakes ---
 
 
 def permute_heads(small: Any) -> None:
@@ -276,14 +276,15 @@ def forget_output_bias(small: Any) -> None:
 
 
 MISTAKES: list[tuple[list[str], Callable[[Any], None], str]] = [
-    (["qk"], permute_heads, "forward"), (["qk"], rescale_attention, "forward"), (["width"], divide_by_new_width, "forward"),
+    (["qk"], permute_heads, "forward"), (["qk"], rescale_attention, "forward"),
+    (["width"], divide_by_new_width, "forward"),
     (["width"], untie, "forward"), (["ffn"], lose_a_bias, "forward"), (["sublayer"], freeze_positions, "cached"),
     (["heads"], forget_output_bias, "forward"),
 ]  # fmt: skip
 
 
 def cut_with_mistake(model: Any, plan: Plan, break_: Callable[[Any], None]) -> tuple[Plan, Any]:
-    """Without the first decoder self-attention where sublayers and heads go, so that every mistake has something to break."""
+    """Without the first decoder self-attention where sublayers and heads go: every mistake has something to break."""
     kept = {e.coupling.name: e.keep for e in plan.entries}
     kept |= {n: torch.zeros_like(k) for n, k in kept.items() if "decoder.layers.0.self_attn" in n and k.ndim < 2}
     plan = plan.with_kept(kept, {}, {})

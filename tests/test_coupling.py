@@ -53,7 +53,10 @@ def test_a_tied_tensor_counts_once() -> None:
 
 def test_a_tie_through_another_tensor_of_the_same_memory_counts_once() -> None:
     w = torch.ones(2, 2)
-    assert groups({"a": w, "b": w.view(2, 2)}, producer("a", "o i -> o"), producer("b", "o i -> o")).sizes.tolist() == [2, 2]
+    assert groups({"a": w, "b": w.view(2, 2)}, producer("a", "o i -> o"), producer("b", "o i -> o")).sizes.tolist() == [
+        2,
+        2,
+    ]
 
 
 def test_equal_but_separate_tensors_count_twice() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tprune.data import Parallel, read_corpus, read_lines, read_pair
 from tprune.errors import InputError
 
-GOOD = "eine Katze\nzwei Hunde\n".encode()
+GOOD = b"eine Katze\nzwei Hunde\n"
 
 
 def message(path: Path, raw: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""The interface carries other architectures: their tables are written here, by hand, and cut by hand into smaller modules."""
+"""The interface carries other architectures: tables written here, by hand, and modules cut by hand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,13 +90,14 @@ def check_table(model: Any, table: Sequence[Coupling], run: Run) -> None:
         check_coupling(model, coupling, run)
 
 
-# --- Llama: grouped queries, gated FFN --------------------------------------------------------------------------------------
+# --- Llama: grouped queries, gated FFN ---
 
 
 def llama(kv: int = 3, ffn: int = 10) -> Any:
     config = LlamaConfig(
         vocab_size=11, hidden_size=12, intermediate_size=ffn, num_hidden_layers=2, num_attention_heads=2 * kv,
-        num_key_value_heads=kv, head_dim=4, max_position_embeddings=16, attention_bias=True, mlp_bias=True, pad_token_id=0,
+        num_key_value_heads=kv, head_dim=4, max_position_embeddings=16, attention_bias=True,
+        mlp_bias=True, pad_token_id=0,
     )  # fmt: skip
     return LlamaForCausalLM(config)
 
@@ -108,7 +109,8 @@ def llama_table(layer: int, kv: int = 3) -> list[Coupling]:
         Coupling(
             f"{a}.groups",
             (
-                producer(f"{a}.q_proj.weight", "(k r d) i -> k", **sizes), bias(f"{a}.q_proj.bias", "(k r d) -> k", **sizes),
+                producer(f"{a}.q_proj.weight", "(k r d) i -> k", **sizes),
+                bias(f"{a}.q_proj.bias", "(k r d) -> k", **sizes),
                 producer(f"{a}.k_proj.weight", "(k d) i -> k", k=kv), bias(f"{a}.k_proj.bias", "(k d) -> k", k=kv),
                 producer(f"{a}.v_proj.weight", "(k d) i -> k", k=kv), bias(f"{a}.v_proj.bias", "(k d) -> k", k=kv),
                 consumer(f"{a}.o_proj.weight", "o (k r d) -> k", **sizes),
@@ -149,7 +151,7 @@ def test_gated_units_without_their_gate_or_reader_are_found() -> None:
         check_coupling(model, open_bias, logits)
 
 
-# --- GPT-NeoX: interleaved fused projection ---------------------------------------------------------------------------------
+# --- GPT-NeoX: interleaved fused projection ---
 
 
 def neox(heads: int = 4) -> Any:
@@ -192,7 +194,7 @@ def test_gpt_neox_loses_heads_of_a_fused_interleaved_projection() -> None:
         check_coupling(model, wrong, logits)
 
 
-# --- Phi-3: slices of unequal sizes in one tensor ---------------------------------------------------------------------------
+# --- Phi-3: slices of unequal sizes in one tensor ---
 
 
 def phi3(kv: int = 2, ffn: int = 6) -> Any:
@@ -232,7 +234,7 @@ def test_phi3_loses_parts_of_fused_projections() -> None:
     check_cut(model, plan_of(model, table, [[1], [0, 2, 3]]), phi3(kv=1, ffn=3), logits)
 
 
-# --- a recurrent cell: the hidden index stands on both axes of one matrix -----------------------------------------------------
+# --- a recurrent cell: the hidden index stands on both axes of one matrix ---
 
 
 class Recurrent(nn.Module):
@@ -256,7 +258,8 @@ def test_a_gru_loses_hidden_units_on_both_axes_of_its_matrix() -> None:
     coupling = Coupling(
         "cell.hidden",
         (
-            producer("cell.weight_ih", "(three u) i -> u", three=3), producer("cell.weight_hh", "(three u) i -> u", three=3),
+            producer("cell.weight_ih", "(three u) i -> u", three=3),
+            producer("cell.weight_hh", "(three u) i -> u", three=3),
             bias("cell.bias_ih", "(three u) -> u", three=3), bias("cell.bias_hh", "(three u) -> u", three=3),
             consumer("cell.weight_hh", "o u -> u"), consumer("out.weight", "o u -> u"),
         ),
@@ -268,7 +271,7 @@ def test_a_gru_loses_hidden_units_on_both_axes_of_its_matrix() -> None:
     check_cut(model, plan_of(model, [coupling], [[0, 2, 4]]), Recurrent(3), lambda m: m(x))
 
 
-# --- a residual convolution block: the running statistics are members too -------------------------------------------------------
+# --- a residual convolution block: the running statistics are members too ---
 
 
 class Block(nn.Module):

@@ -21,7 +21,11 @@ from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
 from tprune.plan import Entry, Mode, Plan, Realisation, fingerprint, make_plan
 
-FFN = Coupling("ffn", (producer("up.weight", "u i -> u"), bias("up.bias", "u -> u"), consumer("down.weight", "o u -> u")), kind="ffn")
+FFN = Coupling(
+    "ffn",
+    (producer("up.weight", "u i -> u"), bias("up.bias", "u -> u"), consumer("down.weight", "o u -> u")),
+    kind="ffn",
+)
 QK = Coupling("qk", (producer("qkv.weight", "(h d) i -> h d", slice(0, 6), h=2),), kind="qk")
 LINES = Coupling("up.in", (consumer("up.weight", "o i -> i"),), closed=False, kind="lines")
 WHOLE = Coupling("all", (producer("up.weight", "o i ->"),), kind="sublayer")
@@ -56,7 +60,9 @@ def test_json_round_trip(found: list[tuple[Any, ...]], asked: dict[str, float], 
     plan = Plan("net", "f" * 16, tuple(Entry(*fields) for fields in found), asked, reached)
     again = Plan.from_json(plan.to_json())
     assert again == plan
-    assert [torch.equal(a.keep, b.keep) for a, b in zip(again.entries, plan.entries, strict=True)] == [True] * len(found)
+    assert [torch.equal(a.keep, b.keep) for a, b in zip(again.entries, plan.entries, strict=True)] == [True] * len(
+        found
+    )
     assert again.to_json() == plan.to_json()
     assert str(again) == str(plan)
 
@@ -139,7 +145,9 @@ def test_a_plan_binds_only_the_model_it_was_made_for() -> None:
 
 
 def test_make_plan_sets_groups_realisations_and_strengths() -> None:
-    plan = small_plan(method=GroupLasso(), mode=Mode.GRADIENT, strengths={"ffn": 1.0, "qk": 0.5, "up.in": 0.0, "all": 2.0})
+    plan = small_plan(
+        method=GroupLasso(), mode=Mode.GRADIENT, strengths={"ffn": 1.0, "qk": 0.5, "up.in": 0.0, "all": 2.0}
+    )
     assert [e.groups for e in plan.entries] == [(4,), (2, 3), (3,), ()]
     assert [e.realisation for e in plan.entries] == ["shrunk", "shrunk", "gathered", "shrunk"]
     assert [e.strength for e in plan.entries] == [1.0, 0.5, 0.0, 2.0]
@@ -161,10 +169,25 @@ def test_with_kept_fills_in_flat_indices() -> None:
 
 
 def test_a_plan_reads_as_a_table() -> None:
-    plan = small_plan(strengths=0.25).with_kept({"ffn": torch.tensor([True, False, False, False])}, {"macs": 1e6}, {"macs": 9e5})
+    plan = small_plan(strengths=0.25).with_kept(
+        {"ffn": torch.tensor([True, False, False, False])}, {"macs": 1e6}, {"macs": 9e5}
+    )
     head, *lines = str(plan).splitlines()
     assert head.split() == ["coupling", "groups", "kept", "structure", "method", "mode", "strength", "realisation"]
-    assert lines[0].split() == ["ffn", "4", "1", "(25%)", "u", "i", "->", "u", "paced_hoyer_square", "proximal", "0.25", "shrunk"]
+    assert lines[0].split() == [
+        "ffn",
+        "4",
+        "1",
+        "(25%)",
+        "u",
+        "i",
+        "->",
+        "u",
+        "paced_hoyer_square",
+        "proximal",
+        "0.25",
+        "shrunk",
+    ]
     assert "2x3" in lines[1] and " - " in lines[1]
     assert lines[-1] == "macs: asked 1e+06, reached 9e+05"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_sharing_by_weight_protects_what_is_worth_more(model: Any) -> None:
     plan = plan_of(model, "ffn")
     first = plan.entries[0].coupling.name
     select: Select = Shared({first: 10.0}, costs(model, plan), Limits(floor=0.05))
-    chosen = select_to(model, plan, Target("parameters", 0.75), select)
+    chosen = select_to(model, plan, Target("parameters", 0.85), select)
     kept = {e.coupling.name: len(e.kept or ()) for e in chosen.entries}
     assert kept[first] == 64 and all(units < 64 for name, units in kept.items() if name != first)
 
@@ -80,7 +81,9 @@ def test_the_whole_model_is_kept_where_it_is_small_enough(model: Any) -> None:
 
 
 def test_an_unreachable_target_says_what_can_be_reached(model: Any) -> None:
-    with pytest.raises(UnreachableError, match=r"asked for [\d,]+ parameters, but the plan's couplings can reach [\d,]+ at least"):
+    with pytest.raises(
+        UnreachableError, match=r"asked for [\d,]+ parameters, but the plan's couplings can reach [\d,]+ at least"
+    ):
         select_to(model, plan_of(model, "ffn"), Target("parameters", 0.1), Uniform())
 
 
@@ -91,14 +94,16 @@ def test_multiples_are_respected(model: Any) -> None:
 
 def test_half_precision_models_count_two_bytes(model: Any) -> None:
     plan = plan_of(model, "ffn")
-    full, half = size_after(model, plan), size_after(new_model(MarianSize(32, (2, 1), 4, 64, 60), 60).bfloat16(), plan)
+    full, half = size_after(model, plan), size_after(copy.deepcopy(model).bfloat16(), plan)
     assert full.bytes == 4 * full.parameters and half.bytes == 2 * half.parameters
 
 
 def test_costs_are_relative_to_their_mean(model: Any) -> None:
     found = costs(model, plan_of(model, "ffn", "heads"))
     assert sum(found.values()) / len(found) == pytest.approx(1)
-    assert found["model.encoder.layers.0.self_attn.heads"] / found["model.encoder.layers.0.ffn"] == pytest.approx(4 * 8 * 32 / 64)
+    assert found["model.encoder.layers.0.self_attn.heads"] / found["model.encoder.layers.0.ffn"] == pytest.approx(
+        4 * 8 * 32 / 64
+    )
 
 
 @pytest.mark.parametrize(

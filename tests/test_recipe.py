@@ -43,7 +43,12 @@ def test_there_are_recipes() -> None:
 
 def test_defaults_fill_in_a_minimal_recipe(tmp_path: Path) -> None:
     recipe = read(tmp_path, MINIMAL)
-    assert recipe.data.grammar and recipe.prune.kinds == ["ffn", "heads"] and recipe.seed == 0 and recipe.precision == "auto"
+    assert (
+        recipe.data.grammar
+        and recipe.prune.kinds == ["ffn", "heads"]
+        and recipe.seed == 0
+        and recipe.precision == "auto"
+    )
     assert recipe == read(tmp_path, MINIMAL)
 
 
@@ -59,7 +64,10 @@ def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
         (("macs", "mcas"), "unknown key 'prune.mcas'; did you mean 'macs'?"),
         (("macs: 0.5", "macs: 0.5, stpes: 3"), "unknown key 'prune.stpes'; did you mean 'steps'?"),
         (("macs: 0.5", "macs: 0.5, zzzzz: 3"), "unknown key 'prune.zzzzz'"),
-        (("recover: {steps: 5}", "recover: {steps: 5, distil: 1}"), "unknown key 'recover.distil'; did you mean 'distill'?"),
+        (
+            ("recover: {steps: 5}", "recover: {steps: 5, distil: 1}"),
+            "unknown key 'recover.distil'; did you mean 'distill'?",
+        ),
         (("grammar: true", "gramar: true"), "unknown key 'data.gramar'; did you mean 'grammar'?"),
         (("steps: 10", "steps: many"), "train.steps: "),
         (("steps: 10", "steps: -1"), "train.steps: "),
@@ -77,7 +85,12 @@ def test_wrong_recipes_are_refused_in_one_line(tmp_path: Path, change: tuple[str
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "expected a recipe"), ("- a\n", "expected a recipe"), ("a: [", "no valid YAML"), ("a: b: c", "no valid YAML")],
+    [
+        ("", "expected a recipe"),
+        ("- a\n", "expected a recipe"),
+        ("a: [", "no valid YAML"),
+        ("a: b: c", "no valid YAML"),
+    ],
 )
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, says: str) -> None:
     assert says in refusal(tmp_path, text)

@@ -24,7 +24,9 @@ from tprune.plan import Mode, Plan, make_plan
 from tprune.regularise import Regulariser
 
 UNITS = Coupling(
-    "ffn", (producer("up.weight", "u i -> u"), bias("up.bias", "u -> u"), consumer("down.weight", "o u -> u")), kind="ffn"
+    "ffn",
+    (producer("up.weight", "u i -> u"), bias("up.bias", "u -> u"), consumer("down.weight", "o u -> u")),
+    kind="ffn",
 )
 WEIGHTS = ("up.weight", "down.weight")
 
@@ -100,7 +102,16 @@ def test_gradient_mode_adds_the_penaltys_gradient_to_weights_only(method: Method
 
 
 def reference_loop(
-    model: nn.Module, data: Pairs, *, steps: int, micro: int, size: int, clip: float, strength: float, ramp: int, lr: float
+    model: nn.Module,
+    data: Pairs,
+    *,
+    steps: int,
+    micro: int,
+    size: int,
+    clip: float,
+    strength: float,
+    ramp: int,
+    lr: float,
 ) -> None:
     """The penalty once per optimizer step, after accumulation and clipping, written without the package."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
@@ -231,8 +242,12 @@ def test_proximal_reaches_exact_zeros_in_weights_and_biases(method: Method) -> N
         optimizer.step()
     norms = regulariser.groups[0].refresh().norms
     empty = norms == 0
-    assert 0 < int(empty.sum()) and (method == GroupLasso() or not empty.all())
-    assert (model.up.weight[empty] == 0).all() and (model.up.bias[empty] == 0).all() and (model.down.weight[:, empty] == 0).all()
+    assert int(empty.sum()) > 0 and (method == GroupLasso() or not empty.all())
+    assert (
+        (model.up.weight[empty] == 0).all()
+        and (model.up.bias[empty] == 0).all()
+        and (model.down.weight[:, empty] == 0).all()
+    )
     if not empty.all():
         assert (model.up.bias[~empty] != 0).all()
 

@@ -64,7 +64,9 @@ def test_keep_best_and_lines_of_follow_the_number_of_axes() -> None:
 
 
 @given(st.floats(0, 200), st.integers(1, 128), st.integers(1, 16), st.integers(0, 128))
-def test_rounded_is_a_multiple_or_the_whole_and_keeps_its_bounds(k: float, total: int, multiple: int, least: int) -> None:
+def test_rounded_is_a_multiple_or_the_whole_and_keeps_its_bounds(
+    k: float, total: int, multiple: int, least: int
+) -> None:
     least = min(least, total)
     found = rounded(k, total, multiple, least)
     assert least <= found <= total
@@ -130,7 +132,11 @@ def scores_from(seed: int) -> dict[str, Tensor]:
 
 
 ABC = {"a": "ffn", "b": "qk", "c": "sublayer"}
-SELECTS = (Uniform(Limits({"ffn": 4}, 0.1)), Shared({"a": 3.0}, {"b": 2.0}, Limits({"ffn": 4}, 0.1)), Shared(limits=Limits(floor=0.0)))
+SELECTS = (
+    Uniform(Limits({"ffn": 4}, 0.1)),
+    Shared({"a": 3.0}, {"b": 2.0}, Limits({"ffn": 4}, 0.1)),
+    Shared(limits=Limits(floor=0.0)),
+)
 
 
 @pytest.mark.parametrize("select", SELECTS)
@@ -163,7 +169,9 @@ def test_reach_never_exceeds_the_budget_and_comes_close(select: Select, seed: in
     assert size == measure(kept) <= budget
     if share >= 1:
         assert all(keep.all() for keep in kept.values())
-    finer = max((measure(select(scores, ABC, level / 64)) for level in range(65)), key=lambda m: m if m <= budget else -1)
+    finer = max(
+        (measure(select(scores, ABC, level / 64)) for level in range(65)), key=lambda m: m if m <= budget else -1
+    )
     assert size >= finer or math.isclose(size, finer)
 
 

@@ -181,14 +181,18 @@ def test_exact_zeros_and_no_nan_gradient_there() -> None:
 
 def test_kept_groups_that_are_no_product_are_refused() -> None:
     structure = Structure("(h d) i -> h i", {"h": 2})
-    with pytest.raises(InputError, match=r"pattern '\(h d\) i -> h i' on shape \(4, 2\) with sizes \{'h': 2\}.*rows × columns"):
+    with pytest.raises(
+        InputError, match=r"pattern '\(h d\) i -> h i' on shape \(4, 2\) with sizes \{'h': 2\}.*rows × columns"
+    ):
         structure.take(torch.ones(4, 2), torch.tensor([[True, False], [True, True]]))
     kept = structure.take(torch.arange(8.0).reshape(4, 2), torch.tensor([[False, False], [True, False]]))
     assert kept.tolist() == [[4.0], [6.0]]
 
 
 def test_wrong_keep_shape_is_refused() -> None:
-    with pytest.raises(InputError, match=r"on shape \(3, 2\) with sizes \{\}: keep has shape \(2,\), the groups have \(3,\)"):
+    with pytest.raises(
+        InputError, match=r"on shape \(3, 2\) with sizes \{\}: keep has shape \(2,\), the groups have \(3,\)"
+    ):
         Structure("o i -> o").take(torch.ones(3, 2), torch.ones(2, dtype=torch.bool))
 
 
@@ -224,7 +228,9 @@ def test_bad_patterns_are_refused_by_name(pattern: str, sizes: dict[str, int], s
         ("o i -> o", {"o": 5}, (4, 2), "multiply to 5, the axis has 4"),
     ],
 )
-def test_misfits_name_pattern_shape_and_sizes(pattern: str, sizes: dict[str, int], shape: tuple[int, ...], says: str) -> None:
+def test_misfits_name_pattern_shape_and_sizes(
+    pattern: str, sizes: dict[str, int], shape: tuple[int, ...], says: str
+) -> None:
     for use in (Structure(pattern, sizes).norms, lambda w: Structure(pattern, sizes).counts(tuple(w.shape))):
         with pytest.raises(InputError) as caught:
             use(torch.ones(shape))
@@ -235,7 +241,9 @@ def test_misfits_name_pattern_shape_and_sizes(pattern: str, sizes: dict[str, int
 def test_ragged_blocks_have_fewer_elements_at_the_edge() -> None:
     structure = Structure("(R r) (C c) -> R C", {"r": 2, "c": 3})
     assert structure.counts((3, 4)).tolist() == [[6, 2], [3, 1]]
-    assert structure.take(torch.arange(12.0).reshape(3, 4), torch.tensor([[False, False], [False, True]])).tolist() == [[11.0]]
+    assert structure.take(torch.arange(12.0).reshape(3, 4), torch.tensor([[False, False], [False, True]])).tolist() == [
+        [11.0]
+    ]
 
 
 def test_structures_compare_and_hash_by_pattern_and_sizes() -> None:

@@ -73,14 +73,18 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
     try:
         model_type = _model_type(path, offline)
         kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
-        model, report = kind.from_pretrained(path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto")
+        model, report = kind.from_pretrained(
+            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto"
+        )
     except InputError:
         raise
     except Exception as error:  # safetensors, json and the hub each raise their own kinds
         raise InputError(f"{path}: cannot be loaded ({_first_line(error)})") from None
     lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
     if lost:
-        raise InputError(f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}")
+        raise InputError(
+            f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}"
+        )
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit
     return model
@@ -101,7 +105,9 @@ def _model_type(path: str, offline: bool) -> str:
         try:
             return str(json.loads(file.read_text(encoding="utf-8")).get("model_type", ""))
         except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration") from None
+            raise InputError(
+                f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration"
+            ) from None
     return str(AutoConfig.from_pretrained(path, local_files_only=offline).model_type)
 
 

@@ -18,7 +18,9 @@ from tprune.errors import InputError, TpruneError
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
-OutSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Of weights, batches and dropout; the recipe's if not given.")]
+OutSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Of weights, batches and dropout; the recipe's if not given.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 
@@ -104,7 +106,9 @@ def translate(
 @app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help="A directory or a hub id.")],
-    kinds: Annotated[list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")
+    ] = None,
 ) -> None:
     """What a model could lose: its couplings, as a plan that keeps everything, and its size."""
     from tprune.checkpoint import load

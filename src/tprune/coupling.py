@@ -36,7 +36,9 @@ class View:
         if self.part is not None:
             start, stop = self.part.start or 0, self.part.stop
             if stop is None or not 0 <= start < stop or self.part.step not in (None, 1):
-                raise InputError(f"view of {self.param}: a part is slice(start, stop) with 0 ≤ start < stop, got {self.part}")
+                raise InputError(
+                    f"view of {self.param}: a part is slice(start, stop) with 0 ≤ start < stop, got {self.part}"
+                )
             object.__setattr__(self, "part", slice(start, stop))
 
     def of(self, tensor: Tensor) -> Tensor:
@@ -106,7 +108,9 @@ class Groups:
         first = self.coupling.views[0]
         for view, shape in zip(self.coupling.views, shapes, strict=True):
             if shape != shapes[0]:
-                raise InputError(f"coupling {self.coupling.name}: {first.param} has groups {shapes[0]}, {view.param} has {shape}")
+                raise InputError(
+                    f"coupling {self.coupling.name}: {first.param} has groups {shapes[0]}, {view.param} has {shape}"
+                )
         return shapes[0]
 
     def _layout_groups(self, view: View) -> Shape:

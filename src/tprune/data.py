@@ -82,7 +82,9 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path}: not a complete gzip file ({error})") from None
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise InputError(f"{path}: line 1 starts with a byte-order mark; expected plain UTF-8 (remove the first 3 bytes)")
+        raise InputError(
+            f"{path}: line 1 starts with a byte-order mark; expected plain UTF-8 (remove the first 3 bytes)"
+        )
     lines = raw.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -93,14 +95,18 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
 
 def _decode(line: bytes, path: Path, number: int) -> str:
     if line.endswith(b"\r"):
-        raise InputError(f"{path}: line {number} ends in CR LF; expected LF alone (convert with: sed -i 's/\\r$//' FILE)")
+        raise InputError(
+            f"{path}: line {number} ends in CR LF; expected LF alone (convert with: sed -i 's/\\r$//' FILE)"
+        )
     if b"\0" in line:
         raise InputError(f"{path}: line {number} holds a NUL byte; expected text")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = line[error.start]
-        raise InputError(f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})") from None
+        raise InputError(
+            f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})"
+        ) from None
     if not text.strip():
         raise InputError(f"{path}: line {number} is empty; every line holds a sentence")
     return text
@@ -110,7 +116,9 @@ def read_pair(source: str | Path, target: str | Path, name: str | None = None) -
     """Reads two line-aligned files. Raises `InputError` when they differ in length, naming both."""
     src, tgt = read_lines(source), read_lines(target)
     if len(src) != len(tgt):
-        raise InputError(f"{source} has {len(src)} lines and {target} has {len(tgt)}; line-aligned files have equally many")
+        raise InputError(
+            f"{source} has {len(src)} lines and {target} has {len(tgt)}; line-aligned files have equally many"
+        )
     return Parallel(src, tgt, name or Path(source).name)
 
 
@@ -126,7 +134,9 @@ def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | N
     """
     missing = [split for split in SPLITS if not files.get(split)]
     if missing:
-        raise InputError(f"no files for {', '.join(missing)}; expected source and target files for train, valid and test")
+        raise InputError(
+            f"no files for {', '.join(missing)}; expected source and target files for train, valid and test"
+        )
     base = root or Path()
     sets = {split: [read_pair(base / s, base / t) for s, t in files[split]] for split in SPLITS}
     joined = {split: sum(pairs[1:], pairs[0]) for split, pairs in sets.items() if split != "test"}
@@ -139,7 +149,9 @@ def _named(files: Sequence[tuple[Path, Path]], sets: Sequence[Parallel]) -> dict
     if len(set(names)) < len(names):
         names = [str(source) for source, _ in files]
     if len(set(names)) < len(names):
-        raise InputError(f"test set {next(n for n in names if names.count(n) > 1)} is given twice; give every test set once")
+        raise InputError(
+            f"test set {next(n for n in names if names.count(n) > 1)} is given twice; give every test set once"
+        )
     return {name: dataclasses.replace(pair, name=name) for name, pair in zip(names, sets, strict=True)}
 
 
@@ -154,10 +166,14 @@ def from_hub(name: str, source: str, target: str) -> Corpus:
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:  # the hub raises its own zoo of errors; all mean the same to the user
-        raise InputError(f"data set {name!r} could not be loaded from the hub ({error}); pass local files with --data") from None
+        raise InputError(
+            f"data set {name!r} could not be loaded from the hub ({error}); pass local files with --data"
+        ) from None
     pairs: dict[str, Parallel] = {}
     for split, key in zip(SPLITS, ("train", "validation", "test"), strict=True):
         if key not in loaded or not {source, target} <= set(loaded[key].column_names):
-            raise InputError(f"data set {name!r}: expected split {key!r} with columns {source!r} and {target!r}, found {loaded}")
+            raise InputError(
+                f"data set {name!r}: expected split {key!r} with columns {source!r} and {target!r}, found {loaded}"
+            )
         pairs[split] = Parallel(tuple(loaded[key][source]), tuple(loaded[key][target]), key)
     return Corpus(pairs["train"], pairs["valid"], {"test": pairs["test"]})

@@ -108,4 +108,6 @@ def _bleu(statistics: np.ndarray) -> float:
 
 def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
     if len(hypotheses) != len(references) or not references:
-        raise InputError(f"{len(hypotheses)} translations for {len(references)} references; expected equally many, at least one")
+        raise InputError(
+            f"{len(hypotheses)} translations for {len(references)} references; expected equally many, at least one"
+        )

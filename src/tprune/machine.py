@@ -21,7 +21,8 @@ def free_cores() -> int:
         return int(asked)
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
-    return max(1, min(mine, round((os.cpu_count() or 1) - busy)))
+    free: int = max(1, min(mine, round((os.cpu_count() or 1) - busy)))
+    return free
 
 
 def use_free_cores() -> int:
@@ -67,9 +68,13 @@ def commit() -> str | None:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None

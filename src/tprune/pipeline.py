@@ -96,12 +96,20 @@ def run(run: Run) -> dict[str, Any]:
     )  # fmt: skip
     plan = plan_step(dense, recipe.prune)
     select_step(dense, plan, recipe.prune, None)  # an unreachable size is said now, not after the training
-    stage("analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines")
-    stage("prune", lambda: _regularise(run, dense, plan, material), f"{recipe.prune.steps} steps of {recipe.prune.method}")
+    stage(
+        "analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines"
+    )
+    stage(
+        "prune", lambda: _regularise(run, dense, plan, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
+    )
     stage("shrink", lambda: _shrink(run, plan, material), "select and cut")
     stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
     stage("export", lambda: _export(run), "to ONNX, checked against PyTorch")
-    stage("evaluate", lambda: _evaluate(run), f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}")
+    stage(
+        "evaluate",
+        lambda: _evaluate(run),
+        f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}",
+    )
     stage("bench", lambda: _bench(run), "dense and pruned in turns")
     results = collect(run)
     write_json(out / "results.json", results)
@@ -123,7 +131,11 @@ def _claim(run: Run) -> None:
     """Takes the directory for this recipe, corpus and model. Raises `InputError` if it belongs to another."""
     text = json.dumps([run.corpus.train.source, run.corpus.train.target, run.corpus.valid.source, run.corpus.valid.target,
                        run.corpus.pooled_test().source, run.corpus.pooled_test().target])  # fmt: skip
-    mine = {"recipe": run.recipe.model_dump(mode="json"), "model": run.model, "corpus": sha256(text.encode()).hexdigest()}
+    mine = {
+        "recipe": run.recipe.model_dump(mode="json"),
+        "model": run.model,
+        "corpus": sha256(text.encode()).hexdigest(),
+    }
     marker = run.out / "run.json"
     if marker.exists():
         theirs = read_json(marker)
@@ -142,7 +154,9 @@ def _claim(run: Run) -> None:
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(data, dict):
         return {prefix: data}
-    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {
+        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
 
 
 def _dense(run: Run) -> dict[str, Any]:
@@ -213,14 +227,19 @@ def _evaluate(run: Run) -> dict[str, Any]:
         written[side] = translator.translate(pairs.source, beams=run.recipe.beams, batch=16)
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
     scores = {side: quality(written[side], pairs.target).to_dict() for side in SIDES}
-    return {**scores, "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target).to_dict(), "beams": run.recipe.beams}
+    return {
+        **scores,
+        "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target).to_dict(),
+        "beams": run.recipe.beams,
+    }
 
 
 def _bench(run: Run) -> dict[str, Any]:
     how = run.recipe.bench
     work = Work(beams=1, sentences=how.sentences)
-    folders = [run.out / "onnx" / side for side in SIDES]
-    return bench(*folders, run.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
+    dense, pruned = (run.out / "onnx" / side for side in SIDES)
+    sentences = run.corpus.pooled_test().source
+    return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work).as_dict()
 
 
 def collect(run: Run) -> dict[str, Any]:

@@ -58,7 +58,9 @@ class Entry:
 
     def __post_init__(self) -> None:
         total = math.prod(self.groups)
-        if self.kept is not None and (list(self.kept) != sorted(set(self.kept)) or any(not 0 <= k < total for k in self.kept)):
+        if self.kept is not None and (
+            list(self.kept) != sorted(set(self.kept)) or any(not 0 <= k < total for k in self.kept)
+        ):
             raise InputError(
                 f"plan, coupling {self.coupling.name}: kept indices must be sorted, distinct and within 0..{total - 1}"
             )
@@ -175,7 +177,9 @@ class Plan:
             ))  # fmt: skip
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        asked = ", ".join(f"{k}: asked {v:,.4g}, reached {self.reached.get(k, math.nan):,.4g}" for k, v in self.asked.items())
+        asked = ", ".join(
+            f"{k}: asked {v:,.4g}, reached {self.reached.get(k, math.nan):,.4g}" for k, v in self.asked.items()
+        )
         return "\n".join([*lines, *([asked] if asked else [])])
 
 
@@ -227,7 +231,12 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
 
 def _entry_from_json(data: dict[str, Any]) -> Entry:
     views = tuple(
-        View(v["param"], Structure(v["pattern"], v["sizes"]), Role(v["role"]), None if v["rows"] is None else slice(*v["rows"]))
+        View(
+            v["param"],
+            Structure(v["pattern"], v["sizes"]),
+            Role(v["role"]),
+            None if v["rows"] is None else slice(*v["rows"]),
+        )
         for v in data["views"]
     )
     described = dict(data["method"])

@@ -33,7 +33,9 @@ class Target:
         if self.unit not in UNITS:
             raise InputError(f"target {self.unit!r} is unknown; known are {', '.join(UNITS)}")
         if not 0 < self.fraction <= 1:
-            raise InputError(f"target {self.unit}: expected a fraction of the dense model in (0, 1], got {self.fraction}")
+            raise InputError(
+                f"target {self.unit}: expected a fraction of the dense model in (0, 1], got {self.fraction}"
+            )
 
 
 def norm_scores(model: Any, plan: Plan) -> dict[str, Any]:

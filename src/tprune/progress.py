@@ -41,7 +41,9 @@ class Progress(TrainerCallback):
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
         left = sum(self.plan.values())
-        self.console.print(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""), markup=False, soft_wrap=True)
+        self.console.print(
+            f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""), markup=False, soft_wrap=True
+        )
 
     def note(self, text: str) -> None:
         """A line without the clock."""

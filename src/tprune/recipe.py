@@ -63,10 +63,13 @@ class Analyze(_Section):
     tokens: int = Field(2048, ge=64)
 
 
+Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]
+
+
 class Prune(Stage):
     """Regularised training, then the cut to a size."""
 
-    kinds: list[Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]] = Field(default_factory=lambda: ["ffn", "heads"])
+    kinds: list[Kind] = ["ffn", "heads"]
     method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.3, ge=0)
@@ -80,9 +83,13 @@ class Prune(Stage):
 
     def target(self) -> tuple[str, float]:
         """The one size asked for. Raises `InputError` unless there is exactly one."""
-        asked = [(unit, getattr(self, unit)) for unit in ("macs", "parameters", "bytes") if getattr(self, unit) is not None]
+        asked = [
+            (unit, getattr(self, unit)) for unit in ("macs", "parameters", "bytes") if getattr(self, unit) is not None
+        ]
         if len(asked) != 1:
-            raise InputError(f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {asked}")
+            raise InputError(
+                f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {asked}"
+            )
         return asked[0]
 
 

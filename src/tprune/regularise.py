@@ -56,7 +56,9 @@ class Regulariser(TrainerCallback):
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer | None = None) -> None:
         """Adds the penalties of *gradient* entries to the gradients. Call after clipping, before `optimizer.step()`."""
-        scale = getattr(optimizer, "grad_scale", None)  # fused optimizers are handed gradients that a GradScaler has scaled
+        scale = getattr(
+            optimizer, "grad_scale", None
+        )  # fused optimizers are handed gradients that a GradScaler has scaled
         for i, entry, groups in self._active(Mode.GRADIENT):
             factors = self._factors(i, entry, groups) * (entry.strength * self.pace)
             if scale is not None:
@@ -98,7 +100,9 @@ class Regulariser(TrainerCallback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up a checkpoint. Raises `InputError` when it belongs to another plan."""
         if len(state["states"]) != len(self.states):
-            raise InputError(f"the checkpoint holds {len(state['states'])} method states, the plan {len(self.states)} entries")
+            raise InputError(
+                f"the checkpoint holds {len(state['states'])} method states, the plan {len(self.states)} entries"
+            )
         self.step, self.states = int(state["step"]), list(state["states"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -122,7 +126,9 @@ class Regulariser(TrainerCallback):
         update, self.states[i] = entry.method.update(groups.refresh(), self.states[i], self.step)
         self.values[entry.coupling.name] = update.value
         norms = groups.norms
-        return torch.where(norms > 0, update.slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms))
+        return torch.where(
+            norms > 0, update.slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms)
+        )
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

@@ -114,7 +114,8 @@ class Uniform:
     def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
         """Keep masks by coupling."""
         return {
-            name: keep_best(s, self.limits.round(level * lines_of(s), lines_of(s), kinds[name])) for name, s in scores.items()
+            name: keep_best(s, self.limits.round(level * lines_of(s), lines_of(s), kinds[name]))
+            for name, s in scores.items()
         }
 
 
@@ -140,7 +141,7 @@ class Shared:
         """Keep masks by coupling."""
         worth = {name: self._worth(name, s) for name, s in scores.items()}
         every = torch.cat([w.flatten() for w in worth.values()])
-        best = top_k(every, round(level * len(every))).split([s.numel() for s in scores.values()])
+        best = torch.split(top_k(every, round(level * len(every))), [s.numel() for s in scores.values()])
         kept: Kept = {}
         for (name, s), own in zip(scores.items(), best, strict=True):
             lines = own.sum().item() / max(1, s.numel()) * lines_of(s)

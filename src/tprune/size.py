@@ -43,7 +43,9 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
     parameters = {id(p): p for p in model.parameters() if p.requires_grad}.values()
     count, width = sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)
     device = next(model.parameters()).device
-    if device.type == "meta":  # attention masks are looked into, so a pass needs memory; which values it holds is all one
+    if (
+        device.type == "meta"
+    ):  # attention masks are looked into, so a pass needs memory; which values it holds is all one
         model, device = model.to_empty(device="cpu"), torch.device("cpu")
         for buffer in model.buffers():
             buffer.zero_()  # but indices must point somewhere

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -171,7 +171,9 @@ class Structure:
         """
         layout, kept = self.layout(shape), {}
         if tuple(keep.shape) != layout.groups:
-            raise InputError(f"{self._where(shape)}: keep has shape {tuple(keep.shape)}, the groups have {layout.groups}")
+            raise InputError(
+                f"{self._where(shape)}: keep has shape {tuple(keep.shape)}, the groups have {layout.groups}"
+            )
         product = torch.ones_like(keep, dtype=torch.bool)
         for axis, names in enumerate(layout.axes):
             own = [name for name in layout.right if name in names]
@@ -183,7 +185,9 @@ class Structure:
             kept[axis] = lines[tuple(coordinates[name] for name in own)]
             product = product & lines.reshape([layout.sizes[name] if name in own else 1 for name in layout.right])
         if not torch.equal(product, keep.bool()):
-            raise InputError(f"{self._where(shape)}: the kept groups are no rows × columns; they cannot be cut out densely")
+            raise InputError(
+                f"{self._where(shape)}: the kept groups are no rows × columns; they cannot be cut out densely"
+            )
         return kept
 
     def take(self, w: Tensor, keep: Tensor) -> Tensor:
@@ -208,7 +212,7 @@ def _where(pattern: str, shape: Shape, sizes: Mapping[str, int]) -> str:
     return f"pattern {pattern!r} on shape {tuple(shape)} with sizes {dict(sizes)}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(pattern: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     left, arrow, right = pattern.partition("->")
     if not arrow:

@@ -206,7 +206,7 @@ def check_structure(structure: Structure, shape: Shape, *, seed: int = 0) -> Non
 def check_coupling(
     model: nn.Module, coupling: Coupling, run: Callable[[nn.Module], Tensor], *, silent: bool = True, seed: int = 0
 ) -> None:
-    """Closedness by perturbation: in half of the groups, zero producers silence consumers and, if `silent`, the reverse.
+    """Closedness by perturbation: in half of the groups, zero producers silence consumers and, if `silent`, vice versa.
 
     Args:
         model: any model; randomise its biases first. It is left as it is.
@@ -277,7 +277,7 @@ def check_family(
     seed: int = 0,
     realise: Callable[[Any, Plan], Any] = shrink,
 ) -> None:
-    """For every kind of coupling and for all together, the shrunk model does what the masked one does, loaded again too.
+    """For every kind of coupling and for all together, the shrunk model does what the masked one does, even loaded.
 
     Args:
         model: a small model of the family; a copy is used in double precision, evaluating.

@@ -69,13 +69,17 @@ class TranslationTrainer(Trainer):
         if training and self.teacher is not None and self.how.distill:
             with torch.no_grad():
                 taught = self.teacher(**inputs).logits
-            loss = (1 - self.how.distill) * loss + self.how.distill * word_distillation(outputs.logits, taught, inputs["labels"])
+            loss = (1 - self.how.distill) * loss + self.how.distill * word_distillation(
+                outputs.logits, taught, inputs["labels"]
+            )
         return (loss, outputs) if return_outputs else loss
 
 
 def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy per target token (nats), labels `-100` ignored."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+    )
 
 
 def word_distillation(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -96,7 +100,7 @@ def faster_in_bf16(model: nn.Module, data: EncodedPairs, pad: int, tokens: int, 
         for bf16 in (False, True):
             start = time.perf_counter()
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                token_loss(model(**batch).logits, batch["labels"]).backward()
+                torch.autograd.backward(token_loss(model(**batch).logits, batch["labels"]))
             best[bf16] = min(best[bf16], time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
     return best[True] < 0.95 * best[False]

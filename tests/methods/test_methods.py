@@ -122,7 +122,9 @@ norm_lists = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=12)
 
 
 def line_groups(norms: list[float]) -> Groups:
-    return groups_of(Coupling("lines", (producer("w", "u i -> u"),)), {"w": torch.tensor(norms, dtype=torch.float64)[:, None]})
+    return groups_of(
+        Coupling("lines", (producer("w", "u i -> u"),)), {"w": torch.tensor(norms, dtype=torch.float64)[:, None]}
+    )
 
 
 def update_of(method: Method, norms: list[float]) -> tuple[Tensor, Tensor]:
@@ -132,7 +134,9 @@ def update_of(method: Method, norms: list[float]) -> tuple[Tensor, Tensor]:
 
 @given(norm_lists, st.floats(1e-3, 1e3))
 @settings(max_examples=60, deadline=None)
-def test_hoyer_square_is_scale_free_and_lies_between_one_and_the_number_of_groups(norms: list[float], scale: float) -> None:
+def test_hoyer_square_is_scale_free_and_lies_between_one_and_the_number_of_groups(
+    norms: list[float], scale: float
+) -> None:
     value, _ = update_of(HoyerSquare(), norms)
     assert 1 - 1e-9 <= value <= len(norms) + 1e-9
     torch.testing.assert_close(update_of(HoyerSquare(), [scale * n for n in norms])[0], value, rtol=1e-9, atol=0)
@@ -149,7 +153,9 @@ def test_hoyer_square_trims_below_its_threshold_and_is_orthogonal_to_the_norms(n
         clear = (n - edge).abs() > 1e-9 * edge
         assert ((slope > 0) == (n < edge))[clear].all()
     _, slope = update_of(HoyerSquare(), norms)
-    assert abs(float((slope * n).sum())) < 1e-9 * float((slope.abs() * n).sum() + 1)  # a scale-free function: Σ n ∂R/∂n = 0
+    assert abs(float((slope * n).sum())) < 1e-9 * float(
+        (slope.abs() * n).sum() + 1
+    )  # a scale-free function: Σ n ∂R/∂n = 0
 
 
 def test_hoyer_square_of_equal_norms_is_flat_and_of_one_group_is_one() -> None:

@@ -94,7 +94,7 @@ def test_unknown_kinds_are_named(marian_small: Any) -> None:
         couplings(marian_small, ["filters"])
 
 
-# --- the code that travels with the weights -----------------------------------------------------------------------------------
+# --- the code that travels with the weights ---
 
 
 def test_a_configuration_without_cuts_is_the_dense_model() -> None:

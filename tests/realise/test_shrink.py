@@ -34,7 +34,7 @@ def same(a: nn.Module, b: dict[str, Tensor]) -> bool:
     return all(torch.equal(tensor, b[name]) for name, tensor in tensors_of(a).items())
 
 
-# --- masked ---------------------------------------------------------------------------------------------------------------
+# --- masked ---
 
 
 def test_mask_zeroes_members_and_biases_of_what_goes_and_nothing_else(marian_small: Any) -> None:
@@ -66,7 +66,7 @@ def test_plans_of_other_models_are_refused(marian_small: Any) -> None:
             realise(other, plan)
 
 
-# --- cut --------------------------------------------------------------------------------------------------------------------
+# --- cut ---
 
 
 def test_cuts_of_overlapping_couplings_intersect_in_original_indices(marian_small: Any) -> None:
@@ -128,7 +128,7 @@ def test_other_architectures_are_refused() -> None:
         couplings(small_model("marian"), ["filters"])
 
 
-# --- shrunk -----------------------------------------------------------------------------------------------------------------
+# --- shrunk ---
 
 
 def test_masked_entries_keep_their_size(marian_small: Any) -> None:
@@ -189,7 +189,7 @@ def test_generation_settings_are_inherited(marian_small: Any) -> None:
     assert marian_small.generation_config.num_beams == 5
 
 
-# --- gathered ---------------------------------------------------------------------------------------------------------------
+# --- gathered ---
 
 
 def test_gathered_matrices_hold_only_their_lines(marian_small: Any) -> None:
@@ -224,7 +224,7 @@ def test_gathered_lines_of_a_matrix_that_is_cut_too(marian_small: Any) -> None:
     check_agrees(masked(marian_small, plan), small, small_batch())
 
 
-# --- stock ------------------------------------------------------------------------------------------------------------------
+# --- stock ---
 
 
 def test_stock_export_is_a_plain_model(marian_small: Any, tmp_path: Any) -> None:

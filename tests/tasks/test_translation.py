@@ -47,7 +47,8 @@ def test_training_gives_every_pair_once_an_epoch(found: np.ndarray, tokens: int,
     sampler = TokenBatches(found, tokens, batches=60, seed=seed)
     batches = list(sampler)
     assert len(batches) == len(sampler) == 60
-    assert all(0 < cost(found, batch) <= tokens for batch in batches)
+    # pairs up to 2 tokens shorter than the batch's longest may come last and decide when it is full
+    assert all(len(batch) > 0 and cost(found, batch) <= tokens + 2 * len(batch) for batch in batches)
     epoch: list[int] = []
     epochs = 0
     for batch in batches:
@@ -66,7 +67,9 @@ def test_batches_depend_on_the_seed_alone_and_later_ones_not_on_how_many_are_ask
     found = np.random.default_rng(0).integers(1, 30, 200)
     first = list(TokenBatches(found, 100, batches=80, seed=3))
     assert list(TokenBatches(found, 100, batches=80, seed=3)) == first
-    assert list(TokenBatches(found, 100, batches=200, seed=3))[:80] == first  # a longer run starts with the same batches
+    assert (
+        list(TokenBatches(found, 100, batches=200, seed=3))[:80] == first
+    )  # a longer run starts with the same batches
     assert list(TokenBatches(found, 100, batches=80, seed=4)) != first
     again = TokenBatches(found, 100, batches=80, seed=3)
     assert list(again) == list(again)
@@ -75,7 +78,9 @@ def test_batches_depend_on_the_seed_alone_and_later_ones_not_on_how_many_are_ask
 def test_epochs_are_shuffled_anew() -> None:
     found = np.full(30, 5)
     batches = list(TokenBatches(found, 25, batches=12))
-    assert batches[:6] != batches[6:] and {tuple(sorted(b)) for b in batches[:6]} != {tuple(sorted(b)) for b in batches[6:]}
+    assert batches[:6] != batches[6:] and {tuple(sorted(b)) for b in batches[:6]} != {
+        tuple(sorted(b)) for b in batches[6:]
+    }
 
 
 PAIRS = Parallel(("a cat sat", "the dog ran home quickly"), ("eine Katze saß", "der Hund lief schnell heim"), "toy")
@@ -102,7 +107,9 @@ def test_encoded_pairs_know_their_lengths() -> None:
 def test_a_sentence_too_long_is_named(side: str, number: int) -> None:
     tok = train_tokenizer([*PAIRS.source, *PAIRS.target], 40, 64)
     long = "the dog ran home quickly " * 3
-    pairs = Parallel(("a cat", long if side == "source" else "x"), ("eine Katze", long if side == "target" else "y"), "toy")
+    pairs = Parallel(
+        ("a cat", long if side == "source" else "x"), ("eine Katze", long if side == "target" else "y"), "toy"
+    )
     with pytest.raises(InputError, match=rf"toy: {side} line {number} has \d+ tokens; the model takes at most 12"):
         encode(pairs, tok, 12)
 

@@ -54,7 +54,9 @@ def family_of(model: Any) -> Family:
     for family in known:
         if family.matches(model):
             return family
-    raise InputError(f"{type(model).__name__} is of no supported family; supported are: {', '.join(f.name for f in known)}")
+    raise InputError(
+        f"{type(model).__name__} is of no supported family; supported are: {', '.join(f.name for f in known)}"
+    )
 
 
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:

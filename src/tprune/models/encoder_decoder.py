@@ -61,11 +61,17 @@ class EncoderDecoder:
         """An empty model of what the cuts leave; see `shapes`."""
         pruned = shapes(model, cuts, heads)
         assert isinstance(model, PreTrainedModel)
-        given = {k: v for k, v in model.config.to_dict().items() if k not in ("pruned", "model_type", "architectures", "auto_map")}
+        given = {
+            k: v
+            for k, v in model.config.to_dict().items()
+            if k not in ("pruned", "model_type", "architectures", "auto_map")
+        }
         if stock:
             sides = _stock_sizes(model, pruned)
-            return self.dense(self.dense.config_class(**{**given, **sides}))
-        return self.pruned(self.config(**given, pruned=pruned))
+            built: nn.Module = self.dense(self.dense.config_class(**{**given, **sides}))
+        else:
+            built = self.pruned(self.config(**given, pruned=pruned))
+        return built
 
     def drops_empty(self, name: str) -> bool:
         """Projections and FFN matrices vanish when empty; what they add to the residual (a bias) stays."""
@@ -172,7 +178,9 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
             heads_before = int(module.num_heads)  # type: ignore[arg-type]
             qk, v = (_per_head(cuts, f"{name}.{p}.weight", heads_before, left) for p in ("q_proj", "v_proj"))
             if not (qk and v):
-                raise InputError(f"{name}: {qk} query-key and {v} value dimensions are left per head; cut the heads instead")
+                raise InputError(
+                    f"{name}: {qk} query-key and {v} value dimensions are left per head; cut the heads instead"
+                )
             found["attention"][name] = {"heads": left, "qk": qk, "v": v}
         else:
             found["attention"][name] = {"heads": 0, "qk": 0, "v": 0}
@@ -202,7 +210,9 @@ def _per_head(cuts: Cuts, projection: str, heads: int, left: int) -> int:
     rows = kept.reshape(heads, -1).sum(1)
     each = int(kept.sum()) // left
     if sorted(rows.tolist()) != [0] * (heads - left) + [each] * left:
-        raise InputError(f"{projection}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head")
+        raise InputError(
+            f"{projection}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head"
+        )
     return each
 
 
@@ -219,10 +229,14 @@ def _stock_sizes(model: nn.Module, pruned: Mapping[str, Any]) -> dict[str, int]:
         dense = {"heads": dense_heads, "qk": config.d_model // dense_heads, "v": config.d_model // dense_heads}
         for name, left in pruned["attention"].items():
             if f".{side}." in name and left != dense:
-                raise InputError(f"a stock configuration cannot express {left} in {name} (dense: {dense}); plan FFN units only")
+                raise InputError(
+                    f"a stock configuration cannot express {left} in {name} (dense: {dense}); plan FFN units only"
+                )
         units = {name: n for name, n in pruned["ffn"].items() if f".{side}." in name}
         if len(set(units.values())) > 1:
-            raise InputError(f"a stock configuration has one FFN size per side, the {side} has {sorted(set(units.values()))}")
+            raise InputError(
+                f"a stock configuration has one FFN size per side, the {side} has {sorted(set(units.values()))}"
+            )
         sizes[f"{side}_ffn_dim"] = next(iter(units.values()), getattr(config, f"{side}_ffn_dim"))
     return sizes
 

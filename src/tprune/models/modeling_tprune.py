@@ -25,14 +25,14 @@ class PrunedMarianConfig(MarianConfig):
     """A Marian configuration with the sizes that pruning has left."""
 
     model_type = "tprune_marian"
-    pruned: dict | None = None
+    pruned: dict[str, Any] | None = None
 
 
 class PrunedBartConfig(BartConfig):
     """A BART configuration with the sizes that pruning has left."""
 
     model_type = "tprune_bart"
-    pruned: dict | None = None
+    pruned: dict[str, Any] | None = None
 
 
 class GatheredLinear(nn.Module):
@@ -45,7 +45,9 @@ class GatheredLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int, n_in: int | None, n_out: int | None) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = nn.Parameter(torch.empty(out_features if n_out is None else n_out, in_features if n_in is None else n_in))
+        self.weight = nn.Parameter(
+            torch.empty(out_features if n_out is None else n_out, in_features if n_in is None else n_in)
+        )
         self.bias = nn.Parameter(torch.empty(out_features))
         self.input_index = None if n_in is None else nn.Buffer(torch.zeros(n_in, dtype=torch.long))
         self.output_index = None if n_out is None else nn.Buffer(torch.zeros(out_features, dtype=torch.long))
@@ -127,13 +129,14 @@ class RemovedAttention(nn.Module):
 class PrunedAttention(nn.Module):
     """Attention whose heads may have other widths for queries and keys than for values, with the dense model's scaling."""
 
-    def __init__(self, dense: nn.Module, heads: int, qk: int, v: int) -> None:
+    def __init__(self, dense: Any, heads: int, qk: int, v: int) -> None:
         nn.Module.__init__(self)
-        for name in ("embed_dim", "dropout", "scaling", "is_decoder", "is_causal", "config", "layer_idx"):
+        self.config: Any = dense.config
+        for name in ("embed_dim", "dropout", "scaling", "is_decoder", "is_causal", "layer_idx"):
             setattr(self, name, getattr(dense, name))
         self.num_heads, self.qk_dim, self.v_dim = heads, qk, v
         self.head_dim = qk
-        width = self.embed_dim
+        width = int(dense.embed_dim)
         self.q_proj, self.k_proj = nn.Linear(width, heads * qk), nn.Linear(width, heads * qk)
         self.v_proj, self.out_proj = nn.Linear(width, heads * v), nn.Linear(heads * v, width)
 
@@ -161,7 +164,9 @@ class PrunedAttention(nn.Module):
                 key, value = cache.update(key, value, self.layer_idx)
                 if crossing and hasattr(past_key_values, "is_updated"):
                     past_key_values.is_updated[self.layer_idx] = True
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        attend: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
         output, weights = attend(
             self, query, key, value, attention_mask,
             dropout=self.dropout if self.training else 0.0, scaling=self.scaling, **kwargs,
@@ -169,7 +174,8 @@ class PrunedAttention(nn.Module):
         return self.out_proj(output.flatten(2)), weights
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        return heads
 
 
 class PrunedMarianAttention(PrunedAttention, MarianAttention):
@@ -180,7 +186,7 @@ class PrunedBartAttention(PrunedAttention, BartAttention):
     """For `isinstance` checks of transformers (attention outputs)."""
 
 
-def rebuild_(model: nn.Module, pruned: dict, attention: type[PrunedAttention]) -> None:
+def rebuild_(model: Any, pruned: dict[str, Any], attention: type[PrunedAttention]) -> None:
     """Replaces or resizes the modules of a freshly built dense model, in place, so that pruned weights fit."""
     removed = set(pruned.get("removed", ()))
     for name, size in pruned.get("attention", {}).items():
@@ -221,12 +227,14 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(where), what, module)
 
 
-def _narrow_(model: nn.Module, dense: int, width: int) -> None:
+def _narrow_(model: Any, dense: int, width: int) -> None:
     """Resizes everything that touches the residual stream."""
     for name, module in list(model.named_modules()):
         what = name.rpartition(".")[2]
         if isinstance(module, nn.Embedding):
-            module.weight = nn.Parameter(torch.empty(module.num_embeddings, width), requires_grad=module.weight.requires_grad)
+            module.weight = nn.Parameter(
+                torch.empty(module.num_embeddings, width), requires_grad=module.weight.requires_grad
+            )
             module.embedding_dim = width
         elif isinstance(module, nn.LayerNorm):
             _replace(model, name, PrunedLayerNorm(width, dense, module.eps))

@@ -40,7 +40,9 @@ class Certificate:
 
 
 @torch.no_grad()
-def certify(model: nn.Module, plan: Plan, small: nn.Module, batch: Mapping[str, Tensor], steps: int = 20) -> Certificate:
+def certify(
+    model: nn.Module, plan: Plan, small: nn.Module, batch: Mapping[str, Tensor], steps: int = 20
+) -> Certificate:
     """Compares the realised model with the masked one.
 
     Args:
@@ -60,7 +62,9 @@ def certify(model: nn.Module, plan: Plan, small: nn.Module, batch: Mapping[str, 
     forward = _relative(expected, got)
     if not forward <= limit:
         where = _first_difference(reference, small, forced, limit)
-        raise CertificateError(f"the realised model is {forward:.2g} off the masked one (at most {limit:g} allowed), {where}")
+        raise CertificateError(
+            f"the realised model is {forward:.2g} off the masked one (at most {limit:g} allowed), {where}"
+        )
     worst, length = 0.0, min(steps, int(model.config.max_position_embeddings) - 1)  # type: ignore[union-attr,arg-type]
     for step, (a, b) in enumerate(_decode(reference, small, batch, length)):
         off = _relative(a, b)

@@ -72,7 +72,8 @@ def side_by_side(said: Mapping[str, Sequence[str]], most: int = SHOWN) -> list[d
 def marked(one: str, other: str) -> tuple[Markup, Markup]:
     """Both sentences with the words marked in which they differ; the text itself is escaped."""
     a, b = re.split(r"(\s+)", one), re.split(r"(\s+)", other)
-    left, right = [], []
+    left: list[Markup] = []
+    right: list[Markup] = []
     for tag, i, j, k, n in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         for words, side in ((a[i:j], left), (b[k:n], right)):
             text = escape("".join(words))

@@ -17,7 +17,12 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     dense, pruned = results["dense"], results["pruned"]
     gap = results["bleu_difference"]
     found = [
-        ("BLEU", f"{dense['bleu']:.2f}", f"{pruned['bleu']:.2f}", f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"),
+        (
+            "BLEU",
+            f"{dense['bleu']:.2f}",
+            f"{pruned['bleu']:.2f}",
+            f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]",
+        ),
         ("chrF", f"{dense['chrf']:.2f}", f"{pruned['chrf']:.2f}", f"{pruned['chrf'] - dense['chrf']:+.2f}"),
     ]
     for key, label in (("parameters", "parameters"), ("macs", "multiplications"), ("bytes", "file size, bytes")):
@@ -30,7 +35,9 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
                 f"{speedup[key]:.2f}x faster [{low:.2f}, {high:.2f}]",
             ))  # fmt: skip
     memory = dense["peak_memory"], pruned["peak_memory"]
-    found.append(("peak memory, MB", f"{memory[0] / 1e6:.0f}", f"{memory[1] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}x less"))
+    found.append(
+        ("peak memory, MB", f"{memory[0] / 1e6:.0f}", f"{memory[1] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}x less")
+    )
     return found
 
 
@@ -67,12 +74,20 @@ def bench_table(found: Mapping[str, Any]) -> str:
         for key, label in MEASURES.items():
             low, high = found["speedup_interval"][runtime][key]
             one, other = (found["latency_ms"][side][runtime][key] for side in ("dense", "pruned"))
-            table.add_row(f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}")
+            table.add_row(
+                f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}"
+            )
     tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
     table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
     table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
     table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
-    return "\n".join([_text(table), f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds", found["noise"]["says"]])
+    return "\n".join(
+        [
+            _text(table),
+            f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds",
+            found["noise"]["says"],
+        ]
+    )
 
 
 def _text(table: Table) -> str:

@@ -47,7 +47,9 @@ def train_tokenizer(sentences: Sequence[str], vocabulary: int, max_length: int) 
     bpe.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, EOS, UNK], show_progress=False)
     bpe.train_from_iterator(sentences, trainer)
-    bpe.post_processor = processors.TemplateProcessing(single=f"$A {EOS}", pair=f"$A $B {EOS}", special_tokens=[(EOS, 1)])
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"$A {EOS}", pair=f"$A $B {EOS}", special_tokens=[(EOS, 1)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, eos_token=EOS, unk_token=UNK, model_max_length=max_length
     )
@@ -70,7 +72,12 @@ def new_model(size: MarianSize, vocabulary: int) -> MarianMTModel:
     )  # fmt: skip
     model = MarianMTModel(config)
     model.generation_config = GenerationConfig(
-        bad_words_ids=[[0]], decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, max_length=size.positions, num_beams=4
+        bad_words_ids=[[0]],
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        max_length=size.positions,
+        num_beams=4,
     )
     return model
 
@@ -118,6 +125,7 @@ class Collate:
     pad: int
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+        """A batch of (pairs, longest sentence) tensors."""
         source = _pad([row["input_ids"] for row in rows], self.pad)
         batch = {"input_ids": source, "attention_mask": _pad([[1] * len(row["input_ids"]) for row in rows], 0)}
         if "labels" in rows[0]:
@@ -156,7 +164,9 @@ class TokenBatches(Sampler[list[int]]):
             return
         given, rng = 0, np.random.default_rng(self.seed)
         while given < self.batches:
-            jitter = self.lengths + rng.uniform(0, 2, len(self.lengths))  # like lengths together, yet never the same batch twice
+            jitter = self.lengths + rng.uniform(
+                0, 2, len(self.lengths)
+            )  # like lengths together, yet never the same batch twice
             groups = self._group(np.argsort(jitter, kind="stable"))
             for index in rng.permutation(len(groups))[: self.batches - given]:
                 yield groups[index]
