@@ -11,7 +11,7 @@ import torch
 from tprune.errors import InputError, UnreachableError
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
-from tprune.policies import UNITS, Target, costs, norm_scores, select_to, size_after
+from tprune.policies import UNITS, Target, norm_scores, select_to, size_after
 from tprune.realise.shrink import shrink
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.size import size
@@ -52,7 +52,7 @@ def test_the_target_is_reached_closely_and_the_built_model_has_that_size(
 def test_sharing_by_weight_protects_what_is_worth_more(model: Any) -> None:
     plan = plan_of(model, "ffn")
     first = plan.entries[0].coupling.name
-    select: Select = Shared({first: 10.0}, costs(model, plan), Limits(floor=0.05))
+    select: Select = Shared({first: 10.0}, Limits(floor=0.05))
     chosen = select_to(model, plan, Target("parameters", 0.85), select)
     kept = {e.coupling.name: len(e.kept or ()) for e in chosen.entries}
     assert kept[first] == 64 and all(units < 64 for name, units in kept.items() if name != first)
@@ -96,14 +96,6 @@ def test_half_precision_models_count_two_bytes(model: Any) -> None:
     plan = plan_of(model, "ffn")
     full, half = size_after(model, plan), size_after(copy.deepcopy(model).bfloat16(), plan)
     assert full.bytes == 4 * full.parameters and half.bytes == 2 * half.parameters
-
-
-def test_costs_are_relative_to_their_mean(model: Any) -> None:
-    found = costs(model, plan_of(model, "ffn", "heads"))
-    assert sum(found.values()) / len(found) == pytest.approx(1)
-    assert found["model.encoder.layers.0.self_attn.heads"] / found["model.encoder.layers.0.ffn"] == pytest.approx(
-        4 * 8 * 32 / 64
-    )
 
 
 @pytest.mark.parametrize(

@@ -100,13 +100,14 @@ def test_uniform_keeps_the_same_share_everywhere() -> None:
     assert Uniform(Limits(floor=0.0))(SCORES, KINDS, 0.5)["b"].tolist() == [[False, True], [True, False]]
 
 
-def test_shared_ranks_across_couplings_by_weight_score_and_cost() -> None:
+def test_shared_ranks_across_couplings_by_weight_and_score() -> None:
     scores = {"a": torch.ones(4), "b": torch.ones(4)}
     kinds = {"a": "ffn", "b": "ffn"}
     free = Limits(floor=0.0)
     assert counts(Shared({"a": 2.0}, limits=free)(scores, kinds, 0.5)) == {"a": 4, "b": 0}
-    assert counts(Shared({}, {"a": 4.0}, free)(scores, kinds, 0.5)) == {"a": 0, "b": 4}
-    assert counts(Shared({"b": 2.0}, {"b": 4.1}, free)(scores, kinds, 0.5)) == {"a": 4, "b": 0}
+    assert counts(Shared({"a": 0.5}, limits=free)(scores, kinds, 0.5)) == {"a": 0, "b": 4}
+    uneven = {"a": torch.tensor([1.0, 1.0, 1.0, 5.0]), "b": torch.ones(4)}
+    assert counts(Shared(limits=free)(uneven, kinds, 5 / 8)) == {"a": 1, "b": 4}
     assert counts(Shared({"a": 9.0}, limits=Limits(floor=0.5))(scores, kinds, 0.25)) == {"a": 2, "b": 2}
 
 
@@ -134,7 +135,7 @@ def scores_from(seed: int) -> dict[str, Tensor]:
 ABC = {"a": "ffn", "b": "qk", "c": "sublayer"}
 SELECTS = (
     Uniform(Limits({"ffn": 4}, 0.1)),
-    Shared({"a": 3.0}, {"b": 2.0}, Limits({"ffn": 4}, 0.1)),
+    Shared({"a": 3.0}, Limits({"ffn": 4}, 0.1)),
     Shared(limits=Limits(floor=0.0)),
 )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tprune.data import read_lines
 from tprune.errors import InputError
-from tprune.machine import machine
+from tprune.machine import machine, versions
 
 RUNTIME = "onnxruntime"
 MEASURES = ("encoder", "decoder_step", "sentence")
@@ -217,7 +217,7 @@ def _result(
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
         speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, tokens=tokens, bytes=sizes, peak_memory=memory,
-        memory_before_load=before, threads=threads, batch=batch, rounds=rounds, work=work, machine=machine(),
+        memory_before_load=before, threads=threads, batch=batch, rounds=rounds, work=work, machine={**machine(), **versions()},
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTr
 
 from tprune.errors import InputError
 from tprune.files import replacing
+from tprune.models import families
 from tprune.models.modeling_tprune import (
     PrunedBartConfig,
     PrunedBartForConditionalGeneration,
@@ -72,6 +73,9 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
         raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
     try:
         model_type = _model_type(path, offline)
+        known = [family.name for family in families()]
+        if model_type not in {*known, *PRUNED}:
+            raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
         kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
         model, report = kind.from_pretrained(
             path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto"

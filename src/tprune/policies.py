@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +73,3 @@ def size_after(model: Any, plan: Plan) -> Size:
     found = size_on_paper(lambda: family.build(model, cuts, heads, False))
     width = next(iter(tensors_of(model).values())).element_size()
     return Size(found.parameters, found.parameters * width, found.macs)
-
-
-def costs(model: Any, plan: Plan) -> Mapping[str, float]:
-    """What one group of each coupling costs, in weights, relative to the mean over the plan's couplings."""
-    weights = {g.coupling.name: float(g.sizes.double().mean()) for g in plan.bind(model)}
-    mean = sum(weights.values()) / max(1, len(weights))
-    return {name: value / mean for name, value in weights.items()}

@@ -70,7 +70,7 @@ def rounded(k: float, total: int, multiple: int = 1, least: int = 0) -> int:
     """`k` rounded to the nearest multiple that lies between `least` and `total`; `total` itself always counts as one.
 
     Example:
-        >>> rounded(13, 64, multiple=8), rounded(62, 63, multiple=8), rounded(0.2, 64, least=1)
+        >>> rounded(13.0, 64, multiple=8), rounded(62.0, 63, multiple=8), rounded(0.2, 64, least=1)
         (16, 63, 1)
     """
     if k >= total:
@@ -121,7 +121,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Shared:
-    """Couplings compete: groups are ranked over all couplings by `weight_c · score / rms score of c`, per cost.
+    """Couplings compete: groups are ranked over all couplings by `weight_c · score / rms score of c`.
 
     Norms alone rank only within a coupling (their scale differs between couplings, and ranking them globally empties some);
     so they are first divided by their coupling's root mean square, then weighted by what the analysis says the coupling is
@@ -129,12 +129,9 @@ class Shared:
 
     Attributes:
         weights: worth of each coupling's groups, by name.
-        costs: cost of one group of each coupling (any unit), by name; 1 where nothing is said. Costs enter as a square root,
-            so that they tilt the ranking without ruling it.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    costs: Mapping[str, float] = field(default_factory=dict)
     limits: Limits = Limits()
 
     def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
@@ -150,7 +147,7 @@ class Shared:
 
     def _worth(self, name: str, scores: Tensor) -> Tensor:
         rms = scores.square().mean().sqrt().clamp_min(torch.finfo(scores.dtype).tiny)
-        return scores / rms * self.weights.get(name, 1.0) / math.sqrt(self.costs.get(name, 1.0))
+        return scores / rms * self.weights.get(name, 1.0)
 
 
 def reach(

@@ -38,7 +38,7 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
     Example:
         >>> from tprune.tasks.translation import MarianSize, new_model
         >>> size(new_model(MarianSize(16, (1, 1), 2, 32, 20, 0.0, 32), 20)).parameters
-        6272
+        5888
     """
     parameters = {id(p): p for p in model.parameters() if p.requires_grad}.values()
     count, width = sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)

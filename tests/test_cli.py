@@ -1,0 +1,125 @@
+"""The command line's promises: one clear line for bad input, exit codes, nothing lost."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tprune import cli
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPE = """
+task: translation
+data: {{}}
+model: {{d_model: 16, layers: [1, 1], heads: 2, ffn: 32, vocabulary: 60, dropout: 0.0, positions: 16}}
+train: {{steps: 4, warmup: 1, tokens: 64}}
+analyze: {{steps: 2, tokens: 64}}
+prune: {{kinds: [ffn], steps: 2, warmup: 1, tokens: 64, macs: {macs}}}
+recover: {{steps: 2, warmup: 1, tokens: 64}}
+bench: {{sentences: 2, rounds: 4}}
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Tprune = Callable[..., Done]
+
+
+@pytest.fixture
+def tprune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tprune:
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["tprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        return Done(int(left.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def files(folder: Path, source: bytes = b"a b\nb a\n", target: bytes = b"x y\ny x\n") -> list[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "s").write_bytes(source)
+    (folder / "t").write_bytes(target)
+    flags = ("--src", "--tgt", "--valid-src", "--valid-tgt", "--test-src", "--test-tgt")
+    return [part for i, flag in enumerate(flags) for part in (flag, str(folder / "st"[i % 2]))]
+
+
+def recipe(folder: Path, macs: float = 0.9) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "recipe.yaml"
+    path.write_text(RECIPE.format(macs=macs))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (b"a b\n", "has 1 lines"),
+        (b"", "empty"),
+        (b"a \xff\nb\n", "line 1 is not UTF-8"),
+        (b"a b\r\nb a\r\n", "line 1 ends in CR LF"),
+        (b"\xef\xbb\xbfa b\nb a\n", "byte-order mark"),
+        (b"a b\n" + b"a b " * 40 + b"\n", "line 2 has"),
+    ],
+)
+def test_a_bad_corpus_gives_one_line(tprune: Tprune, tmp_path: Path, source: bytes, says: str) -> None:
+    done = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", *files(tmp_path, source))
+    assert done.returncode == 1, done.stderr
+    assert says in done.stderr and len([line for line in done.stderr.splitlines() if line.startswith("tprune:")]) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_line_separator_stays_inside_its_line(tprune: Tprune, tmp_path: Path) -> None:
+    flags = files(tmp_path, "a\u2028b\nb a\n".encode(), b"x y\n")
+    done = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", *flags)
+    assert "has 2 lines" in done.stderr and "has 1" in done.stderr
+
+
+def test_an_unreachable_size_says_what_can_be_reached(tprune: Tprune, tmp_path: Path) -> None:
+    done = tprune("run", recipe(tmp_path, macs=0.01), "--out", tmp_path / "run", *files(tmp_path))
+    assert done.returncode == 1 and "can reach" in done.stderr
+
+
+def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
+    unknown = tmp_path / "r.yaml"
+    unknown.write_text(RECIPE.format(macs=0.5).replace("recover: {steps", "recover: {stesp"))
+    done = tprune("run", unknown, "--out", tmp_path / "run", *files(tmp_path))
+    assert done.returncode == 1 and "did you mean 'steps'" in done.stderr
+    done = tprune("run", RECIPES / "tprune-tatoeba.yaml", "--out", tmp_path / "run")
+    assert done.returncode == 1 and "--data" in done.stderr
+    assert tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--no-such-flag").returncode == 2
+    partial = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--src", tmp_path / "s")
+    assert partial.returncode == 1 and "--test-tgt" in partial.stderr
+
+
+def test_bad_models(tprune: Tprune, tmp_path: Path) -> None:
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    done = tprune("inspect", tmp_path / "bert")
+    assert done.returncode == 1 and "'bert'; supported families are: marian, bart" in done.stderr
+    done = tprune("inspect", tmp_path / "nothing")
+    assert done.returncode == 1 and "no such directory" in done.stderr
+
+
+def test_an_existing_folder_is_left_alone(tprune: Tprune, tmp_path: Path) -> None:
+    mine = tmp_path / "thesis"
+    mine.mkdir()
+    (mine / "chapter.tex").write_text("important")
+    done = tprune("run", recipe(tmp_path), "--out", mine, *files(tmp_path))
+    assert done.returncode == 1 and "no tprune run" in done.stderr
+    assert (mine / "chapter.tex").read_text() == "important"
+
+
+def test_the_program_itself(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tprune.cli", "inspect", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "config.json" in done.stderr

@@ -1,0 +1,76 @@
+"""`tprune demo` from the outside: the whole road, and that its numbers mean something."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tprune.checkpoint import load, load_tokenizer
+from tprune.coupling import bind
+from tprune.evaluate import quality
+from tprune.plan import Plan, make_plan
+from tprune.realise.mask import mask_
+from tprune.select import keep_best, lines_of
+from tprune.tasks.grammar import corpus
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("a run") / "demo"
+    subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=900)
+    return out
+
+
+def test_results(demo: Path) -> None:
+    results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
+    assert 60 <= results["dense"]["bleu"] <= 95
+    assert results["pruned"]["bleu"] >= results["dense"]["bleu"] - 20
+    assert results["pruned"]["macs"] <= 0.5 * results["dense"]["macs"]
+    for side in ("dense", "pruned"):
+        assert {"bleu", "chrf", "parameters", "macs", "bytes", "latency_ms"} <= set(results[side])
+        assert set(results[side]["latency_ms"]["onnxruntime"]) == {"encoder", "decoder_step", "sentence"}
+    assert set(results["speedup"]["onnxruntime"]) == {"encoder", "decoder_step", "sentence"}
+    assert results["certificate"]["forward"] <= 1e-5 and results["certificate"]["generation"] <= 1e-5
+    assert {"command", "commit", "versions", "machine"} <= set(results)
+
+
+def test_page_shows_the_run(demo: Path) -> None:
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
+    assert f"{results['dense']['bleu']:.2f}" in page and "http" not in page.split("<body>")[0]
+    assert page.count("<article>") == 20
+
+
+def test_a_finished_run_is_not_repeated_and_another_recipe_is_refused(demo: Path) -> None:
+    before = (demo / "pruned" / "model.safetensors").stat().st_mtime_ns
+    command = [sys.executable, "-m", "tprune.cli", "demo", "--out", str(demo)]
+    subprocess.run(command, check=True, timeout=120)
+    assert (demo / "pruned" / "model.safetensors").stat().st_mtime_ns == before
+    refused = subprocess.run([*command, "--seed", "5"], capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 1 and "recipe.seed" in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
+def test_random_cutting_of_equal_size_costs_twenty_bleu(demo: Path) -> None:
+    model, tokenizer = load(demo / "dense").eval(), load_tokenizer(demo / "dense")
+    plan = Plan.load(demo / "pruned" / "plan.json")
+    random = torch.Generator().manual_seed(0)
+    mixed = make_plan(model, plan.family, plan.couplings)
+    kept = {}
+    for groups, entry in zip(bind(plan.couplings, model), plan.entries, strict=True):
+        lines = round(len(entry.kept or ()) / entry.keep.numel() * lines_of(entry.keep))
+        kept[groups.coupling.name] = keep_best(torch.rand(groups.shape, generator=random), lines)
+    test = corpus(seed=0, train=20_000, valid=200, test=300).pooled_test().head(150)
+
+    def bleu() -> float:
+        batch = tokenizer(list(test.source), return_tensors="pt", padding=True)
+        ids = model.generate(batch.input_ids, attention_mask=batch.attention_mask, num_beams=1)
+        return quality(tokenizer.batch_decode(ids, skip_special_tokens=True), test.target).bleu
+
+    dense = bleu()
+    mask_(model, mixed.with_kept(kept, {}, {}))
+    assert bleu() <= dense - 20

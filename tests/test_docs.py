@@ -1,0 +1,118 @@
+"""The documentation is true: its Python blocks run, its patterns parse, its links lead somewhere, docstring examples hold.
+
+A block marked `python no-run` is only compiled. One marked `python slow`, and the page up to it, runs with the slow tests.
+"""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+import tprune
+from tprune import Structure
+from tprune.plan import METHODS
+from tprune.testing import check_structure
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+BLOCK = re.compile(r"^```python(?P<marks>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+MODULES = sorted(module.name for module in pkgutil.walk_packages(tprune.__path__, "tprune."))
+
+
+def blocks(page: Path) -> Iterator[tuple[set[str], Any]]:
+    """The marks and the compiled code of every Python block; line numbers are the page's."""
+    text = page.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        above = "\n" * text.count("\n", 0, found.start("code"))
+        code = compile(above + found["code"], str(page), "exec", dont_inherit=True)
+        yield set(found["marks"].split()), code
+
+
+def pages() -> Iterator[Any]:
+    for page in PAGES:
+        marks = [marks for marks, _ in blocks(page)]
+        assert {mark for found in marks for mark in found} <= {"no-run", "slow"}, f"{page}: unknown mark"
+        if any(not found for found in marks):
+            yield pytest.param(page, {"no-run", "slow"}, id=page.stem)
+        if any("slow" in found for found in marks):
+            yield pytest.param(page, {"no-run"}, id=f"{page.stem}-slow", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("page", "skipped"), list(pages()))
+def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    monkeypatch.setattr("tprune.plan.METHODS", dict(METHODS))  # a page may add to these
+    monkeypatch.setattr("tprune.models.families", tprune.models.families)
+    namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
+    for marks, code in blocks(page):
+        if not marks & skipped:
+            exec(code, namespace)
+
+
+def test_pages_are_found() -> None:
+    assert {"quickstart", "concepts", "methods", "families", "runtimes", "add-your-own", "limits"} <= {
+        page.stem for page in PAGES
+    }
+
+
+def patterns() -> list[str]:
+    rows = [
+        line for line in (ROOT / "docs/concepts.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")
+    ]
+    return [cell for row in rows for cell in re.findall(r"`([^`]*->[^`]*)`", row)]
+
+
+def test_the_table_of_patterns_is_found() -> None:
+    assert len(patterns()) >= 20
+
+
+@pytest.mark.parametrize("pattern", patterns())
+def test_patterns_of_the_table_work(pattern: str) -> None:
+    axes = [axis.strip("()").split() for axis in re.findall(r"\([^)]*\)|\w+", pattern.partition("->")[0])]
+    inner = {name: 2 for axis in axes for name in axis[1:]}
+    shape = tuple(3 * 2 ** (len(axis) - 1) for axis in axes)
+    check_structure(Structure(pattern, inner), shape)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)
+def test_links_lead_to_files(text: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", text.read_text(encoding="utf-8")):
+        assert "://" in link or (text.parent / link).exists(), f"{text}: {link}"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == tprune.__version__
+    assert f"## [{tprune.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+class Finder(doctest.DocTestFinder):
+    """Finds functions by the module they name: those wrapped for type checks have the globals of their wrapper."""
+
+    def _from_module(self, module: ModuleType | None, object: Any) -> bool:
+        if inspect.isfunction(object):
+            return module is not None and object.__module__ == module.__name__
+        found: bool = super()._from_module(module, object)  # type: ignore[misc]
+        return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    tests = [test for test in Finder().find(module, name) if test.examples]
+    written = len(re.findall(r"^\s*>>> ", inspect.getsource(module), re.MULTILINE))
+    assert sum(len(test.examples) for test in tests) == written, f"{name}: examples that nothing runs"
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert sum(runner.run(test).failed for test in tests) == 0
