@@ -5,12 +5,13 @@ A block marked `python no-run` is only compiled. One marked `python slow`, and t
 
 import doctest
 import importlib
+import importlib.metadata
 import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,8 +54,17 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     monkeypatch.setattr("tprune.plan.METHODS", dict(METHODS))  # a page may add to these
-    monkeypatch.setattr("tprune.models.families", tprune.models.families)
     namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
+    installed = importlib.metadata.entry_points
+
+    def entry_points(**wanted: Any) -> Any:
+        if (
+            wanted.get("group") == "tprune.families" and "FAMILY" in namespace
+        ):  # as if the page's package were installed
+            return [SimpleNamespace(load=lambda: namespace["FAMILY"])]
+        return installed(**wanted)
+
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     for marks, code in blocks(page):
         if not marks & skipped:
             exec(code, namespace)

@@ -164,9 +164,8 @@ class TokenBatches(Sampler[list[int]]):
             return
         given, rng = 0, np.random.default_rng(self.seed)
         while given < self.batches:
-            jitter = self.lengths + rng.uniform(
-                0, 2, len(self.lengths)
-            )  # like lengths together, yet never the same batch twice
+            # like lengths together, yet never the same batch twice
+            jitter = self.lengths + rng.uniform(0, 2, len(self.lengths))
             groups = self._group(np.argsort(jitter, kind="stable"))
             for index in rng.permutation(len(groups))[: self.batches - given]:
                 yield groups[index]
@@ -174,9 +173,12 @@ class TokenBatches(Sampler[list[int]]):
 
     def _group(self, order: np.ndarray) -> list[list[int]]:
         groups: list[list[int]] = [[]]
+        longest = 0
         for index in order:
-            if groups[-1] and (len(groups[-1]) + 1) * self.lengths[index] > self.tokens:
+            longest = max(longest, int(self.lengths[index]))
+            if groups[-1] and (len(groups[-1]) + 1) * longest > self.tokens:
                 groups.append([])
+                longest = int(self.lengths[index])
             groups[-1].append(int(index))
         return groups
 
