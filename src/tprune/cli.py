@@ -49,6 +49,7 @@ def run_recipe(
     test_tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
     macs: Annotated[float | None, typer.Option(help="Target size: this fraction of the dense model's multiplications.")] = None,
     parameters: Annotated[float | None, typer.Option(help="Target size: this fraction of its parameters.")] = None,
+    size: Annotated[float | None, typer.Option("--bytes", help="Target size: this fraction of its bytes.")] = None,
     stock: Annotated[bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")] = False,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     seed: OutSeed = None,
@@ -60,8 +61,9 @@ def run_recipe(
     loaded = read_recipe(recipe).model_dump()
     changes = {"seed": seed, "precision": precision}
     loaded |= {key: value for key, value in changes.items() if value is not None}
-    if macs is not None or parameters is not None:
-        loaded["prune"] |= {"macs": macs, "parameters": parameters, "bytes": None}
+    asked = {"macs": macs, "parameters": parameters, "bytes": size}
+    if any(value is not None for value in asked.values()):
+        loaded["prune"] |= asked
     if stock:
         loaded["prune"] |= {"stock": True, "kinds": ["ffn"]}
     checked = check_recipe(loaded, str(recipe))

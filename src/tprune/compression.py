@@ -17,7 +17,7 @@ from tprune.analysis import Analysis, analyse, worth
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.models import couplings, family_of
-from tprune.plan import METHODS, Mode, Plan, make_plan
+from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import Target, select_to
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
@@ -100,7 +100,7 @@ def plan_step(model: Any, how: Prune) -> Plan:
     how.target()
     return make_plan(
         model, family_of(model).name, couplings(model, how.kinds),
-        method=METHODS[how.method](), mode=Mode(how.mode), strengths=how.strength,
+        method=known_methods()[how.method](), mode=Mode(how.mode), strengths=how.strength,
     )  # fmt: skip
 
 

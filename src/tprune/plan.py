@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ from tprune.structure import Structure
 METHODS: dict[str, type[Method]] = {
     "group_lasso": GroupLasso, "hoyer_square": HoyerSquare, "paced_hoyer_square": PacedHoyerSquare,
 }  # fmt: skip
+
+
+def known_methods() -> dict[str, type[Method]]:
+    """All methods by the name they have in plans: ours, those entered in `METHODS`, and installed ones (`tprune.methods`)."""
+    return METHODS | {point.name: point.load() for point in entry_points(group="tprune.methods")}
 
 
 class Mode(StrEnum):
@@ -57,6 +63,11 @@ class Entry:
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        try:  # their names will do, as in JSON
+            object.__setattr__(self, "mode", Mode(self.mode))
+            object.__setattr__(self, "realisation", Realisation(self.realisation))
+        except ValueError as error:
+            raise InputError(f"plan, coupling {self.coupling.name}: {error}") from None
         total = math.prod(self.groups)
         if self.kept is not None and (
             list(self.kept) != sorted(set(self.kept)) or any(not 0 <= k < total for k in self.kept)
@@ -209,10 +220,10 @@ def make_plan(
 
 
 def _method_name(method: Method) -> str:
-    for name, kind in METHODS.items():
+    for name, kind in known_methods().items():
         if type(method) is kind:
             return name
-    raise InputError(f"method {method!r} has no name in plans; known are {', '.join(METHODS)}")
+    raise InputError(f"method {method!r} has no name in plans; known are {', '.join(known_methods())}")
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:
@@ -241,12 +252,15 @@ def _entry_from_json(data: dict[str, Any]) -> Entry:
     )
     described = dict(data["method"])
     name = described.pop("name")
-    if name not in METHODS:
-        raise InputError(f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(METHODS)}")
+    methods = known_methods()
+    if name not in methods:
+        raise InputError(
+            f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(known_methods())}"
+        )
     if any(type(number) is not int or number < 0 for number in [*data["groups"], *(data["kept"] or [])]):
         raise InputError(f"coupling {data['coupling']}: groups and kept are lists of whole numbers ≥ 0")
     return Entry(
-        Coupling(data["coupling"], views, data["closed"], data["kind"]), tuple(data["groups"]), METHODS[name](**described),
+        Coupling(data["coupling"], views, data["closed"], data["kind"]), tuple(data["groups"]), methods[name](**described),
         Mode(data["mode"]), float(data["strength"]), Realisation(data["realisation"]),
         None if data["kept"] is None else tuple(data["kept"]),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tprune.errors import InputError
 
@@ -59,7 +59,7 @@ class Analyze(_Section):
 
     steps: int = Field(200, ge=1)
     lr: float = Field(5e-4, gt=0)
-    strength: float = Field(0.3, gt=0)
+    strength: float = Field(0.7, gt=0)
     tokens: int = Field(2048, ge=64)
 
 
@@ -72,14 +72,22 @@ class Prune(Stage):
     kinds: list[Kind] = ["ffn", "heads"]
     method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
-    strength: float = Field(0.3, ge=0)
-    macs: float | None = None
-    parameters: float | None = None
-    bytes: float | None = None
+    strength: float = Field(0.5, ge=0)
+    macs: float | None = Field(None, gt=0, le=1)
+    parameters: float | None = Field(None, gt=0, le=1)
+    bytes: float | None = Field(None, gt=0, le=1)
     budget: Literal["analysis", "uniform"] = "analysis"
     floor: float = Field(0.1, ge=0, lt=1)
     multiple: dict[str, int] = Field(default_factory=dict)
     stock: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stock_kinds(cls, data: Any) -> Any:
+        """A stock checkpoint expresses FFN units alone, so they are what it prunes where nothing else is said."""
+        if isinstance(data, dict) and data.get("stock") and "kinds" not in data:
+            return {**data, "kinds": ["ffn"]}
+        return data
 
     def target(self) -> tuple[str, float]:
         """The one size asked for. Raises `InputError` unless there is exactly one."""
@@ -105,7 +113,7 @@ class Bench(_Section):
     threads: int = Field(1, ge=1)
     batch: int = Field(1, ge=1)
     sentences: int = Field(50, ge=1)
-    rounds: int = Field(15, ge=3)
+    rounds: int = Field(16, ge=4, multiple_of=2)
 
 
 class Recipe(_Section):

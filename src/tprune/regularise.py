@@ -56,9 +56,8 @@ class Regulariser(TrainerCallback):
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer | None = None) -> None:
         """Adds the penalties of *gradient* entries to the gradients. Call after clipping, before `optimizer.step()`."""
-        scale = getattr(
-            optimizer, "grad_scale", None
-        )  # fused optimizers are handed gradients that a GradScaler has scaled
+        # fused optimizers are handed gradients that a GradScaler has scaled
+        scale = getattr(optimizer, "grad_scale", None)
         for i, entry, groups in self._active(Mode.GRADIENT):
             factors = self._factors(i, entry, groups) * (entry.strength * self.pace)
             if scale is not None:
@@ -76,14 +75,17 @@ class Regulariser(TrainerCallback):
         rates = _learning_rates(optimizer)
         for mode in (Mode.DECOUPLED, Mode.PROXIMAL):
             for i, entry, groups in self._active(mode):
-                rate = max((rates.get(id(groups.tensors[p]), 0.0) for p in groups.coupling.params), default=0.0)
+                moving = [(view, fresh) for view, fresh in groups.members if id(groups.tensors[view.param]) in rates]
+                if not moving:
+                    continue  # a frozen coupling; one that is frozen in part moves in its other members
+                rate = max(rates[id(groups.tensors[view.param])] for view, _ in moving)
                 scale = 1 - rate * entry.strength * self.pace * self._factors(i, entry, groups)
                 if mode is Mode.PROXIMAL:
                     scale = scale.clamp_min(0)
-                groups.scale_(scale, groups.counted)
+                groups.scale_(scale, [m for m in moving if m[0].role is not Role.BIAS])
                 if mode is Mode.PROXIMAL:  # an empty group loses its biases too, so that what is cut is already silent
                     alive = (scale * groups.norms > 0).to(scale.dtype)
-                    groups.scale_(alive, [(view, fresh) for view, fresh in groups.members if view.role is Role.BIAS])
+                    groups.scale_(alive, [m for m in moving if m[0].role is Role.BIAS])
         self.step += 1
 
     def attach(self, optimizer: Optimizer) -> tuple[RemovableHandle, RemovableHandle]:

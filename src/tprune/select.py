@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -84,15 +84,21 @@ class Limits:
 
     Attributes:
         multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is said.
-        floor: the least fraction to keep; at least one group always stays unless the floor is 0.
+        floor: the least fraction to keep of every coupling. A coupling of one group (a sublayer) may always go as a whole;
+            others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
     """
+
+    MAY_BE_EMPTY: ClassVar = frozenset({"ffn", "heads", "lines"})  # of the others nothing sensible would be left
 
     multiple: Mapping[str, int] = field(default_factory=dict)
     floor: float = 0.1
 
     def round(self, k: float, total: int, kind: str) -> int:
         """`k` of `total` groups, rounded as the kind wants and not below the floor."""
-        least = max(1, math.ceil(self.floor * total - 1e-9)) if self.floor > 0 else 0
+        if total == 1:
+            return round(min(k, 1))
+        one = 0 if self.floor == 0 and kind in self.MAY_BE_EMPTY else 1
+        least = max(one, math.ceil(self.floor * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)
 
 

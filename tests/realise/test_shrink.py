@@ -50,12 +50,13 @@ def test_mask_zeroes_members_and_biases_of_what_goes_and_nothing_else(marian_sma
     assert torch.equal(layer.fc2.bias, before[f"{was}.fc2.bias"])
 
 
-def test_a_plan_without_selection_masks_and_cuts_nothing(marian_small: Any) -> None:
+def test_a_plan_without_selection_masks_nothing_and_is_not_shrunk(marian_small: Any) -> None:
     plan = plan_for(marian_small)
     assert same(masked(marian_small, plan), tensors_of(marian_small))
     cuts = cuts_of(marian_small, plan)
     assert not cuts.keep and not cuts.gather and not cuts.removed
-    check_agrees(marian_small, shrink(marian_small, plan), small_batch())
+    with pytest.raises(InputError, match="does not say what to keep"):
+        shrink(marian_small, plan)
 
 
 def test_plans_of_other_models_are_refused(marian_small: Any) -> None:

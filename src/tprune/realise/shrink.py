@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tprune.errors import InputError
 from tprune.models import Family, family_of
 from tprune.plan import Plan, Realisation
 from tprune.realise.cut import Cuts, cuts_of
@@ -25,6 +26,9 @@ def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:
         InputError: the plan is for another model, has no selection, cannot be cut out densely, or, with `stock`, leaves
             shapes that stock configurations do not express.
     """
+    if not plan.selected:
+        name = next(entry.coupling.name for entry in plan.entries if entry.kept is None)
+        raise InputError(f"the plan does not say what to keep of {name}; select first (tprune.select_to)")
     family = family_of(model)
     zeroed = [entry for entry in plan.entries if entry.realisation is Realisation.MASKED and entry.kept is not None]
     source = masked(model, Plan(plan.family, plan.fingerprint, tuple(zeroed))) if zeroed else model
