@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tprune.bench
-from tprune.bench import MEASURES, Work, _result, _rounds, _sample, bench, median_interval, noise, self_ratio
+from tprune.bench import MEASURES, Footprint, Work, _result, _rounds, _sample, bench, median_interval, noise, self_ratio
 from tprune.errors import InputError
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
@@ -36,9 +36,9 @@ def test_sides_take_turns_and_the_first_round_is_not_kept() -> None:
 
 
 def result(dense: list[float], pruned: list[float]) -> Any:
-    both, none = {"dense": 1, "pruned": 1}, {"dense": 1.0, "pruned": 1.0}
+    footprint = dict.fromkeys(("dense", "pruned"), Footprint(1.0, 1, 1, 1, 1, 1))
     times = {"dense": dict.fromkeys(MEASURES, dense), "pruned": dict.fromkeys(MEASURES, pruned)}
-    return _result(times, none, both, both, both, 1, 1, len(dense), Work())
+    return _result(times, footprint, 1, 1, Work())
 
 
 def test_speedup_is_the_median_of_each_rounds_ratio() -> None:
@@ -120,15 +120,21 @@ def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path) -> None:
     same = bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=8)
     off = max(abs(ratio - 1) for ratio in same.speedup.values())
     assert off <= 0.03 or same.noisy
-    assert same.tokens["dense"] == same.tokens["pruned"] > 0
-    assert same.bytes["dense"] == same.bytes["pruned"] == sum(x.stat().st_size for x in (tmp_path / "large").iterdir())
+    weights = same.footprint
+    assert weights["dense"].tokens_per_sentence == weights["pruned"].tokens_per_sentence > 0
+    assert (
+        weights["dense"].bytes
+        == weights["pruned"].bytes
+        == sum(x.stat().st_size for x in (tmp_path / "large").iterdir())
+    )
     other = bench(
         tmp_path / "large", tmp_path / "small", SENTENCES, rounds=4, batch=2, work=Work(source=9, past=3, beams=None)
     )
-    assert other.bytes["pruned"] < other.bytes["dense"]
+    assert other.footprint["pruned"].bytes < other.footprint["dense"].bytes
+    assert other.footprint["pruned"].macs < other.footprint["dense"].macs
     assert all(value > 0 for side in other.latency_ms.values() for value in side.values())
     for side in ("dense", "pruned"):
-        assert other.peak_memory[side] > other.memory_before_load[side] > 2**20
+        assert other.footprint[side].peak_memory > other.footprint[side].memory_before_load > 2**20
     # a worker that dies on the way: more past tokens than the model has positions
     with pytest.raises(InputError, match=r"large: the benchmark process ended with code 1: .*out of"):
         bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=4, work=Work(past=200))

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from tprune.data import read_lines
 from tprune.errors import InputError
 from tprune.machine import machine, versions
+from tprune.runtimes.onnx_folder import read_layout
 
 RUNTIME = "onnxruntime"
 MEASURES = ("encoder", "decoder_step", "sentence")
@@ -40,12 +41,29 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """What one side weighs: generated tokens a sentence, bytes on disk and in memory, parameters and multiplications.
+
+    `peak_memory` is that of its process, `memory_before_load` what the process took before it opened the model, `macs`
+    are for 25 source and 25 target tokens.
+    """
+
+    tokens_per_sentence: float
+    bytes: int
+    peak_memory: int
+    memory_before_load: int
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys as `MEASURES`.
 
     `speedup` is the median over rounds of dense / pruned of the same round, `interval` a 95 % interval of that median,
     `spread` the quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a
-    quiet machine. `tokens` are generated tokens a sentence: models that write unequally many do unequal work.
+    quiet machine. Models that write unequally many
+    tokens a sentence do unequal work: see `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]
@@ -55,10 +73,7 @@ class BenchResult:
     self_ratio: Mapping[str, Mapping[str, float]]
     noisy: bool
     noise: str
-    tokens: Mapping[str, float]
-    bytes: Mapping[str, int]
-    peak_memory: Mapping[str, int]
-    memory_before_load: Mapping[str, int]
+    footprint: Mapping[str, Footprint]
     threads: int
     batch: int
     rounds: int
@@ -76,9 +91,8 @@ class BenchResult:
                 "noisy": self.noisy, "says": self.noise,
                 "self_ratio": {side: {RUNTIME: dict(values)} for side, values in self.self_ratio.items()},
             },
-            "tokens_per_sentence": dict(self.tokens), "bytes": dict(self.bytes), "peak_memory": dict(self.peak_memory),
-            "memory_before_load": dict(self.memory_before_load), "threads": self.threads, "batch": self.batch,
-            "rounds": self.rounds, "work": asdict(self.work), "machine": dict(self.machine),
+            **{name.name: {side: getattr(weight, name.name) for side, weight in self.footprint.items()} for name in fields(Footprint)},
+            "threads": self.threads, "batch": self.batch, "rounds": self.rounds, "work": asdict(self.work), "machine": dict(self.machine),
         }  # fmt: skip
 
 
@@ -121,10 +135,14 @@ def bench(
     with _worker(Path(dense), threads) as one, _worker(Path(pruned), threads) as other:
         workers = {"dense": one, "pruned": other}
         times, tokens = _rounds(workers, requests, rounds)
-        memory = {side: int(worker.ask({"do": "memory"})["bytes"]) for side, worker in workers.items()}
-        before = {side: worker.memory_before_load for side, worker in workers.items()}
-        sizes = {side: sum(x.stat().st_size for x in worker.folder.iterdir()) for side, worker in workers.items()}
-    return _result(times, tokens, sizes, memory, before, threads, batch, rounds, work)
+        footprint = {side: _footprint(worker, tokens[side]) for side, worker in workers.items()}
+    return _result(times, footprint, threads, batch, work)
+
+
+def _footprint(worker: Worker, tokens: float) -> Footprint:
+    layout, memory = read_layout(worker.folder), int(worker.ask({"do": "memory"})["bytes"])
+    on_disk = sum(file.stat().st_size for file in worker.folder.iterdir())
+    return Footprint(tokens, on_disk, memory, worker.memory_before_load, layout.parameters, layout.macs)
 
 
 def _sample(texts: Sequence[str], most: int) -> list[str]:
@@ -205,9 +223,8 @@ def _rounds(
 
 
 def _result(
-    times: Mapping[str, Side], tokens: Mapping[str, float], sizes: Mapping[str, int], memory: Mapping[str, int],
-    before: Mapping[str, int], threads: int, batch: int, rounds: int, work: Work,
-) -> BenchResult:  # fmt: skip
+    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work
+) -> BenchResult:
     ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in MEASURES}
     interval = {name: median_interval(ratio.tolist()) for name, ratio in ratios.items()}
     halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
@@ -216,8 +233,8 @@ def _result(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
         speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
-        interval=interval, self_ratio=halves, noisy=noisy, noise=says, tokens=tokens, bytes=sizes, peak_memory=memory,
-        memory_before_load=before, threads=threads, batch=batch, rounds=rounds, work=work, machine={**machine(), **versions()},
+        interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
+        threads=threads, batch=batch, rounds=len(ratios["encoder"]), work=work, machine={**machine(), **versions()},
     )  # fmt: skip
 
 

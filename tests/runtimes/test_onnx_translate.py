@@ -104,7 +104,7 @@ def folder(tmp_path: Path, tokenizer: Any) -> Path:
         (tmp_path / name).write_bytes(b"no graph")
     tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
     files = {path.name: Stamp.of(path) for path in tmp_path.iterdir()}
-    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, files).write(tmp_path)
+    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, 1, 1, files).write(tmp_path)
     return tmp_path
 
 

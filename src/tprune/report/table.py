@@ -79,6 +79,8 @@ def bench_table(found: Mapping[str, Any]) -> str:
             )
     tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
     table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
+    for key, label in (("parameters", "parameters"), ("macs", "multiplications, 25 + 25 tokens")):
+        table.add_row(label, f"{found[key]['dense']:,}", f"{found[key]['pruned']:,}")
     table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
     table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
     return "\n".join(

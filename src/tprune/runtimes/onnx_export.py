@@ -20,6 +20,7 @@ from tprune.runtimes.onnx_graphs import cross_layers, write_graphs
 from tprune.runtimes.onnx_tokens import SENTENCEPIECE
 from tprune.runtimes.onnx_translate import Translator
 from tprune.runtimes.onnx_verify import verify
+from tprune.size import size
 
 WRITTEN = {*GRAPHS, LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
@@ -80,7 +81,8 @@ def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sent
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
-        layout = Layout(generation, cross, past, vocabulary, positions, stamps)
+        counted = size(plain)
+        layout = Layout(generation, cross, past, vocabulary, positions, counted.parameters, counted.macs, stamps)
         layout.write(folder)
         translator = Translator.load(folder)
         _same_tokens(tokenizer, translator, sentences)

@@ -69,13 +69,18 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Layout:
-    """All of `generation.json`: decoding, cache layout, limits in tokens, and the stamps of the other files."""
+    """All of `generation.json`: decoding, cache layout, limits in tokens, size of the model, stamps of the other files.
+
+    `macs` are the multiply-accumulates of 25 source and 25 target tokens.
+    """
 
     generation: Generation
     cross: tuple[LayerCache, ...]
     past: tuple[LayerCache, ...]
     vocabulary: int
     source_positions: int
+    parameters: int
+    macs: int
     files: Mapping[str, Stamp]
 
     def write(self, folder: Path) -> None:
@@ -133,7 +138,7 @@ def _parse(raw: Any, path: Path) -> Layout:
         return Layout(
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
-            int(raw["vocabulary"]), int(raw["source_positions"]), files,
+            int(raw["vocabulary"]), int(raw["source_positions"]), int(raw["parameters"]), int(raw["macs"]), files,
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None
