@@ -23,6 +23,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench-multi30k: $(READY)
+	@test -n "$(DATA)" || { echo "give the folder of the Multi30k files: make bench-multi30k DATA=DIR [MODEL=DIR]" >&2; exit 1; }
 	$(BIN)/python benchmarks/multi30k.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/bench-multi30k)"
 
 bench-regulariser: $(READY)

@@ -97,6 +97,13 @@ def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
     done = tprune("run", RECIPES / "tprune-tatoeba.yaml", "--out", tmp_path / "run")
     assert done.returncode == 1 and "--data" in done.stderr
     assert tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--no-such-flag").returncode == 2
+    for macs in ("0", "2", "-1", "nan"):
+        refused = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--macs", macs, *files(tmp_path))
+        assert refused.returncode == 1 and "prune.macs" in refused.stderr and not (tmp_path / "run").exists()
+    both = tprune(
+        "run", recipe(tmp_path), "--out", tmp_path / "run", "--macs", "0.5", "--bytes", "0.5", *files(tmp_path)
+    )
+    assert both.returncode == 1 and "got macs 0.5 and bytes 0.5" in both.stderr
     partial = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--src", tmp_path / "s")
     assert partial.returncode == 1 and "--test-tgt" in partial.stderr
 
@@ -123,3 +130,27 @@ def test_the_program_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tprune.cli", "inspect", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "config.json" in done.stderr
+
+
+def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert "can reach" in tprune("run", recipe(tmp_path, macs=0.01), "--out", out, *files(tmp_path)).stderr
+    weights = (out / "dense" / "model.safetensors").read_bytes()
+    long = files(tmp_path / "long", b"a b\n" + b"a b " * 40 + b"\n")
+    flags = [*files(tmp_path)[:8], *long[8:]]
+    refused = tprune("run", recipe(tmp_path), "--out", out, *flags)
+    assert refused.returncode == 1 and f"{tmp_path / 'long' / 's'}: line 2 has" in refused.stderr
+    other = tprune("run", recipe(tmp_path), "--out", out, "--seed", "3", *files(tmp_path))
+    assert other.returncode == 1 and "another recipe.seed (0, now 3)" in other.stderr
+    changed = tprune("run", recipe(tmp_path), "--out", out, *files(tmp_path / "new", b"a a\nb b\n"))
+    assert changed.returncode == 1 and "other train sentences" in changed.stderr
+    assert (out / "dense" / "model.safetensors").read_bytes() == weights
+
+
+def test_an_interrupted_run_says_how_to_go_on(tprune: Tprune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tprune.pipeline.run", interrupt)
+    done = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", *files(tmp_path))
+    assert done.returncode == 130 and "to go on: tprune run" in done.stderr

@@ -69,7 +69,8 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
         InputError: no such model, a damaged file, or weights that do not fit the configuration.
     """
     path = str(path)
-    if not Path(path).is_dir() and (path.startswith((".", "/")) or path.count("/") > 1):
+    local = path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir()
+    if not Path(path).is_dir() and (local or path.endswith("/")):
         raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
     try:
         model_type = _model_type(path, offline)
@@ -100,6 +101,8 @@ def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedToke
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), local_files_only=offline)
     except Exception as error:
         raise InputError(f"{path}: no tokeniser can be loaded ({_first_line(error)})") from None
+    for key in ("is_local", "local_files_only"):  # how it was loaded is no part of it
+        tokenizer.init_kwargs.pop(key, None)
     return tokenizer
 
 

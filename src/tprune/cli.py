@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -67,7 +68,7 @@ def run_recipe(
     if stock:
         loaded["prune"] |= {"stock": True, "kinds": ["ffn"]}
     checked = check_recipe(loaded, str(recipe))
-    files = _files(train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
+    files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
     _run(checked, _corpus(checked, files, data), model, out, as_json)
 
 
@@ -99,10 +100,12 @@ def translate(
     from tprune.runtimes.onnx_translate import Translator
 
     translator = Translator.load(model, threads)
-    raw = sys.stdin.buffer.read().split(b"\n")
-    lines = [line.decode("utf-8", errors="strict") for line in (raw[:-1] if raw[-1] == b"" else raw)]
-    for line in translator.translate(lines, beams) if lines else []:
-        print(line)
+    lines = _stdin_lines()
+    said = iter(
+        translator.translate([line for line in lines if line.strip()], beams) if any(map(str.strip, lines)) else []
+    )
+    for line in lines:
+        print(next(said) if line.strip() else "")
 
 
 @app.command()
@@ -112,32 +115,49 @@ def inspect(
         list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")
     ] = None,
 ) -> None:
-    """What a model could lose: its couplings, as a plan that keeps everything, and its size."""
+    """What a model could lose: its couplings with their patterns, and its size."""
     from tprune.checkpoint import load
-    from tprune.models import couplings, family_of
-    from tprune.plan import make_plan
+    from tprune.coupling import bind
+    from tprune.models import couplings
+    from tprune.report.table import couplings_table
     from tprune.size import size
 
     loaded = load(model)
-    print(make_plan(loaded, family_of(loaded).name, couplings(loaded, kinds or None)))
+    shown = couplings(loaded, kinds) if kinds else [c for c in couplings(loaded) if c.kind != "lines"]
+    print(couplings_table(bind(shown, loaded)))
     found = size(loaded)
     print(f"{found.parameters:,} parameters, {found.macs:,} multiplications for 25 source and 25 target tokens")
+    if not kinds:
+        print("not shown: the lines of single matrices (--kind lines)")
 
 
 def main() -> None:
     """Entry point: one clear line for what the user can mend, exit 1; usage errors exit 2, Ctrl-C 130."""
     _quieten()
     try:
-        app(standalone_mode=True)
-    except TpruneError as error:
+        app()
+    except (TpruneError, OSError) as error:
         print(f"tprune: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"tprune: interrupted; to go on: {_command()}", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        print(f"tprune: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get("TPRUNE_DEBUG"):
+            raise
+        said = " ".join(str(error).split())[:300]
+        print(f"tprune: unexpected {type(error).__name__}: {said} (TPRUNE_DEBUG=1 shows where)", file=sys.stderr)
         sys.exit(1)
+
+
+def _stdin_lines() -> list[str]:
+    raw = sys.stdin.buffer.read().split(b"\n")
+    lines = []
+    for number, line in enumerate(raw[:-1] if raw[-1] == b"" else raw, start=1):
+        try:
+            lines.append(line.decode("utf-8").removesuffix("\r").removeprefix("\ufeff"))
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input: line {number} is not UTF-8 (byte {error.start + 1} of the line)"
+            ) from None
+    return lines
 
 
 def _run(recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool) -> None:
@@ -148,16 +168,22 @@ def _run(recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool) 
     size = recipe.model
     parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
     progress = Progress(expected_seconds(recipe, parameters, model is None))
-    results = run(Run(out, recipe, corpus, model, _command(), progress))
+    try:
+        results = run(Run(out, recipe, corpus, model, _command(), progress))
+    except KeyboardInterrupt:
+        print(f"tprune: interrupted; to go on: {_command()}", file=sys.stderr)
+        raise typer.Exit(130) from None
     _print(results, as_json, results_table)
     if not as_json:
         print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")
 
 
-def _files(**pairs: tuple[Path | None, Path | None]) -> dict[str, list[tuple[Path, Path]]]:
+def _files(root: Path | None, **pairs: tuple[Path | None, Path | None]) -> dict[str, list[tuple[Path, Path]]]:
     given = [path for pair in pairs.values() for path in pair]
     if not any(given):
         return {}
+    if root is not None:
+        raise InputError("give either --data or the six files, not both")
     if not all(given):
         raise InputError("own files: give all six of --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
     return {split: [(source, target)] for split, (source, target) in pairs.items() if source and target}
@@ -195,6 +221,9 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
     logging.getLogger().setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale says, sentences are UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
 
 
 if __name__ == "__main__":

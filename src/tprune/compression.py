@@ -118,7 +118,7 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -
     Raises:
         UnreachableError: saying what can be reached.
     """
-    limits = Limits(how.multiple, how.floor)
+    limits = Limits({str(kind): multiple for kind, multiple in how.multiple.items()}, how.floor)
     select: Select
     if how.stock or how.budget == "uniform" or analysis is None:
         select = Uniform(limits)
@@ -175,6 +175,7 @@ def compress(
         CertificateError: the cut model does not compute what the masked one computes.
     """
     torch.manual_seed(seed)
+    model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
     material = Material.of(model, tokenizer, train, valid, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

@@ -88,6 +88,9 @@ class Coupling:
     closed: bool = True
     kind: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name}: " + "; ".join(f"{view.param} `{view.structure.pattern}`" for view in self.views)
+
     @property
     def params(self) -> tuple[str, ...]:
         """The names of the member tensors, each once."""

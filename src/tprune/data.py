@@ -29,6 +29,7 @@ class Parallel:
     source: tuple[str, ...]
     target: tuple[str, ...]
     name: str = "corpus"
+    files: tuple[str, str] | None = None  # where the sides were read from, for messages
 
     def __post_init__(self) -> None:
         if len(self.source) != len(self.target):
@@ -44,7 +45,7 @@ class Parallel:
 
     def head(self, n: int) -> Parallel:
         """The first `n` pairs."""
-        return Parallel(self.source[:n], self.target[:n], self.name)
+        return Parallel(self.source[:n], self.target[:n], self.name, self.files)
 
     def __add__(self, other: Parallel) -> Parallel:
         return Parallel(self.source + other.source, self.target + other.target, f"{self.name}+{other.name}")
@@ -119,7 +120,7 @@ def read_pair(source: str | Path, target: str | Path, name: str | None = None) -
         raise InputError(
             f"{source} has {len(src)} lines and {target} has {len(tgt)}; line-aligned files have equally many"
         )
-    return Parallel(src, tgt, name or Path(source).name)
+    return Parallel(src, tgt, name or Path(source).name, (str(source), str(target)))
 
 
 def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | None = None) -> Corpus:

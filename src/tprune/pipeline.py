@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from tprune.report.page import write_report
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.size import size
-from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
 
 SIDES = ("dense", "pruned")
 
@@ -62,7 +61,7 @@ class Run:
         if marker.exists():
             self.progress.plan.pop(name, None)
             self.progress.total -= 1
-            found: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+            found: dict[str, Any] = read_json(marker)
             return found
         self.progress.stage(name, what)
         result = work() or {}
@@ -84,6 +83,7 @@ def run(run: Run) -> dict[str, Any]:
         UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
         CertificateError: a cut or an export does not compute what it should.
     """
+    run.recipe.prune.target()
     _claim(run)
     use_free_cores()
     set_seed(run.recipe.seed)
@@ -94,6 +94,10 @@ def run(run: Run) -> dict[str, Any]:
         dense, tokenizer, run.corpus.train, run.corpus.valid,
         seed=recipe.seed, precision=recipe.precision, callbacks=(run.progress,),
     )  # fmt: skip
+    for pairs in run.corpus.tests.values():
+        encode(
+            pairs, tokenizer, max_length(dense)
+        )  # a sentence that is too long is said now, not when it is translated
     plan = plan_step(dense, recipe.prune)
     select_step(dense, plan, recipe.prune, None)  # an unreachable size is said now, not after the training
     stage(
@@ -127,28 +131,39 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> 
     }  # fmt: skip
 
 
+# what each part of a run's description is first used by; until then it may still be changed
+USED_BY = {
+    "recipe.analyze": "analyze", "recipe.prune.kinds": "analyze", "recipe.prune": "prune", "recipe.recover": "recover", "recipe.beams": "evaluate",
+    "recipe.bench": "bench", "corpus.test": "evaluate",
+}  # fmt: skip
+
+
 def _claim(run: Run) -> None:
-    """Takes the directory for this recipe, corpus and model. Raises `InputError` if it belongs to another."""
-    text = json.dumps([run.corpus.train.source, run.corpus.train.target, run.corpus.valid.source, run.corpus.valid.target,
-                       run.corpus.pooled_test().source, run.corpus.pooled_test().target])  # fmt: skip
+    """Takes the directory for this recipe, corpus and model; raises `InputError` where finished work was done for others."""
+    sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
     mine = {
         "recipe": run.recipe.model_dump(mode="json"),
         "model": run.model,
-        "corpus": sha256(text.encode()).hexdigest(),
+        "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
     }
     marker = run.out / "run.json"
     if marker.exists():
-        theirs = read_json(marker)
-        different = [key for key in _flat(mine) if _flat(mine)[key] != _flat(theirs).get(key)]
-        if different:
-            key = different[0]
-            raise InputError(
-                f"{run.out} holds a run with another {key} ({_flat(theirs).get(key)!r}, now {_flat(mine)[key]!r}); choose another --out"
-            )
-        return
-    if run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
+        now, then = _flat(mine), _flat(read_json(marker))
+        for key in now:
+            if now[key] != then.get(key) and _used(run, key):
+                what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
+                    f"another {key} ({then.get(key)!r}, now {now[key]!r})"
+                )  # fmt: skip
+                raise InputError(f"{run.out} holds a run with {what}; choose another --out")
+    elif run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
         raise InputError(f"{run.out} exists and is no tprune run; choose another --out")
     write_json(marker, mine)
+
+
+def _used(run: Run, key: str) -> bool:
+    """Whether a stage that needs this part of the description has begun."""
+    stage = next((stage for part, stage in USED_BY.items() if key == part or key.startswith(f"{part}.")), "train")
+    return (run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists()
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from tprune.errors import InputError
 
@@ -69,7 +69,7 @@ Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]
 class Prune(Stage):
     """Regularised training, then the cut to a size."""
 
-    kinds: list[Kind] = ["ffn", "heads"]
+    kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
     method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
@@ -78,7 +78,7 @@ class Prune(Stage):
     bytes: float | None = Field(None, gt=0, le=1)
     budget: Literal["analysis", "uniform"] = "analysis"
     floor: float = Field(0.1, ge=0, lt=1)
-    multiple: dict[str, int] = Field(default_factory=dict)
+    multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
     stock: bool = False
 
     @model_validator(mode="before")
@@ -95,8 +95,9 @@ class Prune(Stage):
             (unit, getattr(self, unit)) for unit in ("macs", "parameters", "bytes") if getattr(self, unit) is not None
         ]
         if len(asked) != 1:
+            given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
-                f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {asked}"
+                f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {given}"
             )
         return asked[0]
 

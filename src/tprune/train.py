@@ -122,6 +122,7 @@ def train(
     With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
     """
     pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
+    use_cache = model.config.use_cache  # type: ignore[union-attr]
     bf16 = use_bf16(model, data, how, out)
     every = how.eval_every
     arguments = TrainingArguments(
@@ -139,7 +140,11 @@ def train(
         how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        model.config.use_cache = use_cache  # type: ignore[union-attr]
     log: list[dict[str, float]] = trainer.state.log_history
     return log
 

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
 from tprune.plan import Plan
-from tprune.report.table import notes, rows
+from tprune.report.table import faster, notes, per_token, rows
 
 SHOWN = 20
 
@@ -27,7 +27,7 @@ def write_report(run: Path) -> Path:
     plan = Plan.load(run / "cut" / "plan.json")
     environment = Environment(loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("page.html").render(
-        results=results, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
+        results=results, faster=faster, per_token=per_token, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
         heat=heat_map(Analysis.load(run / "analysis.json")), sentences=side_by_side(said), command=results["command"],
         versions=results["versions"], machine=results["machine"], commit=results["commit"],
     )  # fmt: skip

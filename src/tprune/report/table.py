@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tprune.coupling import Groups
 
 MEASURES = {"encoder": "encoder pass, ms", "decoder_step": "decoder step, ms", "sentence": "sentence, ms"}
 
@@ -32,8 +34,12 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             low, high = results["speedup_interval"][runtime][key]
             found.append((
                 f"{runtime}: {label}", f"{dense['latency_ms'][runtime][key]:.2f}", f"{pruned['latency_ms'][runtime][key]:.2f}",
-                f"{speedup[key]:.2f}x faster [{low:.2f}, {high:.2f}]",
+                f"{faster(speedup[key])} [{low:.2f}, {high:.2f}]",
             ))  # fmt: skip
+    tokens = dense["tokens_per_sentence"], pruned["tokens_per_sentence"]
+    found.append(
+        ("tokens written per sentence", f"{tokens[0]:.1f}", f"{tokens[1]:.1f}", f"{tokens[1] - tokens[0]:+.1f}")
+    )
     memory = dense["peak_memory"], pruned["peak_memory"]
     found.append(
         ("peak memory, MB", f"{memory[0] / 1e6:.0f}", f"{memory[1] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}x less")
@@ -52,9 +58,37 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"certificate: masked and shrunk logits differ by {max(certificate['forward'], certificate['generation']):.1e}"
         f" (allowed {certificate['limit']:g})",
     ]
+    tokens = results["dense"]["tokens_per_sentence"], results["pruned"]["tokens_per_sentence"]
+    if abs(tokens[1] / max(1e-9, tokens[0]) - 1) > 0.05:
+        speed = ", ".join(f"{name}: {faster(per_token(results, name))}" for name in results["speedup"])
+        found.append(f"the two write sentences of different length, so compare time per written token: {speed}")
     if results["noise"]["noisy"]:
         found.append(results["noise"]["says"])
     return found
+
+
+def faster(ratio: float) -> str:
+    """A ratio of times in words."""
+    return f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
+
+
+def per_token(results: Mapping[str, Any], runtime: str) -> float:
+    """Dense over pruned time of a sentence, each divided by the tokens it writes: speed without the effect of length."""
+    one, other = (
+        results[side]["latency_ms"][runtime]["sentence"] / max(1e-9, results[side]["tokens_per_sentence"])
+        for side in ("dense", "pruned")
+    )
+    return float(one / other)
+
+
+def couplings_table(groups: Sequence[Groups]) -> str:
+    """Couplings with their kind, number of groups and patterns, as text."""
+    table = Table("coupling", "kind", "groups", "patterns", box=None, pad_edge=False)
+    for bound in groups:
+        patterns = dict.fromkeys(view.structure.pattern for view in bound.coupling.views)
+        shape = "x".join(map(str, bound.shape)) or "1"
+        table.add_row(bound.coupling.name, bound.coupling.kind, shape, ", ".join(patterns))
+    return _text(table)
 
 
 def results_table(results: Mapping[str, Any]) -> str:

@@ -109,11 +109,12 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
     """
     source = tokenizer(list(pairs.source), verbose=False).input_ids
     target = tokenizer(text_target=list(pairs.target), verbose=False).input_ids
-    for side, ids in (("source", source), ("target", target)):
+    for which, (side, ids) in enumerate((("source", source), ("target", target))):
+        where = f"{pairs.name}: {side}" if pairs.files is None else f"{pairs.files[which]}:"
         for number, sentence in enumerate(ids, start=1):
             if len(sentence) > max_length:
                 raise InputError(
-                    f"{pairs.name}: {side} line {number} has {len(sentence)} tokens; the model takes at most {max_length}"
+                    f"{where} line {number} has {len(sentence)} tokens; the model takes at most {max_length}"
                 )
     return EncodedPairs(tuple(source), tuple(target))
 

@@ -1,0 +1,51 @@
+"""`tprune.compress`: the whole in one call, and that training leaves models as they were."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import tprune
+from tprune.realise.certificate import certify
+from tprune.recipe import Analyze, Prune, Recover, Stage
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+
+PAIRS = tprune.Parallel(
+    ("a cat sat", "a dog ran", "the cat ran far", "the dog sat") * 8, ("x y z", "x u", "v y u w", "v u z") * 8
+)
+
+
+def model_and_tokenizer(dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(PAIRS.source + PAIRS.target, 40, 16)
+    return new_model(MarianSize(16, (1, 1), 2, 32, 40, 0.1, 16), len(tokenizer)).to(dtype), tokenizer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("analyze", [None, Analyze(steps=2, tokens=64)])
+def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | None) -> None:
+    model, tokenizer = model_and_tokenizer(dtype)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    done = tprune.compress(
+        model, tokenizer, PAIRS, PAIRS.head(8), analyze=analyze,
+        prune=Prune(steps=3, warmup=1, tokens=64, macs=0.8), recover=Recover(steps=3, warmup=1, tokens=64),
+    )  # fmt: skip
+    assert done.certificate.forward <= 1e-5
+    assert sum(p.numel() for p in done.model.parameters()) < sum(p.numel() for p in model.parameters())
+    assert done.plan.selected and (done.analysis is None) == (analyze is None)
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
+    from tprune.compression import Material, plan_step, select_step
+
+    model, tokenizer = model_and_tokenizer()
+    material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
+    material.run(model, Stage(steps=2, warmup=1, tokens=64), tmp_path)
+    assert model.config.use_cache is True
+    logits = model.eval()(**material.batch()).logits
+    assert logits.dtype == torch.float32
+    how = Prune(steps=0, macs=0.8)
+    plan = select_step(model, plan_step(model, how), how, None)
+    assert certify(model, plan, tprune.shrink(model, plan), material.batch()).forward <= 1e-6
