@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +217,8 @@ def main() -> None:
         queue.unit(f"deploy-{name}", lambda name=name: deploy(queue, name))  # type: ignore[misc]
     for name in names:
         queue.unit(f"time-{name}", lambda name=name: timing(queue, name))  # type: ignore[misc]
-    write_json(asked.json, table(queue, names, shlex.join(["python", "benchmarks/multi30k.py", *sys.argv[1:]])))
+    command = "make bench-multi30k DATA=DIR" + (" MODEL=DIR" if asked.model else "")
+    write_json(asked.json, table(queue, names, command))
     print(f"{asked.json}")
 
 

@@ -16,7 +16,7 @@ from tprune.realise.mask import mask_
 from tprune.select import keep_best, lines_of
 from tprune.tasks.grammar import corpus
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]  # one demo for all of them
 
 
 @pytest.fixture(scope="module")
