@@ -161,7 +161,7 @@ def set_config(**values: Any) -> Any:
         (set_config(pruned={"ffn": {"model.nowhere": 3}}), "cannot be loaded"),
         (set_config(decoder_layers=2), "cannot be loaded|do not fit"),
         (set_config(encoder_layers=3), "cannot be loaded|do not fit"),
-        (set_config(model_type="nothing"), "cannot be loaded"),
+        (set_config(model_type="nothing"), "supported families are"),
     ],
 )  # fmt: skip
 def test_damaged_folders_are_input_errors(damage: Any, says: str, saved: Path) -> None:

@@ -82,6 +82,11 @@ def test_the_floor_holds(level: float, total: int, floor: float) -> None:
     assert found >= (max(1, floor * total - 1e-9) if floor else 0)
 
 
+def test_sublayers_go_as_a_whole_whatever_the_floor_and_heads_keep_a_dimension() -> None:
+    assert [Limits(floor=0.5).round(k, 1, "sublayer") for k in (0.2, 0.8)] == [0, 1]
+    assert Limits(floor=0.0).round(0.0, 1, "qk") == 1 and Limits(floor=0.0).round(0.0, 8, "ffn") == 0
+
+
 def test_multiples_are_by_kind() -> None:
     limits = Limits({"ffn": 16}, floor=0.0)
     assert limits.round(30.0, 64, "ffn") == 32 and limits.round(30.0, 64, "heads") == 30

@@ -84,7 +84,7 @@ class Limits:
 
     Attributes:
         multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is said.
-        floor: the least fraction to keep of every coupling. A coupling of one group (a sublayer) may always go as a whole;
+        floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
     """
 
@@ -95,8 +95,8 @@ class Limits:
 
     def round(self, k: float, total: int, kind: str) -> int:
         """`k` of `total` groups, rounded as the kind wants and not below the floor."""
-        if total == 1:
-            return round(min(k, 1))
+        if kind == "sublayer":
+            return round(min(k, total))
         one = 0 if self.floor == 0 and kind in self.MAY_BE_EMPTY else 1
         least = max(one, math.ceil(self.floor * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)
