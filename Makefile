@@ -12,10 +12,10 @@ demo: $(READY)
 	$(BIN)/tprune demo --out "$(OUT)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 test-all: $(READY) lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 """`tprune demo` from the outside: the whole road, and that its numbers mean something."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from tprune.checkpoint import load, load_tokenizer
 from tprune.coupling import bind
@@ -16,13 +18,17 @@ from tprune.realise.mask import mask_
 from tprune.select import keep_best, lines_of
 from tprune.tasks.grammar import corpus
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]  # one demo for all of them
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("a run") / "demo"
-    subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=900)
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # one demo for all worker processes of a session
+    root = tmp_path_factory.getbasetemp().parent if session else tmp_path_factory.getbasetemp()
+    out = root / f"a run {session}" / "demo"
+    with FileLock(root / "demo.lock"):
+        if not (out / "report.html").exists():
+            subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=900)
     return out
 
 
