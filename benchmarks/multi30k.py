@@ -35,13 +35,13 @@ from tprune.data import Corpus, read_corpus
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
 from tprune.machine import provenance, use_free_cores
+from tprune.pipeline import untrained
 from tprune.plan import Plan, make_plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recipe, read_recipe
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.size import size
-from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tprune-multi30k.yaml"
 POINTS = {"70": 0.7, "50": 0.5}  # per cent of the dense model's multiplications that are kept
@@ -76,11 +76,8 @@ class Queue:
 
 
 def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
-    spec = recipe.model
     set_seed(recipe.seed)
-    tokenizer = train_tokenizer(corpus.train.source + corpus.train.target, spec.vocabulary, spec.positions)
-    shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
-    model = new_model(shape, len(tokenizer))
+    model, tokenizer = untrained(recipe, corpus)
     Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
         model, recipe.train, out / "work" / "dense"
     )

@@ -121,6 +121,14 @@ def run(run: Run) -> dict[str, Any]:
     return results
 
 
+def untrained(recipe: Recipe, corpus: Corpus) -> tuple[Any, Any]:
+    """A recipe's dense model before training, and its tokeniser learnt from the training sentences."""
+    spec = recipe.model
+    tokenizer = train_tokenizer(corpus.train.source + corpus.train.target, spec.vocabulary, spec.positions)
+    shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
+    return new_model(shape, len(tokenizer)), tokenizer
+
+
 def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> dict[str, float]:
     """A rough guess of each stage's time on two cores, corrected as the run goes."""
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
@@ -179,15 +187,12 @@ def _dense(run: Run) -> dict[str, Any]:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
-    spec, stage = run.recipe.model, run.recipe.train
-    tokenizer = train_tokenizer(run.corpus.train.source + run.corpus.train.target, spec.vocabulary, spec.positions)
-    shape = MarianSize(spec.d_model, spec.layers, spec.heads, spec.ffn, spec.vocabulary, spec.dropout, spec.positions)
-    model = new_model(shape, len(tokenizer))
+    model, tokenizer = untrained(run.recipe, run.corpus)
     material = Material.of(
         model, tokenizer, run.corpus.train, run.corpus.valid,
         seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
     )  # fmt: skip
-    log = material.run(model, stage, run.work("train"), save_every=500)
+    log = material.run(model, run.recipe.train, run.work("train"), save_every=500)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}
 
