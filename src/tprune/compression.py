@@ -21,11 +21,13 @@ from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import Target, select_to
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
-from tprune.recipe import Analyze, Prune, Recover, Stage
+from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
 from tprune.regularise import Regulariser
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
 from tprune.train import Training, train
+
+SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,17 @@ class Material:
         return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
 
     def run(
-        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, distill: float = 0.0,
+        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None,
         callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
     ) -> list[dict[str, float]]:  # fmt: skip
-        """Trains a model in place for one stage."""
+        """Trains a model in place for one stage; a stage that distills takes its word distributions from the teacher."""
+        distill = stage.distill if isinstance(stage, Taught) and teacher is not None else 0.0
         how = Training(
             stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, distill, precision=self.precision,
             seed=self.seed, eval_every=stage.eval_every, patience=stage.patience,
         )  # fmt: skip
         return train(
-            model, self.train, self.valid, how, work, teacher=teacher,
+            model, self.train, self.valid, how, work, teacher=teacher if distill else None,
             callbacks=[*self.callbacks, *callbacks], save_every=save_every,
         )  # fmt: skip
 
@@ -105,10 +108,11 @@ def plan_step(model: Any, how: Prune) -> Plan:
 
 
 def regularise_step(model: Any, plan: Plan, material: Material, how: Prune, work: Path) -> Any:
-    """A copy of the model, trained with the plan's methods so that its budget gathers in fewer groups."""
+    """A copy of the model, trained with the plan's methods and the model as teacher, so that its norms gather in fewer groups."""
     twin = copy.deepcopy(model)
     if how.steps:
-        material.run(twin, how, work, callbacks=[Regulariser(twin, plan, ramp=max(1, how.steps // 3))], save_every=500)
+        regulariser = Regulariser(twin, plan, ramp=max(1, how.steps // 3))
+        material.run(twin, how, work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
     return twin
 
 
@@ -140,7 +144,7 @@ def cut_step(model: Any, plan: Plan, material: Material, stock: bool) -> tuple[A
 def recover_step(small: Any, teacher: Any, material: Material, how: Recover, work: Path) -> Any:
     """Fine-tunes the cut model in place, with the dense model as its teacher."""
     if how.steps:
-        material.run(small, how, work, teacher=teacher if how.distill else None, distill=how.distill, save_every=500)
+        material.run(small, how, work, teacher=teacher, save_every=SAVE_EVERY)
     return small.eval()
 
 

@@ -17,6 +17,7 @@ from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import (
+    SAVE_EVERY,
     Material,
     analyse_step,
     cut_step,
@@ -192,7 +193,7 @@ def _dense(run: Run) -> dict[str, Any]:
         model, tokenizer, run.corpus.train, run.corpus.valid,
         seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
     )  # fmt: skip
-    log = material.run(model, run.recipe.train, run.work("train"), save_every=500)
+    log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}
 

@@ -54,6 +54,12 @@ class Stage(_Section):
     patience: int = Field(0, ge=0)
 
 
+class Taught(Stage):
+    """A stage with the dense model as teacher; `distill` is the weight of its word distributions in the loss."""
+
+    distill: float = Field(0.5, ge=0, le=1)
+
+
 class Analyze(_Section):
     """BSSL: proximal group lasso over both axes of every matrix."""
 
@@ -66,7 +72,7 @@ class Analyze(_Section):
 Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]
 
 
-class Prune(Stage):
+class Prune(Taught):
     """Regularised training, then the cut to a size."""
 
     kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
@@ -102,10 +108,8 @@ class Prune(Stage):
         return asked[0]
 
 
-class Recover(Stage):
-    """Fine-tuning of the cut model; `distill` is the weight of the dense model's word distributions in the loss."""
-
-    distill: float = Field(0.5, ge=0, le=1)
+class Recover(Taught):
+    """Fine-tuning of the cut model."""
 
 
 class Bench(_Section):
