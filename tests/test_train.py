@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from tprune.models import couplings
 from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
-from tprune.tasks.translation import IGNORED, EncodedPairs, MarianSize, new_model
+from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, MarianSize, new_model
 from tprune.train import Training, faster_in_bf16, last_checkpoint, token_loss, train, use_bf16, word_distillation
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
@@ -143,6 +143,16 @@ def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Pat
     log = train(model, pairs(60), pairs(10, 1), how, tmp_path / "whole")
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     assert len(losses) == 4 and losses[-1] < losses[0]
+
+
+def test_the_validation_loss_is_a_mean_over_tokens_not_over_batches(tmp_path: Path) -> None:
+    valid = pairs(40, 1)
+    model = model_of()
+    log = train(model, pairs(60), valid, Training(steps=1, tokens=8, precision="fp32", eval_every=1), tmp_path)
+    batch = Collate(0)([valid[i] for i in range(len(valid))])
+    with torch.no_grad():
+        expected = token_loss(model.eval()(**batch).logits, batch["labels"])
+    assert [e["eval_loss"] for e in log if "eval_loss" in e] == [pytest.approx(expected.item(), rel=1e-5)]
 
 
 def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:

@@ -57,6 +57,27 @@ class TranslationTrainer(Trainer):
         sampler = TokenBatches(data.lengths, 4 * self.how.tokens)
         return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
 
+    @torch.no_grad()
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Mean negative log-likelihood per target token over the whole set (`Trainer` has the mean over batches)."""
+        model: Any = self.model
+        training, totals = model.training, torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        model.eval()
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs: Any = self._prepare_inputs(batch)
+            tokens = (inputs["labels"] != IGNORED).sum()
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, inputs)
+            totals += torch.stack([loss.double() * tokens, tokens.double()])
+        model.train(training)
+        loss, tokens = self.accelerator.reduce(totals, "sum")
+        metrics = {f"{metric_key_prefix}_loss": float(loss / tokens)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
     def _prepared(self, loader: DataLoader[Any]) -> DataLoader[Any]:
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
