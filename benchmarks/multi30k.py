@@ -9,7 +9,6 @@ onnxruntime's beam 4 on the four test sets pooled; speed is measured against the
 from __future__ import annotations
 
 import argparse
-import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,12 +99,11 @@ def more_training(queue: Queue) -> dict[str, Any]:
 
 
 def ours(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
-    """Select and cut from the regularised model, then recover."""
-    how = queue.recipe.prune.model_copy(update={"macs": fraction})
-    trained = load(queue.out / "regularised").eval()
-    analysis = Analysis.load(queue.out / "analysis.json")
-    plan = select_step(trained, plan_step(queue.dense(), how), how, analysis)
-    return _cut_and_train(queue, f"tprune-{point}", trained, plan, queue.recipe.recover.steps)
+    """Regularise until the size asked for is reached, cut, recover."""
+    how, name, dense = queue.recipe.prune.model_copy(update={"macs": fraction}), f"tprune-{point}", queue.dense()
+    goal = select_step(dense, plan_step(dense, how), how, Analysis.load(queue.out / "analysis.json"))
+    trained, plan = regularise_step(dense, goal, queue.material, how, queue.out / "work" / name / "regularise")
+    return _cut_and_train(queue, name, trained, plan, queue.recipe.recover.steps)
 
 
 def magnitude(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
@@ -121,7 +119,7 @@ def magnitude(queue: Queue, point: str, fraction: float) -> dict[str, Any]:
 def _cut_and_train(queue: Queue, name: str, model: Any, plan: Plan, steps: int) -> dict[str, Any]:
     small, certificate = cut_step(model, plan, queue.material, stock=False)
     how = queue.recipe.recover.model_copy(update={"steps": steps})
-    recover_step(small, queue.dense().eval(), queue.material, how, queue.out / "work" / name)
+    recover_step(small, queue.dense().eval(), queue.material, how, queue.out / "work" / name / "recover")
     queue.save(small, name, plan, certificate)
     return {
         "certificate": certificate.to_dict(),
@@ -199,7 +197,7 @@ def main() -> None:
     material = Material.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.precision)
     queue = Queue(asked.out, recipe, corpus, material)
     trainings: dict[str, Callable[[], dict[str, Any] | None]] = {
-        "analysis": lambda: _analysis(queue), "regularised": lambda: _regularised(queue),
+        "analysis": lambda: _analysis(queue),
         "dense-more": lambda: more_training(queue),
         **{f"tprune-{p}": lambda p=p, f=f: ours(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
         **{f"magnitude-{p}": lambda p=p, f=f: magnitude(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
@@ -225,17 +223,6 @@ def _analysis(queue: Queue) -> None:
         queue.dense(), queue.material, recipe.analyze, recipe.prune.kinds, queue.out / "work" / "analysis"
     )
     (queue.out / "analysis.json").write_text(found.to_json(), encoding="utf-8")
-
-
-def _regularised(queue: Queue) -> None:
-    dense = queue.dense()
-    plan = plan_step(dense, queue.recipe.prune)
-    queue.save(
-        regularise_step(
-            copy.deepcopy(dense), plan, queue.material, queue.recipe.prune, queue.out / "work" / "regularised"
-        ),
-        "regularised",
-    )
 
 
 if __name__ == "__main__":

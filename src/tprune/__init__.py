@@ -11,7 +11,8 @@ from typing import Any
 _HOME = {
     "Structure": "structure", "View": "coupling", "Coupling": "coupling", "Role": "coupling", "producer": "coupling",
     "consumer": "coupling", "bias": "coupling", "couplings": "models", "Plan": "plan", "Mode": "plan", "make_plan": "plan",
-    "GroupLasso": "methods.group_lasso", "HoyerSquare": "methods.hoyer_square",
+    "GroupLasso": "methods.group_lasso", "HoyerSquare": "methods.hoyer_square", "Controller": "control",
+    "keep_largest": "policies",
     "PacedHoyerSquare": "methods.hoyer_square", "Regulariser": "regularise", "Target": "policies",
     "select_to": "policies", "mask_": "realise.mask", "shrink": "realise.shrink", "certify": "realise.certificate",
     "save": "checkpoint", "load": "checkpoint", "load_tokenizer": "checkpoint", "compress": "compression",

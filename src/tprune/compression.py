@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from tprune.analysis import Analysis, analyse, worth
+from tprune.control import Controller
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.models import couplings, family_of
 from tprune.plan import Mode, Plan, known_methods, make_plan
-from tprune.policies import Target, select_to
+from tprune.policies import Target, keep_largest, select_to
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
@@ -107,15 +108,6 @@ def plan_step(model: Any, how: Prune) -> Plan:
     )  # fmt: skip
 
 
-def regularise_step(model: Any, plan: Plan, material: Material, how: Prune, work: Path) -> Any:
-    """A copy of the model, trained with the plan's methods and the model as teacher, so that its norms gather in fewer groups."""
-    twin = copy.deepcopy(model)
-    if how.steps:
-        regulariser = Regulariser(twin, plan, ramp=max(1, how.steps // 3))
-        material.run(twin, how, work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
-    return twin
-
-
 def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -> Plan:
     """Fills in what the plan keeps so that the size asked for is reached.
 
@@ -129,6 +121,20 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -
     else:
         select = Shared(worth(analysis, plan), limits=limits)
     return select_to(model, plan, Target(*how.target()), select)
+
+
+def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work: Path) -> tuple[Any, Plan]:
+    """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
+
+    The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher.
+    """
+    twin = copy.deepcopy(model)
+    if how.steps:
+        # the last quarter, at the lowest learning rates, mends
+        controller = Controller(goal, max(1, how.steps * 3 // 4))
+        regulariser = Regulariser(twin, goal, max(1, how.steps // 10), controller)
+        material.run(twin, how, work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
+    return twin.eval(), keep_largest(twin, goal)
 
 
 def cut_step(model: Any, plan: Plan, material: Material, stock: bool) -> tuple[Any, Certificate]:
@@ -186,9 +192,9 @@ def compress(
         plan = plan_step(model, prune)
         report(f"plan\n{plan}")
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse") if analyze else None
-        trained = regularise_step(model, plan, material, prune, work / "prune")
-        plan = select_step(trained, plan, prune, found)
-        report(f"selected\n{plan}")
+        goal = select_step(model, plan, prune, found)
+        report(f"goal\n{goal}")
+        trained, plan = regularise_step(model, goal, material, prune, work / "prune")
         small, certificate = cut_step(trained, plan, material, prune.stock)
         small = recover_step(small, copy.deepcopy(model).eval(), material, recover, work / "recover")
     return Compressed(small, plan, certificate, found)

@@ -107,7 +107,7 @@ def run(run: Run) -> dict[str, Any]:
     stage(
         "prune", lambda: _regularise(run, dense, plan, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
     )
-    stage("shrink", lambda: _shrink(run, plan, material), "select and cut")
+    stage("shrink", lambda: _shrink(run, material), "cut, and compare with the masked model")
     stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
     stage("export", lambda: _export(run), "to ONNX, checked against PyTorch")
     stage(
@@ -205,16 +205,16 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _regularise(run: Run, dense: Any, plan: Plan, material: Material) -> dict[str, Any]:
-    run.progress.note(str(plan))
-    trained = regularise_step(dense, plan, material, run.recipe.prune, run.work("prune"))
-    save(trained, run.out / "regularised", load_tokenizer(run.out / "dense"))
+    goal = select_step(dense, plan, run.recipe.prune, Analysis.load(run.out / "analysis.json"))
+    run.progress.note(str(goal))
+    trained, chosen = regularise_step(dense, goal, material, run.recipe.prune, run.work("prune"))
+    save(trained, run.out / "regularised", load_tokenizer(run.out / "dense"), chosen)
     return {}
 
 
-def _shrink(run: Run, plan: Plan, material: Material) -> dict[str, Any]:
+def _shrink(run: Run, material: Material) -> dict[str, Any]:
     trained, tokenizer = load(run.out / "regularised").eval(), load_tokenizer(run.out / "dense")
-    chosen = select_step(trained, plan, run.recipe.prune, Analysis.load(run.out / "analysis.json"))
-    run.progress.note(str(chosen))
+    chosen = Plan.load(run.out / "regularised" / "plan.json")
     small, certificate = cut_step(trained, chosen, material, run.recipe.prune.stock)
     save(small, run.out / "cut", tokenizer, chosen, certificate)
     return {"certificate": certificate.to_dict(), "asked": dict(chosen.asked), "reached": dict(chosen.reached)}

@@ -11,7 +11,7 @@ from tprune.models import family_of
 from tprune.plan import Plan
 from tprune.realise.cut import cuts_of
 from tprune.realise.shrink import kept_heads
-from tprune.select import Kept, Scores, Select, reach
+from tprune.select import Kept, Scores, Select, keep_best, lines_of, reach
 from tprune.size import Size, size, size_on_paper
 
 UNITS = ("macs", "parameters", "bytes")
@@ -65,6 +65,22 @@ def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Sc
 
     kept, reached = reach(budget, select, found, kinds, measure, target.unit)
     return plan.with_kept(kept, {target.unit: budget}, {target.unit: reached})
+
+
+def keep_largest(model: Any, goal: Plan) -> Plan:
+    """The goal with as many groups kept of every coupling, but those with the largest norms in this model.
+
+    Raises:
+        InputError: the goal is not selected, or the plan is for another model.
+    """
+    if not goal.selected:
+        raise InputError("keep_largest needs a plan that says how many groups it keeps; select first")
+    kept = {}
+    for entry, groups in zip(goal.entries, goal.bind(model), strict=True):
+        norms = groups.norms.detach().float().cpu()
+        rows = norms.numel() // lines_of(norms)
+        kept[entry.coupling.name] = keep_best(norms, len(entry.kept or ()) // rows)
+    return goal.with_kept(kept, goal.asked, goal.reached)
 
 
 def size_after(model: Any, plan: Plan) -> Size:

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
+from tprune.control import Controller
 from tprune.coupling import Groups, Role
 from tprune.errors import InputError
 from tprune.methods import State
 from tprune.plan import Entry, Mode, Plan
 
 
-class Regulariser(TrainerCallback):
+class Regulariser(TrainerCallback, ExportableState):
     """Applies each entry's method with its mode and strength λ; one application per optimizer step.
 
     - *gradient*: adds λ ∂R/∂w to the gradients, after unscaling and clipping, before the step;
@@ -26,13 +28,14 @@ class Regulariser(TrainerCallback):
 
     The penalty of every coupling at the last step is in `values`.
 
-    λ rises linearly from 0 over the first `ramp` steps. Gradients are averaged between processes before the step and weights
+    λ rises linearly from 0 over the first `ramp` steps; a controller, where given, multiplies it. Gradients are averaged between processes before the step and weights
     are equal in all of them, so under DDP every process applies the same closed form and nothing is communicated.
 
     Args:
         model: the model being trained (unwrapped).
         plan: its plan.
         ramp: steps until the full strength.
+        controller: adapts each coupling's strength while training.
 
     Raises:
         InputError: the plan is for another model.
@@ -42,8 +45,8 @@ class Regulariser(TrainerCallback):
         `trainer.add_callback(Regulariser(model, plan))`.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan, ramp: int = 0) -> None:
-        self.plan, self.ramp, self.step = plan, ramp, 0
+    def __init__(self, model: nn.Module, plan: Plan, ramp: int = 0, controller: Controller | None = None) -> None:
+        self.plan, self.ramp, self.controller, self.step = plan, ramp, controller, 0
         self.groups = plan.bind(model)
         self.states: list[State] = [e.method.init(g) for e, g in zip(plan.entries, self.groups, strict=True)]
         self.values: dict[str, Tensor] = {}
@@ -96,8 +99,9 @@ class Regulariser(TrainerCallback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The step and the methods' states, for a checkpoint."""
-        return {"step": self.step, "states": [dict(state) for state in self.states]}
+        """The step, the methods' and the controller's states, for a checkpoint."""
+        control = self.controller.state_dict() if self.controller else None
+        return {"step": self.step, "states": [dict(state) for state in self.states], "controller": control}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up a checkpoint. Raises `InputError` when it belongs to another plan."""
@@ -106,9 +110,26 @@ class Regulariser(TrainerCallback):
                 f"the checkpoint holds {len(state['states'])} method states, the plan {len(self.states)} entries"
             )
         self.step, self.states = int(state["step"]), list(state["states"])
+        if self.controller and state.get("controller"):
+            self.controller.load_state_dict(state["controller"])
+
+    def state(self) -> dict[str, Any]:
+        """What the Trainer writes into its checkpoints: tensors as lists of numbers."""
+        mine = self.state_dict()
+        states = [{k: v.tolist() if isinstance(v, Tensor) else v for k, v in state.items()} for state in mine["states"]]
+        couplings = [entry.coupling.name for entry in self.plan.entries]
+        return {"args": {}, "attributes": {**mine, "states": states, "couplings": couplings}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Takes up the step of a resumed Trainer."""
+        """Takes up the step and states of a resumed Trainer."""
+        saved = state.stateful_callbacks.get(type(self).__name__, [])
+        for one in saved if isinstance(saved, list) else [saved]:
+            found = dict(one["attributes"])
+            if state.global_step and found.pop("couplings") == [e.coupling.name for e in self.plan.entries]:
+                states = [
+                    {k: torch.tensor(v) if isinstance(v, list) else v for k, v in s.items()} for s in found["states"]
+                ]
+                self.load_state_dict({**found, "states": states})
         self.step = state.global_step
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -124,13 +145,12 @@ class Regulariser(TrainerCallback):
         return [(i, e, g) for i, (e, g) in enumerate(entries) if e.mode is mode and e.strength > 0]
 
     def _factors(self, i: int, entry: Entry, groups: Groups) -> Tensor:
-        """`slope_g / n_g`, 0 for empty groups: what a weight is multiplied by to give ∂R/∂w."""
+        """`f slope_g / n_g`, 0 for empty groups: what a weight is multiplied by to give ∂R/∂w, times the controller's f."""
         update, self.states[i] = entry.method.update(groups.refresh(), self.states[i], self.step)
         self.values[entry.coupling.name] = update.value
         norms = groups.norms
-        return torch.where(
-            norms > 0, update.slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms)
-        )
+        slope = self.controller.steer(i, norms, update.slope, self.step) if self.controller else update.slope
+        return torch.where(norms > 0, slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms))
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:
