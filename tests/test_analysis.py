@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.small_models import small_model
 from torch import nn
 
+from small_models import small_model
 from tprune.analysis import Analysis, Component, analyse, worth
 from tprune.errors import InputError
 from tprune.models import couplings

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.test_regularise import UNITS, Net, Pairs, StopAt, trainer_for
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from small_net import UNITS, Net, Pairs, StopAt, trainer_for
 from tprune.control import Controller, to_be_cut
 from tprune.errors import InputError
 from tprune.methods.hoyer_square import PacedHoyerSquare

@@ -69,6 +69,7 @@ def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
             "unknown key 'recover.distil'; did you mean 'distill'?",
         ),
         (("grammar: true", "gramar: true"), "unknown key 'data.gramar'; did you mean 'grammar'?"),
+        (("macs: 0.5", "macs: 0.5, macs: 0.6"), "key 'macs' is given twice"),
         (("steps: 10", "steps: many"), "train.steps: "),
         (("steps: 10", "steps: -1"), "train.steps: "),
         (("steps: 10", "steps: 10, lr: 0"), "train.lr: "),

@@ -1,90 +1,34 @@
-"""The regulariser against references written by hand: plain loops, the Trainer, mixed precision, two processes."""
+"""The regulariser in plain loops against references written by hand, and under mixed precision."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch import nn
 
-from tprune.coupling import Coupling, Groups, bias, consumer, producer
+from small_net import (
+    HOW,
+    Net,
+    Pairs,
+    assert_same,
+    hoyer,
+    lasso,
+    penalty_gradients,
+    plan_of,
+    reference_loop,
+    state,
+    unit_norms,
+)
+from tprune.coupling import Coupling, Groups, producer
 from tprune.errors import InputError
 from tprune.methods import Method, State, Update
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
-from tprune.plan import Mode, Plan, make_plan
+from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
-
-UNITS = Coupling(
-    "ffn",
-    (producer("up.weight", "u i -> u"), bias("up.bias", "u -> u"), consumer("down.weight", "o u -> u")),
-    kind="ffn",
-)
-WEIGHTS = ("up.weight", "down.weight")
-
-
-class Net(nn.Module):
-    def __init__(self, units: int = 6, seed: int = 0) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.up, self.down = nn.Linear(3, units), nn.Linear(units, 2)
-
-    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        return {"loss": F.mse_loss(self.down(self.up(x).relu()), y)}
-
-
-class Pairs(Dataset[dict[str, Tensor]]):
-    def __init__(self, n: int) -> None:
-        g = torch.Generator().manual_seed(7)
-        self.x, self.y = torch.randn(n, 3, generator=g), torch.randn(n, 2, generator=g)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, i: int) -> dict[str, Tensor]:
-        return {"x": self.x[i], "y": self.y[i]}
-
-    def batch(self, start: int, size: int) -> dict[str, Tensor]:
-        return {"x": self.x[start : start + size], "y": self.y[start : start + size]}
-
-
-def plan_of(model: nn.Module, mode: Mode, strength: float, method: Method | None = None) -> Plan:
-    return make_plan(model, "net", [UNITS], method=method or HoyerSquare(), mode=mode, strengths=strength)
-
-
-def unit_norms(weights: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([weights["up.weight"], weights["down.weight"].T], dim=1).norm(dim=1)
-
-
-def hoyer(weights: Mapping[str, Tensor]) -> Tensor:
-    n = unit_norms(weights)
-    return n.sum() ** 2 / n.square().sum()
-
-
-def lasso(weights: Mapping[str, Tensor]) -> Tensor:
-    return 5**0.5 * unit_norms(weights).sum()  # 3 + 2 elements a unit
-
-
-def penalty_gradients(model: nn.Module, penalty: Callable[[Mapping[str, Tensor]], Tensor] = hoyer) -> dict[str, Tensor]:
-    weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters() if name in WEIGHTS}
-    return dict(zip(weights, torch.autograd.grad(penalty(weights), list(weights.values())), strict=True))
-
-
-def state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], **tolerance: float) -> None:
-    for name in expected:
-        torch.testing.assert_close(found[name], expected[name], msg=lambda m, n=name: f"{n}: {m}", **tolerance)
 
 
 @pytest.mark.parametrize(("method", "penalty"), [(HoyerSquare(), hoyer), (GroupLasso(), lasso)])
@@ -99,35 +43,6 @@ def test_gradient_mode_adds_the_penaltys_gradient_to_weights_only(method: Method
     assert model.down.weight.grad is None  # nothing flowed here, so there is nothing to add to
     assert model.up.bias.grad is not None and not model.up.bias.grad.any()
     torch.testing.assert_close(regulariser.values["ffn"], penalty(dict(model.named_parameters())).detach())
-
-
-def reference_loop(
-    model: nn.Module,
-    data: Pairs,
-    *,
-    steps: int,
-    micro: int,
-    size: int,
-    clip: float,
-    strength: float,
-    ramp: int,
-    lr: float,
-) -> None:
-    """The penalty once per optimizer step, after accumulation and clipping, written without the package."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-    for step in range(steps):
-        optimizer.zero_grad()
-        for i in range(micro):
-            (model(**data.batch((step * micro + i) * size, size))["loss"] / micro).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-        added = penalty_gradients(model)
-        for name, p in model.named_parameters():
-            if name in added and p.grad is not None:
-                p.grad += strength * min(1.0, (step + 1) / ramp) * added[name]
-        optimizer.step()
-
-
-HOW: dict[str, Any] = {"steps": 5, "micro": 3, "size": 4, "clip": 0.01, "strength": 0.02, "ramp": 4, "lr": 0.01}
 
 
 def test_own_loop_with_accumulation_and_clipping_matches_the_reference() -> None:
@@ -148,58 +63,6 @@ def test_own_loop_with_accumulation_and_clipping_matches_the_reference() -> None
         handle.remove()
     optimizer.step()
     assert regulariser.step == 5
-
-
-class InOrder(Trainer):
-    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
-
-
-def trainer_for(model: nn.Module, out: Path, callbacks: list[TrainerCallback], **changes: Any) -> Trainer:
-    arguments = {
-        "output_dir": str(out), "max_steps": HOW["steps"], "per_device_train_batch_size": HOW["size"],
-        "gradient_accumulation_steps": HOW["micro"], "max_grad_norm": HOW["clip"], "learning_rate": HOW["lr"],
-        "lr_scheduler_type": "constant", "weight_decay": 0.0, "optim": "adamw_torch", "use_cpu": True, "report_to": [],
-        "disable_tqdm": True, "save_strategy": "no", "remove_unused_columns": False, "dataloader_pin_memory": False,
-    } | changes  # fmt: skip
-    return InOrder(model, TrainingArguments(**arguments), train_dataset=Pairs(60), callbacks=callbacks)
-
-
-def test_trainer_with_accumulation_and_clipping_matches_the_reference(tmp_path: Path) -> None:
-    expected, model = Net(), Net()
-    reference_loop(expected, Pairs(60), **HOW)
-    regulariser = Regulariser(model, plan_of(model, Mode.GRADIENT, HOW["strength"]), ramp=HOW["ramp"])
-    trainer_for(model, tmp_path, [regulariser]).train()
-    assert regulariser.step == 5
-    assert_same(state(model), state(expected), rtol=1e-5, atol=1e-6)
-
-
-class StopAt(TrainerCallback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
-        return control
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-def test_a_resumed_trainer_goes_on_with_the_ramp(tmp_path: Path, mode: Mode) -> None:
-    def run(out: Path, resume: bool, *extra: TrainerCallback) -> tuple[dict[str, Tensor], Regulariser]:
-        model = Net()
-        regulariser = Regulariser(model, plan_of(model, mode, 0.05), ramp=20)
-        trainer = trainer_for(model, out, [regulariser, *extra], save_strategy="steps", save_steps=2)
-        trainer.train(resume_from_checkpoint=resume)
-        return state(model), regulariser
-
-    whole, _ = run(tmp_path / "whole", False)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", False, StopAt(3))
-    resumed, regulariser = run(tmp_path / "broken", True)
-    assert regulariser.step == 5 and regulariser.pace == pytest.approx(6 / 20)
-    for name in whole:
-        assert torch.equal(resumed[name], whole[name])
 
 
 @pytest.mark.parametrize("mode", [Mode.DECOUPLED, Mode.PROXIMAL])
@@ -416,42 +279,3 @@ def test_errors_of_methods_come_out_of_the_step(mode: Mode) -> None:
 def test_a_plan_for_another_model_is_refused() -> None:
     with pytest.raises(InputError, match="fingerprint"):
         Regulariser(Net(units=5), plan_of(Net(), Mode.GRADIENT, 0.1))
-
-
-def ddp_worker(rank: int, world: int, port: int, mode: str, out: str) -> None:
-    """Trains on this rank's half of every batch."""
-    import torch.distributed as dist
-    from torch.nn.parallel import DistributedDataParallel
-
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    model = Net()
-    wrapped = DistributedDataParallel(model)
-    ddp_train(model, wrapped, mode, rank, world)
-    torch.save(state(model), Path(out, f"{rank}.pt"))
-    dist.destroy_process_group()
-
-
-def ddp_train(model: Net, forward: nn.Module, mode: str, rank: int, world: int) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0)
-    Regulariser(model, plan_of(model, Mode(mode), 0.2, GroupLasso()), ramp=3).attach(optimizer)
-    data, share = Pairs(64), 8 // world
-    for step in range(8):
-        optimizer.zero_grad()
-        forward(**data.batch(step * 8 + rank * share, share))["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
-        optimizer.step()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["gradient", "proximal"])
-def test_two_processes_equal_one_on_the_joint_batch(tmp_path: Path, mode: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(ddp_worker, args=(2, port, mode, str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert_same(second, first, rtol=0, atol=0)
-    single = Net()
-    ddp_train(single, single, mode, 0, 1)
-    assert_same(first, state(single), rtol=1e-4, atol=1e-6)

@@ -137,6 +137,18 @@ class Recipe(_Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is an error: the one that counts would be a matter of luck."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Reads and checks a recipe file.
 
@@ -149,7 +161,7 @@ def read_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a recipe in YAML") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # a safe loader
     except yaml.YAMLError as error:
         raise InputError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):
