@@ -92,7 +92,7 @@ def test_statistics() -> None:
     [
         ({"threads": 0}, "threads 0"), ({"rounds": 3}, "rounds 3"), ({"rounds": 5}, "rounds 5"),
         ({"batch": 0}, "batch 0"), ({"work": Work(source=0)}, "source=0"), ({"work": Work(beams=0)}, "beams=0"),
-        ({"sentences": []}, "no sentences"), ({"sentences": Path("absent.txt")}, r"absent\.txt"),
+        ({"batch": 99}, "batch 99, but there are only"), ({"sentences": []}, "no sentences"), ({"sentences": Path("absent.txt")}, r"absent\.txt"),
     ],
 )  # fmt: skip
 def test_bad_arguments(tmp_path: Path, change: dict[str, Any], text: str) -> None:

@@ -236,3 +236,4 @@ def test_others_may_read_the_folder(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE(out.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o644}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tprune import cli
+from tprune.errors import InputError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RECIPE = """
@@ -86,7 +87,13 @@ def test_a_line_separator_stays_inside_its_line(tprune: Tprune, tmp_path: Path) 
 
 def test_an_unreachable_size_says_what_can_be_reached(tprune: Tprune, tmp_path: Path) -> None:
     done = tprune("run", recipe(tmp_path, macs=0.01), "--out", tmp_path / "run", *files(tmp_path))
-    assert done.returncode == 1 and "can reach" in done.stderr
+    assert done.returncode == 1 and "can reach" in done.stderr and not (tmp_path / "run" / "dense").exists()
+
+
+def test_translating_from_a_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed"):
+        cli._stdin_lines()
 
 
 def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
@@ -104,6 +111,7 @@ def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
         "run", recipe(tmp_path), "--out", tmp_path / "run", "--macs", "0.5", "--bytes", "0.5", *files(tmp_path)
     )
     assert both.returncode == 1 and "got macs 0.5 and bytes 0.5" in both.stderr
+    assert tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--seed", 2**32).returncode == 2
     partial = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--src", tmp_path / "s")
     assert partial.returncode == 1 and "--test-tgt" in partial.stderr
 
@@ -135,11 +143,11 @@ def test_the_program_itself(tmp_path: Path) -> None:
 def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert "can reach" in tprune("run", recipe(tmp_path, macs=0.01), "--out", out, *files(tmp_path)).stderr
-    weights = (out / "dense" / "model.safetensors").read_bytes()
     long = files(tmp_path / "long", b"a b\n" + b"a b " * 40 + b"\n")
     flags = [*files(tmp_path)[:8], *long[8:]]
     refused = tprune("run", recipe(tmp_path), "--out", out, *flags)
     assert refused.returncode == 1 and f"{tmp_path / 'long' / 's'}: line 2 has" in refused.stderr
+    weights = (out / "dense" / "model.safetensors").read_bytes()
     other = tprune("run", recipe(tmp_path), "--out", out, "--seed", "3", *files(tmp_path))
     assert other.returncode == 1 and "another recipe.seed (0, now 3)" in other.stderr
     changed = tprune("run", recipe(tmp_path), "--out", out, *files(tmp_path / "new", b"a a\nb b\n"))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import TrainerCallback
 
+from tprune.errors import DivergedError
 from tprune.models import couplings
 from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
@@ -153,6 +154,14 @@ def test_the_validation_loss_is_a_mean_over_tokens_not_over_batches(tmp_path: Pa
     with torch.no_grad():
         expected = token_loss(model.eval()(**batch).logits, batch["labels"])
     assert [e["eval_loss"] for e in log if "eval_loss" in e] == [pytest.approx(expected.item(), rel=1e-5)]
+
+
+def test_a_training_that_runs_away_stops_and_says_where(tmp_path: Path) -> None:
+    model = model_of()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(float("inf"))
+    with pytest.raises(DivergedError, match=r"the loss is nan at step 1 of 10 \(lr 0\.005\); try a lower lr"):
+        train(model, pairs(60), pairs(10, 1), HOW, tmp_path)
 
 
 def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:

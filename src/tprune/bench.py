@@ -31,7 +31,8 @@ Side = Mapping[str, Sequence[float]]  # measure → one number a round
 class Work:
     """What is timed: the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences.
 
-    At most `sentences` of those given are used, evenly spaced; `beams=None` decodes as exported, 1 is greedy.
+    At most `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as
+    exported, 1 is greedy.
     """
 
     source: int = 25
@@ -128,7 +129,12 @@ def bench(
         )
     if min(work.source, work.sentences, 1 if work.beams is None else work.beams) < 1 or work.past < 0:
         raise InputError(f"{work}; expected at least 1 source token, sentence and beam")
-    texts = _sample(read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences), work.sentences)
+    every = read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences)
+    if 0 < len(every) < batch:
+        raise InputError(
+            f"batch {batch}, but there are only {len(every)} sentences to translate; expected at least as many"
+        )
+    texts = _sample(every, max(work.sentences, batch))
     shape = {"source": work.source, "past": work.past, "batch": batch}
     requests: dict[str, dict[str, Any]] = {name: {"do": name} | shape for name in MEASURES}
     requests["sentence"] |= {"sentences": texts, "beams": work.beams}

@@ -20,7 +20,8 @@ app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_e
 
 Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
 OutSeed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Of weights, batches and dropout; the recipe's if not given.")
+    int | None,
+    typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
@@ -100,12 +101,8 @@ def translate(
     from tprune.runtimes.onnx_translate import Translator
 
     translator = Translator.load(model, threads)
-    lines = _stdin_lines()
-    said = iter(
-        translator.translate([line for line in lines if line.strip()], beams) if any(map(str.strip, lines)) else []
-    )
-    for line in lines:
-        print(next(said) if line.strip() else "")
+    for said in translator.translate(_stdin_lines(), beams):
+        print(said)
 
 
 @app.command()
@@ -148,6 +145,8 @@ def main() -> None:
 
 
 def _stdin_lines() -> list[str]:
+    if sys.stdin is None:
+        raise InputError("standard input is closed; expected one sentence a line")
     raw = sys.stdin.buffer.read().split(b"\n")
     lines = []
     for number, line in enumerate(raw[:-1] if raw[-1] == b"" else raw, start=1):

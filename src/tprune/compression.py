@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from tprune.analysis import Analysis, analyse, worth
 from tprune.control import Controller
 from tprune.data import Parallel
-from tprune.errors import InputError
+from tprune.errors import InputError, UnreachableError
 from tprune.models import couplings, family_of
 from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import Target, keep_largest, select_to
@@ -120,7 +120,12 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -
         select = Uniform(limits)
     else:
         select = Shared(worth(analysis, plan), limits=limits)
-    return select_to(model, plan, Target(*how.target()), select)
+    try:
+        return select_to(model, plan, Target(*how.target()), select)
+    except UnreachableError as error:
+        if how.stock:
+            raise UnreachableError(f"{error} (--stock cuts FFN units only)") from None
+        raise
 
 
 def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work: Path) -> tuple[Any, Plan]:

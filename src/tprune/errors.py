@@ -9,6 +9,10 @@ class InputError(TpruneError, ValueError):
     """A file, recipe, model directory or argument that cannot be used as given."""
 
 
+class DivergedError(TpruneError):
+    """Training ran away: the loss is no longer a number."""
+
+
 class CertificateError(TpruneError):
     """The realised model does not compute what the masked model computes."""
 

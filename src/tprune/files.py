@@ -28,6 +28,7 @@ def replacing(out: Path) -> Iterator[Path]:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     try:
         yield fresh
+        _readable(fresh)
         if out.exists():
             out.rename(old)
         try:
@@ -39,6 +40,15 @@ def replacing(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _readable(folder: Path) -> None:
+    """Gives files the rights any new file gets; libraries that write through temporary files leave them private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -189,6 +189,8 @@ def _dense(run: Run) -> dict[str, Any]:
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
+    # an unreachable size is said now, not after the training
+    select_step(model, plan_step(model, run.recipe.prune), run.recipe.prune, None)
     material = Material.of(
         model, tokenizer, run.corpus.train, run.corpus.valid,
         seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),

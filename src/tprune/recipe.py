@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(_Section):
@@ -133,7 +133,7 @@ class Recipe(_Section):
     recover: Recover
     bench: Bench = Bench()
     beams: int = Field(4, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 

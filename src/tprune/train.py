@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from tprune.errors import DivergedError
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
 
 
@@ -93,6 +94,11 @@ class TranslationTrainer(Trainer):
             loss = (1 - self.how.distill) * loss + self.how.distill * word_distillation(
                 outputs.logits, taught, inputs["labels"]
             )
+        if training and not torch.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
+                "try a lower lr. Earlier checkpoints and stages are untouched"
+            )
         return (loss, outputs) if return_outputs else loss
 
 
@@ -141,6 +147,9 @@ def train(
     """Trains `model` in place for `how.steps` steps and returns the log; resumes from the last checkpoint in `out`.
 
     With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
+
+    Raises:
+        DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
     pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
     use_cache = model.config.use_cache  # type: ignore[union-attr]

@@ -131,13 +131,15 @@ def test_other_bad_folders(folder: Path) -> None:
         Translator.load(folder)
     with pytest.raises(InputError, match="no such folder"):
         Translator.load(folder / "absent")
-    with pytest.raises(InputError, match="threads 0"):
-        Translator.load(folder, threads=0)
+    for threads in (0, 10**4):
+        with pytest.raises(InputError, match=f"threads {threads}; expected 1 to"):
+            Translator.load(folder, threads=threads)
     raw = json.loads((folder / "generation.json").read_text())
     for change, text in (
         ({"format": 9}, "format 9"),
         ({"cross": 3}, "not the layout"),
         ({"generation": {}}, "not the layout"),
+        ({"generation": raw["generation"] | {"num_beams": "four"}}, "num_beams is 'four'; expected a whole number"),
     ):
         (folder / "generation.json").write_text(json.dumps(raw | change))
         with pytest.raises(InputError, match=text):
@@ -182,7 +184,10 @@ def test_limits_and_batches(marian: MarianMTModel, tokenizer: Any, tmp_path: Pat
     for arguments in ({"beams": 0}, {"beams": 10**6}, {"batch": 0}):
         with pytest.raises(InputError, match=next(iter(arguments))):
             translator.translate(["a cat"], **arguments)
-    assert translator.translate([]) == []
+    with pytest.raises(InputError, match="sentence 3 has"):
+        translator.translate(["a cat", "", "zyx " * 40])
+    assert translator.translate([]) == [] and translator.translate(["", " "]) == ["", ""]
+    assert translator.translate(["", "a cat", " "]) == ["", *translator.translate(["a cat"]), ""]
     one = translator.translate(SENTENCES, batch=1)
     assert translator.translate(SENTENCES, batch=4) == translator.translate(SENTENCES, batch=100) == one
     assert translator.translate(SENTENCES[::-1], batch=3) == one[::-1]

@@ -131,6 +131,11 @@ def _parse(raw: Any, path: Path) -> Layout:
         for key in ("eos_token_id", "forced_eos_token_id"):
             generation[key] = tuple(generation[key])
         generation["bad_words_ids"] = tuple(map(tuple, generation["bad_words_ids"]))
+        for key in ("decoder_start_token_id", "pad_token_id", "max_length", "num_beams", "min_length"):
+            if type(generation[key]) is not int:
+                raise InputError(
+                    f"{path}: {key} is {generation[key]!r}; expected a whole number, export the model again"
+                )
         files = {name: Stamp(**stamp) for name, stamp in raw["files"].items()}
         missing = [name for name in GRAPHS if name not in files]
         if missing:

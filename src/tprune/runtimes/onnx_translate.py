@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,12 @@ class Translator:
         """Opens an exported folder; `threads` is how many cores one operation uses.
 
         Raises:
-            InputError: a file is missing, truncated or changed (naming it), or `threads` is below 1.
+            InputError: a file is missing, truncated or changed (naming it), or there are not as many cores as `threads`.
         """
         folder = Path(folder)
-        if threads < 1:
-            raise InputError(f"threads {threads}; expected at least 1")
+        cores = os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise InputError(f"threads {threads}; expected 1 to {cores}, the cores of this machine")
         layout = read_layout(folder)
         tokens = load_tokens(folder)
         return Translator(layout, tokens, *(_session(folder / name, threads) for name in GRAPHS))
@@ -51,10 +53,19 @@ class Translator:
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
 
+        A blank sentence stays blank.
+
         Raises:
             InputError: a sentence has more tokens than the model has positions, naming its number.
         """
-        return self.tokens.decode(self.generate(self.encode(sentences), beams, batch))
+        ids = self.encode(sentences)
+        filled = [i for i, sentence in enumerate(sentences) if sentence.strip()]
+        said = [""] * len(ids)
+        for i, text in zip(
+            filled, self.tokens.decode(self.generate([ids[i] for i in filled], beams, batch)), strict=True
+        ):
+            said[i] = text
+        return said
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Token ids with the end token. Raises `InputError` for a sentence that is too long."""
