@@ -16,7 +16,7 @@ _HOME = {
     "PacedHoyerSquare": "methods.hoyer_square", "Regulariser": "regularise", "Target": "policies",
     "select_to": "policies", "mask_": "realise.mask", "shrink": "realise.shrink", "certify": "realise.certificate",
     "save": "checkpoint", "load": "checkpoint", "load_tokenizer": "checkpoint", "compress": "compression",
-    "Prune": "recipe", "Recover": "recipe", "Analyze": "recipe", "Uniform": "select", "Shared": "select", "Limits": "select",
+    "DivergedError": "errors", "UnreachableError": "errors", "Prune": "recipe", "Recover": "recipe", "Analyze": "recipe", "Uniform": "select", "Shared": "select", "Limits": "select",
     "Parallel": "data", "read_pair": "data", "InputError": "errors", "TpruneError": "errors",
 }  # fmt: skip
 

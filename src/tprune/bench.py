@@ -32,13 +32,14 @@ class Work:
     """What is timed: the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences.
 
     At most `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as
-    exported, 1 is greedy.
+    exported, 1 is greedy. `measures` may leave some out.
     """
 
     source: int = 25
     past: int = 12
     beams: int | None = 1
     sentences: int = 20
+    measures: tuple[str, ...] = MEASURES
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def bench(
         )
     if min(work.source, work.sentences, 1 if work.beams is None else work.beams) < 1 or work.past < 0:
         raise InputError(f"{work}; expected at least 1 source token, sentence and beam")
+    if not work.measures or set(work.measures) - set(MEASURES):
+        raise InputError(f"measures {work.measures}; expected some of {', '.join(MEASURES)}")
     every = read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences)
     if 0 < len(every) < batch:
         raise InputError(
@@ -136,8 +139,9 @@ def bench(
         )
     texts = _sample(every, max(work.sentences, batch))
     shape = {"source": work.source, "past": work.past, "batch": batch}
-    requests: dict[str, dict[str, Any]] = {name: {"do": name} | shape for name in MEASURES}
-    requests["sentence"] |= {"sentences": texts, "beams": work.beams}
+    requests: dict[str, dict[str, Any]] = {name: {"do": name, **shape} for name in work.measures}
+    if "sentence" in requests:
+        requests["sentence"] |= {"sentences": texts, "beams": work.beams}
     with _worker(Path(dense), threads) as one, _worker(Path(pruned), threads) as other:
         workers = {"dense": one, "pruned": other}
         times, tokens = _rounds(workers, requests, rounds)
@@ -231,7 +235,7 @@ def _rounds(
 def _result(
     times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work
 ) -> BenchResult:
-    ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in MEASURES}
+    ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in work.measures}
     interval = {name: median_interval(ratio.tolist()) for name, ratio in ratios.items()}
     halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
     noisy, says = noise(halves, interval)
@@ -240,7 +244,7 @@ def _result(
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
         speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
-        threads=threads, batch=batch, rounds=len(ratios["encoder"]), work=work, machine={**machine(), **versions()},
+        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions()},
     )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def run_recipe(
     macs: Annotated[float | None, typer.Option(help="Target size: this fraction of the dense model's multiplications.")] = None,
     parameters: Annotated[float | None, typer.Option(help="Target size: this fraction of its parameters.")] = None,
     size: Annotated[float | None, typer.Option("--bytes", help="Target size: this fraction of its bytes.")] = None,
+    speedup: Annotated[float | None, typer.Option(help="Target time: this many times faster than dense, for whole sentences on this machine.")] = None,
+    latency_ms: Annotated[float | None, typer.Option("--latency-ms", help="Target time: milliseconds for one sentence on this machine.")] = None,
     stock: Annotated[bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")] = False,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     seed: OutSeed = None,
@@ -63,7 +65,7 @@ def run_recipe(
     loaded = read_recipe(recipe).model_dump()
     changes = {"seed": seed, "precision": precision}
     loaded |= {key: value for key, value in changes.items() if value is not None}
-    asked = {"macs": macs, "parameters": parameters, "bytes": size}
+    asked = {"macs": macs, "parameters": parameters, "bytes": size, "speedup": speedup, "latency_ms": latency_ms}
     if any(value is not None for value in asked.values()):
         loaded["prune"] |= asked
     if stock:

@@ -17,18 +17,23 @@ from tprune.analysis import Analysis, analyse, worth
 from tprune.control import Controller
 from tprune.data import Parallel
 from tprune.errors import InputError, UnreachableError
+from tprune.latency import LatencyTable, Setting, measured
+from tprune.machine import cache_folder
 from tprune.models import couplings, family_of
 from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import Target, keep_largest, select_to
+from tprune.policies.latency import select_within
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
 from tprune.regularise import Regulariser
 from tprune.select import Limits, Select, Shared, Uniform
+from tprune.sensitivity import Curve, sensitivities, token_loss_on
 from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
 from tprune.train import Training, train
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
+CALIBRATION = 256  # sentences on which a selection's loss is measured
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,53 @@ def plan_step(model: Any, how: Prune) -> Plan:
     )  # fmt: skip
 
 
-def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None) -> Plan:
-    """Fills in what the plan keeps so that the size asked for is reached.
+@dataclass(frozen=True)
+class Clock:
+    """What a budget of time needs: the latency table of this machine, and the loss that each coupling adds."""
+
+    table: LatencyTable
+    curves: tuple[Curve, ...]
+
+    def milliseconds(self, how: Prune) -> float:
+        """The time asked for, for one sentence."""
+        unit, value = how.target()
+        return value if unit == "latency_ms" else self.table.predict({}).sentence / value
+
+
+def clock_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: Material, sentences: Sequence[str], how: Prune,
+    setting: Setting, report: Callable[[str], None] = lambda text: None,
+) -> Clock:  # fmt: skip
+    """Measures what each sublayer costs in milliseconds (once for a machine and model; kept in the user's cache) and in loss.
 
     Raises:
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", report)
+    report("loss of each coupling at each size, on validation sentences")
+    loss = token_loss_on([material.batch(CALIBRATION)])
+    return Clock(table, sensitivities(model, plan, loss, limits_of(how)))
+
+
+def limits_of(how: Prune) -> Limits:
+    """What a selection must respect."""
+    return Limits({str(kind): multiple for kind, multiple in how.multiple.items()}, how.floor)
+
+
+def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, clock: Clock | None = None) -> Plan:
+    """Fills in what the plan keeps so that the size or time asked for is reached.
+
+    Raises:
+        InputError: a time is asked for without a clock.
         UnreachableError: saying what can be reached.
     """
-    limits = Limits({str(kind): multiple for kind, multiple in how.multiple.items()}, how.floor)
+    if how.timed:
+        if clock is None:
+            raise InputError(
+                f"{how.target()[0]} needs a latency table of this machine; see tprune.compression.clock_step"
+            )
+        return select_within(model, plan, clock.table, clock.curves, clock.milliseconds(how))
+    limits = limits_of(how)
     select: Select
     if how.stock or how.budget == "uniform" or analysis is None:
         select = Uniform(limits)
@@ -186,7 +231,8 @@ def compress(
 
     Raises:
         InputError: an unsupported model, or sentences that do not fit it.
-        UnreachableError: the size cannot be reached.
+        UnreachableError: the size or time cannot be reached.
+        NoisyMachineError: a time is asked for, and this machine's cannot be measured.
         CertificateError: the cut model does not compute what the masked one computes.
     """
     torch.manual_seed(seed)
@@ -197,7 +243,10 @@ def compress(
         plan = plan_step(model, prune)
         report(f"plan\n{plan}")
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse") if analyze else None
-        goal = select_step(model, plan, prune, found)
+        clock = None
+        if prune.timed:
+            clock = clock_step(model, tokenizer, plan, material, valid.source, prune, Setting(), report)
+        goal = select_step(model, plan, prune, found, clock)
         report(f"goal\n{goal}")
         trained, plan = regularise_step(model, goal, material, prune, work / "prune")
         small, certificate = cut_step(trained, plan, material, prune.stock)

@@ -34,6 +34,11 @@ def use_free_cores() -> int:
     return cores
 
 
+def cache_folder() -> Path:
+    """Where measurements of this machine are kept between runs: `$XDG_CACHE_HOME/tprune`, or `~/.cache/tprune`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tprune"
+
+
 def provenance(command: str) -> dict[str, Any]:
     """What a table must say about its numbers: command, commit, versions, processor."""
     return {"command": command, "commit": commit(), "versions": versions(), "machine": machine()}

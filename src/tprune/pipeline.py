@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import (
     SAVE_EVERY,
+    Clock,
     Material,
     analyse_step,
+    clock_step,
     cut_step,
     plan_step,
     recover_step,
@@ -30,15 +33,16 @@ from tprune.data import Corpus
 from tprune.errors import InputError
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
+from tprune.latency import LatencyTable, Setting
 from tprune.machine import provenance, use_free_cores
 from tprune.plan import Plan
-from tprune.policies import Target
 from tprune.progress import Progress
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recipe
 from tprune.report.page import write_report
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
+from tprune.sensitivity import Curve
 from tprune.size import size
 from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
 
@@ -100,12 +104,16 @@ def run(run: Run) -> dict[str, Any]:
             pairs, tokenizer, max_length(dense)
         )  # a sentence that is too long is said now, not when it is translated
     plan = plan_step(dense, recipe.prune)
-    select_step(dense, plan, recipe.prune, None)  # an unreachable size is said now, not after the training
+    if recipe.prune.timed:
+        stage("time", lambda: _time(run, dense, tokenizer, plan, material), "what each sublayer costs on this machine")
+    # what cannot be reached is said now, not after the training
+    goal = partial(select_step, dense, plan, recipe.prune, clock=_clock(run))
+    goal(None)
     stage(
         "analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines"
     )
     stage(
-        "prune", lambda: _regularise(run, dense, plan, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
+        "prune", lambda: _regularise(run, dense, goal, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
     )
     stage("shrink", lambda: _shrink(run, material), "cut, and compare with the masked model")
     stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
@@ -135,15 +143,16 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> 
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
     return {
         "train": recipe.train.steps * step if with_training else 5, "analyze": 1.3 * recipe.analyze.steps * step,
-        "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        **({"time": 300.0} if recipe.prune.timed else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
 
 
-# what each part of a run's description is first used by; until then it may still be changed
+# which stages use each part of a run's description (the others: training); until one has begun it may still be changed
 USED_BY = {
-    "recipe.analyze": "analyze", "recipe.prune.kinds": "analyze", "recipe.prune": "prune", "recipe.recover": "recover", "recipe.beams": "evaluate",
-    "recipe.bench": "bench", "corpus.test": "evaluate",
+    "recipe.analyze": ("analyze",), "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
+    "recipe.prune.floor": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
+    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
 }  # fmt: skip
 
 
@@ -171,8 +180,8 @@ def _claim(run: Run) -> None:
 
 def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
-    stage = next((stage for part, stage in USED_BY.items() if key == part or key.startswith(f"{part}.")), "train")
-    return (run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists()
+    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), ("train",))
+    return any((run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists() for stage in users)
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
@@ -190,7 +199,9 @@ def _dense(run: Run) -> dict[str, Any]:
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
     # an unreachable size is said now, not after the training
-    select_step(model, plan_step(model, run.recipe.prune), run.recipe.prune, None)
+    plan = plan_step(model, run.recipe.prune)
+    if not run.recipe.prune.timed:
+        select_step(model, plan, run.recipe.prune, None)
     material = Material.of(
         model, tokenizer, run.corpus.train, run.corpus.valid,
         seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
@@ -206,8 +217,24 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
     return {}
 
 
-def _regularise(run: Run, dense: Any, plan: Plan, material: Material) -> dict[str, Any]:
-    goal = select_step(dense, plan, run.recipe.prune, Analysis.load(run.out / "analysis.json"))
+def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) -> dict[str, Any]:
+    how, bench_ = run.recipe.prune, run.recipe.bench
+    setting = Setting(threads=bench_.threads, batch=bench_.batch)
+    clock = clock_step(dense, tokenizer, plan, material, run.corpus.valid.source, how, setting, run.progress.note)
+    write_json(run.out / "latency.json", clock.table.to_json())
+    return {"sensitivity": [asdict(curve) for curve in clock.curves]}
+
+
+def _clock(run: Run) -> Clock | None:
+    if not run.recipe.prune.timed:
+        return None
+    curves = read_json(run.out / "stages" / "time.json")["sensitivity"]
+    found = tuple(Curve(curve["name"], tuple(curve["kept"]), tuple(curve["losses"])) for curve in curves)
+    return Clock(LatencyTable.load(run.out / "latency.json"), found)
+
+
+def _regularise(run: Run, dense: Any, select: Callable[[Analysis], Plan], material: Material) -> dict[str, Any]:
+    goal = select(Analysis.load(run.out / "analysis.json"))
     run.progress.note(str(goal))
     trained, chosen = regularise_step(dense, goal, material, run.recipe.prune, run.work("prune"))
     save(trained, run.out / "regularised", load_tokenizer(run.out / "dense"), chosen)
@@ -277,11 +304,10 @@ def collect(run: Run) -> dict[str, Any]:
             "bytes": sum(done["export"][side]["files"].values()), "latency_ms": timing["latency_ms"][side],
             "peak_memory": timing["peak_memory"][side], "tokens_per_sentence": timing["tokens_per_sentence"][side],
         }  # fmt: skip
-    unit, fraction = run.recipe.prune.target()
     return {
         **results, "speedup": timing["speedup"], "speedup_interval": timing["speedup_interval"], "noise": timing["noise"],
         "bleu_difference": scores["paired"], "signatures": {k: scores["dense"][k] for k in ("bleu_signature", "chrf_signature")},
-        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], "fraction": Target(unit, fraction).fraction},
+        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], **dict([run.recipe.prune.target()])},
         "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
         "bench": {k: timing[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,
         **provenance(run.command),

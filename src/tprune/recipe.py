@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from tprune.errors import InputError
 
 Pair = tuple[str, str]
+SIZES, TIMES = ("macs", "parameters", "bytes"), ("speedup", "latency_ms")
 
 
 class _Section(BaseModel):
@@ -82,6 +83,8 @@ class Prune(Taught):
     macs: float | None = Field(None, gt=0, le=1)
     parameters: float | None = Field(None, gt=0, le=1)
     bytes: float | None = Field(None, gt=0, le=1)
+    speedup: float | None = Field(None, gt=1)
+    latency_ms: float | None = Field(None, gt=0)
     budget: Literal["analysis", "uniform"] = "analysis"
     floor: float = Field(0.1, ge=0, lt=1)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
@@ -96,16 +99,19 @@ class Prune(Taught):
         return data
 
     def target(self) -> tuple[str, float]:
-        """The one size asked for. Raises `InputError` unless there is exactly one."""
-        asked = [
-            (unit, getattr(self, unit)) for unit in ("macs", "parameters", "bytes") if getattr(self, unit) is not None
-        ]
+        """The one size or time asked for. Raises `InputError` unless there is exactly one."""
+        asked = [(unit, getattr(self, unit)) for unit in (*SIZES, *TIMES) if getattr(self, unit) is not None]
         if len(asked) != 1:
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
-                f"prune: give exactly one of macs, parameters, bytes (a fraction of the dense model), got {given}"
+                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model), {', '.join(TIMES)}, got {given}"
             )
         return asked[0]
+
+    @property
+    def timed(self) -> bool:
+        """Whether a time is asked for rather than a size."""
+        return self.target()[0] in TIMES
 
 
 class Recover(Taught):

@@ -49,11 +49,9 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def notes(results: Mapping[str, Any]) -> list[str]:
     """How the numbers were made, and what to make of them."""
-    unit, asked = next(iter(results["target"]["asked"].items()))
-    reached = results["target"]["reached"][unit]
     certificate, bench = results["certificate"], results["bench"]
     found = [
-        f"asked for {asked:,.0f} {unit}, reached {reached:,.0f}; beam {results['beams']}; {results['signatures']['bleu_signature']}",
+        f"{_target(results)}; beam {results['beams']}; {results['signatures']['bleu_signature']}",
         f"timed greedily, {bench['threads']} thread(s), batch {bench['batch']}, {bench['rounds']} rounds in turns; 95 % intervals in []",
         f"certificate: masked and shrunk logits differ by {max(certificate['forward'], certificate['generation']):.1e}"
         f" (allowed {certificate['limit']:g})",
@@ -65,6 +63,16 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     if results["noise"]["noisy"]:
         found.append(results["noise"]["says"])
     return found
+
+
+def _target(results: Mapping[str, Any]) -> str:
+    """Asked, predicted or reached, and measured."""
+    unit, asked = next(iter(results["target"]["asked"].items()))
+    reached = results["target"]["reached"][unit]
+    if unit != "sentence_ms":
+        return f"asked for {asked:,.0f} {unit}, reached {reached:,.0f}"
+    took = ", ".join(f"{ms['sentence']:.3g}" for ms in results["pruned"]["latency_ms"].values())
+    return f"asked for {asked:.3g} ms a sentence, predicted {reached:.3g}, measured {took}"
 
 
 def faster(ratio: float) -> str:

@@ -1,4 +1,4 @@
-"""Policies: who fills in the kept groups of a plan, so that a size asked for is reached."""
+"""Budgets of size: multiply-accumulates, parameters or bytes, as a fraction of the dense model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,87 @@
+"""Sensitivity: how much loss each coupling adds when it alone keeps fewer groups, measured on calibration sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tprune.errors import InputError
+from tprune.plan import Plan
+from tprune.select import Limits, keep_best, lines_of
+
+SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One coupling: the numbers of groups (lines per head where it is balanced) it may keep, fewest first, and the loss
+    each adds (nats per token, never less for fewer)."""
+
+    name: str
+    kept: tuple[int, ...]
+    losses: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(loss) for loss in self.losses):
+            raise InputError(f"{self.name}: the loss is not finite for some numbers of groups: {self.losses}")
+
+
+@torch.no_grad()
+def sensitivities(
+    model: nn.Module, plan: Plan, loss: Callable[[nn.Module], float], limits: Limits, shares: Sequence[float] = SHARES
+) -> tuple[Curve, ...]:
+    """For every coupling of a plan: mask it alone to each share of its groups (the largest norms stay), read the loss, restore.
+
+    Args:
+        model: the dense model; as it was when this returns.
+        plan: its couplings.
+        loss: of a model on calibration data, in nats per token; deterministic.
+        limits: multiples and floor that the numbers of groups respect.
+        shares: how much to try to keep; 1 is what everything is compared with.
+
+    Raises:
+        InputError: a loss is not finite.
+    """
+    whole = loss(model)
+    curves = []
+    for groups in plan.bind(model):
+        norms = groups.norms.detach()
+        lines = lines_of(norms)
+        kept = sorted({limits.round(share * lines, lines, groups.coupling.kind) for share in (*shares, 1.0)})
+        before = {param: tensor.detach().clone() for param, tensor in groups.tensors.items()}
+        added = []
+        for k in kept[:-1]:
+            groups.scale_(keep_best(norms, k).to(norms.dtype))
+            added.append(loss(model) - whole)
+            for param, tensor in groups.tensors.items():
+                tensor.copy_(before[param])
+        # fewer groups never cost less: what looks like a gain is noise of a few sentences
+        steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
+        curves.append(Curve(groups.coupling.name, tuple(kept), tuple(float(x) for x in steady)))
+    return tuple(curves)
+
+
+def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any], float]:
+    """The mean negative log-likelihood per target token (nats) over these batches, dropout off."""
+    from tprune.tasks.translation import IGNORED
+    from tprune.train import token_loss
+
+    def loss(model: Any) -> float:
+        training = model.training
+        model.eval()
+        total = count = 0.0
+        with torch.no_grad():
+            for batch in batches:
+                tokens = int((batch["labels"] != IGNORED).sum())
+                total += tokens * float(token_loss(model(**batch).logits, batch["labels"]))
+                count += tokens
+        model.train(training)
+        return total / count
+
+    return loss
