@@ -158,6 +158,7 @@ def table(queue: Queue, names: list[str], command: str) -> dict[str, Any]:
     done = {path.stem: read_json(path) for path in (queue.out / "done").glob("*.json")}
     rows = []
     for name in names:
+        rival = name.replace("tprune-", "magnitude-")
         score, time = done[f"deploy-{name}"], done[f"time-{name}"]
         rows.append({
             "name": name, **score, "against_dense": paired_bootstrap(said["dense"], said[name], references).to_dict(),
@@ -165,6 +166,7 @@ def table(queue: Queue, names: list[str], command: str) -> dict[str, Any]:
             "latency_ms": time["latency_ms"]["pruned"], "dense_latency_ms": time["latency_ms"]["dense"],
             "speedup": time["speedup"], "speedup_interval": time["speedup_interval"], "noise": time["noise"],
             "tokens_per_sentence": time["tokens_per_sentence"]["pruned"], "peak_memory": time["peak_memory"]["pruned"],
+            **({} if rival == name else {"against_magnitude": paired_bootstrap(said[rival], said[name], references).to_dict()}),
             **{k: done[name][k] for k in ("certificate", "asked", "reached", "steps") if k in done.get(name, {})},
         })  # fmt: skip
     return {
