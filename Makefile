@@ -27,7 +27,7 @@ bench-multi30k: $(READY)
 	$(BIN)/python benchmarks/multi30k.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/bench-multi30k)"
 
 bench-regulariser: $(READY)
-	$(BIN)/python benchmarks/regulariser.py
+	$(BIN)/python benchmarks/regulariser.py --out benchmarks/regulariser.json
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "tprune needs Python 3.11 or newer as $(PYTHON); found: $$($(PYTHON) --version 2>&1 | head -n 1). Set PYTHON=..." >&2; exit 1; }

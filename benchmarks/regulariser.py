@@ -22,12 +22,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tprune.control import Controller
 from tprune.files import write_json
 from tprune.machine import provenance
 from tprune.methods.hoyer_square import PacedHoyerSquare
 from tprune.models import couplings
 from tprune.plan import Mode, make_plan
+from tprune.policies import Target, select_to
 from tprune.regularise import Regulariser
+from tprune.select import Uniform
 from tprune.tasks.translation import MarianSize, new_model
 from tprune.train import token_loss
 
@@ -95,12 +98,16 @@ def spread(seconds: list[float]) -> dict[str, float]:
 def measure(case: Case) -> list[dict[str, Any]]:
     """All modes and couplings on one model, in turns with the plain step."""
     loop = Loop(case.size)
-    setups: list[tuple[Mode, tuple[str, ...], Regulariser]] = []
-    for mode in MODES:
-        for kinds in KINDS:
-            table = couplings(loop.model, kinds)
+    setups: list[tuple[str, tuple[str, ...], Regulariser]] = []
+    for kinds in KINDS:
+        table = couplings(loop.model, kinds)
+        for mode in MODES:
             plan = make_plan(loop.model, "marian", table, method=PacedHoyerSquare(), mode=mode, strengths=0.3)
             setups.append((mode, kinds, Regulariser(loop.model, plan)))
+        goal = select_to(
+            loop.model, plan, Target("macs", 0.7), Uniform()
+        )  # strengths that stay low: the work is the same
+        setups.append(("controlled", kinds, Regulariser(loop.model, goal, controller=Controller(goal, 10**6))))
     plain: list[float] = []
     whole: list[list[float]] = [[] for _ in setups]
     alone: list[list[float]] = [[] for _ in setups]
@@ -140,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     rows: list[dict[str, Any]] = []
     print(
-        f"{'model':6} {'mode':9} {'couplings':14} {'plain step':>12} {'regulariser':>12} {'share':>8} {'whole step':>11}"
+        f"{'model':6} {'mode':10} {'couplings':14} {'plain step':>12} {'regulariser':>12} {'share':>8} {'whole step':>11}"
     )
     for case in CASES:
         if case.name not in given.models:
@@ -148,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
         for row in measure(case):
             rows.append(row)
             print(
-                f"{row['model']:6} {row['mode']:9} {'+'.join(row['kinds']):14} {row['plain_ms']['median']:9.1f} ms "
+                f"{row['model']:6} {row['mode']:10} {'+'.join(row['kinds']):14} {row['plain_ms']['median']:9.1f} ms "
                 f"{row['regulariser_ms']['median']:9.2f} ms {row['percent']:6.2f} % {row['difference_percent']:+9.1f} %",
                 flush=True,
             )
