@@ -12,6 +12,7 @@ import argparse
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,8 @@ def main() -> None:
     trainings: dict[str, Callable[[], dict[str, Any] | None]] = {
         "analysis": lambda: _analysis(queue),
         "dense-more": lambda: more_training(queue),
-        **{f"tprune-{p}": lambda p=p, f=f: ours(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
-        **{f"magnitude-{p}": lambda p=p, f=f: magnitude(queue, p, f) for p, f in POINTS.items()},  # type: ignore[misc]
+        **{f"tprune-{p}": partial(ours, queue, p, f) for p, f in POINTS.items()},
+        **{f"magnitude-{p}": partial(magnitude, queue, p, f) for p, f in POINTS.items()},
     }  # fmt: skip
     for name, work in trainings.items():
         if not asked.only or name in asked.only:
@@ -211,9 +212,9 @@ def main() -> None:
         return
     names = ["dense", "dense-more", *(f"{kind}-{p}" for p in POINTS for kind in ("tprune", "magnitude"))]
     for name in names:
-        queue.unit(f"deploy-{name}", lambda name=name: deploy(queue, name))  # type: ignore[misc]
+        queue.unit(f"deploy-{name}", partial(deploy, queue, name))
     for name in names:
-        queue.unit(f"time-{name}", lambda name=name: timing(queue, name))  # type: ignore[misc]
+        queue.unit(f"time-{name}", partial(timing, queue, name))
     command = "make bench-multi30k DATA=DIR" + (" MODEL=DIR" if asked.model else "")
     write_json(asked.json, table(queue, names, command))
     print(f"{asked.json}")

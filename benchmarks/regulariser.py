@@ -75,7 +75,7 @@ class Loop:
         alone, start = 0.0, time.perf_counter()
         self.optimizer.zero_grad()
         loss = token_loss(self.model(**self.batch).logits, self.batch["labels"], 0.1)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if regulariser is not None:
             before = time.perf_counter()

@@ -13,7 +13,7 @@ from small_models import small_model
 from test_compression import PAIRS, model_and_tokenizer
 from tprune import latency
 from tprune.data import Corpus
-from tprune.errors import InputError
+from tprune.errors import InputError, NoisyMachineError
 from tprune.latency import LatencyTable, Point, Setting, Times, key_of, place_of, shares_of, variants
 from tprune.models import couplings
 from tprune.pipeline import Run, expected_seconds, run
@@ -136,7 +136,7 @@ def test_measuring_fills_a_table_once_and_gives_up_on_a_noisy_machine(
     assert (
         latency.measured(model, tokenizer, [], Setting(), tmp_path / "cache", said.append) == table and len(said) == 5
     )
-    with pytest.raises(latency.NoisyMachineError, match=r"varies by 20\.0% after 3 tries, more than 6%"):
+    with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries, more than 6%"):
         monkeypatch.setattr(latency, "bench", restless)
         latency._steady(tmp_path, tmp_path, [], Setting(), "decoder.ffn at 50%")
 

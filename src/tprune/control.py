@@ -1,4 +1,4 @@
-"""How strong a penalty is at each step: a ramp, or a controller that follows what is left in the groups that will be cut."""
+"""How strong a penalty is at each step: a controller follows what is left in the groups that will be cut."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tprune.errors import InputError
 from tprune.plan import Plan
+from tprune.select import keep_best, lines_of
 
 
 def to_be_cut(norms: Tensor, kept: int) -> Tensor:
@@ -21,10 +22,8 @@ def to_be_cut(norms: Tensor, kept: int) -> Tensor:
         >>> to_be_cut(torch.tensor([3.0, 1.0, 2.0]), kept=1)
         tensor([False,  True,  True])
     """
-    rows = norms.detach().reshape(-1, norms.shape[-1] if norms.ndim else 1)
-    order = rows.argsort(dim=-1, stable=True)
-    cut = torch.zeros_like(rows, dtype=torch.bool)
-    return cut.scatter(-1, order[:, : rows.shape[-1] - kept // len(rows)], True).reshape(norms.shape)
+    rows = norms.numel() // lines_of(norms)
+    return ~keep_best(norms.detach(), kept // rows).to(norms.device)
 
 
 class Controller:

@@ -21,5 +21,9 @@ class UnreachableError(TpruneError, ValueError):
     """A size was asked that no allowed cut reaches; the message says what can be reached."""
 
 
+class NoisyMachineError(TpruneError):
+    """Measurements of the same thing differ too much between repetitions."""
+
+
 class TpruneWarning(UserWarning):
     """Something odd that does not stop the work."""

@@ -22,7 +22,7 @@ import torch
 
 from tprune.bench import RUNTIME, Work, bench
 from tprune.coupling import Coupling, bind
-from tprune.errors import InputError, TpruneError
+from tprune.errors import InputError, NoisyMachineError
 from tprune.files import read_json, write_json
 from tprune.machine import machine, versions
 from tprune.models import couplings, family_of
@@ -37,10 +37,6 @@ TRIES = 3
 PLACE = re.compile(
     r"(?:^|\.)(encoder|decoder)\.layers\.\d+\.(.+)\.(heads|qk|vo|sublayer)$|(?:^|\.)(encoder|decoder)\.layers\.\d+\.(ffn)$"
 )
-
-
-class NoisyMachineError(TpruneError):
-    """Measurements of the same thing differ too much between repetitions."""
 
 
 @dataclass(frozen=True)
