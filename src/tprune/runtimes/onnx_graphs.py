@@ -37,17 +37,41 @@ def self_layers(model: Any) -> list[tuple[int, Any]]:
     return [(i, x.self_attn) for i, x in enumerate(model.model.decoder.layers) if not removed(x.self_attn)]
 
 
-def _heads(x: Tensor, attention: Any) -> Tensor:
+def _heads(x: Tensor, heads: int) -> Tensor:
     """`[B, T, h*d]` to `[B, h, T, d]`."""
-    return x.view(x.shape[0], x.shape[1], attention.num_heads, -1).transpose(1, 2)
+    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
 
 
-def _attend(attention: Any, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    scores = (_heads(attention.q_proj(x), attention) * attention.scaling) @ key.transpose(-1, -2)
-    if mask is not None:
-        scores = scores + mask
-    mixed: Tensor = attention.out_proj((scores.softmax(-1) @ value).transpose(1, 2).flatten(2))
-    return mixed
+class Projections(nn.Module):
+    """Some of `q_proj`, `k_proj`, `v_proj` of an attention as one product, the queries already scaled.
+
+    At batch 1 an operator costs about as much as its arithmetic; matrices between gathers stay apart.
+    """
+
+    def __init__(self, attention: Any, *names: str) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(getattr(attention, name) for name in names)
+        self.scales = [attention.scaling if name == "q_proj" else 1.0 for name in names]
+        self.fused: nn.Linear | None = None
+        if all(isinstance(one, nn.Linear) for one in self.maps):
+            self.sizes = [int(one.out_features) for one in self.maps]  # type: ignore[arg-type]
+            scaled = list(zip(self.maps, self.scales, strict=True))
+            self.fused = nn.Linear(self.maps[0].in_features, sum(self.sizes))  # type: ignore[arg-type]
+            self.fused.weight = nn.Parameter(torch.cat([m.weight.detach() * scale for m, scale in scaled]))  # type: ignore[operator]
+            self.fused.bias = nn.Parameter(torch.cat([m.bias.detach() * scale for m, scale in scaled]))  # type: ignore[operator]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """One tensor a name."""
+        if self.fused is None:
+            return tuple(one(x) * scale for one, scale in zip(self.maps, self.scales, strict=True))
+        parts: tuple[Tensor, ...] = self.fused(x).split(self.sizes, -1)
+        return parts
+
+
+def _mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of `[B, h, T, d]` tensors."""
+    scores = query @ key.transpose(-1, -2)
+    return (scores if mask is None else scores + mask).softmax(-1) @ value
 
 
 def _left(attention: Any, x: Tensor) -> Tensor | float:
@@ -82,6 +106,9 @@ class Encoder(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        own = [layer.self_attn for layer in model.model.encoder.layers]
+        self.own = nn.ModuleList(_unless_removed(attention, "q_proj", "k_proj", "v_proj") for attention in own)
+        self.cross = nn.ModuleList(Projections(attention, "k_proj", "v_proj") for _, attention in cross_layers(model))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
@@ -89,17 +116,18 @@ class Encoder(nn.Module):
         offset = getattr(stack.embed_positions, "offset", 0)
         x = _embed(stack, input_ids, stack.embed_positions.weight[offset : offset + input_ids.shape[1]])
         mask = _additive(attention_mask, x)
-        for layer in stack.layers:
+        for layer, projections in zip(stack.layers, self.own, strict=True):
             attention = layer.self_attn
             if removed(attention):
                 x = layer.self_attn_layer_norm(x + _left(attention, x))
             else:
-                key, value = _heads(attention.k_proj(x), attention), _heads(attention.v_proj(x), attention)
-                x = layer.self_attn_layer_norm(x + _attend(attention, x, key, value, mask))
+                query, key, value = (_heads(each, attention.num_heads) for each in projections(x))
+                mixed = _mix(query, key, value, mask).transpose(1, 2).flatten(2)
+                x = layer.self_attn_layer_norm(x + attention.out_proj(mixed))
             x = _feed_forward(layer, x)
         crossing: list[Tensor] = []
-        for _, attention in cross_layers(self.model):
-            crossing += [_heads(attention.k_proj(x), attention), _heads(attention.v_proj(x), attention)]
+        for (_, attention), projections in zip(cross_layers(self.model), self.cross, strict=True):
+            crossing += [_heads(each, attention.num_heads) for each in projections(x)]
         return tuple(crossing)
 
 
@@ -107,12 +135,16 @@ class DecoderStep(nn.Module):
     """One token further: logits `[B, V]` and the grown self-attention caches.
 
     `input_ids` `[B, 1]`, `position` `[1]` (how many tokens went before), `attention_mask` `[B, S]`, `cross` as the
-    encoder gives it, `past` keys and values in turn, each `[B, h, T, d]` with T = `position`.
+    encoder gives it, `past` keys and values in turn, each `[B, h, T, d]` with T = `position`. With one token a row
+    the residual is `[B, d]`: products take their bias along, and heads need no transposition.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        layers = model.model.decoder.layers
+        self.own = nn.ModuleList(_unless_removed(layer.self_attn, "q_proj", "k_proj", "v_proj") for layer in layers)
+        self.queries = nn.ModuleList(_unless_removed(layer.encoder_attn, "q_proj") for layer in layers)
 
     def forward(
         self, input_ids: Tensor, position: Tensor, attention_mask: Tensor, cross: Tensors, past: Tensors
@@ -120,29 +152,43 @@ class DecoderStep(nn.Module):
         """See the class."""
         stack = self.model.model.decoder
         offset = getattr(stack.embed_positions, "offset", 0)
-        x = _embed(stack, input_ids, torch.index_select(stack.embed_positions.weight, 0, position + offset))
+        place = torch.index_select(stack.embed_positions.weight, 0, position + offset)
+        x = _embed(stack, input_ids[:, 0], place)
         mask = _additive(attention_mask, x)
         crossing, before = iter(cross), iter(past)
         present: list[Tensor] = []
-        for layer in stack.layers:
-            x = layer.self_attn_layer_norm(x + self._look_back(layer.self_attn, x, before, present))
-            if removed(layer.encoder_attn):
-                x = layer.encoder_attn_layer_norm(x + _left(layer.encoder_attn, x))
+        for layer, own, queries in zip(stack.layers, self.own, self.queries, strict=True):
+            x = layer.self_attn_layer_norm(x + self._look_back(layer.self_attn, own, x, before, present))
+            attention = layer.encoder_attn
+            if removed(attention):
+                x = layer.encoder_attn_layer_norm(x + _left(attention, x))
             else:
-                attended = _attend(layer.encoder_attn, x, next(crossing), next(crossing), mask)
-                x = layer.encoder_attn_layer_norm(x + attended)
+                query = self._one(queries(x)[0], attention)
+                mixed = _mix(query, next(crossing), next(crossing), mask)
+                x = layer.encoder_attn_layer_norm(x + attention.out_proj(mixed.flatten(1)))
             x = _feed_forward(layer, x)
-        logits = self.model.lm_head(x) + self.model.final_logits_bias
-        return (logits[:, -1], *present)
+        logits = nn.functional.linear(x, self.model.lm_head.weight, self.model.final_logits_bias[0])
+        return (logits, *present)
 
     @staticmethod
-    def _look_back(attention: Any, x: Tensor, before: Iterator[Tensor], present: list[Tensor]) -> Tensor | float:
+    def _one(x: Tensor, attention: Any) -> Tensor:
+        """`[B, h*d]` of one token to `[B, h, 1, d]`."""
+        return x.reshape(x.shape[0], attention.num_heads, 1, -1)
+
+    def _look_back(
+        self, attention: Any, own: Any, x: Tensor, before: Iterator[Tensor], present: list[Tensor]
+    ) -> Tensor | float:
         if removed(attention):
             return _left(attention, x)
-        key = torch.cat([next(before), _heads(attention.k_proj(x), attention)], 2)
-        value = torch.cat([next(before), _heads(attention.v_proj(x), attention)], 2)
+        query, *fresh = (self._one(each, attention) for each in own(x))
+        key, value = (torch.cat([next(before), each], 2) for each in fresh)
         present += [key, value]
-        return _attend(attention, x, key, value, None)
+        mixed: Tensor = attention.out_proj(_mix(query, key, value, None).flatten(1))
+        return mixed
+
+
+def _unless_removed(attention: Any, *names: str) -> nn.Module:
+    return nn.Identity() if removed(attention) else Projections(attention, *names)
 
 
 def layer_caches(layers: Sequence[tuple[int, Any]], tensors: Sequence[Tensor]) -> tuple[LayerCache, ...]:
@@ -159,10 +205,10 @@ def write_graphs(model: Any, folder: Path) -> tuple[tuple[LayerCache, ...], tupl
     ids, mask = torch.zeros(batch, source, dtype=torch.long), torch.ones(batch, source, dtype=torch.long)
     one, position = torch.zeros(batch, 1, dtype=torch.long), torch.tensor([target])
     with torch.no_grad():
-        cross_tensors = encoder(ids, mask)
+        cross_tensors = tuple(x.contiguous() for x in encoder(ids, mask))
         before = torch.zeros(batch, target, model.model.decoder.embed_positions.weight.shape[1])
         past_tensors = tuple(
-            _heads(project(before), attention)
+            _heads(project(before), attention.num_heads).contiguous()
             for _, attention in self_layers(model)
             for project in (attention.k_proj, attention.v_proj)
         )

@@ -47,7 +47,9 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
     length = prefix.shape[1]
     for word in g.bad_words_ids:
         before = len(word) - 1
-        if before <= length:
+        if before == 0:
+            scores[:, word[0]] = -np.inf
+        elif before <= length:
             rows = (prefix[:, length - before :] == np.array(word[:-1], np.int64)).all(1)
             scores[rows, word[-1]] = -np.inf
     if length < g.min_length:
@@ -64,17 +66,20 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
 def greedy(steps: Steps, rows: int, g: Generation) -> list[list[int]]:
     """The likeliest token each time. Returns each row's tokens, without the start token, up to the end token."""
     out: list[list[int]] = [[] for _ in range(rows)]
-    alive, prefix = np.arange(rows), np.full((rows, 1), g.decoder_start_token_id, np.int64)
-    while len(alive) and prefix.shape[1] < g.max_length:
+    alive, written = np.arange(rows), np.full((rows, g.max_length), g.decoder_start_token_id, np.int64)
+    for length in range(1, g.max_length):
+        prefix = written[:, :length]
         tokens = constrain(steps.logits(prefix[:, -1]), prefix, g).argmax(-1)
-        for row, token in zip(alive, tokens, strict=True):
-            out[row].append(int(token))
-        prefix = np.concatenate([prefix, tokens[:, None]], 1)
-        going = ~np.isin(tokens, g.eos_token_id)
-        if not going.all():
-            alive, prefix = alive[going], prefix[going]
-            if len(alive):
-                steps.take(np.flatnonzero(going))
+        written[:, length] = tokens
+        for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
+            out[row].append(token)
+        ended = _ends(tokens, g)
+        if ended.any():
+            going = np.flatnonzero(~ended)
+            if not len(going):
+                break
+            alive, written = alive[going], written[going]
+            steps.take(going)
     return out
 
 
@@ -136,7 +141,7 @@ def _advance(s: _Beams, scores: Floats, length: int, g: Generation) -> tuple[_Be
     parents, tokens = np.divmod(index, vocabulary)
     sequences = _take(s.running, parents)
     sequences[:, :, length] = tokens
-    hits = np.isin(tokens, g.eos_token_id) | (length + 1 >= limit)
+    hits = _ends(tokens, g) | (length + 1 >= limit)
 
     running_scores, chosen = _top(candidates + hits * NEVER, beams)
     running, running_parents = _take(sequences, chosen), _take(parents, chosen)
@@ -158,6 +163,14 @@ def _advance(s: _Beams, scores: Floats, length: int, g: Generation) -> tuple[_Be
     if g.early_stopping is True:
         done |= finished.all(1)
     return _Beams(s.ids, running, running_scores, best, best_scores, best_lengths, finished), running_parents, done
+
+
+def _ends(tokens: Ints, g: Generation) -> Bools:
+    """Which tokens end a sentence (`np.isin` takes ten times longer on so few)."""
+    found = np.zeros(tokens.shape, np.bool_)
+    for end in g.eos_token_id:
+        found |= tokens == end
+    return found
 
 
 def _top(x: Floats, k: int) -> tuple[Floats, Ints]:
