@@ -127,7 +127,7 @@ def trim_vocabulary(
         >>> model = new_model(MarianSize(16, (1, 1), 2, 32, len(tokenizer), 0.0, 32), len(tokenizer))
         >>> small = trim_vocabulary(model, tokenizer, Parallel(("a cat",), ("a cat sat",)))
         >>> len(tokenizer), len(small.tokenizer), small.tokenizer.tokenize("a cat")
-        (33, 23, ['▁a', '▁cat'])
+        (32, 22, ['▁a', '▁cat'])
     """
     if least < 1:
         raise InputError(f"least {least}; expected at least 1")
