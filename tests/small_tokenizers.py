@@ -1,0 +1,27 @@
+"""A small tokeniser of OPUS-MT's kind: two SentencePiece models, whose pieces share one list of ids; padding is the last."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import MarianTokenizer
+
+
+def opus_tokenizer(folder: Path, source: Sequence[str], target: Sequence[str], pieces: int = 60) -> Any:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    found: dict[str, None] = dict.fromkeys(["</s>", "<unk>", ">>deu<<"])
+    for side, texts in (("source", source), ("target", target)):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_prefix=str(folder / side),
+            vocab_size=pieces,
+            minloglevel=2,
+            hard_vocab_limit=False,
+        )
+        (folder / f"{side}.model").rename(folder / f"{side}.spm")
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{side}.spm"))
+        found |= dict.fromkeys(processor.id_to_piece(i) for i in range(3, len(processor)))
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate([*found, "<pad>"])}))
+    return MarianTokenizer(*(str(folder / name) for name in ("source.spm", "target.spm", "vocab.json")))
