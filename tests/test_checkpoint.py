@@ -66,6 +66,19 @@ def test_a_stock_model_comes_back(tmp_path: Path) -> None:
     assert not list((tmp_path / "m").glob("*.py"))
 
 
+def test_what_is_learned_stays_learned_and_nothing_else(tmp_path: Path) -> None:
+    model = small_model("marian")
+    back = load(save(model, tmp_path / "m"))
+    learned = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name, p in back.named_parameters() if p.requires_grad} == learned
+    assert not any("embed_positions" in name for name in learned)
+    pruned = shrink(model, make_plan(model, "marian", couplings(model, ["width"])).with_kept(
+        {"width": torch.arange(16) < 12}, {}, {}))  # fmt: skip
+    again = load(save(pruned, tmp_path / "p"))
+    for small in (pruned, again):
+        assert not any("embed_positions" in name for name, p in small.named_parameters() if p.requires_grad)
+
+
 def test_everything_beside_the_weights_stays(words: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     model, plan, small = pruned("marian", "ffn", "heads")
     small.generation_config.update(num_beams=4, max_length=17, bad_words_ids=[[0]])

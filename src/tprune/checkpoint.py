@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
 from tprune.errors import InputError
 from tprune.files import replacing
@@ -90,6 +91,9 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
         raise InputError(
             f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}"
         )
+    for module in model.modules():  # transformers loads Marian's computed positions as if they were learned
+        if isinstance(module, MarianSinusoidalPositionalEmbedding):
+            module.weight.requires_grad_(False)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit
     return model
