@@ -109,9 +109,7 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
         return repaired(model, chosen, calibration, damp), chosen
 
     def refined(share: float) -> Plan:
-        best = refine(
-            second, lambda kept: judged(repair(counted(kept, order))[0]), (share - 1) * dense, "MACs", TRIES
-        )
+        best = refine(second, lambda kept: judged(repair(counted(kept, order))[0]), (share - 1) * dense, "MACs", TRIES)
         return counted(best.kept, order)
 
     return [
@@ -153,10 +151,19 @@ def main(arguments: list[str] | None = None) -> int:
                 "seconds": round(seconds, 1), "kept": {e.coupling.name: len(e.kept or ()) for e in plan.entries},
             }  # fmt: skip
             rows.append(row)
-            print(f"{way.name:46} {share:5.0%} {row['macs'] / macs:6.1%} {row['loss']:8.4f} {seconds:7.1f} s", flush=True)
+            print(
+                f"{way.name:46} {share:5.0%} {row['macs'] / macs:6.1%} {row['loss']:8.4f} {seconds:7.1f} s", flush=True
+            )
     if given.out:
         command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
-        about = {"pairs": PAIRS, "tries": TRIES, "damp": given.damp, "valid": len(valid), "dense_loss": dense, "dense_macs": macs}
+        about = {
+            "pairs": PAIRS,
+            "tries": TRIES,
+            "damp": given.damp,
+            "valid": len(valid),
+            "dense_loss": dense,
+            "dense_macs": macs,
+        }
         write_json(given.out, provenance(command) | about | {"rows": rows})
     return 0
 

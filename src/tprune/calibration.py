@@ -18,7 +18,9 @@ from tprune.errors import InputError
 from tprune.plan import Plan
 
 Batch = Mapping[str, Tensor]
-READS_SOURCE = re.compile(r"(^|\.)encoder\.|\.encoder_attn\.[kv]_proj\b")  # all other linears have one input a target token
+READS_SOURCE = re.compile(
+    r"(^|\.)encoder\.|\.encoder_attn\.[kv]_proj\b"
+)  # all other linears have one input a target token
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def linear(model: nn.Module, param: str) -> Any:
 def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """For every consumer in a plan (by its weight) a bool per column: whether all couplings keep it."""
     tensors = tensors_of(model)
-    kept = {p: torch.ones(tensors[p].shape[1], dtype=torch.bool) for found in consumers(model, plan).values() for p in found}
+    kept = {
+        p: torch.ones(tensors[p].shape[1], dtype=torch.bool) for found in consumers(model, plan).values() for p in found
+    }
     for entry in plan.entries:
         for view in entry.coupling.views:
             if view.param in kept and (index := columns(view, tensors[view.param])) is not None:

@@ -160,9 +160,7 @@ def removal_of(
     return removal(module.weight, module.bias, found[params[0]].moments, index, shape, sizes, damp)
 
 
-def removal_scores(
-    model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp: float = DAMP
-) -> Scores:
+def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp: float = DAMP) -> Scores:
     """For every coupling of a plan the order of removal as scores; group norms where not exactly one linear reads it."""
     readers = consumers(model, plan)
     return {
@@ -223,7 +221,10 @@ def second_order_curves(
         if len(readers[name]) == 1:
             how = removal_of(model, groups.coupling, groups.shape, found, readers[name], kept[:-1], damp)
             scores[name], fits = how.scores, how.weights
-        added = [_loss_at(model, groups, keep_best(scores[name], k), readers[name], fits.get(k), loss) - whole for k in kept[:-1]]
+        added = [
+            _loss_at(model, groups, keep_best(scores[name], k), readers[name], fits.get(k), loss) - whole
+            for k in kept[:-1]
+        ]
         # fewer groups never cost less: what looks like a gain is noise of a few sentences
         steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
         curves.append(Curve(name, tuple(kept), tuple(float(x) for x in steady)))
