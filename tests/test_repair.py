@@ -54,7 +54,7 @@ def test_damping_is_ridge_regression_towards_the_old_weights() -> None:
     y = x @ w.T + b
     ridge = damp * x.square().mean(0).mean()
     # as many extra rows as kept columns ask for the old weights; none asks for the bias
-    extra = torch.cat([(n * ridge).sqrt() * torch.eye(4), torch.zeros(4, 1)], dim=1).double()
+    extra = torch.cat([(n * ridge).sqrt() * torch.eye(4, dtype=torch.float64), torch.zeros(4, 1)], dim=1)
     rows = torch.cat([torch.cat([x[:, keep], torch.ones(n, 1)], dim=1), extra])
     expected = torch.linalg.lstsq(rows, torch.cat([y, (n * ridge).sqrt() * w[:, keep].T])).solution.T
     weight, bias = fitted(w, b, moments, keep, damp)
