@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,14 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
     plan = make_plan(model, "marian", couplings(model, ["ffn", "heads"]))
     found, dense = grams(model, plan, calibration), float(size(model).macs)
     norms, order = norm_scores(model, plan), removal_scores(model, plan, found, damp)
-    plain, second = (
-        mac_options(model, plan, curves)
-        for curves in (
-            sensitivities(model, plan, judged, LIMITS),
-            second_order_curves(model, plan, calibration, judged, LIMITS, damp=damp)[0],
-        )
-    )
+
+    @cache
+    def plain() -> list[Options]:
+        return mac_options(model, plan, sensitivities(model, plan, judged, LIMITS))
+
+    @cache
+    def second() -> list[Options]:
+        return mac_options(model, plan, second_order_curves(model, plan, calibration, judged, LIMITS, damp=damp)[0])
 
     def uniform(share: float, scores: Any) -> Plan:
         return select_to(model, plan, Target("macs", share), Uniform(LIMITS), scores)
@@ -108,8 +110,11 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
     def in_turn(chosen: Plan) -> tuple[Any, Plan]:
         return repaired(model, chosen, calibration, damp), chosen
 
+    @cache
     def refined(share: float) -> Plan:
-        best = refine(second, lambda kept: judged(repair(counted(kept, order))[0]), (share - 1) * dense, "MACs", TRIES)
+        best = refine(
+            second(), lambda kept: judged(repair(counted(kept, order))[0]), (share - 1) * dense, "MACs", TRIES
+        )
         return counted(best.kept, order)
 
     return [
@@ -117,9 +122,9 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
         Way("uniform: magnitude, repaired", lambda share: repair(uniform(share, norms))),
         Way("uniform: order of removal, repaired", lambda share: repair(uniform(share, order))),
         Way("uniform: order of removal, repaired in turn", lambda share: in_turn(uniform(share, order))),
-        Way("knapsack: magnitude", lambda share: mask(knapsack(share, plain, norms))),
-        Way("knapsack: order of removal, repaired", lambda share: repair(knapsack(share, second, order))),
-        Way("knapsack: order of removal, repaired in turn", lambda share: in_turn(knapsack(share, second, order))),
+        Way("knapsack: magnitude", lambda share: mask(knapsack(share, plain(), norms))),
+        Way("knapsack: order of removal, repaired", lambda share: repair(knapsack(share, second(), order))),
+        Way("knapsack: order of removal, repaired in turn", lambda share: in_turn(knapsack(share, second(), order))),
         Way("refined: order of removal, repaired", lambda share: repair(refined(share))),
         Way("refined: order of removal, repaired in turn", lambda share: in_turn(refined(share))),
     ]
@@ -132,7 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--damp", type=float, default=DAMP)
-    parser.add_argument("--ways", nargs="*", default=[""], help="only rows whose name starts so")
+    parser.add_argument("--ways", nargs="+", help="only these rows, by name")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     given = parser.parse_args(arguments)
     model, tokenizer = load(given.model).eval(), load_tokenizer(given.model)
     train, valid = (read_pair(given.data / f"{s}.en.gz", given.data / f"{s}.de.gz") for s in ("train", "val"))
@@ -142,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     dense, macs, rows = reported(model), size(model).macs, []
     print(f"dense: {dense:.4f} nats per token, {macs:,} MACs", flush=True)
     for way in ways(model, calibration, token_loss_on(judging), given.damp):
-        for share in SHARES if way.name.startswith(tuple(given.ways)) else ():
+        for share in given.shares if given.ways is None or way.name in given.ways else ():
             start = time.perf_counter()
             pruned, plan = way.make(share)
             seconds = time.perf_counter() - start

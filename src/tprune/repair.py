@@ -57,7 +57,7 @@ def fitted(
         )
     old = weight.double() if bias is None else torch.cat([weight.double(), bias.double()[:, None]], dim=1)
     size = old.shape[1]
-    h = moments[:size, :size]
+    h = moments[:size, :size].double()
     stay = torch.cat([keep.nonzero().flatten().to(h.device), torch.arange(n, size, device=h.device)])
     ridge = damping(moments, damp) * (stay < n)
     wanted = (old @ h if cross is None else cross)[:, stay]

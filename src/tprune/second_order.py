@@ -57,13 +57,15 @@ class _Surgeon:
 
     def errors(self) -> Tensor:
         """e_g of every live group, by position."""
-        n = self.left * self.wide
+        n, blocks = self.left * self.wide, (self.left, self.wide)
         w, inverse = self.w[:n], self.inverse[:n, :n]
         if self.wide == 1:
-            return torch.linalg.vector_norm(w, dim=1).square() / inverse.diagonal()
-        blocks = inverse.unflatten(1, (self.left, -1)).unflatten(0, (self.left, -1)).diagonal(dim1=0, dim2=2)
-        own = w.unflatten(0, (self.left, -1))
-        return (own * torch.linalg.solve(blocks.permute(2, 0, 1), own)).sum((1, 2))
+            found: Tensor = torch.linalg.vector_norm(w, dim=1).square() / inverse.diagonal()
+            return found
+        own = w.view(*blocks, -1)
+        diagonal = inverse.view(*blocks, *blocks).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        found = (own * torch.linalg.solve(diagonal, own)).sum((1, 2))
+        return found
 
     def remove_(self, at: int) -> None:
         """Takes out the group at a position; the others take over what it did."""
@@ -113,6 +115,7 @@ def removal(
         raise InputError(f"{len(groups)} columns in {count} groups: expected equally many columns in each")
     if any(not 0 <= size <= lines for size in sizes):
         raise InputError(f"weights at {sorted(sizes)} groups were asked for, there are 0 to {lines}")
+    moments = moments.double()
     order = torch.argsort(groups, stable=True)  # columns of one group side by side
     mean = moments[:-1, -1] if bias is not None else torch.zeros_like(moments[:-1, -1])
     h = moments[:-1, :-1] - torch.outer(mean, mean)
