@@ -1,0 +1,36 @@
+"""One shot: as many groups as asked, a copy that shrinks exactly, and less loss than magnitude."""
+
+from typing import Any
+
+import torch
+
+from small_models import small_batch, small_model
+from tprune.calibration import grams
+from tprune.models import couplings
+from tprune.one_shot import one_shot
+from tprune.plan import make_plan
+from tprune.policies import Target, select_to
+from tprune.realise.certificate import certify
+from tprune.realise.mask import masked
+from tprune.realise.shrink import shrink
+from tprune.repair import repaired
+from tprune.second_order import keep_counts, removal_scores
+from tprune.select import Uniform
+
+
+def test_it_is_the_order_of_removal_repaired_in_turn() -> None:
+    model: Any = small_model("marian")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    batches = [small_batch(), small_batch(2)]
+    plan = make_plan(model, "marian", couplings(model, ("ffn", "heads", "vo")))
+    goal = select_to(model, plan, Target("macs", 0.7), Uniform())
+    ready, chosen = one_shot(model, goal, batches)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert chosen == keep_counts(goal, removal_scores(model, plan, grams(model, plan, batches)))
+    assert [len(e.kept or ()) for e in chosen.entries] == [len(e.kept or ()) for e in goal.entries]
+    expected = repaired(model, chosen, batches).state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in ready.state_dict().items())
+    small = shrink(ready, chosen)
+    assert certify(ready, chosen, small, batches[0], steps=5).forward < 1e-12
+    dense = model(**batches[0]).logits
+    assert (small(**batches[0]).logits - dense).norm() < (masked(model, goal)(**batches[0]).logits - dense).norm()
