@@ -18,7 +18,7 @@ from tprune.recipe import Prune, Recover
 from tprune.select import Limits
 from tprune.size import size
 
-PRUNE = Prune(steps=0, macs=0.75, kinds=["ffn"])
+PRUNE = Prune(steps=0, macs=0.85, kinds=["ffn"])
 RECOVER = Recover(steps=7, warmup=1, tokens=64, distill=0.5)
 
 
@@ -37,25 +37,25 @@ def test_the_share_left_is_the_cubic() -> None:
 
 def test_every_round_has_the_size_the_cubic_asks_for_and_a_certificate(tmp_path: Path) -> None:
     dense = size(model_and_tokenizer()[0]).macs
-    found = run(tmp_path)
-    assert len(found.plans) == len(found.certificates) == 3
+    found = run(tmp_path, rounds=2)
+    assert len(found.plans) == len(found.certificates) == 2
     assert all(c.forward <= c.limit for c in found.certificates)
-    sizes = [size(tprune.load(tmp_path / f"round-{n}")).macs / dense for n in (1, 2, 3)]
-    unit = 2 * 2 * 16 / dense * 64  # one hidden unit, generously
+    sizes = [size(tprune.load(tmp_path / f"round-{n}")).macs / dense for n in (1, 2)]
+    unit = 0.01  # a hidden unit of every layer is 0.85 %
     for t, share in enumerate(sizes, start=1):
-        assert share_left(0.75, t, 3) - unit < share <= share_left(0.75, t, 3)
-    assert size(found.model).macs / dense == sizes[-1] and sizes[0] > sizes[1] > sizes[2]
+        assert share_left(0.85, t, 2) - unit < share <= share_left(0.85, t, 2)
+    assert size(found.model).macs / dense == sizes[-1] < sizes[0]
     assert not list(tmp_path.glob("training-*"))
     assert all(not torch.equal(a, b) for a, b in zip(  # the rounds did train
-        tprune.load(tmp_path / "round-3").model.decoder.layers[0].self_attn.parameters(),
+        tprune.load(tmp_path / "round-2").model.decoder.layers[0].self_attn.parameters(),
         model_and_tokenizer()[0].model.decoder.layers[0].self_attn.parameters(), strict=True,
     ))  # fmt: skip
 
 
-@pytest.mark.parametrize("step", [0, 1], ids=["at-once", "after-a-step"])
-def test_a_killed_call_ends_in_the_weights_of_an_unbroken_one(tmp_path: Path, step: int, monkeypatch: Any) -> None:
+def test_a_killed_call_ends_in_the_weights_of_an_unbroken_one(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tprune.compression.SAVE_EVERY", 1)
-    whole = run(tmp_path / "whole")
+    how = RECOVER.model_copy(update={"steps": 4})
+    whole = run(tmp_path / "whole", PRUNE, how, 2)
 
     class InRound2(KillAt):
         def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -63,12 +63,13 @@ def test_a_killed_call_ends_in_the_weights_of_an_unbroken_one(tmp_path: Path, st
                 super().on_pre_optimizer_step(*args, **kwargs)
 
     with pytest.raises(KilledError):
-        run(tmp_path / "broken", PRUNE, RECOVER, 3, InRound2(step))
+        run(tmp_path / "broken", PRUNE, how, 2, InRound2(1))
     assert not (tmp_path / "broken" / "round-2").exists()
-    again = run(tmp_path / "broken")
+    assert (tmp_path / "broken" / "training-2" / "checkpoint-1").exists()
+    again = run(tmp_path / "broken", PRUNE, how, 2)
     assert_equal(weights(again.model), weights(whole.model))
     assert again.plans == whole.plans and again.certificates == whole.certificates
-    assert_equal(weights(run(tmp_path / "whole").model), weights(whole.model))  # done: nothing happens
+    assert_equal(weights(run(tmp_path / "whole", PRUNE, how, 2).model), weights(whole.model))  # done: nothing happens
 
 
 def test_the_loss_goes_down_in_the_rounds(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_translations_of_anything_else_are_not_taken_up(parrot: type[Parrot], tm
     teach(model, tokenizer, SENTENCES, tmp_path)
     with pytest.raises(InputError, match="another source"):
         teach(model, tokenizer, tprune.Parallel(SENTENCES.source[::-1], SENTENCES.target), tmp_path)
-    with pytest.raises(InputError, match="another sentences|another source"):
+    with pytest.raises(InputError, match="another source"):
         teach(model, tokenizer, SENTENCES.head(3), tmp_path)
     with pytest.raises(InputError, match=r"another beams \(4, now 2\)"):
         teach(model, tokenizer, SENTENCES, tmp_path, beams=2)
@@ -116,6 +116,7 @@ def test_a_stage_that_asks_for_translations_needs_them(tmp_path: Path) -> None:
         material.run(model, Recover(steps=1, sequence=0.5, tokens=64), tmp_path, teacher=model)
 
 
+@pytest.mark.slow
 def test_the_translations_are_those_of_the_models_beam_search(tmp_path: Path) -> None:
     model, tokenizer = model_and_tokenizer()
     material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")

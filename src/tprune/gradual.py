@@ -64,7 +64,7 @@ def share_left(final: float, done: int, rounds: int) -> float:
         >>> [share_left(0.5, t, 2) for t in (0, 1, 2)]
         [1.0, 0.5625, 0.5]
     """
-    return 1 - (1 - final) * (1 - (1 - done / rounds) ** 3)
+    return final + (1 - final) * (1 - done / rounds) ** 3
 
 
 def cut_in_rounds(
