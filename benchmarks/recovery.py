@@ -34,11 +34,12 @@ from tprune.plan import Plan
 from tprune.recipe import Recover
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
+from tprune.schedule import Training
 from tprune.sensitivity import token_loss_on
 from tprune.size import size
 from tprune.tasks.translation import Collate, TokenBatches, encode, max_length
 from tprune.teach import digest
-from tprune.train import Training, use_bf16
+from tprune.train import use_bf16
 
 BASE = "labels"
 BEAMS = (1, 4)

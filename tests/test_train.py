@@ -17,8 +17,9 @@ from tprune.errors import DivergedError
 from tprune.models import couplings
 from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
+from tprune.schedule import Training
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, MarianSize, new_model
-from tprune.train import Training, faster_in_bf16, last_checkpoint, token_loss, train, use_bf16
+from tprune.train import faster_in_bf16, last_checkpoint, token_loss, train, use_bf16
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
 HOW = Training(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)

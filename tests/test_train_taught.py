@@ -14,8 +14,9 @@ from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 from test_train import HOW, Begins, KillAt, KilledError, assert_equal, model_of, pairs, weights
 from tprune.distill import Mixed, hidden_distillation
 from tprune.errors import InputError
+from tprune.schedule import Training, rewound
 from tprune.tasks.translation import Collate, EncodedPairs
-from tprune.train import Training, rewound, token_loss, train
+from tprune.train import token_loss, train
 
 DATA, VALID = pairs(60), pairs(10, 1)
 TAUGHT = EncodedPairs(DATA.source, tuple([5, 6, 1] for _ in range(60)))  # what this teacher says, whatever it reads

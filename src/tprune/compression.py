@@ -28,11 +28,12 @@ from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
 from tprune.regularise import Regulariser
+from tprune.schedule import Training
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sensitivities, token_loss_on
 from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
 from tprune.teach import teach
-from tprune.train import Training, train
+from tprune.train import train
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 CALIBRATION = 256  # sentences on which a selection's loss is measured
