@@ -53,23 +53,9 @@ def arguments(tmp_path: Path) -> list[str]:
     (tmp_path / "taught.de").write_text("x y z\n" * len(PAIRS))
     folders = [arg for name, at in (("model", "dense"), ("cut", "cut"), ("data", "data"), ("out", "out"))
                for arg in (f"--{name}", str(tmp_path / at))]  # fmt: skip
-    return [
-        *folders,
-        "--taught",
-        str(tmp_path / "taught.de"),
-        "--steps",
-        "2",
-        "--tokens",
-        "64",
-        "--warmup",
-        "1",
-        "--rewind",
-        "4",
-        "--rewind-warmup",
-        "1",
-        "--precision",
-        "fp32",
-    ]
+    taught = ["--taught", str(tmp_path / "taught.de")]
+    how = "--steps 2 --tokens 64 --warmup 1 --rewind 4 --rewind-warmup 1 --precision fp32"
+    return [*folders, *taught, *how.split()]
 
 
 def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: list[str], tmp_path: Path) -> None:
