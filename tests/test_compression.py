@@ -37,6 +37,17 @@ def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | N
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
+def test_a_teacher_can_teach_all_at_once() -> None:
+    model, tokenizer = model_and_tokenizer()
+    said: list[str] = []
+    how = Recover(steps=3, warmup=1, tokens=64, distill=0.5, hidden=0.5, sequence=0.5, rewind=10)
+    prune = Prune(steps=0, parameters=0.7, kinds=["ffn", "width"])
+    done = tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=prune, recover=how, report=said.append)
+    assert done.model.get_input_embeddings().weight.shape[1] < 16
+    assert "translated 0 of 32 training sentences" in said
+
+
 def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
     from tprune.compression import Material, plan_step, select_step
 

@@ -52,6 +52,12 @@ def test_defaults_fill_in_a_minimal_recipe(tmp_path: Path) -> None:
     assert recipe == read(tmp_path, MINIMAL)
 
 
+def test_a_schedule_is_rewound_by_no_more_than_it_has(tmp_path: Path) -> None:
+    says = refusal(tmp_path, MINIMAL.replace("recover: {steps: 5}", "recover: {rewind: 4, steps: 5}"))
+    assert "a schedule of 4 steps has no last 5" in says and says.endswith("got 4")
+    assert read(tmp_path, MINIMAL.replace("recover: {steps: 5}", "recover: {steps: 5, rewind: 5}")).recover.rewind == 5
+
+
 @pytest.mark.parametrize("written", ["1e-4", "1E-4", "1.0e-4", "0.0001"])
 def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
     assert read(tmp_path, MINIMAL.replace("{steps: 10}", f"{{steps: 10, lr: {written}}}")).train.lr == 1e-4
@@ -76,6 +82,15 @@ def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
         (("macs: 0.5", "macs: half"), "prune.macs: "),
         (("macs: 0.5", "macs: 0.5, kinds: [fnn]"), "prune.kinds.0: "),
         (("train: {steps: 10}", "train: 3"), "train: "),
+        (("recover: {steps: 5}", "recover: {steps: 5, sequence: 1.5}"), "recover.sequence: "),
+        (("recover: {steps: 5}", "recover: {steps: 5, hidden: -1}"), "recover.hidden: "),
+        (
+            ("recover: {steps: 5}", "recover: {steps: 5, hiden: 1}"),
+            "unknown key 'recover.hiden'; did you mean 'hidden'?",
+        ),
+        (("recover: {steps: 5}", "recover: {steps: 5, rewind: 4}"), "recover.rewind: "),
+        (("macs: 0.5", "macs: 0.5, rewind: 4"), "prune.rewind: "),
+        (("steps: 10", "steps: 10, sequence: 1"), "unknown key 'train.sequence'"),
         (("recover: {steps: 5}\n", ""), "key 'recover' is missing"),
     ],
 )

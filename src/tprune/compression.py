@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from tprune.analysis import Analysis, analyse, worth
 from tprune.control import Controller
 from tprune.data import Parallel
+from tprune.distill import Mixed, Width, kept_width
 from tprune.errors import InputError, UnreachableError
 from tprune.latency import LatencyTable, Setting, measured
 from tprune.machine import cache_folder
@@ -27,10 +28,12 @@ from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
 from tprune.regularise import Regulariser
+from tprune.schedule import Training
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sensitivities, token_loss_on
 from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
-from tprune.train import Training, train
+from tprune.teach import teach
+from tprune.train import train
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 CALIBRATION = 256  # sentences on which a selection's loss is measured
@@ -48,7 +51,7 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Material:
-    """The sentences and settings that all steps share."""
+    """The sentences and settings that all steps share; `taught` has the teacher's translations of the training sources."""
 
     train: EncodedPairs
     valid: EncodedPairs
@@ -56,6 +59,7 @@ class Material:
     seed: int = 0
     precision: str = "auto"
     callbacks: tuple[TrainerCallback, ...] = ()
+    taught: EncodedPairs | None = None
 
     @staticmethod
     def of(
@@ -67,17 +71,26 @@ class Material:
         return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
 
     def run(
-        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None,
+        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, width: Width | None = None,
         callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
     ) -> list[dict[str, float]]:  # fmt: skip
-        """Trains a model in place for one stage; a stage that distills takes its word distributions from the teacher."""
-        distill = stage.distill if isinstance(stage, Taught) and teacher is not None else 0.0
+        """Trains a model in place for one stage; one that is taught takes from the teacher what its weights ask for.
+
+        Raises:
+            InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
+        """
+        weights: dict[str, Any] = {}
+        if isinstance(stage, Taught) and teacher is not None:
+            weights = {key: getattr(stage, key) for key in ("distill", "hidden", "sequence", "rewind")}
         how = Training(
-            stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, distill, precision=self.precision,
+            stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, **weights, precision=self.precision,
             seed=self.seed, eval_every=stage.eval_every, patience=stage.patience,
         )  # fmt: skip
+        data: EncodedPairs | Mixed = self.train
+        if how.sequence and self.taught is not None:
+            data = Mixed(self.train, self.taught)
         return train(
-            model, self.train, self.valid, how, work, teacher=teacher if distill else None,
+            model, data, self.valid, how, work, teacher=teacher, width=width,
             callbacks=[*self.callbacks, *callbacks], save_every=save_every,
         )  # fmt: skip
 
@@ -173,6 +186,15 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, c
         raise
 
 
+def teach_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, material: Material, out: Path,
+    report: Callable[[str], None] = lambda text: None,
+) -> Material:  # fmt: skip
+    """The material with the model's translations of the training sentences, made in `out`; see `tprune.teach`."""
+    said = teach(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
+    return replace(material, taught=encode(said, tokenizer, max_length(model)))
+
+
 def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work: Path) -> tuple[Any, Plan]:
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
@@ -197,10 +219,15 @@ def cut_step(model: Any, plan: Plan, material: Material, stock: bool) -> tuple[A
     return small, certify(model.eval(), plan, small, material.batch())
 
 
-def recover_step(small: Any, teacher: Any, material: Material, how: Recover, work: Path) -> Any:
-    """Fine-tunes the cut model in place, with the dense model as its teacher."""
+def recover_step(
+    small: Any, teacher: Any, material: Material, how: Recover, work: Path, width: Width | None = None
+) -> Any:
+    """Fine-tunes the cut model in place, with the dense model as its teacher.
+
+    `width` says which residual dimensions were kept (`tprune.distill.kept_width` of the plan); only `hidden` needs it.
+    """
     if how.steps:
-        material.run(small, how, work, teacher=teacher, save_every=SAVE_EVERY)
+        material.run(small, how, work, teacher=teacher, width=width, save_every=SAVE_EVERY)
     return small.eval()
 
 
@@ -248,7 +275,10 @@ def compress(
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, Setting(), report)
         goal = select_step(model, plan, prune, found, clock)
         report(f"goal\n{goal}")
+        if prune.translates or recover.translates:
+            material = teach_step(model, tokenizer, train, material, work / "taught", report)
         trained, plan = regularise_step(model, goal, material, prune, work / "prune")
         small, certificate = cut_step(trained, plan, material, prune.stock)
-        small = recover_step(small, copy.deepcopy(model).eval(), material, recover, work / "recover")
+        teacher = copy.deepcopy(model).eval()
+        small = recover_step(small, teacher, material, recover, work / "recover", kept_width(plan))
     return Compressed(small, plan, certificate, found)

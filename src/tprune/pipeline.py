@@ -28,8 +28,10 @@ from tprune.compression import (
     recover_step,
     regularise_step,
     select_step,
+    teach_step,
 )
 from tprune.data import Corpus
+from tprune.distill import kept_width
 from tprune.errors import InputError
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
@@ -112,6 +114,10 @@ def run(run: Run) -> dict[str, Any]:
     stage(
         "analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines"
     )
+    if taught(recipe):
+        stage("teach", lambda: _teach(run, dense, tokenizer, material), "translations of the training sentences")
+        # made by now: this reads them
+        material = teach_step(dense, tokenizer, run.corpus.train, material, out / "taught")
     stage(
         "prune", lambda: _regularise(run, dense, goal, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
     )
@@ -130,6 +136,11 @@ def run(run: Run) -> dict[str, Any]:
     return results
 
 
+def taught(recipe: Recipe) -> bool:
+    """Whether a stage trains on the teacher's translations."""
+    return recipe.prune.translates or recipe.recover.translates
+
+
 def untrained(recipe: Recipe, corpus: Corpus) -> tuple[Any, Any]:
     """A recipe's dense model before training, and its tokeniser learnt from the training sentences."""
     spec = recipe.model
@@ -143,7 +154,7 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> 
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
     return {
         "train": recipe.train.steps * step if with_training else 5, "analyze": 1.3 * recipe.analyze.steps * step,
-        **({"time": 300.0} if recipe.prune.timed else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        **({"time": 300.0} if recipe.prune.timed else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
 
@@ -233,6 +244,12 @@ def _clock(run: Run) -> Clock | None:
     return Clock(LatencyTable.load(run.out / "latency.json"), found)
 
 
+def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str, Any]:
+    pairs = run.corpus.train
+    teach_step(dense, tokenizer, pairs, material, run.out / "taught", run.progress.note)
+    return {"sentences": len(pairs)}
+
+
 def _regularise(run: Run, dense: Any, select: Callable[[Analysis], Plan], material: Material) -> dict[str, Any]:
     goal = select(Analysis.load(run.out / "analysis.json"))
     run.progress.note(str(goal))
@@ -251,9 +268,10 @@ def _shrink(run: Run, material: Material) -> dict[str, Any]:
 
 def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
     small, tokenizer = load(run.out / "cut"), load_tokenizer(run.out / "dense")
-    recover_step(small, copy.deepcopy(dense).eval(), material, run.recipe.recover, run.work("recover"))
+    plan, teacher = Plan.load(run.out / "cut" / "plan.json"), copy.deepcopy(dense).eval()
+    recover_step(small, teacher, material, run.recipe.recover, run.work("recover"), kept_width(plan))
     certificate = Certificate(**read_json(run.out / "cut" / "certificate.json"))
-    save(small, run.out / "pruned", tokenizer, Plan.load(run.out / "cut" / "plan.json"), certificate)
+    save(small, run.out / "pruned", tokenizer, plan, certificate)
     return {}
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tprune.errors import InputError
 
@@ -56,9 +65,32 @@ class Stage(_Section):
 
 
 class Taught(Stage):
-    """A stage with the dense model as teacher; `distill` is the weight of its word distributions in the loss."""
+    """A stage with the dense model as teacher.
+
+    Attributes:
+        distill: the weight of its word distributions in the loss.
+        hidden: the weight of its hidden states, beside the loss.
+        sequence: the share of training sentences whose target is its translation instead of the reference.
+        rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and `warmup`).
+    """
 
     distill: float = Field(0.5, ge=0, le=1)
+    hidden: float = Field(0.0, ge=0)
+    sequence: float = Field(0.0, ge=0, le=1)
+    rewind: int = Field(0, ge=0)
+
+    @field_validator("rewind")
+    @classmethod
+    def _long_enough(cls, rewind: int, info: ValidationInfo) -> int:
+        steps = info.data.get("steps", 0)
+        if rewind and rewind < steps:
+            raise ValueError(f"a schedule of {rewind} steps has no last {steps}; expected 0 or at least steps")
+        return rewind
+
+    @property
+    def translates(self) -> bool:
+        """Whether the teacher's translations of the training sentences are needed."""
+        return bool(self.steps and self.sequence)
 
 
 class Analyze(_Section):

@@ -1,47 +1,41 @@
-"""Training and fine-tuning through transformers' Trainer: token batches, smoothing or distillation, resumable."""
+"""Training and fine-tuning through transformers' Trainer: token batches, smoothing and distillation, resumable."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from tprune.errors import DivergedError
+from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, word_distillation
+from tprune.errors import DivergedError, InputError
+from tprune.schedule import Training, rewound
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
 
 
-@dataclass(frozen=True)
-class Training:
-    """How one stage trains. `distill` is the weight of the teacher's word distributions in the loss (0: labels only)."""
-
-    steps: int
-    lr: float = 3e-3
-    warmup: int = 400
-    tokens: int = 2048
-    smoothing: float = 0.1
-    distill: float = 0.0
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    precision: str = "auto"
-    seed: int = 0
-    eval_every: int = 0
-    patience: int = 0
-
-
 class TranslationTrainer(Trainer):
-    """`Trainer` over token batches, with label smoothing and word-level distillation while training, plain NLL in evaluation."""
+    """`Trainer` over token batches, with label smoothing and distillation while training, plain NLL in evaluation."""
 
-    def __init__(self, *args: Any, how: Training, pad: int, teacher: nn.Module | None = None, **kwargs: Any) -> None:
-        self.how, self.pad, self.teacher = how, pad, teacher
+    def __init__(
+        self,
+        *args: Any,
+        how: Training,
+        pad: int,
+        teacher: nn.Module | None = None,
+        width: Width | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.how, self.pad, self.width = how, pad, width
+        self.teacher = teacher if how.teaches else None
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
 
@@ -49,8 +43,18 @@ class TranslationTrainer(Trainer):
         """Batches of `how.tokens` tokens, exactly as many as the stage has steps."""
         data: Any = self.train_dataset
         micro = self.how.steps * self.args.gradient_accumulation_steps
-        sampler = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
+        batches = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
+        sampler = Drawn(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
         return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Linear warm-up, then a cosine to 0; with `how.rewind` the end of a longer one."""
+        if not self.how.rewind:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:  # type: ignore[has-type]
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, partial(rewound, self.how))
+            self._created_lr_scheduler = True  # as the Trainer's own, which a second `train` makes again
+        return self.lr_scheduler
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Every validation pair once."""
@@ -85,15 +89,18 @@ class TranslationTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Mean negative log-likelihood per target token; smoothed and distilled while training."""
-        outputs = model(**inputs)
         training = model.training
+        asks = {"output_hidden_states": True} if training and self.teacher is not None and self.how.hidden else {}
+        outputs = model(**inputs, **asks)
         loss = token_loss(outputs.logits, inputs["labels"], self.how.smoothing if training else 0.0)
-        if training and self.teacher is not None and self.how.distill:
+        if training and self.teacher is not None:
             with torch.no_grad():
-                taught = self.teacher(**inputs).logits
-            loss = (1 - self.how.distill) * loss + self.how.distill * word_distillation(
-                outputs.logits, taught, inputs["labels"]
-            )
+                taught = self.teacher(**inputs, **asks)
+            d = self.how.distill
+            if d:
+                loss = (1 - d) * loss + d * word_distillation(outputs.logits, taught.logits, inputs["labels"])
+            if self.how.hidden:
+                loss = loss + self.how.hidden * hidden_distillation(outputs, taught, inputs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
@@ -109,14 +116,7 @@ def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     )
 
 
-def word_distillation(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Word-level distillation, mean over target tokens of CE(teacher ‖ student) (Kim & Rush, 2016)."""
-    kept = labels.flatten() != IGNORED
-    target = teacher.flatten(0, 1)[kept].float().softmax(-1)
-    return F.cross_entropy(student.flatten(0, 1)[kept].float(), target)
-
-
-def faster_in_bf16(model: nn.Module, data: EncodedPairs, pad: int, tokens: int, tries: int = 3) -> bool:
+def faster_in_bf16(model: nn.Module, data: EncodedPairs | Mixed, pad: int, tokens: int, tries: int = 3) -> bool:
     """Times forward and backward of the same batch in fp32 and under bf16 autocast; true where bf16 is ≥ 5 % faster."""
     sampler = TokenBatches(data.lengths, tokens)
     rows = list(sampler)[len(sampler) // 2]
@@ -135,12 +135,13 @@ def faster_in_bf16(model: nn.Module, data: EncodedPairs, pad: int, tokens: int, 
 
 def train(
     model: nn.Module,
-    data: EncodedPairs,
+    data: EncodedPairs | Mixed,
     valid: EncodedPairs,
     how: Training,
     out: Path,
     *,
     teacher: nn.Module | None = None,
+    width: Width | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     save_every: int = 0,
 ) -> list[dict[str, float]]:
@@ -148,9 +149,22 @@ def train(
 
     With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
 
+    Args:
+        model: the student.
+        data: what it trains on; `Mixed` where some targets are the teacher's translations.
+        valid: sentences with references.
+        how: steps, rates and weights.
+        out: where checkpoints go.
+        teacher: the dense model; left as it is.
+        width: the residual dimensions that the student has kept of the teacher's, where it has fewer.
+        callbacks: see transformers.
+        save_every: steps between checkpoints.
+
     Raises:
+        InputError: `how` asks for hidden states that cannot be compared, for a teacher or for translations that are missing.
         DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
+    _check(model, data, how, teacher, width)
     pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
     use_cache = model.config.use_cache  # type: ignore[union-attr]
     bf16 = use_bf16(model, data, how, out)
@@ -167,7 +181,7 @@ def train(
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
     trainer = TranslationTrainer(
         model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, *extra],
-        how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None,
+        how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     try:
@@ -179,7 +193,24 @@ def train(
     return log
 
 
-def use_bf16(model: nn.Module, data: EncodedPairs, how: Training, out: Path) -> bool:
+def _check(
+    model: nn.Module, data: EncodedPairs | Mixed, how: Training, teacher: nn.Module | None, width: Width | None
+) -> None:
+    if how.sequence and not isinstance(data, Mixed):
+        raise InputError(
+            f"sequence: a share of {how.sequence:g} needs the teacher's translations beside the references"
+        )
+    if isinstance(data, Mixed) and not how.sequence:
+        raise InputError(
+            "sequence: 0, but the training set holds the teacher's translations; give the references alone"
+        )
+    if how.teaches and teacher is None:
+        raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
+    if how.hidden:
+        check_hidden(model, teacher, width)
+
+
+def use_bf16(model: nn.Module, data: EncodedPairs | Mixed, how: Training, out: Path) -> bool:
     """Whether to train under bf16 autocast; what `auto` finds is noted in `out`, so that a resumed run goes on alike."""
     if how.precision != "auto":
         return how.precision == "bf16"

@@ -1,0 +1,208 @@
+"""What brings a cut model back: one cut model, one teacher, equal steps, and the parts of recovery one by one.
+
+    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--threads 3]
+
+DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says which residual
+dimensions it kept). Every row is judged on the validation set: negative log-likelihood of the references (nats per token) and BLEU,
+greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in training its checkpoints: a killed benchmark goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import set_seed
+
+from tprune.checkpoint import load, load_tokenizer, save
+from tprune.compression import Material, recover_step, teach_step
+from tprune.data import Parallel, read_lines, read_pair
+from tprune.distill import kept_width
+from tprune.evaluate import paired_bootstrap, quality
+from tprune.files import claim, read_json, write_json
+from tprune.machine import provenance
+from tprune.plan import Plan
+from tprune.recipe import Recover
+from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_translate import Translator
+from tprune.schedule import Training
+from tprune.sensitivity import token_loss_on
+from tprune.size import size
+from tprune.tasks.translation import Collate, TokenBatches, encode, max_length
+from tprune.teach import digest
+from tprune.train import use_bf16
+
+BASE = "labels"
+BEAMS = (1, 4)
+
+
+def rows(asked: argparse.Namespace) -> dict[str, Recover]:
+    """The rows' names and trainings."""
+    plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, tokens=asked.tokens, distill=0.0)
+    word, sequence, hidden = {"distill": asked.word}, {"sequence": asked.sequence}, {"hidden": asked.hidden}
+    every = {**word, **sequence, **hidden}
+    rewound = {"rewind": asked.rewind, "lr": asked.rewind_lr, "warmup": asked.rewind_warmup}
+    parts: dict[str, dict[str, Any]] = {
+        BASE: {}, "word": word, "sequence": sequence, "word+sequence": {**word, **sequence}, "hidden": hidden,
+        "all": every, "all+rewound": {**every, **rewound},
+    }  # fmt: skip
+    return {name: Recover.model_validate(plain.model_dump() | changes) for name, changes in parts.items()}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One benchmark directory and what it works on."""
+
+    out: Path
+    model: Path
+    cut: Path
+    material: Material
+    valid: Parallel
+    threads: int
+
+    def unit(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Does a row unless it is done."""
+        marker = self.out / "done" / f"{name}.json"
+        if not marker.exists():
+            print(f"{name} ...", flush=True)
+            write_json(marker, work())
+        found: dict[str, Any] = read_json(marker)
+        return found
+
+
+def train_row(bench: Bench, name: str, how: Recover) -> dict[str, Any]:
+    """Trains the cut model in one way and scores it."""
+    work, folder = bench.out / "work" / name, bench.out / "models" / name
+    if not folder.exists():
+        small, plan = load(bench.cut, dtype=torch.float32), bench.cut / "plan.json"
+        width = kept_width(Plan.load(plan)) if plan.exists() else None
+        teacher = load(bench.model, dtype=torch.float32).eval()
+        recover_step(small, teacher, bench.material, how, work, width)
+        save(small, folder, load_tokenizer(bench.model))
+        shutil.rmtree(work, ignore_errors=True)
+    return {"training": how.model_dump(mode="json"), **score(bench, name, folder)}
+
+
+def score(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
+    """NLL of the references, and BLEU and chrF of every search."""
+    model, tokenizer = load(folder, dtype=torch.float32).eval(), load_tokenizer(bench.model)
+    export(model, tokenizer, bench.out / "onnx" / name, bench.valid.source[:12])
+    translator = Translator.load(bench.out / "onnx" / name, bench.threads)
+    said = {f"beam{k}": translator.translate(bench.valid.source, beams=k, batch=16) for k in BEAMS}
+    write_json(bench.out / "said" / f"{name}.json", said)
+    found = size(model)
+    return {
+        "nll": nll(model, bench.material), "parameters": found.parameters, "macs": found.macs,
+        **{key: quality(lines, bench.valid.target).to_dict() for key, lines in said.items()},
+    }  # fmt: skip
+
+
+def nll(model: Any, material: Material) -> float:
+    """Mean negative log-likelihood per reference token over the whole validation set."""
+    sampler = TokenBatches(material.valid.lengths, 4096)
+    batches = DataLoader(material.valid, batch_sampler=sampler, collate_fn=Collate(material.pad))
+    return token_loss_on(list(batches))(model)
+
+
+def table(bench: Bench, names: list[str], found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows, each with its difference in BLEU to training on the labels alone."""
+    said = {name: read_json(bench.out / "said" / f"{name}.json") for name in names}
+    return [
+        {"name": name, **found[name], "against_labels": {
+            f"beam{k}": paired_bootstrap(said[BASE][f"beam{k}"], said[name][f"beam{k}"], bench.valid.target).to_dict() for k in BEAMS
+        }}
+        for name in names
+    ]  # fmt: skip
+
+
+def prepare(asked: argparse.Namespace) -> Bench:
+    """The sentences, and the teacher's translations of the training set: made here, or read from `--taught`."""
+    train, valid = (
+        read_pair(*(asked.data / f"{split}.{side}.gz" for side in (asked.source, asked.target)))
+        for split in ("train", "val")
+    )
+    train = train.head(asked.sentences) if asked.sentences else train
+    dense, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
+    made = {"model": digest(dense), "cut": digest(load(asked.cut, dtype=torch.float32)), "sentences": len(train)}
+    claim(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
+    material = Material.of(dense, tokenizer, train, valid, seed=asked.seed)
+    # found once, lest rows differ in it
+    bf16 = use_bf16(dense, material.train, Training(1, tokens=asked.tokens, precision=asked.precision), asked.out)
+    material = replace(material, precision="bf16" if bf16 else "fp32")
+    if asked.taught:
+        said = Parallel(train.source, read_lines(asked.taught)[: len(train)], str(asked.taught))
+        material = replace(material, taught=encode(said, tokenizer, max_length(dense)))
+    else:
+        material = teach_step(dense, tokenizer, train, material, asked.out / "taught", partial(print, flush=True))
+    return Bench(asked.out, asked.model, asked.cut, material, valid, asked.threads)
+
+
+SETTINGS = (
+    "steps", "lr", "warmup", "tokens", "word", "hidden", "sequence", "rewind", "rewind_lr", "rewind_warmup", "seed", "precision",
+)  # fmt: skip
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="the trained dense model: teacher, and source of CUT")
+    parser.add_argument("--cut", type=Path, required=True, help="the cut model, not trained since")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with train.LANG.gz and val.LANG.gz")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-recovery"))
+    parser.add_argument("--json", type=Path, help="where the numbers go (default: OUT/recovery.json)")
+    parser.add_argument("--taught", type=Path, help="the teacher's translations of the training set, ready made")
+    parser.add_argument("--source", default="en")
+    parser.add_argument("--target", default="de")
+    parser.add_argument("--sentences", type=int, default=0, help="train on the first so many only")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=20)
+    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--word", type=float, default=0.5, help="weight of the teacher's word distributions")
+    parser.add_argument("--hidden", type=float, default=1.0, help="weight of its hidden states")
+    parser.add_argument("--sequence", type=float, default=1.0, help="share of its translations among the targets")
+    parser.add_argument("--rewind", type=int, default=4000, help="steps of the dense training")
+    parser.add_argument("--rewind-lr", type=float, default=2e-3, help="its peak learning rate")
+    parser.add_argument("--rewind-warmup", type=int, default=400)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="only these rows (another process does the others); no table")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = parse(arguments)
+    trainings = rows(asked)
+    torch.set_num_threads(asked.threads)
+    set_seed(asked.seed)
+    bench = prepare(asked)
+    work: dict[str, Callable[[], dict[str, Any]]] = {
+        "dense": lambda: score(bench, "dense", asked.model),
+        "cut": lambda: score(bench, "cut", asked.cut),
+        **{name: partial(train_row, bench, name, how) for name, how in trainings.items()},
+    }
+    found = {name: bench.unit(name, do) for name, do in work.items() if not asked.only or name in asked.only}
+    for name, row in found.items():
+        bleu = "  ".join(f"beam {k}: {row[f'beam{k}']['bleu']:6.2f}" for k in BEAMS)
+        print(f"{name:16} nll {row['nll']:.4f}  BLEU {bleu}", flush=True)
+    if asked.only:
+        return
+    command = shlex.join(["python", "benchmarks/recovery.py", *(arguments or sys.argv[1:])])
+    result = {
+        "rows": table(bench, list(work), found), "sentences": len(bench.valid), "threads": asked.threads,
+        "settings": {key: vars(asked)[key] for key in SETTINGS} | {"precision": bench.material.precision}, **provenance(command),
+    }  # fmt: skip
+    write_json(asked.json or asked.out / "recovery.json", result)
+
+
+if __name__ == "__main__":
+    main()

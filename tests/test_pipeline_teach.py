@@ -1,0 +1,52 @@
+"""A run whose stages train on the teacher's translations makes these once, and only where they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from test_compression import PAIRS
+from tprune.data import Corpus
+from tprune.files import read_json
+from tprune.pipeline import Run, expected_seconds, run, taught
+from tprune.progress import Progress
+from tprune.recipe import Recipe, check_recipe
+from tprune.teach import TARGETS
+
+STAGE = {"steps": 2, "warmup": 1, "tokens": 64}
+
+
+def recipe_with(prune: dict[str, Any], recover: dict[str, Any]) -> Recipe:
+    return check_recipe({
+        "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
+        "train": STAGE, "analyze": {"steps": 2, "tokens": 64}, "prune": {**STAGE, "macs": 0.85, **prune},
+        "recover": {**STAGE, **recover}, "bench": {"sentences": 2, "rounds": 4},
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prune", "recover", "asked"),
+    [({}, {}, False), ({"sequence": 1}, {}, True), ({}, {"sequence": 0.1}, True), ({}, {"sequence": 1, "steps": 0}, False)],
+)  # fmt: skip
+def test_the_stage_is_planned_where_it_is_needed(prune: dict[str, Any], recover: dict[str, Any], asked: bool) -> None:
+    recipe = recipe_with(prune, recover)
+    assert taught(recipe) is asked and ("teach" in expected_seconds(recipe, 1e4, True)) is asked
+
+
+@pytest.mark.slow
+def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
+    recipe = recipe_with({}, {"sequence": 0.5, "hidden": 0.5, "rewind": 20})
+    corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
+
+    def go() -> dict[str, Any]:
+        return run(Run(tmp_path, recipe, corpus, None, "test", Progress(expected_seconds(recipe, 1e4, True))))
+
+    first = go()
+    assert read_json(tmp_path / "stages" / "teach.json") == {"sentences": 32}
+    lines = (tmp_path / "taught" / TARGETS).read_text().splitlines()
+    assert len(lines) == 32 and all(lines)
+    (tmp_path / "stages" / "recover.json").unlink()
+    again = go()  # the recovery once more, from the same translations
+    assert again["pruned"]["bleu"] == first["pruned"]["bleu"]
