@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,18 +21,21 @@ SPREAD = 4.0  # coefficients are drawn from 1/4 to 4, evenly in their logarithm
 MUTATED = 0.2  # of the coefficients in each later try
 
 
+S = TypeVar("S")
+
+
 @dataclass(frozen=True)
-class Refined:
+class Refined(Generic[S]):
     """The best selection found.
 
     Attributes:
-        kept: for every coupling the size to keep.
+        kept: it; for every coupling the size to keep.
         loss: as measured, in nats.
-        additive: the measured loss of the knapsack's own selection, where the search began.
+        additive: the measured loss of the selection by unchanged losses, where the search began.
         measured: how many different selections were measured.
     """
 
-    kept: dict[str, int]
+    kept: S
     loss: float
     additive: float
     measured: int
@@ -40,11 +44,8 @@ class Refined:
 def refine(
     options: Sequence[Options], evaluate: Callable[[Mapping[str, int]], float], budget: float, unit: str,
     tries: int = 50, seed: int = 0,
-) -> Refined:  # fmt: skip
-    """Starts from `budget.cheapest` and looks for a selection whose measured loss is less; never returns a worse one.
-
-    The first quarter of the tries draws all coefficients anew, the others a fifth of the best ones'. A try that leads to a
-    selection already measured costs nothing.
+) -> Refined[dict[str, int]]:  # fmt: skip
+    """`search` over `budget.cheapest`: never a selection that is worse than the knapsack's own.
 
     Args:
         options: one per coupling; their losses are where the search starts.
@@ -57,37 +58,64 @@ def refine(
     Raises:
         InputError: a measured loss is not a number.
         UnreachableError: even the smallest sizes cost more; says what can be reached.
+    """
+
+    def select(coefficients: Sequence[float]) -> dict[str, int]:
+        scaled = [
+            dataclasses.replace(o, losses=tuple(c * x for x in o.losses))
+            for o, c in zip(options, coefficients, strict=True)
+        ]
+        return cheapest(scaled, budget, unit)
+
+    return search(len(options), select, evaluate, lambda kept: tuple(kept.values()), tries, seed)
+
+
+def search(
+    couplings: int, select: Callable[[Sequence[float]], S], evaluate: Callable[[S], float], key: Callable[[S], Hashable],
+    tries: int = 50, seed: int = 0,
+) -> Refined[S]:  # fmt: skip
+    """Looks for coefficients, one a coupling, whose selection has the least measured loss; starts from ones.
+
+    The first quarter of the tries draws all coefficients anew, the others a fifth of the best ones'. A try that leads to a
+    selection already measured costs nothing.
+
+    Args:
+        couplings: how many there are.
+        select: the selection within the budget, each coupling's losses multiplied by its coefficient.
+        evaluate: its measured loss, in nats; deterministic.
+        key: what makes two selections the same.
+        tries: how many coefficients to try.
+        seed: of the draws.
+
+    Raises:
+        InputError: a measured loss is not a number.
 
     References:
         Frantar and Alistarh, SPDY: accurate pruning with speedup guarantees, 2022.
     """
     rng = np.random.default_rng(seed)
-    losses: dict[tuple[int, ...], float] = {}
+    losses: dict[Hashable, float] = {}
 
-    def measured(coefficients: Floats) -> tuple[float, dict[str, int]]:
-        scaled = [
-            dataclasses.replace(o, losses=tuple(float(c) * x for x in o.losses))
-            for o, c in zip(options, coefficients, strict=True)
-        ]
-        kept = cheapest(scaled, budget, unit)
-        key = tuple(kept.values())
-        if key not in losses:
-            losses[key] = float(evaluate(kept))
-            if math.isnan(losses[key]):
+    def measured(coefficients: Floats) -> tuple[float, S]:
+        kept = select([float(c) for c in coefficients])
+        found = key(kept)
+        if found not in losses:
+            losses[found] = float(evaluate(kept))
+            if math.isnan(losses[found]):
                 raise InputError(f"the measured loss of {kept} is not a number")
-        return losses[key], kept
+        return losses[found], kept
 
-    def drawn(n: int) -> Floats:
-        return np.exp(rng.uniform(-math.log(SPREAD), math.log(SPREAD), n))
+    def drawn() -> Floats:
+        return np.exp(rng.uniform(-math.log(SPREAD), math.log(SPREAD), couplings))
 
-    best = np.ones(len(options))
+    best = np.ones(couplings)
     least, kept = measured(best)
     additive = least
     for number in range(tries):
-        tried = drawn(len(options))
+        tried = drawn()
         if number >= tries // 4:
-            change = rng.random(len(options)) < MUTATED
-            change[rng.integers(len(options))] = True
+            change = rng.random(couplings) < MUTATED
+            change[rng.integers(couplings)] = True
             tried = np.where(change, tried, best)
         loss, selection = measured(tried)
         if loss < least:
