@@ -138,7 +138,13 @@ def test_every_point_can_be_built_and_only_what_is_asked_for_is(family: str) -> 
         assert len(v.plan.entries) == v.layers and sum(p.numel() for p in shrink(model, v.plan).parameters()) < dense
         assert v.share == (0.0 if v.kind == "sublayer" else v.plan.entries[0].keep.double().mean())
     removed = {v.place: v.layers for v in found if v.kind == "sublayer"}
-    assert removed == {"encoder.self_attn": 2, "encoder.ffn": 2, "decoder.self_attn": 3, "decoder.ffn": 3, "decoder.encoder_attn": 2}
+    assert removed == {
+        "encoder.self_attn": 2,
+        "encoder.ffn": 2,
+        "decoder.self_attn": 3,
+        "decoder.ffn": 3,
+        "decoder.encoder_attn": 2,
+    }
     assert {(v.place, v.kind) for v in variants(model, ("qk",), removal=False)} == {(p, "qk") for p in ATTENTIONS}
     assert {v.kind for v in variants(model, ("ffn",), removal=True)} == {"ffn", "sublayer"}
     assert {v.place for v in variants(model, ("sublayer",), removal=False)} == set(PLACES)
@@ -220,7 +226,9 @@ def test_points_are_kept_one_by_one_and_only_the_missing_ones_measured(
 
 
 @pytest.mark.slow
-def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, tokenizer = model_and_tokenizer()
     monkeypatch.setattr(latency_points, "SHARES", {"ffn": (0.5,), "qk": (0.5,), "width": (0.5,)})
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
@@ -228,7 +236,7 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(tmp_path: Path,
     assert table.overhead == pytest.approx((6.5 - 1) / 10 - 0.5) and table.peak_memory == 10**8
     assert {p.place for p in table.points if p.kind == "sublayer"} == {*PLACES} - {"decoder.encoder_attn"}
     assert all(p.encoder > 0 for p in table.points) and ("model", "width") in {(p.place, p.kind) for p in table.points}
-    with pytest.raises(NoisyMachineError, match="varies by 20.0% after 3 tries"):
+    with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries"):
         monkeypatch.setattr(latency_points, "bench", restless)
         steady(tmp_path, tmp_path, [], Setting(), "decoder.ffn at 50%")
 

@@ -38,7 +38,11 @@ def curves_of(plan: Plan, price: Prices, sizes: int = 3) -> tuple[Curve, ...]:
     found = []
     for entry in plan.entries:
         c, lines = entry.coupling, entry.groups[-1] if entry.groups else 1
-        kept = (0, 1) if c.kind == "sublayer" else tuple(sorted({max(1, round(lines * i / sizes)) for i in range(1, sizes + 1)}))
+        kept = (
+            (0, 1)
+            if c.kind == "sublayer"
+            else tuple(sorted({max(1, round(lines * i / sizes)) for i in range(1, sizes + 1)}))
+        )
         found.append(Curve(c.name, kept, tuple(price(c.name, c.kind, k / lines) if k < lines else 0.0 for k in kept)))
     return tuple(found)
 
@@ -48,7 +52,7 @@ def odd(name: str, kind: str, share: float) -> float:
     return (1 + sum(map(ord, name)) % 7) * (1 - share) ** 2 + (0.3 if kind == "sublayer" else 0.0)
 
 
-@pytest.mark.parametrize("fraction", [0.9, 0.75, 0.6])
+@pytest.mark.parametrize("fraction", [0.8, 0.6])
 def test_the_choice_is_the_best_of_all_combinations(model: Any, fraction: float) -> None:
     names = {"model.encoder.layers.0.self_attn", "model.encoder.layers.1.ffn"}
     some = [c for c in couplings(model, ALL) if c.kind == "width" or any(c.name.startswith(n) for n in names)]
@@ -113,7 +117,11 @@ def test_heads_and_their_dimensions_are_cut_together(model: Any) -> None:
 @pytest.mark.parametrize("unit", ["macs", "params"])
 def test_costs_of_combinations_are_those_of_built_models(model: Any, unit: str) -> None:
     plan = plan_of(model, *ALL)
-    meters, read, scores = size_meters(model, plan, unit, Target(unit, 1.0).of), Target(unit, 1.0).of, norm_scores(model, plan)
+    meters, read, scores = (
+        size_meters(model, plan, unit, Target(unit, 1.0).of),
+        Target(unit, 1.0).of,
+        norm_scores(model, plan),
+    )
     whole = {s.name: {k: n for k, n in s.whole.items() if k != "sublayer"} for s in sublayers_of(plan)}
     for width, sublayers in ((16, sublayers_of(plan)[::3]), (11, sublayers_of(plan)[1::4])):
         meter = meters(width)

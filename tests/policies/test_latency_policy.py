@@ -23,7 +23,13 @@ PLACES = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.enco
 
 def point(place: str, kind: str, share: float, weight: float = 1.0) -> Point:
     saved = weight * (1 - share)
-    return Point(place, kind, share, (0.2 if place.startswith("encoder") else 0.02) * saved, 0.0 if place.startswith("encoder") else 0.05 * saved)
+    return Point(
+        place,
+        kind,
+        share,
+        (0.2 if place.startswith("encoder") else 0.02) * saved,
+        0.0 if place.startswith("encoder") else 0.05 * saved,
+    )
 
 
 POINTS = (
@@ -90,7 +96,9 @@ def by_share(plan: Plan) -> tuple[Curve, ...]:
     for e in plan.entries:
         lines = e.groups[-1] if e.groups else 1
         kept = (0, 1) if not e.groups else tuple(sorted({max(1, lines * i // 4) for i in range(1, 5)}))
-        found.append(Curve(e.coupling.name, kept, tuple((1 - k / lines) ** 2 * (1 + len(e.coupling.name) % 3) for k in kept)))
+        found.append(
+            Curve(e.coupling.name, kept, tuple((1 - k / lines) ** 2 * (1 + len(e.coupling.name) % 3) for k in kept))
+        )
     return tuple(found)
 
 
@@ -100,7 +108,7 @@ def test_a_time_is_kept_with_all_kinds_and_the_width(problem: tuple[Any, Plan, t
     for milliseconds in (18.0, 12.0):
         chosen = select_within(model, plan, TABLE, by_share(plan), milliseconds)
         predicted = TABLE.predict_plan(chosen).sentence
-        assert chosen.reached == {"sentence_ms": predicted} and milliseconds - 0.6 < predicted <= milliseconds + 1e-9
+        assert chosen.reached == {"sentence_ms": predicted} and 0.8 * milliseconds < predicted <= milliseconds + 1e-9
     assert width_of(chosen) < 1 and certify(model, chosen, shrink(model, chosen), small_batch()).forward < 1e-9
 
 

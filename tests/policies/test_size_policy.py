@@ -100,7 +100,11 @@ def test_half_precision_models_count_two_bytes(model: Any) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "fraction", "says"),
-    [("flops", 0.5, "known are macs, params, bytes"), ("macs", 0.0, "got 0.0"), ("macs", 1.5, "at least 1000, got 1.5")],
+    [
+        ("flops", 0.5, "known are macs, params, bytes"),
+        ("macs", 0.0, "got 0.0"),
+        ("macs", 1.5, "at least 1000, got 1.5"),
+    ],
 )
 def test_bad_targets(unit: str, fraction: float, says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -73,16 +73,18 @@ class Promise:
             found.append(f"{label}: {before:,} to {after:,} ({after / before:.0%})")
         if self.dense_times and self.times and self.speedup:
             for name, label in (("encoder", "encoder"), ("decoder_step", "decoder step"), ("sentence", "sentence")):
-                found.append(f"{label}: {getattr(self.dense_times, name):.3g} to {getattr(self.times, name):.3g} ms, predicted")
+                found.append(
+                    f"{label}: {getattr(self.dense_times, name):.3g} to {getattr(self.times, name):.3g} ms, predicted"
+                )
             found.append(f"{self.speedup:.2f}x faster, predicted")
-        found += [f"{unit}: asked {value:,.4g}, reached {self.reached[unit]:,.4g}" for unit, value in self.asked.items()]
+        found += [
+            f"{unit}: asked {value:,.4g}, reached {self.reached[unit]:,.4g}" for unit, value in self.asked.items()
+        ]
         time = "" if self.seconds is None else f"about {max(1, round(self.seconds / 60)):,} minutes of training, "
         return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
 
 
-def promise(
-    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None
-) -> Promise:
+def promise(model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None) -> Promise:
     """What a selected plan promises, before anything is trained.
 
     Args:
