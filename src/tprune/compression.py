@@ -214,7 +214,7 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, c
             if unit in TIMES:
                 return select_within(model, plan, clock.timed(how), clock.curves, clock.milliseconds(how))
             if unit in MEMORY:
-                return select_memory(model, plan, clock.timed(how).peak_memory, clock.curves, value)
+                return select_memory(model, plan, float(clock.timed(how).peak_memory), clock.curves, value)
             return select_size(model, plan, Target(unit, value), clock.curves)
         return select_to(model, plan, Target(unit, value), _select(how, plan, analysis))
     except UnreachableError as error:
