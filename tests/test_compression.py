@@ -1,11 +1,16 @@
 """`tprune.compress`: the whole in one call, and that training leaves models as they were."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 import tprune
+from tprune.compression import Material, clock_step, confirm_step, plan_step, select_step
+from tprune.errors import InputError
+from tprune.latency import LatencyTable, Point, Setting, Times
+from tprune.plan import Plan
 from tprune.realise.certificate import certify
 from tprune.recipe import Analyze, Prune, Recover, Stage
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
@@ -49,8 +54,6 @@ def test_a_teacher_can_teach_all_at_once() -> None:
 
 
 def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
-    from tprune.compression import Material, plan_step, select_step
-
     model, tokenizer = model_and_tokenizer()
     material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
     material.run(model, Stage(steps=2, warmup=1, tokens=64), tmp_path)
@@ -60,3 +63,35 @@ def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(
     how = Prune(steps=0, macs=0.8)
     plan = select_step(model, plan_step(model, how), how, None)
     assert certify(model, plan, tprune.shrink(model, plan), material.batch()).forward <= 1e-6
+
+
+def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:
+    model, tokenizer = model_and_tokenizer()
+    material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8))
+    how = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], macs=0.7, budget="loss")
+    plan = plan_step(model, how)
+    clock = clock_step(model, tokenizer, plan, material, PAIRS.source, how, Setting())
+    assert clock.table is None and len(clock.curves) == len(plan.entries)
+    by_loss, alike = select_step(model, plan, how, None, clock), select_step(model, plan, how, None)
+    assert by_loss.reached["macs"] <= by_loss.asked["macs"] == alike.asked["macs"]
+    assert certify(model, by_loss, tprune.shrink(model, by_loss), material.batch()).forward <= 1e-5
+    with pytest.raises(InputError, match="only a time can be confirmed, got macs"):
+        confirm_step(model, tokenizer, plan, how, clock, PAIRS.source)
+    timed = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], speedup=1.2)
+    for needs in (timed, Prune(steps=0, memory_mb=30.0)):
+        with pytest.raises(InputError, match="needs a latency table of this machine"):
+            select_step(model, plan, needs, None, clock)
+    places = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
+    points = [Point(p, "ffn" if "ffn" in p else "heads", 0.5, 0.1, 0.1) for p in places]
+    points += [Point(p, "sublayer", 0.0, 0.25, 0.25) for p in places]
+    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, 0.0, tuple(points), {}, 40_000_000)
+    clock = replace(clock, table=table)
+
+    def half(chosen: Plan) -> Times:
+        return replace(table, adds=(0.5, 0.5)).predict_plan(chosen)
+
+    found = confirm_step(model, tokenizer, plan, timed, clock, PAIRS.source, half)
+    assert found.plan.asked == {"sentence_ms": 10.0} and found.measured.sentence <= 10.0 and found.tried == 2
+    assert select_step(model, plan, timed, None, replace(clock, table=found.table)) == found.plan
+    memory = select_step(model, plan, Prune(steps=0, memory_mb=39.995), None, clock)
+    assert memory.reached["memory_mb"] <= 39.995

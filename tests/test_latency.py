@@ -11,10 +11,11 @@ import torch
 
 from small_models import small_model
 from test_compression import PAIRS, model_and_tokenizer
-from tprune import latency
+from tprune import latency_points
 from tprune.data import Corpus
 from tprune.errors import InputError, NoisyMachineError
-from tprune.latency import LatencyTable, Point, Setting, Times, key_of, place_of, shares_of, variants
+from tprune.latency import LatencyTable, Point, Setting, Times, shares_of
+from tprune.latency_points import key_of, measured, steady, variants
 from tprune.models import couplings
 from tprune.pipeline import Run, expected_seconds, run
 from tprune.plan import make_plan
@@ -27,37 +28,82 @@ from tprune.runtimes.onnx_folder import read_layout
 TABLE = LatencyTable(
     "0" * 16, Setting(), Times(2.0, 0.5, 12.5), 20.0, 0.025,
     (
-        Point("decoder.ffn", 0.0, 0.0, 0.1), Point("decoder.ffn", 0.5, 0.0, 0.06),
-        Point("encoder.ffn", 0.0, 0.4, 0.0), Point("decoder.encoder_attn", 0.0, 0.1, 0.05),
+        Point("decoder.ffn", "sublayer", 0.0, 0.0, 0.1), Point("decoder.ffn", "ffn", 0.5, 0.0, 0.04),
+        Point("decoder.ffn", "ffn", 0.25, 0.0, 0.065), Point("encoder.ffn", "ffn", 0.5, 0.4, 0.0),
+        Point("encoder.self_attn", "heads", 0.5, 0.2, 0.0), Point("encoder.self_attn", "qk", 0.5, 0.08, 0.0),
+        Point("encoder.self_attn", "vo", 0.5, 0.12, 0.0), Point("decoder.encoder_attn", "sublayer", 0.0, 0.1, 0.05),
+        Point("model", "width", 0.5, 1.0, 0.2),
     ),
-    {},
+    {}, 50_000_000,
 )  # fmt: skip
+
+
+def saved(place: str, kind: str, share: float) -> tuple[float, float]:
+    encoder, step = TABLE.saved(place, kind, share)
+    return pytest.approx(encoder), pytest.approx(step)
 
 
 def test_a_dense_model_takes_what_was_measured() -> None:
     assert TABLE.predict({}) == Times(2.0, 0.5, pytest.approx(12.5))
-    assert TABLE.predict({"model.decoder.layers.0.ffn": 1.0}) == TABLE.predict({})
+    assert TABLE.predict({"model.decoder.layers.0.ffn": {"ffn": 1.0}}, 1.0) == TABLE.predict({})
 
 
-def test_savings_are_interpolated_and_added() -> None:
-    assert TABLE.saved("decoder.ffn", 0.25) == (0.0, pytest.approx(0.08))
-    assert TABLE.saved("decoder.ffn", 0.75) == (0.0, pytest.approx(0.03))
+def test_savings_lie_on_lines_but_removal_is_a_jump() -> None:
+    assert saved("decoder.ffn", "ffn", 0.75) == (0.0, 0.02)
+    assert saved("decoder.ffn", "ffn", 0.375) == (0.0, 0.0525)
+    assert saved("decoder.ffn", "ffn", 0.125) == (0.0, 0.0775)  # on along the line, not towards what removal saves
+    assert saved("decoder.ffn", "ffn", 1e-9) == (0.0, pytest.approx(0.09, abs=1e-6))
+    assert saved("decoder.ffn", "ffn", 0.0) == saved("decoder.ffn", "sublayer", 0.0) == (0.0, 0.1)
+    assert saved("encoder.ffn", "ffn", 0.0) == (0.8, 0.0)  # no removal was measured: at least this
+    assert saved("decoder.ffn", "sublayer", 1.0) == (0.0, 0.0)
+
+
+def test_no_line_saves_more_than_removal() -> None:
+    steep = replace(TABLE, points=(Point("decoder.ffn", "sublayer", 0.0, 0.0, 0.07), *TABLE.points[1:]))
+    assert steep.saved("decoder.ffn", "ffn", 0.1)[1] == pytest.approx(0.07)
+
+
+def test_savings_of_sublayers_add_and_those_of_kinds_combine() -> None:
     names = [f"model.decoder.layers.{i}.ffn" for i in range(2)]
-    found = TABLE.predict({names[0]: 0.5, names[1]: 0.0, "model.encoder.layers.0.ffn": 0.0})
-    assert found.encoder == pytest.approx(1.6) and found.decoder_step == pytest.approx(0.34)
-    assert found.sentence == pytest.approx(1.6 + 20 * (0.34 + 0.025))
-    crossing = TABLE.predict({"model.decoder.layers.1.encoder_attn.heads": 0.0})
+    found = TABLE.predict({names[0]: {"ffn": 0.5}, names[1]: {"ffn": 1.0, "sublayer": 0.0}})
+    assert found.encoder == 2.0 and found.decoder_step == pytest.approx(0.36)
+    assert found.sentence == pytest.approx(2.0 + 20 * (0.36 + 0.025))
+    attention = TABLE.predict({"model.encoder.layers.0.self_attn": {"heads": 0.5, "qk": 0.5, "vo": 0.75}})
+    assert attention.encoder == pytest.approx(2.0 - 0.2 - 0.5 * (0.08 + 0.06))
+    crossing = TABLE.predict({"model.decoder.layers.1.encoder_attn": {"heads": 0.0}})
     assert (crossing.encoder, crossing.decoder_step) == (pytest.approx(1.9), pytest.approx(0.45))
 
 
+def test_at_a_smaller_width_sublayers_save_less() -> None:
+    found = TABLE.predict({"model.encoder.layers.0.ffn": {"ffn": 0.5}, "model.decoder.layers.0.ffn": {"ffn": 0.5}}, 0.5)
+    assert found.encoder == pytest.approx(1.0 - 0.4 * 1.0 / 2.0)
+    assert found.decoder_step == pytest.approx(0.3 - 0.04 * 0.3 / 0.5)
+
+
+def test_a_corrected_table_predicts_what_was_measured() -> None:
+    shares = {"model.encoder.layers.0.ffn": {"ffn": 0.5}, "model.decoder.layers.0.ffn": {"ffn": 0.5}}
+    measured = Times(1.7, 0.47, 0.0)
+    found = TABLE.corrected(TABLE.predict(shares), measured).predict(shares)
+    assert (found.encoder, found.decoder_step) == (pytest.approx(1.7), pytest.approx(0.47))
+    again = TABLE.corrected(TABLE.predict(shares), Times(1.8, 0.46, 0.0)).corrected(Times(1.8, 0.46, 0.0), measured)
+    assert again.predict(shares).encoder == pytest.approx(1.7)
+    only_encoder = {"model.encoder.layers.0.ffn": {"ffn": 0.5}}  # what saves nothing in the step says nothing about it
+    assert TABLE.corrected(TABLE.predict(only_encoder), Times(1.7, 0.45, 0.0)).adds[1] == 1.0
+
+
 def test_what_was_not_measured_is_said() -> None:
-    with pytest.raises(InputError, match=r"no decoder\.self_attn; measured are decoder\.encoder_attn, decoder\.ffn"):
-        TABLE.saved("decoder.self_attn", 0.5)
-    with pytest.raises(InputError, match="width lies in no sublayer"):
-        place_of("width")
+    with pytest.raises(InputError, match=r"no decoder\.self_attn heads; measured are decoder\.encoder_attn sublayer, "):
+        TABLE.saved("decoder.self_attn", "heads", 0.5)
+    with pytest.raises(InputError, match=r"no encoder\.ffn sublayer"):
+        TABLE.saved("encoder.ffn", "sublayer", 0.0)
 
 
-def test_shares_of_a_plan_multiply_within_a_sublayer() -> None:
+def test_only_runtimes_that_exist_are_timed() -> None:
+    with pytest.raises(InputError, match="runtime 'tflite' cannot be timed; there is onnxruntime"):
+        Setting(runtime="tflite")
+
+
+def test_shares_of_a_plan_are_by_sublayer_and_kind() -> None:
     model: Any = small_model("marian")
     name = "model.encoder.layers.0.self_attn"
     chosen = [c for c in couplings(model) if c.name in {f"{name}.heads", f"{name}.qk", "model.encoder.layers.0.ffn"}]
@@ -68,25 +114,41 @@ def test_shares_of_a_plan_multiply_within_a_sublayer() -> None:
         "model.encoder.layers.0.ffn": torch.arange(12) < 3,
     }
     shares = shares_of(plan.with_kept(masks, {}, {}))
-    assert {place_of(k): v for k, v in shares.items()} == {
-        "encoder.self_attn": 0.5 * (0.25 + 1) / 2,
-        "encoder.ffn": 0.25,
-    }
-    with pytest.raises(InputError, match="lies in no sublayer"):
-        shares_of(make_plan(model, "marian", couplings(model, ["width"])))
+    assert shares == {name: {"heads": 0.5, "qk": 0.25}, "model.encoder.layers.0.ffn": {"ffn": 0.25}}
+    with pytest.raises(InputError, match="cannot share a budget"):
+        shares_of(make_plan(model, "marian", couplings(model, ["lines"])))
+
+
+ATTENTIONS = ("encoder.self_attn", "decoder.self_attn", "decoder.encoder_attn")
+PLACES = (*ATTENTIONS, "encoder.ffn", "decoder.ffn")
 
 
 @pytest.mark.parametrize("family", ["marian", "bart"])
-def test_every_sublayer_is_measured_at_every_share_and_can_be_built(family: str) -> None:
+def test_every_point_can_be_built_and_only_what_is_asked_for_is(family: str) -> None:
     model: Any = small_model(family)
-    found = list(variants(model))
-    places = {"encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn"}
-    assert {(place, len({s for p, s, *_ in found if p == place})) for place in places} == {
-        (place, 2 if place.startswith("decoder.") and "attn" in place else 4) for place in places
-    }  # of two heads one or both may go
-    for _, share, plan, layers in found:
-        assert all(abs(s - share) < 1e-9 for s in shares_of(plan).values()) and len(plan.entries) == layers
-        assert sum(p.numel() for p in shrink(model, plan).parameters()) <= sum(p.numel() for p in model.parameters())
+    found = list(variants(model, ("ffn", "heads", "qk", "vo", "sublayer", "width")))
+    points = {(v.place, v.kind) for v in found}
+    assert points == {
+        *((p, k) for p in ATTENTIONS for k in ("heads", "qk", "vo")), ("encoder.ffn", "ffn"), ("decoder.ffn", "ffn"),
+        *((p, "sublayer") for p in PLACES), ("model", "width"),
+    }  # fmt: skip
+    assert len(found) <= 24
+    dense = sum(p.numel() for p in model.parameters())
+    for v in found:
+        assert len(v.plan.entries) == v.layers and sum(p.numel() for p in shrink(model, v.plan).parameters()) < dense
+        assert v.share == (0.0 if v.kind == "sublayer" else v.plan.entries[0].keep.double().mean())
+    removed = {v.place: v.layers for v in found if v.kind == "sublayer"}
+    assert removed == {
+        "encoder.self_attn": 2,
+        "encoder.ffn": 2,
+        "decoder.self_attn": 3,
+        "decoder.ffn": 3,
+        "decoder.encoder_attn": 2,
+    }
+    assert {(v.place, v.kind) for v in variants(model, ("qk",), removal=False)} == {(p, "qk") for p in ATTENTIONS}
+    assert {v.kind for v in variants(model, ("ffn",), removal=True)} == {"ffn", "sublayer"}
+    assert {v.place for v in variants(model, ("sublayer",), removal=False)} == set(PLACES)
+    assert not list(variants(model, ()))
 
 
 def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
@@ -95,6 +157,10 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     assert LatencyTable.load(path) == TABLE
     path.write_text(json.dumps(TABLE.to_json() | {"dense": {}}))
     with pytest.raises(InputError, match=r"t\.json: no latency table"):
+        LatencyTable.load(path)
+    old = {key: value for key, value in TABLE.to_json().items() if key != "format"}
+    path.write_text(json.dumps(old))
+    with pytest.raises(InputError, match=r"format 1, expected 2\); delete it to measure again"):
         LatencyTable.load(path)
 
 
@@ -114,7 +180,7 @@ def by_multiplications(dense: Path, pruned: Path, sentences: Any, *_: Any) -> An
     return SimpleNamespace(
         latency_ms={"dense": {"encoder": 1.0, "decoder_step": 0.5, "sentence": 6.5}}, speedup=ratio,
         interval={name: (r, r) for name, r in ratio.items()},
-        footprint={"dense": SimpleNamespace(tokens_per_sentence=10.0)},
+        footprint={"dense": SimpleNamespace(tokens_per_sentence=10.0, peak_memory=10**8)},
     )  # fmt: skip
 
 
@@ -122,29 +188,62 @@ def restless(*_: Any) -> Any:
     return SimpleNamespace(interval={"encoder": (0.8, 1.2)})
 
 
+def test_points_are_kept_one_by_one_and_only_the_missing_ones_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fake:
+        made = 0
+
+        def __init__(self, model: Any, tokenizer: Any, sentences: Any, setting: Setting, folder: Path) -> None:
+            Fake.made += 1
+
+        def dense(self) -> LatencyTable:
+            return replace(TABLE, points=())
+
+        def ratios(self, plan: Any, what: str) -> dict[str, float]:
+            if what.startswith("decoder.encoder_attn qk"):
+                raise NoisyMachineError(what)
+            return {"encoder": 2.0, "decoder_step": 1.0}
+
+    monkeypatch.setattr(latency_points, "Timer", Fake)
+    model: Any = small_model("marian")
+    said: list[str] = []
+
+    def table(*kinds: str) -> LatencyTable:
+        said.clear()
+        return measured(model, None, ["a"], Setting(), tmp_path, said.append, kinds, removal=False)
+
+    assert table() == replace(TABLE, points=()) and not said
+    ffn = table("ffn")
+    assert len(ffn.points) == len(said) == 4 and {p.encoder for p in ffn.points} == {1.0 / 2, 1.0 / 3}
+    assert table("ffn") == ffn and not said and Fake.made == 2
+    with pytest.raises(NoisyMachineError):
+        table("ffn", "qk")
+    assert len(said) == 3  # two places of three were measured, and are kept
+    left = LatencyTable.load(next(tmp_path.glob("*.json")))
+    assert len(left.points) == 6
+    assert len(table("width", "ffn").points) == 8 and len(said) == 2
+
+
 @pytest.mark.slow
-def test_measuring_fills_a_table_once_and_gives_up_on_a_noisy_machine(
+def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = model_and_tokenizer()
-    monkeypatch.setattr(latency, "SHARES", (0.5,))
-    monkeypatch.setattr(latency, "bench", by_multiplications)
-    said: list[str] = []
-    table = latency.measured(model, tokenizer, ["a cat sat"], Setting(), tmp_path / "cache", said.append)
-    assert len(said) == len(table.points) == 5 and table.overhead == pytest.approx((6.5 - 1) / 10 - 0.5)
-    assert all(p.share == 0.5 and p.encoder > 0 and p.decoder_step > 0 for p in table.points)
-    assert (
-        latency.measured(model, tokenizer, [], Setting(), tmp_path / "cache", said.append) == table and len(said) == 5
-    )
-    with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries, more than 6%"):
-        monkeypatch.setattr(latency, "bench", restless)
-        latency._steady(tmp_path, tmp_path, [], Setting(), "decoder.ffn at 50%")
+    monkeypatch.setattr(latency_points, "SHARES", {"ffn": (0.5,), "qk": (0.5,), "width": (0.5,)})
+    monkeypatch.setattr(latency_points, "bench", by_multiplications)
+    table = measured(model, tokenizer, ["a cat sat"], Setting(), tmp_path, kinds=("ffn", "qk", "sublayer", "width"))
+    assert table.overhead == pytest.approx((6.5 - 1) / 10 - 0.5) and table.peak_memory == 10**8
+    assert {p.place for p in table.points if p.kind == "sublayer"} == {*PLACES} - {"decoder.encoder_attn"}
+    assert all(p.encoder > 0 for p in table.points) and ("model", "width") in {(p.place, p.kind) for p in table.points}
+    with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries"):
+        monkeypatch.setattr(latency_points, "bench", restless)
+        steady(tmp_path, tmp_path, [], Setting(), "decoder.ffn at 50%")
 
 
 @pytest.mark.slow
 def test_a_run_that_is_asked_for_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "SHARES", (0.5, 0.25))
-    monkeypatch.setattr(latency, "bench", by_multiplications)
+    monkeypatch.setattr(latency_points, "bench", by_multiplications)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stage = {"steps": 2, "warmup": 1, "tokens": 64}
     recipe = check_recipe({

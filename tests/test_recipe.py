@@ -32,7 +32,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 def test_our_recipes_parse_and_ask_for_one_size(path: Path) -> None:
     recipe = read_recipe(path)
     unit, share = recipe.prune.target()
-    assert unit in ("macs", "parameters", "bytes") and 0 < share < 1
+    assert unit in ("macs", "params", "bytes") and 0 < share < 1
     assert recipe.train.steps > 0 and recipe.recover.steps > 0
     assert recipe.data.files.keys() == {"train", "valid", "test"}
 
@@ -119,9 +119,40 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             read_recipe(tmp_path / name)
 
 
-@pytest.mark.parametrize("sizes", [{}, {"macs": 0.5, "bytes": 0.5}])
+def prune(**asked: Any) -> Any:
+    stage: dict[str, Any] = {"steps": 1}
+    return check_recipe({"data": {"grammar": True}, "train": stage, "prune": stage | asked, "recover": stage}).prune
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "timed"),
+    [
+        ({"parameters": 0.5}, ("params", 0.5), False), ({"params": 2e6, "parameters": None}, ("params", 2e6), False),
+        ({"bytes": 1}, ("bytes", 1.0), False), ({"memory_mb": 90}, ("memory_mb", 90.0), True), ({"speedup": 2}, ("speedup", 2.0), True),
+    ],
+)  # fmt: skip
+def test_targets_are_fractions_numbers_times_or_memory(asked: dict[str, Any], target: Any, timed: bool) -> None:
+    found = prune(**asked)
+    assert found.target() == target and found.timed == found.by_loss == timed
+    assert prune(**asked, budget="loss").by_loss
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"macs": 1.5}, "in \\(0, 1\\], or a number of at least 1000"), ({"params": 0}, "greater than 0"),
+        ({"params": 0.5, "parameters": 0.6}, "are the same; give one"), ({"memory_mb": -1}, "greater than 0"),
+        ({"macs": 0.5, "budget": "lost"}, "prune.budget"),
+    ],
+)  # fmt: skip
+def test_bad_targets_are_refused(asked: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        prune(**asked)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"macs": 0.5, "bytes": 0.5}, {"speedup": 2, "memory_mb": 50}])
 def test_exactly_one_size_is_asked_for(sizes: dict[str, Any]) -> None:
     stage: dict[str, Any] = {"steps": 1}
     recipe = check_recipe({"data": {"grammar": True}, "train": stage, "prune": stage | sizes, "recover": stage})
-    with pytest.raises(InputError, match="exactly one of macs, parameters, bytes"):
+    with pytest.raises(InputError, match="exactly one of macs, params, bytes"):
         recipe.prune.target()

@@ -65,7 +65,9 @@ def run_recipe(
     loaded = read_recipe(recipe).model_dump()
     changes = {"seed": seed, "precision": precision}
     loaded |= {key: value for key, value in changes.items() if value is not None}
-    asked = {"macs": macs, "parameters": parameters, "bytes": size, "speedup": speedup, "latency_ms": latency_ms}
+    asked = {
+        "macs": macs, "params": parameters, "bytes": size, "speedup": speedup, "latency_ms": latency_ms, "memory_mb": None,
+    }  # fmt: skip
     if any(value is not None for value in asked.values()):
         loaded["prune"] |= asked
     if stock:

@@ -106,8 +106,12 @@ def run(run: Run) -> dict[str, Any]:
             pairs, tokenizer, max_length(dense)
         )  # a sentence that is too long is said now, not when it is translated
     plan = plan_step(dense, recipe.prune)
-    if recipe.prune.timed:
-        stage("time", lambda: _time(run, dense, tokenizer, plan, material), "what each sublayer costs on this machine")
+    if recipe.prune.by_loss:
+        stage(
+            "time",
+            lambda: _time(run, dense, tokenizer, plan, material),
+            "what each sublayer costs, in loss and on this machine",
+        )
     # what cannot be reached is said now, not after the training
     goal = partial(select_step, dense, plan, recipe.prune, clock=_clock(run))
     goal(None)
@@ -154,7 +158,7 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> 
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
     return {
         "train": recipe.train.steps * step if with_training else 5, "analyze": 1.3 * recipe.analyze.steps * step,
-        **({"time": 300.0} if recipe.prune.timed else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        **({"time": 300.0} if recipe.prune.by_loss else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
 
@@ -232,16 +236,17 @@ def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) 
     how, bench_ = run.recipe.prune, run.recipe.bench
     setting = Setting(threads=bench_.threads, batch=bench_.batch)
     clock = clock_step(dense, tokenizer, plan, material, run.corpus.valid.source, how, setting, run.progress.note)
-    write_json(run.out / "latency.json", clock.table.to_json())
+    if clock.table is not None:
+        write_json(run.out / "latency.json", clock.table.to_json())
     return {"sensitivity": [asdict(curve) for curve in clock.curves]}
 
 
 def _clock(run: Run) -> Clock | None:
-    if not run.recipe.prune.timed:
+    if not run.recipe.prune.by_loss:
         return None
     curves = read_json(run.out / "stages" / "time.json")["sensitivity"]
     found = tuple(Curve(curve["name"], tuple(curve["kept"]), tuple(curve["losses"])) for curve in curves)
-    return Clock(LatencyTable.load(run.out / "latency.json"), found)
+    return Clock(LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, found)
 
 
 def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str, Any]:

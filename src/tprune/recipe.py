@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,7 +22,8 @@ from pydantic import (
 from tprune.errors import InputError
 
 Pair = tuple[str, str]
-SIZES, TIMES = ("macs", "parameters", "bytes"), ("speedup", "latency_ms")
+SIZES, TIMES, MEMORY = ("macs", "params", "bytes"), ("speedup", "latency_ms"), ("memory_mb",)
+LEAST = 1000  # between 1 and this, a size is neither a fraction nor a sensible number
 
 
 class _Section(BaseModel):
@@ -105,19 +107,34 @@ class Analyze(_Section):
 Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]
 
 
+def _fraction_or_number(value: float) -> float:
+    if value > 1 and value < LEAST:
+        raise ValueError(f"expected a fraction of the dense model in (0, 1], or a number of at least {LEAST}")
+    return value
+
+
+SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
+
+
 class Prune(Taught):
-    """Regularised training, then the cut to a size."""
+    """Regularised training, then the cut to a size, time or memory.
+
+    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `budget` says how
+    sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
+    shared by loss.
+    """
 
     kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
     method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
-    macs: float | None = Field(None, gt=0, le=1)
-    parameters: float | None = Field(None, gt=0, le=1)
-    bytes: float | None = Field(None, gt=0, le=1)
+    macs: SizeAsked | None = None
+    params: SizeAsked | None = None
+    bytes: SizeAsked | None = None
+    memory_mb: float | None = Field(None, gt=0)
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
-    budget: Literal["analysis", "uniform"] = "analysis"
+    budget: Literal["loss", "analysis", "uniform"] = "analysis"
     floor: float = Field(0.1, ge=0, lt=1)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
     stock: bool = False
@@ -130,20 +147,39 @@ class Prune(Taught):
             return {**data, "kinds": ["ffn"]}
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _longer_name(cls, data: Any) -> Any:
+        """`parameters` is `params`; both, with different values, are a slip."""
+        if not isinstance(data, dict) or "parameters" not in data:
+            return data
+        rest = {key: value for key, value in data.items() if key != "parameters"}
+        given = [value for value in (rest.get("params"), data["parameters"]) if value is not None]
+        if len(given) == 2 and given[0] != given[1]:
+            raise ValueError("params and parameters are the same; give one of them")
+        return {**rest, "params": given[0]} if given else rest
+
     def target(self) -> tuple[str, float]:
-        """The one size or time asked for. Raises `InputError` unless there is exactly one."""
-        asked = [(unit, getattr(self, unit)) for unit in (*SIZES, *TIMES) if getattr(self, unit) is not None]
+        """The one size, time or memory asked for. Raises `InputError` unless there is exactly one."""
+        units = (*SIZES, *TIMES, *MEMORY)
+        asked = [(unit, getattr(self, unit)) for unit in units if getattr(self, unit) is not None]
         if len(asked) != 1:
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
-                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model), {', '.join(TIMES)}, got {given}"
+                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number above 1), "
+                f"{', '.join((*TIMES, *MEMORY))}, got {given}"
             )
         return asked[0]
 
     @property
     def timed(self) -> bool:
-        """Whether a time is asked for rather than a size."""
-        return self.target()[0] in TIMES
+        """Whether something is asked for that must be measured on this machine: a time, or the memory of a process."""
+        return self.target()[0] in (*TIMES, *MEMORY)
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether the budget is shared by the loss that each coupling adds, which must be measured."""
+        return self.timed or self.budget == "loss"
 
 
 class Recover(Taught):

@@ -42,7 +42,7 @@ class Refined(Generic[S]):
 
 
 def refine(
-    options: Sequence[Options], evaluate: Callable[[Mapping[str, int]], float], budget: float, unit: str,
+    options: Sequence[Options[int]], evaluate: Callable[[Mapping[str, int]], float], budget: float, unit: str,
     tries: int = 50, seed: int = 0,
 ) -> Refined[dict[str, int]]:  # fmt: skip
     """`search` over `budget.cheapest`: never a selection that is worse than the knapsack's own.

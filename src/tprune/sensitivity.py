@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from tprune.plan import Plan
 from tprune.select import Limits, keep_best, lines_of
 
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
+QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
+WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the residual: with less of it nothing works
+FEWER: Mapping[str, Sequence[float]] = {"qk": QUARTERS, "vo": QUARTERS, "width": WIDTHS}
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,15 @@ class Curve:
         if not all(math.isfinite(loss) for loss in self.losses):
             raise InputError(f"{self.name}: the loss is not finite for some numbers of groups: {self.losses}")
 
+    def loss_at(self, lines: int) -> float:
+        """The loss added at one of the numbers in `kept`."""
+        return self.losses[self.kept.index(lines)]
+
 
 @torch.no_grad()
 def sensitivities(
-    model: nn.Module, plan: Plan, loss: Callable[[nn.Module], float], limits: Limits, shares: Sequence[float] = SHARES
-) -> tuple[Curve, ...]:
+    model: nn.Module, plan: Plan, loss: Callable[[nn.Module], float], limits: Limits, shares: Sequence[float] | None = None
+) -> tuple[Curve, ...]:  # fmt: skip
     """For every coupling of a plan: mask it alone to each share of its groups (the largest norms stay), read the loss, restore.
 
     Args:
@@ -43,7 +50,8 @@ def sensitivities(
         plan: its couplings.
         loss: of a model on calibration data, in nats per token; deterministic.
         limits: multiples and floor that the numbers of groups respect.
-        shares: how much to try to keep; 1 is what everything is compared with.
+        shares: how much to try to keep; 1 is what everything is compared with. If not given `SHARES`, or what `FEWER` says of the
+            kind: every size is a pass over the data.
 
     Raises:
         InputError: a loss is not finite.
@@ -53,7 +61,9 @@ def sensitivities(
     for groups in plan.bind(model):
         norms = groups.norms.detach()
         lines = lines_of(norms)
-        kept = sorted({limits.round(share * lines, lines, groups.coupling.kind) for share in (*shares, 1.0)})
+        kind = groups.coupling.kind
+        tried = FEWER.get(kind, SHARES) if shares is None else shares
+        kept = sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
         before = {param: tensor.detach().clone() for param, tensor in groups.tensors.items()}
         added = []
         for k in kept[:-1]:

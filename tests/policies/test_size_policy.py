@@ -40,13 +40,13 @@ def test_the_target_is_reached_closely_and_the_built_model_has_that_size(
     model: Any, unit: str, kinds: tuple[str, ...], fraction: float
 ) -> None:
     plan = select_to(model, plan_of(model, *kinds), Target(unit, fraction), Uniform(Limits(floor=0.05)))
-    budget = fraction * getattr(size(model), unit)
+    budget = fraction * Target(unit, fraction).of(size(model))
     assert plan.selected and plan.asked == {unit: budget}
     reached = plan.reached[unit]
     assert 0.85 * budget < reached <= budget  # a step of one head in each layer is coarse in so small a model
     small = shrink(model, plan)
     assert size(small) == size_after(model, plan)
-    assert getattr(size(small), unit) == reached
+    assert Target(unit, fraction).of(size(small)) == reached
 
 
 def test_sharing_by_weight_protects_what_is_worth_more(model: Any) -> None:
@@ -82,7 +82,7 @@ def test_the_whole_model_is_kept_where_it_is_small_enough(model: Any) -> None:
 
 def test_an_unreachable_target_says_what_can_be_reached(model: Any) -> None:
     with pytest.raises(
-        UnreachableError, match=r"asked for [\d,]+ parameters, but the plan's couplings can reach [\d,]+ at least"
+        UnreachableError, match=r"asked for [\d,]+ params, but the plan's couplings can reach [\d,]+ at least"
     ):
         select_to(model, plan_of(model, "ffn"), Target("parameters", 0.1), Uniform())
 
@@ -100,8 +100,21 @@ def test_half_precision_models_count_two_bytes(model: Any) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "fraction", "says"),
-    [("flops", 0.5, "known are macs, parameters, bytes"), ("macs", 0.0, "got 0.0"), ("macs", 1.5, "got 1.5")],
+    [
+        ("flops", 0.5, "known are macs, params, bytes"),
+        ("macs", 0.0, "got 0.0"),
+        ("macs", 1.5, "at least 1000, got 1.5"),
+    ],
 )
 def test_bad_targets(unit: str, fraction: float, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Target(unit, fraction)
+
+
+def test_a_number_is_as_good_as_a_fraction(model: Any) -> None:
+    plan, dense = plan_of(model, "ffn"), size(model)
+    number = select_to(model, plan, Target("parameters", 0.8 * dense.parameters), Uniform())
+    assert number == select_to(model, plan, Target("params", 0.8), Uniform())
+    assert Target("parameters", 0.5).unit == "params"
+    with pytest.raises(InputError, match=r"asked for 9,000,000 bytes, but the dense model has [\d,]+ only"):
+        select_to(model, plan, Target("bytes", 9e6), Uniform())

@@ -1,22 +1,28 @@
-"""Budgets of time: the selection with the least loss whose predicted sentence takes at most so many milliseconds."""
+"""Budgets of time and memory: the selection with the least loss whose predicted sentence, or process, is small enough."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tprune.budget import Options, cheapest
-from tprune.errors import InputError, UnreachableError
-from tprune.latency import LatencyTable, place_of, shares_of
+from tprune.latency import LatencyTable, Times
 from tprune.plan import Plan
-from tprune.policies.size import norm_scores
-from tprune.select import keep_best, lines_of
+from tprune.policies.choice import Meter, Meters, select_by_loss
+from tprune.policies.size import norm_scores, size_after, size_meters
+from tprune.select import Scores
 from tprune.sensitivity import Curve
+from tprune.size import Size, size
+from tprune.sublayers import Sublayer
 
-KINDS = ("ffn", "heads")
+MEGABYTE = 1e6
+WEIGHT = 4  # bytes in the runtime, which computes in single precision
 
 
-def select_within(model: Any, plan: Plan, table: LatencyTable, curves: tuple[Curve, ...], milliseconds: float) -> Plan:
-    """Fills in what the plan keeps, `min Σ loss` subject to `predicted sentence ≤ milliseconds`; see `tprune.budget`.
+def select_within(
+    model: Any, plan: Plan, table: LatencyTable, curves: Sequence[Curve], milliseconds: float, scores: Scores | None = None
+) -> Plan:  # fmt: skip
+    """Fills in what the plan keeps, `min Σ loss` subject to `predicted sentence ≤ milliseconds`; see `tprune.policies.choice`.
 
     Args:
         model: the dense model the plan was made for.
@@ -24,37 +30,104 @@ def select_within(model: Any, plan: Plan, table: LatencyTable, curves: tuple[Cur
         table: measured on this machine for this model.
         curves: the loss each coupling adds, from `tprune.sensitivity`.
         milliseconds: for one sentence, with everything beside the model's own graphs.
+        scores: of the groups; their norms if not given.
 
     Raises:
         InputError: the plan has couplings whose time is not known, or no curve.
         UnreachableError: even the smallest sizes take longer; says how long, and what cannot be cut.
     """
-    for coupling in plan.couplings:
-        if coupling.kind not in KINDS:
-            raise InputError(
-                f"{coupling.name}: a time can be asked for with couplings of kind {' and '.join(KINDS)} only"
-            )
-    by_name = {curve.name: curve for curve in curves}
-    scores = norm_scores(model, plan)
-    dense = table.predict({}).sentence
-    options = []
-    for name, score in scores.items():
-        if name not in by_name:
-            raise InputError(f"{name}: its sensitivity was not measured")
-        curve = by_name[name]
-        saved = [table.saved(place_of(name), k / lines_of(score)) for k in curve.kept]
-        costs = tuple(-(encoder + table.tokens * step) for encoder, step in saved)
-        options.append(Options(name, curve.kept, costs, curve.losses))
-    least = dense + sum(min(o.costs) for o in options)
-    if least > milliseconds:
-        raise UnreachableError(
-            f"asked for {milliseconds:.3g} ms a sentence, {dense / milliseconds:.2f}x faster than the dense {dense:.3g} ms; these "
-            f"couplings can reach {least:.3g} ms, {dense / least:.2f}x. The rest is spent outside what they cut; ask for less, lower the "
-            "floor, or start from a smaller model"
-        )
-    kept = cheapest(options, milliseconds - dense, "ms")
-    chosen = plan.with_kept({name: keep_best(scores[name], k) for name, k in kept.items()}, {}, {})
-    predicted = table.predict(shares_of(chosen)).sentence
-    return plan.with_kept(
-        {e.coupling.name: e.keep for e in chosen.entries}, {"sentence_ms": milliseconds}, {"sentence_ms": predicted}
-    )
+    found = scores if scores is not None else norm_scores(model, plan)
+
+    def exact(chosen: Plan) -> float:
+        return table.predict_plan(chosen).sentence
+
+    return select_by_loss(model, plan, curves, time_meters(plan, table), milliseconds, exact, found)
+
+
+def time_meters(plan: Plan, table: LatencyTable) -> Meters:
+    """Meters of a sentence's milliseconds; at a smaller width a sublayer saves as much less as the dense model takes less there."""
+    residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == "width"), 1)
+
+    def at(width: int | None) -> Meter:
+        share = 1.0 if width is None else width / residual
+        whole, base = table.predict({}, share).sentence, table.at_width(share)
+        encoder = table.adds[0] * base[0] / table.dense.encoder
+        step = table.adds[1] * base[1] / table.dense.decoder_step
+
+        def saved(sublayer: Sublayer, kind: str, share: float) -> float:
+            own = table.saved(sublayer.place, kind, share)
+            return float(encoder * own[0] + table.tokens * step * own[1])
+
+        return Meter("sentence_ms", whole, saved)
+
+    return at
+
+
+def select_memory(
+    model: Any, plan: Plan, peak: float, curves: Sequence[Curve], megabytes: float, scores: Scores | None = None
+) -> Plan:  # fmt: skip
+    """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
+
+    A runtime that holds some weights twice saves more than that.
+
+    Args:
+        model: the dense model the plan was made for.
+        plan: before selection.
+        peak: bytes, measured, of the process that runs the dense model.
+        curves: the loss each coupling adds.
+        megabytes: to stay within, of 10⁶ bytes.
+        scores: of the groups; their norms if not given.
+
+    Raises:
+        UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
+    """
+    found = scores if scores is not None else norm_scores(model, plan)
+    dense = size(model).parameters
+
+    def read(after: Size) -> float:
+        return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
+
+    meters = size_meters(model, plan, "memory_mb", read)
+    return select_by_loss(model, plan, curves, meters, megabytes, lambda chosen: read(size_after(model, chosen)), found)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A plan that was timed: its prediction by the corrected table, what was measured, and how many plans were timed."""
+
+    plan: Plan
+    table: LatencyTable
+    measured: Times
+    tried: int
+
+    @property
+    def off(self) -> float:
+        """`measured / asked − 1`."""
+        return self.measured.sentence / self.plan.asked["sentence_ms"] - 1
+
+
+def confirm(
+    choose: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
+    within: float = 0.05, tries: int = 3,
+) -> Confirmed:  # fmt: skip
+    """Times the chosen plan; while it misses its prediction, corrects how far savings add up, and chooses again.
+
+    `adds ← adds · (dense − measured) / (dense − predicted)`, for encoder and decoder step each.
+
+    Args:
+        choose: a plan within the budget, by a table.
+        table: of the single savings.
+        time: measures a plan.
+        within: how far measured may be from predicted.
+        tries: how many plans are timed at most; the last is taken as it is.
+
+    Raises:
+        UnreachableError: by the corrected table no plan is fast enough.
+    """
+    for tried in range(1, max(1, tries) + 1):
+        plan = choose(table)
+        predicted, measured = table.predict_plan(plan), time(plan)
+        if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
+            break
+        table = table.corrected(predicted, measured)
+    return Confirmed(plan, table, measured, tried)

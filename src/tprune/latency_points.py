@@ -1,0 +1,193 @@
+"""Measuring latency tables: which points a budget needs, the exported models they are timed on, and the cache that keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tprune.bench import Work, bench
+from tprune.coupling import Groups, bind
+from tprune.errors import NoisyMachineError
+from tprune.files import write_json
+from tprune.latency import FORMAT, MODEL, LatencyTable, Point, Setting, Times
+from tprune.machine import machine, versions
+from tprune.models import couplings, family_of
+from tprune.plan import Plan, fingerprint, make_plan
+from tprune.realise.shrink import shrink
+from tprune.runtimes.onnx_export import export
+from tprune.select import keep_best, lines_of
+from tprune.sublayers import READS_SOURCE, place_of
+
+# Times are nearly straight lines but for the jump where a sublayer goes; every point is an export and a measurement
+SHARES: Mapping[str, Sequence[float]] = {
+    "ffn": (0.5, 0.25), "heads": (0.5, 0.25), "qk": (0.5,), "vo": (0.5,), "width": (0.75, 0.5),
+}  # fmt: skip
+STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
+TRIES = 3
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model to time: one kind cut to one share at one place, in `layers` layers; `plan` says how."""
+
+    place: str
+    kind: str
+    share: float
+    plan: Plan
+    layers: int
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.kind} at {self.share:.0%}"
+
+
+def variants(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Variant]:
+    """The points that a budget over these kinds of couplings needs.
+
+    With `removal`, or kind `sublayer`, also every place with nothing left. Of what reads the source the last layer stays then:
+    a decoder without it would not read.
+    """
+    if asked := [kind for kind in kinds if kind != "sublayer"]:
+        for members in _by_place(model, asked).values():
+            kind, lines = members[0].coupling.kind, lines_of(members[0].norms)
+            sizes = {max(1, round(share * lines)) for share in SHARES.get(kind, ())}
+            for kept in sorted(sizes - {lines}):
+                yield _variant(model, members, kind, kept)
+    emptied = ("ffn", "heads") if "sublayer" in kinds else tuple(k for k in asked if k in ("ffn", "heads"))
+    if emptied and (removal or "sublayer" in kinds):
+        for (place, _), members in _by_place(model, emptied).items():
+            if some := members[:-1] if place == READS_SOURCE else members:
+                yield _variant(model, some, "sublayer", 0)
+
+
+def _by_place(model: Any, kinds: Sequence[str]) -> dict[tuple[str, str], list[Groups]]:
+    found: dict[tuple[str, str], list[Groups]] = {}
+    for groups in bind(couplings(model, kinds), model):
+        kind = groups.coupling.kind
+        place = MODEL if kind == "width" else place_of(groups.coupling.name)
+        found.setdefault((place, kind), []).append(groups)
+    return found
+
+
+def _variant(model: Any, members: Sequence[Groups], kind: str, kept: int) -> Variant:
+    place = MODEL if kind == "width" else place_of(members[0].coupling.name)
+    plan = make_plan(model, family_of(model).name, [groups.coupling for groups in members])
+    masks = {groups.coupling.name: keep_best(torch.ones(groups.shape), kept) for groups in members}
+    share = kept / lines_of(members[0].norms)
+    return Variant(place, kind, share, plan.with_kept(masks, {}, {}), len(members))
+
+
+def key_of(model: Any, setting: Setting) -> str:
+    """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
+    here = machine()
+    parts = [FORMAT, fingerprint(model), versions().get(setting.runtime), here["cpu"], here["cores"], asdict(setting)]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def measured(
+    model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, cache: Path,
+    report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True,
+) -> LatencyTable:  # fmt: skip
+    """The latency table of a model on this machine; points that `cache` (a folder) has are not measured again.
+
+    Every point is kept as soon as it is measured, so that a run that was stopped, or one that asks for more kinds, measures only
+    what is missing.
+
+    Args:
+        model: a trained dense model.
+        tokenizer: its own.
+        sentences: source sentences, for the tokens and the time of whole ones.
+        setting: threads, batch and lengths.
+        cache: where tables are kept, one file each.
+        report: is told about each point.
+        kinds: of couplings whose sizes are to be known; none for the dense model alone.
+        removal: whether sublayers may also be left with nothing.
+
+    Raises:
+        NoisyMachineError: a point stayed unsteady; says by how much.
+        InputError: the model has no coupling of a kind.
+    """
+    path = cache / f"{key_of(model, setting)}.json"
+    table = LatencyTable.load(path) if path.exists() else None
+    known = {(p.place, p.kind, p.share) for p in table.points} if table else set()
+    missing = [v for v in variants(model, kinds, removal) if (v.place, v.kind, v.share) not in known]
+    if table and not missing:
+        return table
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer(model, tokenizer, tuple(sentences), setting, Path(folder))
+        if table is None:
+            table = timer.dense()
+            write_json(path, table.to_json())
+        for number, variant in enumerate(missing, start=1):
+            report(f"{variant} ({number} of {len(missing)})")
+            ratios = timer.ratios(variant.plan, str(variant))
+            saved = [getattr(table.dense, name) * (1 - 1 / ratio) / variant.layers for name, ratio in ratios.items()]
+            point = Point(variant.place, variant.kind, variant.share, *saved)
+            table = dataclasses.replace(table, points=(*table.points, point))
+            write_json(path, table.to_json())
+    return table
+
+
+class Timer:
+    """Times plans of one model against it, exported into a folder of its own; the dense model is exported once."""
+
+    def __init__(self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path) -> None:
+        self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
+        self._export = partial(export, tokenizer=tokenizer, sentences=sentences[:1])
+        self._export(model, out=folder / "dense")
+
+    def dense(self) -> LatencyTable:
+        """A table without points: the dense model's times, tokens and memory."""
+        how, folder = self.setting, self.folder / "dense"
+        work = Work(how.source, how.past, 1, how.sentences)
+        found = bench(folder, folder, self.sentences, how.threads, how.batch, how.rounds, work)
+        names = ("encoder", "decoder_step", "sentence")
+        dense = Times(*(float(found.latency_ms["dense"][name]) for name in names))
+        weight = found.footprint["dense"]
+        overhead = (dense.sentence - dense.encoder) / weight.tokens_per_sentence - dense.decoder_step
+        return LatencyTable(
+            key_of(self.model, how),
+            how,
+            dense,
+            weight.tokens_per_sentence,
+            overhead,
+            (),
+            machine(),
+            int(weight.peak_memory),
+        )
+
+    def ratios(self, plan: Plan, what: str) -> dict[str, float]:
+        """Dense over pruned time of encoder and decoder step. Raises `NoisyMachineError`."""
+        self._export(shrink(self.model, plan).eval(), out=self.folder / "pruned")
+        return steady(self.folder / "dense", self.folder / "pruned", self.sentences, self.setting, what)
+
+    def times(self, plan: Plan, table: LatencyTable) -> Times:
+        """A plan's measured times, of sentences as long as the dense model writes them. Raises `NoisyMachineError`."""
+        ratios = self.ratios(plan, "the chosen plan")
+        encoder, step = table.dense.encoder / ratios["encoder"], table.dense.decoder_step / ratios["decoder_step"]
+        return Times(encoder, step, table.sentence(encoder, step))
+
+
+def steady(dense: Path, pruned: Path, sentences: Sequence[str], setting: Setting, what: str) -> dict[str, float]:
+    """Dense over pruned time of encoder and decoder step; measured again, longer, while the interval is wide."""
+    spread = math.inf
+    for attempt in range(TRIES):
+        work = Work(setting.source, setting.past, 1, 1, ("encoder", "decoder_step"))
+        found = bench(dense, pruned, sentences, setting.threads, setting.batch, setting.rounds * 2**attempt, work)
+        spread = max((high - low) / (high + low) for low, high in found.interval.values())
+        if spread <= STEADY:
+            return {name: float(ratio) for name, ratio in found.speedup.items()}
+    raise NoisyMachineError(
+        f"{what}: the ratio to the dense model varies by {spread:.1%} after {TRIES} tries, more than {STEADY:.0%}; "
+        "stop other work on this machine and measure again"
+    )
