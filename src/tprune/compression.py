@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.analysis import Analysis, analyse, worth
+from tprune.analysis import Analysis, Blocks, analyse, worth
 from tprune.control import Controller
 from tprune.data import Parallel
 from tprune.errors import InputError, UnreachableError
@@ -29,7 +30,7 @@ from tprune.recipe import Analyze, Prune, Recover, Stage, Taught
 from tprune.regularise import Regulariser
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sensitivities, token_loss_on
-from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
+from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
 from tprune.train import Training, train
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
@@ -68,18 +69,24 @@ class Material:
 
     def run(
         self, model: Any, stage: Stage, work: Path, *, teacher: Any = None,
-        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
+        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0, schedule: str = "cosine",
     ) -> list[dict[str, float]]:  # fmt: skip
         """Trains a model in place for one stage; a stage that distills takes its word distributions from the teacher."""
         distill = stage.distill if isinstance(stage, Taught) and teacher is not None else 0.0
         how = Training(
             stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, distill, precision=self.precision,
-            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience,
+            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience, schedule=schedule,
         )  # fmt: skip
         return train(
             model, self.train, self.valid, how, work, teacher=teacher if distill else None,
             callbacks=[*self.callbacks, *callbacks], save_every=save_every,
         )  # fmt: skip
+
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 4000) -> list[dict[str, Tensor]]:
+        """Padded batches of a set, or of `most` sentences evenly spaced over it."""
+        picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
+        collate = Collate(self.pad)
+        return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
 
     def batch(self, sentences: int = 8) -> dict[str, Tensor]:
         """Some validation sentences, of unequal length, as one padded batch."""
@@ -92,10 +99,14 @@ def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[s
     stage = Stage(steps=how.steps, lr=how.lr, warmup=how.steps // 10, tokens=how.tokens)
 
     def fit(twin: nn.Module, regulariser: Regulariser) -> None:
-        material.run(twin, stage, work, callbacks=[regulariser])
+        material.run(twin, stage, work, callbacks=[regulariser], schedule="constant_with_warmup")
 
     shown = tuple(kind for kind in kinds if kind != "lines")
-    return analyse(model, fit, kinds=shown, strength=how.strength, steps=how.steps)
+    loss = token_loss_on(material.batches(material.valid))
+    return analyse(
+        model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=Blocks(how.blocks),
+        loss=loss,
+    )  # fmt: skip
 
 
 def plan_step(model: Any, how: Prune) -> Plan:
