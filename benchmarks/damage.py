@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tprune.analysis.harm import without_smallest
 from tprune.coupling import Groups
-from tprune.select import keep_best, lines_of
 from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches
 from tprune.train import token_loss
 
 Batch = dict[str, Tensor]
-CUT = 0.3  # the share of a coupling's groups that goes, those with the smallest norms
+KINDS = ("ffn", "heads", "qk", "vo")
 
 
 @dataclass(frozen=True)
@@ -42,25 +41,6 @@ def batches_of(data: EncodedPairs, pad: int, tokens: int, count: int | None, see
     return [collate([data[i] for i in rows]) for rows in TokenBatches(data.lengths, tokens, count, seed)]
 
 
-def smallest_cut(groups: Groups, share: float = CUT) -> Tensor:
-    """The keep mask without the `share` of groups with the smallest norms (equally many of every head)."""
-    norms = groups.norms.detach()
-    return keep_best(norms, lines_of(norms) - max(1, round(share * lines_of(norms))))
-
-
-@contextmanager
-def masked(groups: Groups, keep: Tensor) -> Iterator[None]:
-    """The groups that are not kept are zero inside the block, and as before after it."""
-    before = {name: tensor.detach().clone() for name, tensor in groups.tensors.items()}
-    groups.scale_(keep.to(next(iter(before.values())).dtype))
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, tensor in groups.tensors.items():
-                tensor.copy_(before[name])
-
-
 def refitted(
     dense: Any, how: Refit, batches: Sequence[Batch], seed: int, bind: Callable[[nn.Module], Groups] | None = None
 ) -> Any:
@@ -69,7 +49,7 @@ def refitted(
     torch.manual_seed(seed)
     np.random.seed(seed)
     groups = bind(model) if bind else None
-    keep = smallest_cut(groups).float() if groups else None
+    keep = without_smallest(groups.norms.detach()).float() if groups else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=how.lr, betas=(0.9, 0.98), weight_decay=0.0)
     if groups is not None and keep is not None:
         groups.scale_(keep)

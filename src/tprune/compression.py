@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.analysis import Analysis, Blocks, analyse, worth
+from tprune.analysis import Analysis, Blocks, analyse, with_harms, worth
 from tprune.control import Controller
 from tprune.data import Parallel
 from tprune.errors import InputError, UnreachableError
@@ -102,11 +102,15 @@ def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[s
         material.run(twin, stage, work, callbacks=[regulariser], schedule="constant_with_warmup")
 
     shown = tuple(kind for kind in kinds if kind != "lines")
-    loss = token_loss_on(material.batches(material.valid))
-    return analyse(
+    found = analyse(
         model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=Blocks(how.blocks),
-        loss=loss,
+        loss=token_loss_on(material.batches(material.valid)),
     )  # fmt: skip
+    if not shown:
+        return found
+    return with_harms(
+        found, model, couplings(model, shown), token_loss_on(material.batches(material.train, CALIBRATION))
+    )
 
 
 def plan_step(model: Any, how: Prune) -> Plan:

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tprune.errors import InputError
 
@@ -64,10 +73,10 @@ class Taught(Stage):
 class Analyze(_Section):
     """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn."""
 
-    steps: int = Field(200, ge=1)
+    steps: int = Field(150, ge=1)
     lr: float = Field(5e-4, gt=0)
     strength: float = Field(0.7, gt=0)
-    path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 1.0, 2.0, 4.0), min_length=1)
+    path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 0.75, 1.0, 1.25), min_length=1)
     blocks: Literal["matrix", "heads"] = "matrix"
     tokens: int = Field(2048, ge=64)
 

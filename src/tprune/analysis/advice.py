@@ -1,16 +1,184 @@
-"""Recommendations."""
+"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, and what to leave alone."""
+
 from __future__ import annotations
-from tprune.analysis.record import Analysis
-from tprune.plan import Plan
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from tprune.analysis.places import Sublayer, place
+from tprune.analysis.record import Analysis, Component
+from tprune.coupling import bind
+from tprune.models import couplings
+from tprune.plan import Plan, Realisation
+
+KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
+LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer
+DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
+LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do with one sublayer, and the numbers that say so.
+
+    Attributes:
+        sublayer: e.g. `decoder 0 cross`.
+        axis: which lines of its matrices gave up more: `in`, `out`, or `both` where they differ by less than a tenth.
+        cut: the kinds of couplings to cut (`heads`, or `qk+vo`), or the lines of one matrix (`q_proj.in`).
+        realisation: `shrunk` for couplings, `gathered` for the lines of one matrix.
+        keep: the share of its prunable weights to keep when the model keeps half of them.
+        relative: that share over the mean of all sublayers.
+        leave: better not cut at all.
+        zero: the fraction of lines of its matrices that vanished, by axis; `together` of the coupling's groups.
+        shrunk: the share of their norms that they gave up along the path, by axis.
+        harm: loss (nats per token) added at once when the smallest 30 % of the groups of `cut` are zero.
+        why: one line for a reader.
+    """
+
+    sublayer: str
+    axis: str
+    cut: str
+    realisation: str
+    keep: float
+    relative: float
+    leave: bool
+    zero: Mapping[str, float]
+    shrunk: Mapping[str, float]
+    harm: float
+    why: str
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One way to cut a sublayer: its couplings, what 30 % of them cost, and how many weights they have."""
+
+    cut: str
+    parts: tuple[Component, ...]
+    weights: int
+
+    @property
+    def harm(self) -> float:
+        return sum(max(0.0, part.harm or 0.0) for part in self.parts)
+
+
+def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
+    """Advice for every sublayer of the model that was analysed, in its order.
+
+    The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is its
+    harm. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`. Of whole heads
+    and dimensions inside heads, which remove the same weights, the one with less harm is advised.
+    """
+    sizes = {g.coupling.name: int(g.sizes.sum()) for g in bind([c for c in couplings(model) if c.closed], model)}
+    options = {s: _cheapest(found, sizes) for s, found in _by_sublayer(analysis, closed=True).items()}
+    options = {s: option for s, option in options.items() if option is not None}
+    floor = 1e-3 * (max((o.harm for o in options.values()), default=0.0) or 1.0)
+    prices = {s: max(o.harm, floor) / o.weights for s, o in options.items()}
+    shares = cut_shares(prices, {s: o.weights for s, o in options.items()}, 1 - KEPT)
+    mean, usual = fmean(1 - x for x in shares.values()), median(prices.values())
+    lines = _by_sublayer(analysis, closed=False)
+    return tuple(
+        _advice(s, option, lines.get(s, ()), 1 - shares[s], (1 - shares[s]) / mean, prices[s] / usual, analysis.telling)
+        for s, option in options.items()
+    )
+
+
+def cut_shares(prices: Mapping[Sublayer, float], weights: Mapping[Sublayer, int], goal: float) -> dict[Sublayer, float]:
+    """Shares to cut `x_c = min(0.9, μ / price_c)` with `Σ weights_c x_c = goal · Σ weights_c`, by bisection of log μ.
+
+    Example:
+        >>> a, b = Sublayer("encoder", 0, "ffn"), Sublayer("encoder", 1, "ffn")
+        >>> shares = cut_shares({a: 1.0, b: 3.0}, {a: 10, b: 10}, 0.4)
+        >>> round(shares[a], 3), round(shares[b], 3)
+        (0.6, 0.2)
+    """
+    low, high = min(prices.values()) * 1e-6, max(prices.values())
+    total = sum(weights.values())
+    for _ in range(80):
+        level = (low * high) ** 0.5
+        shares = {s: min(MOST - LEAST, level / price) for s, price in prices.items()}
+        if sum(weights[s] * x for s, x in shares.items()) > goal * total:
+            high = level
+        else:
+            low = level
+    return shares
+
 
 def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
     """How much a coupling's groups are worth against others of its kind: `(1 − shrunk) / mean over the plan's couplings of the kind`.
 
-    What BSSL could take is cheap: a coupling that gave up much of its norm gets a small weight and so a smaller budget.
-    Kinds are not compared: all heads give up more of their norm than FFN units do, and would be cut to the last.
+    What BSSL could take is cheap: a coupling that gave up much of its norm along the path gets a small weight and so a
+    smaller budget. Kinds are not compared: all heads give up more of their norm than FFN units do, and would be cut to the last.
     """
-    left = {c.name: max(0.05, 1 - analysis[c.name].shrunk) for c in plan.couplings}
+    left = {c.name: max(0.05, 1 - analysis[c.name].area) for c in plan.couplings}
     of_kind: dict[str, list[float]] = {}
     for coupling in plan.couplings:
         of_kind.setdefault(coupling.kind, []).append(left[coupling.name])
     return {c.name: left[c.name] / (sum(of_kind[c.kind]) / len(of_kind[c.kind])) for c in plan.couplings}
+
+
+def _by_sublayer(analysis: Analysis, closed: bool) -> dict[Sublayer, list[Component]]:
+    found: dict[Sublayer, list[Component]] = {}
+    for component in analysis.components:
+        if (component.kind != "lines") == closed:
+            found.setdefault(place(component.name).sublayer, []).append(component)
+    return found
+
+
+def _cheapest(found: Sequence[Component], sizes: Mapping[str, int]) -> _Option | None:
+    """Of the couplings of one sublayer the cheapest way to cut all its prunable weights; None where no harm was measured."""
+    kinds = {c.kind: c for c in found if c.harm is not None}
+    ways = [("ffn",), ("heads",), ("qk", "vo")]
+    options = [
+        _Option("+".join(way), tuple(kinds[k] for k in way), sum(sizes[kinds[k].name] for k in way))
+        for way in ways if all(k in kinds for k in way)
+    ]  # fmt: skip
+    return min(options, key=lambda option: option.harm / option.weights, default=None)
+
+
+def _gone(component: Component, stage: int) -> float:
+    """The fraction of its groups that had vanished by a stage of the path."""
+    return component.path[stage].zero if component.path else component.zero
+
+
+def _advice(
+    sublayer: Sublayer,
+    option: _Option,
+    lines: Sequence[Component],
+    keep: float,
+    relative: float,
+    price: float,
+    stage: int,
+) -> Advice:
+    axes = {axis: [c for c in lines if place(c.name).axis == axis] for axis in ("in", "out")}
+    zero = {axis: round(fmean(_gone(c, stage) for c in found), 4) for axis, found in axes.items() if found}
+    shrunk = {axis: round(fmean(c.area for c in found), 4) for axis, found in axes.items() if found}
+    zero["together"] = round(fmean(_gone(part, stage) for part in option.parts), 4)
+    lone = max(lines, key=lambda c: _gone(c, stage), default=None)
+    vanished = _gone(lone, stage) if lone else 0.0
+    alone = vanished >= LONE and zero["together"] < vanished / 2
+    cut, leave = option.cut, price > DEAR
+    if alone and lone is not None:
+        where = place(lone.name)
+        cut = f"{where.item}.{where.axis}"
+    return Advice(
+        str(sublayer), _axis(shrunk), cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
+        round(relative, 3), leave, zero, shrunk, round(option.harm, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
+    )  # fmt: skip
+
+
+def _axis(shrunk: Mapping[str, float]) -> str:
+    """The axis that gave up more, if by a tenth."""
+    if len(shrunk) < 2:
+        return next(iter(shrunk), "both")
+    more = max(shrunk, key=lambda axis: shrunk[axis])
+    less = min(shrunk.values())
+    return more if shrunk[more] > 1.1 * max(less, 1e-6) else "both"
+
+
+def _why(option: _Option, price: float, leave: bool, vanished: float, together: float) -> str:
+    cost = f"30 % of {option.cut} cost {option.harm:.4f} nats at once, {price:.1f}x the median per weight"
+    if vanished:
+        return f"{vanished:.0%} of these lines vanish alone, {together:.0%} of {option.cut} together; {cost}"
+    return f"{cost}; leave it alone" if leave else cost

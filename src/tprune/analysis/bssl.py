@@ -26,7 +26,7 @@ from tprune.regularise import Regulariser
 Fit = Callable[[nn.Module, Regulariser], None]
 Loss = Callable[[Any], float]
 
-PATH = (0.25, 0.5, 1.0, 2.0, 4.0)  # strengths along the path, in units of the base
+PATH = (0.25, 0.5, 0.75, 1.0, 1.25)  # strengths along the path, in units of the base
 POINTS = 32  # quantiles of the norms that are recorded
 GONE = 1e-2  # of the mean norm in the dense model: a group below it has vanished
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tprune.analysis.record import Analysis
 from tprune.coupling import Coupling, Groups, bind
 from tprune.select import keep_best, lines_of
 
@@ -56,3 +58,10 @@ def harms(
         with masked(groups, without_smallest(groups.norms, share)):
             found[groups.coupling.name] = loss(model) - whole
     return found
+
+
+def with_harms(analysis: Analysis, model: Any, couplings: Sequence[Coupling], loss: Callable[[Any], float]) -> Analysis:
+    """The analysis with the harm of these couplings; see `harms`."""
+    found = harms(model, couplings, loss)
+    changed = (replace(c, harm=round(found[c.name], 6)) if c.name in found else c for c in analysis.components)
+    return replace(analysis, components=tuple(changed))

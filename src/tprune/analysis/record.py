@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import pstdev
 from typing import Any
 
 from tprune.errors import InputError
@@ -94,18 +95,32 @@ class Analysis:
         """The components of one kind."""
         return tuple(c for c in self.components if c.kind == kind)
 
+    @property
+    def telling(self) -> int:
+        """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the norms
+        given up) differ most between the lines of matrices: before it little is gone, after it most."""
+        lines = [c for c in self.of_kind("lines") if c.path]
+        if not lines:
+            return 0
+        spread = [
+            (pstdev(c.path[i].zero for c in lines), pstdev(c.path[i].shrunk for c in lines))
+            for i in range(len(self.path))
+        ]
+        return spread.index(max(spread))
+
     def to_json(self) -> str:
         """As it is written into a run."""
         return json.dumps(asdict(self), indent=1)
 
     @staticmethod
     def load(path: Path) -> Analysis:
-        """Reads an analysis back. Raises `InputError` naming the file."""
+        """Reads an analysis back, also from among what `tprune analyze` writes beside it. Raises `InputError` naming the file."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            components = tuple(_component(c) for c in data.pop("components"))
-            points = tuple(Point(**p) for p in data.pop("path", ()))
-            return Analysis(components, path=points, **data)
+            components = tuple(_component(c) for c in data["components"])
+            points = tuple(Point(**p) for p in data.get("path", ()))
+            rest = {key: data[key] for key in ("loss", "blocks") if key in data}
+            return Analysis(components, data["strength"], data["steps"], points, **rest)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: no analysis ({error})") from None
 
