@@ -118,6 +118,8 @@ def test_the_telling_strength_is_where_components_differ_most() -> None:
     path = tuple(Point(float(i), i) for i in (1, 2, 3))
     found = Analysis((line("a", 0.0, 0.1, 1.0), line("b", 0.0, 0.9, 1.0)), 1.0, 3, path)
     assert found.telling == 1
+    wrecked = tuple(replace(p, loss=loss) for p, loss in zip(path, (2.0, 9.0, 9.0), strict=True))
+    assert replace(found, path=wrecked, loss=1.5).telling == 0
     assert replace(found, components=()).telling == 0
 
 

@@ -98,15 +98,12 @@ class Analysis:
     @property
     def telling(self) -> int:
         """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the norms
-        given up) differ most between the lines of matrices: before it little is gone, after it most."""
+        given up) differ most between the lines of matrices; of those that left the loss below twice the dense model's."""
         lines = [c for c in self.of_kind("lines") if c.path]
-        if not lines:
+        sane = [i for i, p in enumerate(self.path) if p.loss is None or self.loss is None or p.loss <= 2 * self.loss]
+        if not lines or not sane:
             return 0
-        spread = [
-            (pstdev(c.path[i].zero for c in lines), pstdev(c.path[i].shrunk for c in lines))
-            for i in range(len(self.path))
-        ]
-        return spread.index(max(spread))
+        return max(sane, key=lambda i: (pstdev(c.path[i].zero for c in lines), pstdev(c.path[i].shrunk for c in lines)))
 
     def to_json(self) -> str:
         """As it is written into a run."""

@@ -27,7 +27,7 @@ def analysis_table(found: Mapping[str, Any]) -> str:
         gone = [f"{a['zero'].get(key, 0):.0%}" for key in ("in", "out", "together")]
         what = ("leave", "") if a["leave"] else (a["cut"], a["realisation"])
         advice.add_row(a["sublayer"], *what, f"{a['keep']:.0%}", f"{a['relative']:.2f}", a["axis"], *gone, a["why"])
-    console = Console(file=io.StringIO(), width=200, highlight=False, markup=False, no_color=True)
+    console = Console(file=io.StringIO(), width=250, highlight=False, markup=False, no_color=True)
     console.print(path)
     console.print()
     console.print(advice)
