@@ -1,4 +1,4 @@
-"""The command line: demo, run, bench, translate, inspect."""
+"""The command line: demo, run, analyze, bench, translate, inspect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,15 @@ from tprune.errors import InputError, TpruneError
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
+
+
+class Blocks(StrEnum):
+    """What `analyze` takes as a block."""
+
+    MATRIX = "matrix"
+    HEADS = "heads"
+
+
 OutSeed = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
@@ -75,6 +85,38 @@ def run_recipe(
     checked = check_recipe(loaded, str(recipe))
     files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
     _run(checked, _corpus(checked, files, data), model, out, as_json)
+
+
+@app.command()
+def analyze(
+    model: Annotated[str, typer.Argument(help="A hub id, a directory, or a run directory (its dense model).")],
+    src: Annotated[Path, typer.Option(help="Source sentences to train on, one a line (.gz too).")],
+    tgt: Annotated[Path, typer.Option(help="Their translations.")],
+    valid_src: Annotated[Path, typer.Option(help="Source sentences for validation.")],
+    valid_tgt: Annotated[Path, typer.Option(help="Their translations.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
+    blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
+    out: Annotated[Path | None, typer.Option("--out", help="A folder for analysis.json and analysis.html.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of batches and dropout.")] = 0,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What gives way in a trained model, axis by axis, and what to prune or leave alone; the model is not changed."""
+    from tprune.commands import analyze as verb
+    from tprune.data import read_pair
+    from tprune.progress import Progress
+    from tprune.recipe import Analyze
+    from tprune.report.analysis_table import analysis_table
+
+    train, valid = read_pair(src, tgt), read_pair(valid_src, valid_tgt)
+    progress = Progress({"analyze": 1.3 * steps})
+    progress.stage("analyze", f"{steps} steps of group lasso on all lines")
+    how = Analyze(steps=steps, blocks=blocks.value)
+    found = verb.analyze(
+        model, train, valid, how, out=out, seed=seed, command=_command(), callbacks=[progress], warn=_warn
+    )
+    _print(found.as_dict(), as_json, analysis_table)
+    if out is not None and not as_json:
+        print(f"\n{out / 'analysis.json'}\n{out / 'analysis.html'}")
 
 
 @app.command()
@@ -211,6 +253,10 @@ def _corpus(recipe: Any, files: dict[str, list[tuple[Path, Path]]], root: Path |
 
 def _print(results: dict[str, Any], as_json: bool, table: Any) -> None:
     print(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results))
+
+
+def _warn(text: str) -> None:
+    print(f"tprune: warning: {text}", file=sys.stderr)
 
 
 def _command() -> str:

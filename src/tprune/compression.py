@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.analysis import Analysis, analyse, worth
+from tprune.analysis import Analysis, Blocks, analyse, with_harms, worth
 from tprune.control import Controller
 from tprune.data import Parallel
 from tprune.distill import Mixed, Width, kept_width
@@ -32,7 +33,7 @@ from tprune.regularise import Regulariser
 from tprune.schedule import Training
 from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sensitivities, token_loss_on
-from tprune.tasks.translation import Collate, EncodedPairs, encode, max_length
+from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
 from tprune.teach import teach
 from tprune.train import train
 
@@ -73,7 +74,7 @@ class Material:
 
     def run(
         self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, width: Width | None = None,
-        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
+        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0, schedule: str = "cosine",
     ) -> list[dict[str, float]]:  # fmt: skip
         """Trains a model in place for one stage; one that is taught takes from the teacher what its weights ask for.
 
@@ -85,7 +86,7 @@ class Material:
             weights = {key: getattr(stage, key) for key in ("distill", "hidden", "sequence", "rewind")}
         how = Training(
             stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, **weights, precision=self.precision,
-            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience,
+            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience, schedule=schedule,
         )  # fmt: skip
         data: EncodedPairs | Mixed = self.train
         if how.sequence and self.taught is not None:
@@ -94,6 +95,12 @@ class Material:
             model, data, self.valid, how, work, teacher=teacher, width=width,
             callbacks=[*self.callbacks, *callbacks], save_every=save_every,
         )  # fmt: skip
+
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 4000) -> list[dict[str, Tensor]]:
+        """Padded batches of a set, or of `most` sentences evenly spaced over it."""
+        picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
+        collate = Collate(self.pad)
+        return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
 
     def batch(self, sentences: int = 8) -> dict[str, Tensor]:
         """Some validation sentences, of unequal length, as one padded batch."""
@@ -106,10 +113,18 @@ def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[s
     stage = Stage(steps=how.steps, lr=how.lr, warmup=how.steps // 10, tokens=how.tokens)
 
     def fit(twin: nn.Module, regulariser: Regulariser) -> None:
-        material.run(twin, stage, work, callbacks=[regulariser])
+        material.run(twin, stage, work, callbacks=[regulariser], schedule="constant_with_warmup")
 
     shown = tuple(kind for kind in kinds if kind != "lines")
-    return analyse(model, fit, kinds=shown, strength=how.strength, steps=how.steps)
+    found = analyse(
+        model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=Blocks(how.blocks),
+        loss=token_loss_on(material.batches(material.valid)),
+    )  # fmt: skip
+    if not shown:
+        return found
+    return with_harms(
+        found, model, couplings(model, shown), token_loss_on(material.batches(material.train, CALIBRATION))
+    )
 
 
 def plan_step(model: Any, how: Prune) -> Plan:

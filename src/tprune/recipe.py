@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     ValidationInfo,
@@ -96,12 +97,21 @@ class Taught(Stage):
 
 
 class Analyze(_Section):
-    """BSSL: proximal group lasso over both axes of every matrix."""
+    """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn."""
 
-    steps: int = Field(200, ge=1)
+    steps: int = Field(150, ge=1)
     lr: float = Field(5e-4, gt=0)
     strength: float = Field(0.7, gt=0)
+    path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 0.75, 1.0, 1.25), min_length=1)
+    blocks: Literal["matrix", "heads"] = "matrix"
     tokens: int = Field(2048, ge=64)
+
+    @field_validator("path")
+    @classmethod
+    def _rising(cls, path: tuple[float, ...]) -> tuple[float, ...]:
+        if list(path) != sorted(set(path)):
+            raise ValueError("the strengths of a path rise from one to the next")
+        return path
 
 
 Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]

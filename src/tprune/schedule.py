@@ -38,6 +38,7 @@ class Training:
     seed: int = 0
     eval_every: int = 0
     patience: int = 0
+    schedule: str = "cosine"  # of the learning rate, by transformers' name for it
 
     def __post_init__(self) -> None:
         if self.rewind and self.rewind < self.steps:

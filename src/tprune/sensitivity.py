@@ -83,11 +83,11 @@ def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any],
     from tprune.train import token_loss
 
     def loss(model: Any) -> float:
-        training = model.training
+        training, device = model.training, next(model.parameters()).device
         model.eval()
         total = count = 0.0
         with torch.no_grad():
-            for batch in batches:
+            for batch in ({key: value.to(device) for key, value in b.items()} for b in batches):
                 tokens = int((batch["labels"] != IGNORED).sum())
                 total += tokens * float(token_loss(model(**batch).logits, batch["labels"]))
                 count += tokens

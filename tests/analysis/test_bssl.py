@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 from small_models import small_model
-from tprune.analysis import Analysis, Component, analyse, worth
+from tprune.analysis import Analysis, Blocks, Component, analyse, worth
+from tprune.analysis.blocks import by_head
+from tprune.analysis.bssl import Path as Strengths
+from tprune.analysis.bssl import quantiles, read
+from tprune.coupling import bind
 from tprune.errors import InputError
 from tprune.models import couplings
 from tprune.plan import make_plan
@@ -56,6 +60,77 @@ def test_a_stronger_analysis_takes_more() -> None:
     model = small_model("marian").float()
     weak, strong = (analyse(model, fit, kinds=("ffn",), strength=s, steps=30) for s in (0.2, 2.0))
     assert all(strong[c.name].shrunk > c.shrunk for c in weak.components)
+
+
+def test_every_strength_leaves_a_reading() -> None:
+    model = small_model("marian").float()
+    asked: list[float] = []
+    found = analyse(
+        model, fit, kinds=("ffn",), strength=0.5, steps=30, multiples=(1, 2, 4), loss=lambda m: asked.append(1.0) or 1.0
+    )
+    assert [(p.strength, p.step, p.loss) for p in found.path] == [(0.5, 10, 1.0), (1.0, 20, 1.0), (2.0, 30, 1.0)]
+    assert found.loss == 1.0 and len(asked) == 4
+    for component in found.components:
+        shares = [reading.shrunk for reading in component.path]
+        assert len(shares) == 3 and shares == sorted(shares), component.name
+        assert component.area == pytest.approx(sum(shares) / 3)
+        assert list(component.norms) == sorted(component.norms) and len(component.norms) <= 32
+
+
+def test_the_strength_rises_in_equal_stages() -> None:
+    model = small_model("marian").float()
+    plan = make_plan(model, "marian", couplings(model, ["ffn"]), strengths=1.0)
+    ended: list[int] = []
+    path = Strengths(model, plan, (0.5, 1.0, 3.0), 9, ended.append)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    seen = []
+    for _ in range(9):
+        seen.append(path.pace)
+        path.after_step(optimizer)
+    assert seen == [0.5] * 3 + [1.0] * 3 + [3.0] * 3 and ended == [0, 1, 2]
+
+
+@pytest.mark.parametrize("multiples", [(), (1.0, 1.0), (2.0, 1.0), (0.0, 1.0)])
+def test_a_path_rises(multiples: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="rising strengths"):
+        analyse(small_model("marian"), fit, kinds=(), strength=1.0, steps=30, multiples=multiples)
+
+
+def test_a_fit_that_stops_early_is_named() -> None:
+    with pytest.raises(InputError, match="fit took 0 steps; expected 30"):
+        analyse(small_model("marian"), lambda model, regulariser: None, kinds=(), strength=1.0, steps=30)
+
+
+def test_lines_of_head_slices_are_those_of_the_slices() -> None:
+    model = small_model("marian")
+    lines = by_head(couplings(model, ["lines"]), couplings(model, ["heads"]))
+    bound = {g.coupling.name: g for g in bind(lines, model)}
+    weights = dict(model.named_parameters())
+    name = "model.encoder.layers.0.self_attn"  # 4 heads of 4
+    q, o = weights[f"{name}.q_proj.weight"], weights[f"{name}.out_proj.weight"]
+    for h in range(4):
+        own = slice(4 * h, 4 * h + 4)
+        assert torch.allclose(bound[f"{name}.q_proj.in"].norms[h], q[own].norm(dim=0))
+        assert torch.allclose(bound[f"{name}.q_proj.out"].norms[h], q[own].norm(dim=1))
+        assert torch.allclose(bound[f"{name}.out_proj.out"].norms[:, h], o[:, own].norm(dim=1))
+        assert torch.allclose(bound[f"{name}.out_proj.in"].norms[h], o[:, own].norm(dim=0))
+    ffn = "model.encoder.layers.0.fc1"
+    assert torch.allclose(bound[f"{ffn}.in"].norms, weights[f"{ffn}.weight"].norm(dim=0))
+
+
+def test_an_analysis_by_heads_runs() -> None:
+    model = small_model("marian").float()
+    found = analyse(model, fit, kinds=("heads",), strength=0.5, steps=30, blocks=Blocks.HEADS)
+    assert found.blocks == "heads" and found["model.encoder.layers.0.self_attn.q_proj.in"].groups == 64
+    assert found["model.encoder.layers.0.fc1.in"].groups == 16
+
+
+def test_a_reading_compares_with_the_dense_norms() -> None:
+    found = read(torch.tensor([0.0, 0.019, 1.0, 2.0]), torch.tensor([2.0, 2.0, 2.0, 2.0]))
+    assert found.zero == 0.5 and found.shrunk == pytest.approx(1 - 3.019 / 8, abs=1e-4)
+    assert found.norms == (0.0, 0.0095, 0.5, 1.0)
+    long = quantiles(torch.arange(1000.0).flip(0))
+    assert len(long) == 32 and long[0] == 0 and long[-1] == 999
 
 
 def test_worth_compares_couplings_of_one_kind() -> None:

@@ -1,0 +1,197 @@
+"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, and what to leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from tprune.analysis.harm import SHARE, without_smallest
+from tprune.analysis.places import Sublayer, place
+from tprune.analysis.record import Analysis, Component
+from tprune.coupling import Groups, bind
+from tprune.models import couplings
+from tprune.plan import Plan, Realisation
+
+KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
+LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer
+DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
+LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do with one sublayer, and the numbers that say so.
+
+    Attributes:
+        sublayer: e.g. `decoder 0 cross`.
+        axis: of which lines of its matrices more vanished: `in`, `out`, or `both` where they differ by less than a tenth.
+        cut: the kinds of couplings to cut (`heads`, or `qk+vo`), or the lines of one matrix (`q_proj.in`).
+        realisation: `shrunk` for couplings, `gathered` for the lines of one matrix.
+        keep: the share of its prunable weights to keep when the model keeps half of them.
+        relative: that share over the mean of all sublayers.
+        leave: better not cut at all.
+        zero: the fraction of lines of its matrices that vanished, by axis; `together` of the coupling's groups.
+        shrunk: the share of their norms that they gave up along the path, by axis.
+        harm: loss (nats per token) added at once when the smallest 30 % of the groups of `cut` are zero.
+        why: one line for a reader.
+    """
+
+    sublayer: str
+    axis: str
+    cut: str
+    realisation: str
+    keep: float
+    relative: float
+    leave: bool
+    zero: Mapping[str, float]
+    shrunk: Mapping[str, float]
+    harm: float
+    why: str
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One way to cut a sublayer: its couplings, what 30 % of them cost, and how many weights they have."""
+
+    cut: str
+    parts: tuple[Component, ...]
+    weights: int
+    loss: float  # harm, brought to exactly 30 %: of 8 heads only 2 can go
+
+    @property
+    def harm(self) -> float:
+        return sum(max(0.0, part.harm or 0.0) for part in self.parts)
+
+
+def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
+    """Advice for every sublayer of the model that was analysed, in its order.
+
+    The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is its
+    harm. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`. Of whole heads
+    and dimensions inside heads, which remove the same weights, the one with less harm is advised.
+    """
+    named = {component.name for component in analysis.components if component.harm is not None}
+    bound = {g.coupling.name: g for g in bind([c for c in couplings(model) if c.name in named], model)}
+    ways = {s: _cheapest(found, bound) for s, found in _by_sublayer(analysis, closed=True).items()}
+    options = {s: way for s, way in ways.items() if way is not None}
+    if not options:
+        return ()
+    floor = 1e-3 * (max(o.loss for o in options.values()) or 1.0)
+    prices = {s: max(o.loss, floor) / o.weights for s, o in options.items()}
+    shares = cut_shares(prices, {s: o.weights for s, o in options.items()}, 1 - KEPT)
+    mean, usual = fmean(1 - x for x in shares.values()), median(prices.values())
+    lines = _by_sublayer(analysis, closed=False)
+    return tuple(
+        _advice(s, option, lines.get(s, ()), 1 - shares[s], (1 - shares[s]) / mean, prices[s] / usual, analysis.telling)
+        for s, option in options.items()
+    )
+
+
+def cut_shares(prices: Mapping[Sublayer, float], weights: Mapping[Sublayer, int], goal: float) -> dict[Sublayer, float]:
+    """Shares to cut `x_c = min(0.9, μ / price_c)` with `Σ weights_c x_c = goal · Σ weights_c`, by bisection of log μ.
+
+    Example:
+        >>> a, b = Sublayer("encoder", 0, "ffn"), Sublayer("encoder", 1, "ffn")
+        >>> shares = cut_shares({a: 1.0, b: 3.0}, {a: 10, b: 10}, 0.4)
+        >>> round(shares[a], 3), round(shares[b], 3)
+        (0.6, 0.2)
+    """
+    low, high = min(prices.values()) * 1e-6, max(prices.values())
+    total = sum(weights.values())
+    for _ in range(80):
+        level = (low * high) ** 0.5
+        shares = {s: min(MOST - LEAST, level / price) for s, price in prices.items()}
+        if sum(weights[s] * x for s, x in shares.items()) > goal * total:
+            high = level
+        else:
+            low = level
+    return shares
+
+
+def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
+    """How much a coupling's groups are worth against others of its kind: `(1 − shrunk) / mean over the plan's couplings of the kind`.
+
+    What BSSL could take is cheap: a coupling that gave up much of its norm along the path gets a small weight and so a
+    smaller budget. Kinds are not compared: all heads give up more of their norm than FFN units do, and would be cut to the last.
+    """
+    left = {c.name: max(0.05, 1 - analysis[c.name].area) for c in plan.couplings}
+    of_kind: dict[str, list[float]] = {}
+    for coupling in plan.couplings:
+        of_kind.setdefault(coupling.kind, []).append(left[coupling.name])
+    return {c.name: left[c.name] / (sum(of_kind[c.kind]) / len(of_kind[c.kind])) for c in plan.couplings}
+
+
+def _by_sublayer(analysis: Analysis, closed: bool) -> dict[Sublayer, list[Component]]:
+    found: dict[Sublayer, list[Component]] = {}
+    for component in analysis.components:
+        if (component.kind != "lines") == closed:
+            found.setdefault(place(component.name).sublayer, []).append(component)
+    return found
+
+
+def _cheapest(found: Sequence[Component], bound: Mapping[str, Groups]) -> _Option | None:
+    """Of the couplings of one sublayer the cheapest way to cut all its prunable weights; None where no harm was measured."""
+    kinds = {c.kind: c for c in found if c.harm is not None}
+    options = []
+    for way in (("ffn",), ("heads",), ("qk", "vo")):
+        parts = tuple(kinds[k] for k in way if k in kinds)
+        if len(parts) == len(way):
+            weights = sum(int(bound[c.name].sizes.sum()) for c in parts)
+            options.append(_Option("+".join(way), parts, weights, sum(_at_share(c, bound[c.name]) for c in parts)))
+    return min(options, key=lambda option: option.loss / option.weights, default=None)
+
+
+def _at_share(component: Component, groups: Groups) -> float:
+    """A component's harm at exactly 30 %, from what it is at the share that went: it grows with the square of the share."""
+    gone = 1 - float(without_smallest(groups.norms.detach()).double().mean())
+    return max(0.0, component.harm or 0.0) * (SHARE / gone) ** 2
+
+
+def _gone(component: Component, stage: int) -> float:
+    """The fraction of its groups that had vanished by a stage of the path."""
+    return component.path[stage].zero if component.path else component.zero
+
+
+def _advice(
+    sublayer: Sublayer,
+    option: _Option,
+    lines: Sequence[Component],
+    keep: float,
+    relative: float,
+    price: float,
+    stage: int,
+) -> Advice:
+    axes = {axis: [c for c in lines if place(c.name).axis == axis] for axis in ("in", "out")}
+    zero = {axis: round(fmean(_gone(c, stage) for c in found), 4) for axis, found in axes.items() if found}
+    shrunk = {axis: round(fmean(c.area for c in found), 4) for axis, found in axes.items() if found}
+    axis = _axis(zero, shrunk)
+    zero["together"] = round(fmean(_gone(part, stage) for part in option.parts), 4)
+    lone = max(lines, key=lambda c: _gone(c, stage), default=None)
+    vanished = _gone(lone, stage) if lone else 0.0
+    alone = vanished >= LONE and zero["together"] < vanished / 2
+    cut, leave = option.cut, price > DEAR
+    if alone and lone is not None:
+        where = place(lone.name)
+        cut = f"{where.item}.{where.axis}"
+    return Advice(
+        str(sublayer), axis, cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
+        round(relative, 3), leave, zero, shrunk, round(option.harm, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
+    )  # fmt: skip
+
+
+def _axis(zero: Mapping[str, float], shrunk: Mapping[str, float]) -> str:
+    """The axis of which more lines vanished, or, where under 1 % did, the one that gave up more of its norm; `both` within a tenth."""
+    given = zero if max(zero.values(), default=0.0) >= 0.01 else shrunk
+    if len(given) < 2:
+        return next(iter(given), "both")
+    more = max(given, key=lambda axis: given[axis])
+    return more if given[more] > 1.1 * min(given.values()) else "both"
+
+
+def _why(option: _Option, price: float, leave: bool, vanished: float, together: float) -> str:
+    cost = f"30 % of {option.cut} cost {option.harm:.4f} nats at once, {price:.1f}x the median per weight"
+    if vanished:
+        return f"{vanished:.0%} of these lines vanish alone, {together:.0%} of {option.cut} together; {cost}"
+    return f"{cost}; leave it alone" if leave else cost

@@ -1,0 +1,113 @@
+"""`tprune analyze`: BSSL on a trained model, what to prune and what to leave alone, as a table, JSON and a page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, set_seed
+
+from tprune.analysis import Advice, Analysis, advise
+from tprune.checkpoint import load, load_tokenizer
+from tprune.compression import Material, analyse_step
+from tprune.data import Parallel
+from tprune.errors import InputError
+from tprune.files import replacing, write_json
+from tprune.machine import provenance
+from tprune.models import couplings
+from tprune.recipe import Analyze
+from tprune.report.analysis_page import write_page
+from tprune.tasks.coverage import unfamiliar
+
+KINDS = ("ffn", "heads", "qk", "vo")
+WRITTEN = frozenset({"analysis.json", "analysis.html"})
+LOST = 0.7  # of the loss of guessing: a model that does no better was not trained on such sentences
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the verb found: the analysis, the advice drawn from it, what looked odd, and how it was made."""
+
+    analysis: Analysis
+    advice: tuple[Advice, ...]
+    warnings: tuple[str, ...]
+    made: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it goes to JSON; `Analysis.load` reads it too."""
+        advice = [asdict(line) for line in self.advice]
+        return {
+            **asdict(self.analysis),
+            "telling": self.analysis.telling,
+            "advice": advice,
+            "warnings": list(self.warnings),
+            "made": self.made,
+        }
+
+
+def analyze(
+    model: str, train: Parallel, valid: Parallel, how: Analyze, *, out: Path | None = None, seed: int = 0,
+    command: str = "", callbacks: Sequence[TrainerCallback] = (), warn: Callable[[str], None] = lambda text: None,
+) -> Found:  # fmt: skip
+    """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
+
+    Args:
+        model: a hub id, a model's directory, or a run directory (its dense model).
+        train: sentence pairs to press the model on; `valid` those on which its loss is read.
+        valid: see `train`.
+        how: steps, strengths, blocks.
+        out: a new or empty folder, or one that holds an earlier analysis and nothing else.
+        seed: of batches and dropout.
+        command: what was typed, for the record.
+        callbacks: of the training, for its progress.
+        warn: is told what looks odd.
+
+    Raises:
+        InputError: a model or sentences that cannot be used, or an `out` that holds something else; said before the work.
+    """
+    if out is not None:
+        check_free(out)
+    where = dense_of(model)
+    loaded, tokenizer = load(where, dtype=torch.float32), load_tokenizer(where)
+    set_seed(seed)
+    material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
+    odd = list(dict.fromkeys([*unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
+    for line in odd:
+        warn(line)
+    known = {coupling.kind for coupling in couplings(loaded)}
+    with tempfile.TemporaryDirectory() as work:
+        found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work))
+    guessing = float(torch.log(torch.tensor(float(loaded.config.vocab_size))))
+    if found.loss is not None and found.loss > LOST * guessing:
+        odd.append(
+            f"the model's loss on the validation sentences is {found.loss:.2f} nats per token (guessing: {guessing:.2f}); "
+            "are source and target those it was trained on, in this order?"
+        )
+        warn(odd[-1])
+    made = {"model": model, "settings": how.model_dump(mode="json"), "seed": seed, **provenance(command)}
+    result = Found(found, advise(loaded, found), tuple(odd), made)
+    if out is not None:
+        with replacing(out) as fresh:
+            write_json(fresh / "analysis.json", result.as_dict())
+            write_page(fresh / "analysis.html", result.as_dict())
+    return result
+
+
+def dense_of(model: str) -> str:
+    """The dense model of a run directory; anything else as it is."""
+    inner = Path(model) / "dense"
+    return str(inner) if (inner / "config.json").is_file() and not (Path(model) / "config.json").exists() else model
+
+
+def check_free(out: Path) -> None:
+    """Raises `InputError` where `out` is a file, or a folder that holds more than an earlier analysis."""
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or held - WRITTEN:
+        what = f"holds {sorted(held - WRITTEN)[0]!r}" if held else "is a file"
+        raise InputError(f"{out} {what}; choose another --out, or the folder of an earlier analysis")
+    if "analysis.json" in held:
+        Analysis.load(out / "analysis.json")
