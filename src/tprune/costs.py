@@ -1,0 +1,149 @@
+"""What a budget is shared by: the loss that every coupling adds, and what it costs on this machine; and the selection from both."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from tprune.analysis import Analysis, worth
+from tprune.calibration import Gram, grams
+from tprune.errors import InputError, UnreachableError
+from tprune.latency import LatencyTable, Setting, Times
+from tprune.latency_points import Timer, measured
+from tprune.machine import cache_folder
+from tprune.material import Material
+from tprune.plan import Plan
+from tprune.policies import Target, select_size, select_to
+from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
+from tprune.recipe import MEMORY, TIMES, Prune
+from tprune.repair import repair_
+from tprune.search import Refined, search
+from tprune.second_order import keep_counts, second_order_curves
+from tprune.select import Limits, Scores, Select, Shared, Uniform
+from tprune.sensitivity import Curve, token_loss_on
+
+CALIBRATION = 256  # validation sentences on which losses are measured
+FITTED = 512  # training sentences that matrices are fitted to
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a budget shared by loss needs: the loss that each coupling adds, and, for a time or memory, this machine's table."""
+
+    table: LatencyTable | None
+    curves: tuple[Curve, ...]
+
+    def milliseconds(self, how: Prune) -> float:
+        """The time asked for, for one sentence."""
+        unit, value = how.target()
+        return value if unit == "latency_ms" else self.timed(how).predict({}).sentence / value
+
+    def timed(self, how: Prune) -> LatencyTable:
+        """The table. Raises `InputError` when there is none."""
+        if self.table is None:
+            raise InputError(
+                f"{how.target()[0]} needs a latency table of this machine; see tprune.compression.clock_step"
+            )
+        return self.table
+
+
+def clock_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: Material, sentences: Sequence[str], how: Prune,
+    setting: Setting, report: Callable[[str], None] = lambda text: None,
+) -> Clock:  # fmt: skip
+    """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this machine.
+
+    Points of latency tables are measured once for a machine and model, and kept in the user's cache.
+
+    Raises:
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    table = None
+    if how.timed:
+        kinds = how.kinds if how.target()[0] in TIMES else ()
+        cache = cache_folder() / "latency"
+        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, removal=how.floor == 0)
+    report("loss of each coupling at each size, on validation sentences")
+    loss = token_loss_on([material.batch(CALIBRATION)])
+    return Clock(table, sensitivities(model, plan, loss, limits_of(how)))
+
+
+def confirm_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, how: Prune, clock: Clock, sentences: Sequence[str],
+    time: Callable[[Plan], Times] | None = None,
+) -> Confirmed:  # fmt: skip
+    """Times the plan that is chosen for a time, and corrects the table until it predicts it; see `tprune.policies.latency.confirm`.
+
+    Select with the clock of the corrected table afterwards: `dataclasses.replace(clock, table=confirmed.table)`.
+
+    Args:
+        model: the dense model.
+        tokenizer: its own.
+        plan: before selection.
+        how: with a time as target.
+        clock: see `clock_step`.
+        sentences: source sentences.
+        time: measures a selected plan; on this machine if not given.
+
+    Raises:
+        InputError: no time is asked for.
+        NoisyMachineError: times differ too much between repetitions.
+        UnreachableError: what was predicted to be fast enough is not, and nothing is.
+    """
+    if how.target()[0] not in TIMES:
+        raise InputError(f"prune: only a time can be confirmed, got {how.target()[0]}")
+    table, budget = clock.timed(how), clock.milliseconds(how)
+
+    def choose(with_table: LatencyTable) -> Plan:
+        return select_within(model, plan, with_table, clock.curves, budget)
+
+    if time is not None:
+        return confirm(choose, table, time)
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder))
+        return confirm(choose, table, lambda chosen: timer.times(chosen, table))
+
+
+def limits_of(how: Prune) -> Limits:
+    """What a selection must respect."""
+    return Limits({str(kind): multiple for kind, multiple in how.multiple.items()}, how.floor)
+
+
+def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, clock: Clock | None = None) -> Plan:
+    """Fills in what the plan keeps so that the size, time or memory asked for is reached.
+
+    A size shared by loss is shared alike before the losses are known, without a clock: it says what can be reached.
+
+    Raises:
+        InputError: a time or memory is asked for without a clock.
+        UnreachableError: saying what can be reached.
+    """
+    unit, value = how.target()
+    if how.timed and clock is None:
+        raise InputError(f"{unit} needs a latency table of this machine; see tprune.compression.clock_step")
+    try:
+        if how.by_loss and clock is not None:
+            if unit in TIMES:
+                return select_within(model, plan, clock.timed(how), clock.curves, clock.milliseconds(how))
+            if unit in MEMORY:
+                return select_memory(model, plan, float(clock.timed(how).peak_memory), clock.curves, value)
+            return select_size(model, plan, Target(unit, value), clock.curves)
+        return select_to(model, plan, Target(unit, value), _select(how, plan, analysis))
+    except UnreachableError as error:
+        if how.stock:
+            raise UnreachableError(f"{error} (--stock cuts FFN units only)") from None
+        raise
+
+
+def _select(how: Prune, plan: Plan, analysis: Analysis | None) -> Select:
+    limits = limits_of(how)
+    if how.stock or how.budget != "analysis" or analysis is None:
+        return Uniform(limits)
+    return Shared(worth(analysis, plan), limits=limits)

@@ -1,0 +1,78 @@
+"""What every step works on: the sentences, and how a stage trains on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from tprune.data import Parallel
+from tprune.distill import Mixed, Width
+from tprune.recipe import Stage, Taught
+from tprune.schedule import Training
+from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
+from tprune.train import train
+
+SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
+
+
+@dataclass(frozen=True)
+class Material:
+    """The sentences and settings that all steps share; `taught` has the teacher's translations of the training sources."""
+
+    train: EncodedPairs
+    valid: EncodedPairs
+    pad: int = 0
+    seed: int = 0
+    precision: str = "auto"
+    callbacks: tuple[TrainerCallback, ...] = ()
+    taught: EncodedPairs | None = None
+
+    @staticmethod
+    def of(
+        model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
+    ) -> Material:
+        """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
+        limit = max_length(model)
+        pad = int(model.config.pad_token_id)
+        return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
+
+    def run(
+        self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, width: Width | None = None,
+        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0, schedule: str = "cosine",
+    ) -> list[dict[str, float]]:  # fmt: skip
+        """Trains a model in place for one stage; one that is taught takes from the teacher what its weights ask for.
+
+        Raises:
+            InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
+        """
+        weights: dict[str, Any] = {}
+        if isinstance(stage, Taught) and teacher is not None:
+            weights = {key: getattr(stage, key) for key in ("distill", "hidden", "sequence", "rewind")}
+        how = Training(
+            stage.steps, stage.lr, stage.warmup, stage.tokens, stage.smoothing, **weights, precision=self.precision,
+            seed=self.seed, eval_every=stage.eval_every, patience=stage.patience, schedule=schedule,
+        )  # fmt: skip
+        data: EncodedPairs | Mixed = self.train
+        if how.sequence and self.taught is not None:
+            data = Mixed(self.train, self.taught)
+        return train(
+            model, data, self.valid, how, work, teacher=teacher, width=width,
+            callbacks=[*self.callbacks, *callbacks], save_every=save_every,
+        )  # fmt: skip
+
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 4000) -> list[dict[str, Tensor]]:
+        """Padded batches of a set, or of `most` sentences evenly spaced over it."""
+        picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
+        collate = Collate(self.pad)
+        return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
+
+    def batch(self, sentences: int = 8) -> dict[str, Tensor]:
+        """Some validation sentences, of unequal length, as one padded batch."""
+        rows = [self.valid[i] for i in range(min(sentences, len(self.valid)))]
+        return Collate(self.pad)(rows)
