@@ -1,0 +1,94 @@
+"""Every method of benchmarks/peers on a tiny Marian: the speed it was asked for, the compute it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from peers.compute import affordable, share_of_macs, step_units
+from peers.job import Job, Recovery, finish
+from peers.methods import METHODS
+from peers.speed import Speed
+from tprune.compression import Material
+from tprune.latency import LatencyTable, Point, Setting, Times
+from tprune.recipe import Recover
+from tprune.select import Limits
+from tprune.size import size
+from tprune.tasks.translation import EncodedPairs, MarianSize, new_model
+
+UNITS, TARGET = 60.0, 1.5
+SHARES = {
+    "encoder.self_attn": (0.3, 0.0), "encoder.ffn": (0.5, 0.0),
+    "decoder.self_attn": (0.0, 0.2), "decoder.encoder_attn": (0.05, 0.2), "decoder.ffn": (0.0, 0.25),
+}  # fmt: skip
+
+
+def fake_table(layers: int) -> LatencyTable:
+    """Savings in proportion to what is cut, `SHARES` of the encoder's 1.3 ms and the decoder step's 0.34 ms in all layers."""
+    points = [
+        Point(place, 0.0, encoder * 1.3 / layers, step * 0.34 / layers) for place, (encoder, step) in SHARES.items()
+    ]
+    return LatencyTable("fake", Setting(), Times(1.3, 0.34, 8.4), 16.5, 0.09, tuple(points), {})
+
+
+def pairs(n: int, seed: int) -> EncodedPairs:
+    random = torch.Generator().manual_seed(seed)
+    rows = [
+        torch.randint(3, 40, (int(k),), generator=random).tolist() for k in torch.randint(3, 9, (n,), generator=random)
+    ]
+    return EncodedPairs(tuple([*row, 1] for row in rows), tuple([*row[::-1], 1] for row in rows))
+
+
+@pytest.fixture(scope="module")
+def dense() -> Any:
+    torch.manual_seed(0)
+    return new_model(MarianSize(32, (3, 3), 8, 128, 40, 0.1, 24), 40).eval()
+
+
+def job_for(dense: Any, work: Path, units: float = UNITS, target: float = TARGET) -> Job:
+    material = Material(pairs(200, 1), pairs(16, 2), precision="fp32")
+    whole = size(dense)
+
+    def timer(model: Any) -> tuple[float, float]:  # as fast as it is small
+        ratio = whole.macs / size(model).macs
+        return ratio, ratio
+
+    stage = Recover(steps=0, lr=1e-3, warmup=2, distill=0.5, tokens=64)
+    speed, limits = Speed(fake_table(3), timer), Limits({"ffn": 4}, 0.03)
+    return Job(dense, material, material, speed, target, units, Recovery(stage, material), 0, work, limits=limits)
+
+
+def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
+    assert step_units(1.0, True) == 4 and step_units(0.5, False) == 1.5
+    assert affordable(8.0, 1.0, True) == 2 and affordable(7.99, 1.0, True) == 1
+    assert share_of_macs(dense, dense) == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense: Any, tmp_path: Path) -> None:
+    job, method = job_for(dense, tmp_path), METHODS[name]
+    before = {k: v.clone() for k, v in dense.state_dict().items()}
+    made = method.make(job)
+    if method.timed:
+        assert abs(made.speedup / TARGET - 1) < 0.03 or any("granularity" in note for note in made.notes)
+        if made.plan is not None:
+            assert made.speedup == pytest.approx(job.speed.of_plan(made.plan))
+            assert made.certificate is not None and made.certificate.forward < 1e-5
+        else:
+            assert made.speedup == pytest.approx(job.speed.of_model(made.model))
+    assert made.spent <= (job.pruning + 0.2) * UNITS
+    model, steps, spent = finish(job, made, method.recovery(job))
+    assert steps > 0 and 0.9 * UNITS < spent <= UNITS
+    assert torch.isfinite(model(**job.material.batch()).logits).all()
+    after = dense.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before) and not dense.training
+
+
+def test_a_speed_that_plans_cannot_reach_is_refused(dense: Any, tmp_path: Path) -> None:
+    from tprune.errors import UnreachableError
+
+    with pytest.raises(UnreachableError):
+        METHODS["magnitude"].make(job_for(dense, tmp_path, target=4.0))
