@@ -95,12 +95,14 @@ class Made:
 class Method:
     """One row of the comparison: `make` gives the smaller model, `recovery` how it is trained from there.
 
-    `pruned` is false where the model is not made to a speed (the dense reference) or has none to gain (element sparsity).
+    `timed` is false where the model is not made to a speed: the dense reference, or element sparsity, which gains none.
+    `shaped` is true where shapes are timed that the latency table does not know.
     """
 
     make: Callable[[Job], Made]
     recovery: Callable[[Job], Recovery] = field(default=lambda job: job.recovery)
     timed: bool = True
+    shaped: bool = False
 
 
 def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:

@@ -3,11 +3,12 @@
     python benchmarks/peers/run.py --data DIR --model DENSE --taught train.beam4.de [--table latency.json] --out runs/peers
         [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 3200] [--only 'train-*']
 
-Units of work: `train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU) and
+Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know; best on a quiet machine),
+`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU) and
 `time-...` (interleaved with the dense model). Each leaves a marker in OUT/done, and training goes on from its last checkpoint,
 so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as in
 `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
-`--only 'time-*'` then. With all units done, the table goes to `--json`.
+`--only 'shape-*'` and `--only 'time-*'` then. With all units done, the table goes to `--json`.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, A
         "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
         "certificate": made.certificate.to_dict() if made.certificate else None,
     }  # fmt: skip
+
+
+def shape_unit(job: Job, method: Method) -> dict[str, Any]:
+    """Times the shapes that a method may take, so that its training finds them timed."""
+    try:
+        made = method.make(job)
+        return {"predicted": made.speedup, "notes": list(made.notes)}
+    except UnreachableError as error:
+        return {"failed": str(error)}
 
 
 def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any]]:
@@ -189,9 +199,14 @@ def main() -> None:
         return not (queue.out / "done" / f"{name}.json").exists() and any(fnmatch(name, p) for p in asked.only)
 
     trainings = [spec for spec in todo if wanted(f"train-{spec}")]
-    if trainings:
+    shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
+    shapes = {name: spec for name, spec in shapes.items() if wanted(name)}
+    if trainings or shapes:
         speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught)
         how = recovery_of(queue, taught, asked)
+        for name, spec in shapes.items():
+            job = job_of(queue, spec, speed, taught, how, asked.units)
+            queue.unit(name, partial(shape_unit, job, METHODS[spec.method]))
         for spec in trainings:
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))

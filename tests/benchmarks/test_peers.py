@@ -92,3 +92,22 @@ def test_a_speed_that_plans_cannot_reach_is_refused(dense: Any, tmp_path: Path) 
 
     with pytest.raises(UnreachableError):
         METHODS["magnitude"].make(job_for(dense, tmp_path, target=4.0))
+
+
+def test_dropped_layers_leave_the_others_as_they_were(dense: Any) -> None:
+    from peers.methods.layer_drop import dropped
+
+    batch = {"input_ids": torch.tensor([[5, 6, 7, 1]]), "decoder_input_ids": torch.tensor([[0, 8, 9]])}
+    twin = dropped(dense, [0, 1, 2], [0, 1, 2])
+    torch.testing.assert_close(twin(**batch).logits, dense(**batch).logits)
+    small = dropped(dense, [0, 2], [0])
+    assert size(small).macs < size(dense).macs
+    first, second = dense.model.encoder.layers[2].fc1.weight, small.model.encoder.layers[1].fc1.weight
+    assert torch.equal(first, second) and len(small.model.decoder.layers) == 1
+
+
+def test_bisection_finds_the_largest_that_fits() -> None:
+    from peers.methods.scratch import largest
+
+    for bound in range(-1, 12):
+        assert largest(range(10), lambda v, b=bound: v <= b) == (None if bound < 0 else min(bound, 9))

@@ -2,9 +2,14 @@
 
 from peers.job import Method
 from peers.methods.dense import dense_more
+from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
+from peers.methods.scratch import from_references, from_translations, narrower, student
 
 METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),
     "magnitude": Method(magnitude),
+    "narrower": Method(narrower, from_references, shaped=True),
+    "student": Method(student, from_translations, shaped=True),
+    "layer-drop": Method(layer_drop, shaped=True),
 }
