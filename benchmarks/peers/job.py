@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
 from peers.compute import affordable, share_of_macs, step_units
 from peers.speed import Speed
-from tprune.compression import Material, cut_step, recover_step
+from tprune.compression import SAVE_EVERY, Material, cut_step, recover_step
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, make_plan
 from tprune.realise.certificate import Certificate
@@ -65,9 +67,10 @@ class Job:
         """For one sentence."""
         return self.speed.dense / self.target
 
-    def pruning_steps(self, teacher: bool) -> int:
+    @property
+    def pruning_steps(self) -> int:
         """Steps of the dense-size model that methods which train while pruning have for that."""
-        return affordable(self.pruning * self.units, 1.0, teacher)
+        return affordable(self.pruning * self.units, 1.0, self.recovery.stage.distill > 0)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,18 @@ def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:
     return model, steps, made.spent + steps * step_units(macs, teacher)
 
 
+def train_while_pruning(job: Job, twin: Any, callback: TrainerCallback) -> float:
+    """Trains a model of the dense size in place by the recovery recipe, with a callback that prunes; returns the units spent."""
+    stage = job.recovery.stage
+    steps = job.pruning_steps
+    how = stage.model_copy(update={"steps": steps, "warmup": min(stage.warmup, steps)})
+    job.recovery.material.run(
+        twin, how, job.work / "prune", teacher=job.dense, callbacks=[callback], save_every=SAVE_EVERY
+    )
+    twin.eval()
+    return steps * step_units(1.0, stage.distill > 0)
+
+
 def empty_plan(model: Any, **how: Any) -> Plan:
     """The plan that all methods which cut heads and FFN units start from."""
     return make_plan(model, family_of(model).name, couplings(model, ("ffn", "heads")), **how)
@@ -156,3 +171,15 @@ def kept_shares(plan: Plan) -> Mapping[str, float]:
         kind: sum(len(e.kept or ()) for e in entries) / sum(e.keep.numel() for e in entries)
         for kind, entries in mine.items()
     }
+
+
+def left_in_cut(plan: Plan, norms: Scores) -> str:
+    """A note: how much of the weights a penalty has left in what is cut. Near 0 where it did its work."""
+    whole = sum(float(n.square().sum()) for n in norms.values())
+    lost = sum(float((norms[e.coupling.name] * ~e.keep).square().sum()) for e in plan.entries)
+    return f"{lost / whole:.2%} of the squared norms were still in what was cut"
+
+
+def if_off(job: Job, speedup: float, why: str) -> tuple[str, ...]:
+    """A note where the predicted speedup is 3 % or more away from the one asked for."""
+    return () if abs(speedup / job.target - 1) < 0.03 else (f"granularity: {speedup:.2f}x predicted; {why}",)

@@ -19,7 +19,8 @@ from tprune.select import Limits
 from tprune.size import size
 from tprune.tasks.translation import EncodedPairs, MarianSize, new_model
 
-UNITS, TARGET = 60.0, 1.5
+UNITS, TARGET = 40.0, 1.5
+MORE_UNITS = {"ours": 350.0}  # reads 116 losses before it trains
 SHARES = {
     "encoder.self_attn": (0.3, 0.0), "encoder.ffn": (0.5, 0.0),
     "decoder.self_attn": (0.0, 0.2), "decoder.encoder_attn": (0.05, 0.2), "decoder.ffn": (0.0, 0.25),
@@ -56,7 +57,7 @@ def job_for(dense: Any, work: Path, units: float = UNITS, target: float = TARGET
         ratio = whole.macs / size(model).macs
         return ratio, ratio
 
-    stage = Recover(steps=0, lr=1e-3, warmup=2, distill=0.5, tokens=64)
+    stage = Recover(steps=0, lr=1e-3, warmup=2, distill=0.5, tokens=256)
     speed, limits = Speed(fake_table(3), timer), Limits({"ffn": 4}, 0.03)
     return Job(dense, material, material, speed, target, units, Recovery(stage, material), 0, work, limits=limits)
 
@@ -69,7 +70,8 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense: Any, tmp_path: Path) -> None:
-    job, method = job_for(dense, tmp_path), METHODS[name]
+    units = MORE_UNITS.get(name, UNITS)
+    job, method = job_for(dense, tmp_path, units), METHODS[name]
     before = {k: v.clone() for k, v in dense.state_dict().items()}
     made = method.make(job)
     if method.timed:
@@ -79,9 +81,9 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense:
             assert made.certificate is not None and made.certificate.forward < 1e-5
         else:
             assert made.speedup == pytest.approx(job.speed.of_model(made.model))
-    assert made.spent <= (job.pruning + 0.2) * UNITS
+    assert made.spent <= 0.7 * units
     model, steps, spent = finish(job, made, method.recovery(job))
-    assert steps > 0 and 0.9 * UNITS < spent <= UNITS
+    assert steps > 0 and 0.9 * units < spent <= units
     assert torch.isfinite(model(**job.material.batch()).logits).all()
     after = dense.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before) and not dense.training

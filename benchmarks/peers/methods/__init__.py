@@ -2,12 +2,18 @@
 
 from peers.job import Method
 from peers.methods.dense import dense_more
+from peers.methods.group_lasso import group_lasso
 from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
+from peers.methods.ours import ours
+from peers.methods.paper_tprune import paper_tprune
 from peers.methods.scratch import from_references, from_translations, narrower, student
 
 METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),
+    "ours": Method(ours),
+    "tprune-paper": Method(paper_tprune),
+    "group-lasso": Method(group_lasso),
     "magnitude": Method(magnitude),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import MarianMTModel
 
-from peers.job import Job, Made
+from peers.job import Job, Made, if_off
 from tprune.models import family_of
 
 LAYER = re.compile(r"\.(encoder|decoder)\.layers\.(\d+)\.")
@@ -30,10 +30,11 @@ def layer_drop(job: Job) -> Made:
         )
     best = min(depths, key=lambda pair: abs(math.log(speeds[pair] / job.target)))
     kept = spread(best[0], config.encoder_layers), spread(best[1], config.decoder_layers)
-    notes = [f"encoder layers {kept[0]}, decoder layers {kept[1]}"]
-    if abs(speeds[best] / job.target - 1) >= 0.03:
-        notes.append(f"granularity: nearest is {speeds[best]:.2f}x of {len(depths)} pairs of depths")
-    return Made(dropped(job.dense, *kept), speeds[best], notes=tuple(notes))
+    notes = (
+        f"encoder layers {kept[0]}, decoder layers {kept[1]}",
+        *if_off(job, speeds[best], "the nearest pair of depths"),
+    )
+    return Made(dropped(job.dense, *kept), speeds[best], notes=notes)
 
 
 def spread(keep: int, layers: int) -> list[int]:

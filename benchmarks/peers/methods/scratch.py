@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import MarianConfig, MarianMTModel
 
-from peers.job import Job, Made, Recovery
+from peers.job import Job, Made, Recovery, if_off
 from tprune.errors import InputError, UnreachableError
 from tprune.models import family_of
 
@@ -92,7 +92,5 @@ def _of_speed(job: Job, layers: tuple[int, int]) -> Made:
     ffn = largest(sizes, lambda f: speedup(width, f) >= job.target) or 4 * width  # fills what the width leaves
     torch.manual_seed(job.seed)
     model = untrained(job.dense, layers, width, ffn)
-    found, notes = job.speed.of_model(model), [f"{layers[0]}+{layers[1]} layers, width {width}, FFN {ffn}"]
-    if abs(found / job.target - 1) >= 0.03:
-        notes.append(f"granularity: {found:.2f}x with the largest FFN tried")
-    return Made(model, found, notes=tuple(notes))
+    found, shape = job.speed.of_model(model), f"{layers[0]}+{layers[1]} layers, width {width}, FFN {ffn}"
+    return Made(model, found, notes=(shape, *if_off(job, found, "no larger FFN was tried")))
