@@ -13,7 +13,7 @@ from peers.job import Job, Recovery, finish
 from peers.methods import METHODS
 from peers.speed import Speed
 from tprune.compression import Material
-from tprune.latency import LatencyTable, Point, Setting, Times
+from tprune.latency import LatencyTable, Point, Setting, Times, place_of
 from tprune.recipe import Recover
 from tprune.select import Limits
 from tprune.size import size
@@ -113,3 +113,80 @@ def test_bisection_finds_the_largest_that_fits() -> None:
 
     for bound in range(-1, 12):
         assert largest(range(10), lambda v, b=bound: v <= b) == (None if bound < 0 else min(bound, 9))
+
+
+def test_mask_gradients_are_those_of_single_sentences_and_zero_masks_cut(marian_small: Any, batch: Any) -> None:
+    """Against finite differences of the loss of one sentence alone, and against the masked model."""
+    from peers.job import empty_plan
+    from peers.masks import masked_by, sentence_gradients
+
+    model, plan = marian_small, empty_plan(marian_small)
+    found = sentence_gradients(model, plan.couplings, batch)
+
+    def loss(row: int, masks: dict[str, torch.Tensor]) -> float:
+        one = {k: v[row : row + 1] for k, v in batch.items()}
+        with torch.no_grad(), masked_by(model, list(plan.couplings), ones | masks):
+            return float(model(**one).loss * (one["labels"] != -100).sum())
+
+    ones = {name: torch.ones(g.shape[1], dtype=torch.float64) for name, g in found.items()}
+    for name in (
+        plan.entries[0].coupling.name,
+        plan.entries[-1].coupling.name,
+        "model.decoder.layers.1.encoder_attn.heads",
+    ):
+        for row in range(len(batch["labels"])):
+            step = torch.zeros_like(ones[name])
+            step[1] = 1e-4
+            slope = (loss(row, {name: ones[name] + step}) - loss(row, {name: ones[name] - step})) / 2e-4
+            assert float(found[name][row, 1]) == pytest.approx(slope, rel=1e-3, abs=1e-6)
+        from tprune.realise.mask import masked
+
+        keep = torch.ones_like(ones[name], dtype=torch.bool)
+        keep[1] = False
+        with masked_by(model, list(plan.couplings), ones | {name: keep.double()}):
+            hooked = model(**batch).logits
+        torch.testing.assert_close(hooked, masked(model, plan.with_kept({name: keep}, {}, {}))(**batch).logits)
+
+
+def test_importances_of_michel_and_fisher_by_hand() -> None:
+    from peers.methods.fisher import curve, rearranged
+    from peers.methods.michel import importances
+
+    g = torch.tensor([[3.0, -1.0], [-3.0, 7.0]])
+    torch.testing.assert_close(importances({"a": g})["a"], torch.tensor([0.6, 0.8]))
+    found = curve("a", g.square().mean(0), "heads", Limits(floor=0.0))
+    assert found.kept == (0, 1, 2) and found.losses == pytest.approx((17.0, 4.5, 0.0))
+    torch.manual_seed(0)
+    many = torch.randn(20, 6)
+    start = torch.tensor([True, True, True, False, False, False])
+    better = rearranged(many, start)
+    assert better.sum() == 3
+    cost = lambda keep: float(many[:, ~keep].sum(1).square().sum())  # noqa: E731
+    assert cost(better) < cost(start)
+
+
+def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_path: Path) -> None:
+    """Few options: every combination of how much each coupling keeps, against the dynamic programme."""
+    from itertools import product
+
+    from peers.job import empty_plan
+    from peers.methods.fisher import curve
+    from tprune.policies.latency import select_within
+
+    job, plan = job_for(dense, tmp_path), empty_plan(dense)
+    limits = Limits({"ffn": 128, "heads": 8}, 0.0)  # all or nothing
+    torch.manual_seed(1)
+    curves = tuple(curve(c.name, torch.rand(128 if c.kind == "ffn" else 8), c.kind, limits) for c in plan.couplings)
+    chosen = select_within(dense, plan, job.speed.table, curves, job.milliseconds)
+    loss = sum(c.losses[c.kept.index(len(e.kept or ()))] for c, e in zip(curves, chosen.entries, strict=True))
+    saved = [
+        sum(w * x for w, x in zip((1.0, 16.5), job.speed.table.saved(p, 0.0), strict=True))
+        for p in map(place_of, (c.name for c in curves))
+    ]
+    need = job.speed.dense - job.milliseconds
+    best = min(
+        sum(c.losses[0] for c, cut in zip(curves, cuts, strict=True) if cut)
+        for cuts in product((False, True), repeat=len(curves))
+        if sum(s for s, cut in zip(saved, cuts, strict=True) if cut) >= need
+    )
+    assert loss == pytest.approx(best, rel=1e-3)

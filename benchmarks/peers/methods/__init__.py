@@ -2,9 +2,11 @@
 
 from peers.job import Method
 from peers.methods.dense import dense_more
+from peers.methods.fisher import fisher
 from peers.methods.group_lasso import group_lasso
 from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
+from peers.methods.michel import michel
 from peers.methods.ours import ours
 from peers.methods.paper_tprune import paper_tprune
 from peers.methods.scratch import from_references, from_translations, narrower, student
@@ -15,6 +17,8 @@ METHODS: dict[str, Method] = {
     "tprune-paper": Method(paper_tprune),
     "group-lasso": Method(group_lasso),
     "magnitude": Method(magnitude),
+    "fisher": Method(fisher),
+    "michel": Method(michel),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),
     "layer-drop": Method(layer_drop, shaped=True),
