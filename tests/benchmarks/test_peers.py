@@ -70,6 +70,8 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense: Any, tmp_path: Path) -> None:
+    if name == "torch-pruning":
+        pytest.importorskip("torch_pruning")
     units = MORE_UNITS.get(name, UNITS)
     job, method = job_for(dense, tmp_path, units), METHODS[name]
     before = {k: v.clone() for k, v in dense.state_dict().items()}
@@ -190,3 +192,48 @@ def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_pa
         if sum(s for s, cut in zip(saved, cuts, strict=True) if cut) >= need
     )
     assert loss == pytest.approx(best, rel=1e-3)
+
+
+def test_hard_concrete_gates_open_as_often_as_they_say() -> None:
+    from peers.methods.hard_concrete import Gates, hard
+
+    gates = Gates({"a": 3})
+    with torch.no_grad():
+        gates.locations[0].copy_(torch.tensor([-0.04, 0.0, 0.04]))
+    z = hard(gates.logits()["a"].detach(), torch.rand(20000, 3))
+    torch.testing.assert_close((z > 0).float().mean(0), gates.open()["a"].detach(), atol=0.015, rtol=0)
+    assert z.min() == 0 and z.max() == 1
+
+
+def test_the_lagrangian_brings_gates_to_the_time_asked_for(dense: Any, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from peers.methods.hard_concrete import Gates, Lagrangian
+
+    job = job_for(dense, tmp_path)
+    gates = Gates(
+        {f"model.decoder.layers.{i}.ffn": 32 for i in range(3)}
+        | {f"model.encoder.layers.{i}.ffn": 32 for i in range(3)}
+    )
+    wanted = 0.9 * job.speed.dense
+    penalty = Lagrangian(gates, job.speed.table, wanted, 100)
+    optimizer = torch.optim.Adam(gates.parameters(), lr=1e-3)
+    for step in range(150):
+        optimizer.zero_grad()
+        penalty.on_pre_optimizer_step(None, SimpleNamespace(global_step=step), None)
+        optimizer.step()
+    assert float(penalty.expected().detach()) == pytest.approx(wanted, rel=0.03)
+
+
+def test_torch_pruning_takes_the_groups_with_the_least_group_norm(dense: Any) -> None:
+    pytest.importorskip("torch_pruning")
+    from peers.job import empty_plan
+    from peers.methods.torch_pruning import pruned_by_package
+
+    plan = empty_plan(dense)
+    total = {e.coupling.name: e.groups[0] for e in plan.entries}
+    found = pruned_by_package(dense, {name: n // 4 for name, n in total.items()}, total)
+    for groups in plan.bind(dense):
+        name, n = groups.coupling.name, len(groups.norms)
+        least = set(groups.norms.argsort()[: n // 4].tolist())
+        assert len(found[name]) == n // 4 and len(found[name] & least) >= 0.75 * (n // 4)  # it counts biases too
