@@ -11,6 +11,8 @@ from peers.methods.michel import michel
 from peers.methods.ours import ours
 from peers.methods.paper_tprune import paper_tprune
 from peers.methods.scratch import from_references, from_translations, narrower, student
+from peers.methods.second_order import READY, second_order
+from peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
 from peers.methods.torch_pruning import torch_pruning
 
 METHODS: dict[str, Method] = {
@@ -23,7 +25,10 @@ METHODS: dict[str, Method] = {
     "fisher": Method(fisher),
     "michel": Method(michel),
     "torch-pruning": Method(torch_pruning),
+    **({"second-order": Method(second_order)} if READY else {}),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),
     "layer-drop": Method(layer_drop, shaped=True),
+    "block-lasso": Method(block_lasso, staying_zero),
+    "deep-hoyer": Method(deep_hoyer, staying_zero),
 }
