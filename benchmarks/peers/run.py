@@ -35,7 +35,7 @@ from peers.table import table
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import Material
 from tprune.data import Parallel, read_lines
-from tprune.errors import InputError, UnreachableError
+from tprune.errors import CertificateError, DivergedError, InputError, UnreachableError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting, measured
 from tprune.machine import cache_folder
@@ -75,11 +75,11 @@ def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, A
     set_seed(job.seed)
     try:
         made, cost = _made(job, method, load_tokenizer(queue.out / "dense"))
-    except UnreachableError as error:
+        set_seed(job.seed)
+        with metered() as meter:
+            model, steps, spent = finish(job, made, method.recovery(job))
+    except (UnreachableError, DivergedError, CertificateError) as error:
         return {"failed": str(error)}
-    set_seed(job.seed)
-    with metered() as meter:
-        model, steps, spent = finish(job, made, method.recovery(job))
     queue.save(model, name, made.plan, made.certificate)
     return {
         "asked": job.target, "predicted": made.speedup, "units": job.units, "spent": spent, "pruning_units": made.spent,
@@ -204,6 +204,10 @@ def main() -> None:
     if trainings or shapes:
         speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught)
         how = recovery_of(queue, taught, asked)
+        if taught is None and any(spec.method == "student" for spec in trainings):
+            raise InputError(
+                "the student learns the dense model's translations: give --taught FILE, or leave it out by --methods"
+            )
         for name, spec in shapes.items():
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(name, partial(shape_unit, job, METHODS[spec.method]))

@@ -253,3 +253,32 @@ def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path
     model, _, _ = finish(job, made, method.recovery(job))
     for p, zero in zeros.items():
         assert torch.equal(model.get_parameter(p).detach() == 0, zero), p
+
+
+def row(method: str, asked: float, seed: int, bleu: float, speed: float) -> dict[str, Any]:
+    pruning = {"seconds": 3.0, "peak": 2**30}
+    return {
+        "name": f"{method}-{asked:g}x-s{seed}", "method": method, "asked": asked, "seed": seed, "bleu": bleu, "macs": 3e8,
+        "speedup": {"onnxruntime": {"sentence": speed}}, "speedup_interval": {"onnxruntime": {"sentence": [speed, speed]}},
+        "pruning": pruning, "pruning_units": 24.0, "spent": 3199.0, "notes": ["a note"], "predicted": 2.0,
+        "noise": {"noisy": False}, "reason": None,
+    }  # fmt: skip
+
+
+def test_table_and_plot_show_every_row_and_failures_with_their_reason(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from peers.plot import markdown, plot, written
+
+    failed = {"method": "layer-drop", "asked": 3.0, "seed": 0, "failed": "cannot be so fast"}
+    data = {
+        "rows": [row("magnitude", 2.0, 0, 35.0, 1.99), row("fisher", 2.0, 0, 36.0, 1.5), row("fisher", 2.0, 1, 37.0, 1.5), failed],
+        "sentences": 10, "beams": 4, "bench": {"threads": 1}, "machine": {"cpu": "C"}, "command": "run", "commit": "abc",
+    }  # fmt: skip
+    text = markdown(data)
+    lines = text.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == ["fisher", "fisher", "magnitude", "layer-drop"]
+    assert "predicted 2.00x" in lines[2] and "predicted" not in lines[4] and "cannot be so fast" in lines[5]
+    assert written("a\n<!-- peers -->\nold\n<!-- /peers -->\nb", "new") == "a\n<!-- peers -->\nnew\n<!-- /peers -->\nb"
+    plot(data, tmp_path / "p.svg")
+    svg = (tmp_path / "p.svg").read_text(encoding="utf-8")
+    assert svg.startswith("<?xml") and svg.count("<use") > 2

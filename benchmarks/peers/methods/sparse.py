@@ -27,7 +27,7 @@ from tprune.realise.mask import masked
 from tprune.regularise import Regulariser
 from tprune.select import Limits, Uniform
 
-ELEMENT_STRENGTH = 1e-6  # λ of λ (Σ |w|)² / Σ w² of each matrix
+ELEMENT_STRENGTH = 5e-6  # λ of λ (Σ |w|)² / Σ w² of each matrix
 BLOCK_STRENGTH = 1e-3  # λ of λ Σ a_g n_g
 BLOCK = 16  # columns
 
