@@ -9,79 +9,22 @@ onnxruntime's beam 4 on the four test sets pooled; speed is measured against the
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import set_seed
-
 from tprune.analysis import Analysis
-from tprune.bench import Work, bench
-from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import (
-    Material,
-    analyse_step,
-    cut_step,
-    plan_step,
-    recover_step,
-    regularise_step,
-    select_step,
-)
-from tprune.data import Corpus, read_corpus
-from tprune.evaluate import paired_bootstrap, quality
+from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, select_step
+from tprune.evaluate import paired_bootstrap
 from tprune.files import read_json, write_json
-from tprune.machine import provenance, use_free_cores
-from tprune.pipeline import untrained
+from tprune.machine import provenance
 from tprune.plan import Plan, make_plan
-from tprune.realise.certificate import Certificate
-from tprune.recipe import Recipe, read_recipe
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_translate import Translator
-from tprune.size import size
+from tprune.recipe import read_recipe
+from units import Queue, deploy, timing
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tprune-multi30k.yaml"
 POINTS = {"60": 0.6, "38": 0.38}  # per cent of the dense model's multiplications that are kept
-
-
-@dataclass(frozen=True)
-class Queue:
-    """The units of work of one benchmark directory."""
-
-    out: Path
-    recipe: Recipe
-    corpus: Corpus
-    material: Material
-
-    def unit(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-        """Does a unit unless it is done."""
-        marker = self.out / "done" / f"{name}.json"
-        if not marker.exists():
-            print(f"{name} ...", flush=True)
-            write_json(marker, work() or {})
-            shutil.rmtree(self.out / "work" / name, ignore_errors=True)
-        found: dict[str, Any] = read_json(marker)
-        return found
-
-    def save(self, model: Any, name: str, plan: Plan | None = None, certificate: Certificate | None = None) -> None:
-        """Keeps a model under its name."""
-        save(model, self.out / name, load_tokenizer(self.out / "dense"), plan, certificate)
-
-    def dense(self) -> Any:
-        """The dense model."""
-        return load(self.out / "dense")
-
-
-def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
-    set_seed(recipe.seed)
-    model, tokenizer = untrained(recipe, corpus)
-    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
-        model, recipe.train, out / "work" / "dense"
-    )
-    save(model, out / "dense", tokenizer)
 
 
 def more_training(queue: Queue) -> dict[str, Any]:
@@ -130,29 +73,6 @@ def _cut_and_train(queue: Queue, name: str, model: Any, plan: Plan, steps: int) 
     }
 
 
-def deploy(queue: Queue, name: str) -> dict[str, Any]:
-    """Exports a model and translates the pooled test sets with it in onnxruntime."""
-    folder, pairs = queue.out / "onnx" / name, queue.corpus.pooled_test()
-    model = load(queue.out / name).eval()
-    report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.source[:24])
-    said = Translator.load(folder, torch.get_num_threads()).translate(pairs.source, beams=queue.recipe.beams, batch=16)
-    (queue.out / "said").mkdir(exist_ok=True)
-    write_json(queue.out / "said" / f"{name}.json", said)
-    found = size(model)
-    return {
-        **quality(said, pairs.target).to_dict(), "parameters": found.parameters, "macs": found.macs,
-        "bytes": sum(report.files.values()), "export_error": report.max_relative_error,
-    }  # fmt: skip
-
-
-def timing(queue: Queue, name: str) -> dict[str, Any]:
-    """Against the dense model, in turns; the dense model against itself shows the noise."""
-    how = queue.recipe.bench
-    dense, other = (queue.out / "onnx" / side for side in ("dense", name))
-    work = Work(beams=1, sentences=how.sentences)
-    return bench(dense, other, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
-
-
 def table(queue: Queue, names: list[str], command: str) -> dict[str, Any]:
     said = {name: read_json(queue.out / "said" / f"{name}.json") for name in names}
     references = queue.corpus.pooled_test().target
@@ -187,18 +107,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="only these units of training (another process does the others)")
     asked = parser.parse_args()
     recipe = read_recipe(RECIPE)
-    files = {split: [(Path(s), Path(t)) for s, t in pairs] for split, pairs in recipe.data.files.items()}
-    corpus = read_corpus(files, asked.data)
-    use_free_cores()
-    if not (asked.out / "dense" / "config.json").exists():
-        if asked.model:
-            save(load(asked.model, dtype=torch.float32), asked.out / "dense", load_tokenizer(asked.model))
-        else:
-            train_dense(asked.out, recipe, corpus)
-    dense, tokenizer = load(asked.out / "dense"), load_tokenizer(asked.out / "dense")
-    set_seed(recipe.seed)
-    material = Material.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.precision)
-    queue = Queue(asked.out, recipe, corpus, material)
+    queue = Queue.open(asked.out, recipe, asked.data, asked.model)
     trainings: dict[str, Callable[[], dict[str, Any] | None]] = {
         "analysis": lambda: _analysis(queue),
         "dense-more": lambda: more_training(queue),

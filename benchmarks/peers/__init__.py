@@ -1,0 +1,1 @@
+"""Pruning methods against each other: same dense model, data, training compute, predicted speed and runtime; see `run.py`."""

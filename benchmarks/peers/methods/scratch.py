@@ -1,0 +1,96 @@
+"""Trained from scratch at the same speed and compute: a narrower model, and a deep-encoder/shallow-decoder student.
+
+The student learns the dense model's own translations (sequence-level distillation), the narrower one the references with the
+dense model's word distributions, as the pruned models do. Both get twice their learning rate and a tenth of the steps as warm-up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import MarianConfig, MarianMTModel
+
+from peers.job import Job, Made, Recovery, if_off
+from tprune.errors import InputError, UnreachableError
+from tprune.models import family_of
+
+STUDENT = (6, 1)  # layers of encoder and decoder
+DROPOUT = 0.1  # small models on a short schedule underfit rather than overfit
+STEP = 16  # of the width, and of the FFN size
+
+
+def narrower(job: Job) -> Made:
+    """The dense model's depth, a smaller residual width, and four times that as FFN."""
+    config = job.dense.config
+    return _of_speed(job, (config.encoder_layers, config.decoder_layers))
+
+
+def student(job: Job) -> Made:
+    """Kasai et al., Deep encoder, shallow decoder, 2021; Kim and Rush, Sequence-level knowledge distillation, 2016."""
+    return _of_speed(job, STUDENT)
+
+
+def from_references(job: Job) -> Recovery:
+    """The pruned models' recipe with the settings of a training from scratch."""
+    stage = job.recovery.stage
+    return Recovery(stage.model_copy(update={"lr": 2 * stage.lr}), job.recovery.material, warmup=0.1)
+
+
+def from_translations(job: Job) -> Recovery:
+    """The teacher's translations instead of its word distributions, which cost no passes of it.
+
+    Raises:
+        InputError: the job has no translations.
+    """
+    if job.taught is None:
+        raise InputError("the student learns the dense model's translations: give them with --taught FILE")
+    how = from_references(job)
+    return dataclasses.replace(how, stage=how.stage.model_copy(update={"distill": 0.0}), material=job.taught)
+
+
+def untrained(dense: Any, layers: tuple[int, int], width: int, ffn: int) -> Any:
+    """A stock Marian of another shape, everything else as in the dense model."""
+    given = {k: v for k, v in dense.config.to_dict().items() if k not in ("pruned", "model_type", "architectures")}
+    shape = {
+        "d_model": width, "encoder_layers": layers[0], "decoder_layers": layers[1], "encoder_ffn_dim": ffn,
+        "decoder_ffn_dim": ffn, "dropout": DROPOUT, "num_hidden_layers": layers[0],
+    }  # fmt: skip
+    model = MarianMTModel(MarianConfig(**{**given, **shape}))
+    family_of(dense).inherit(dense, model)
+    return model
+
+
+def largest(values: Sequence[int], fits: Callable[[int], bool]) -> int | None:
+    """The largest of ascending values that fits, by bisection; None where the first does not.
+
+    Example:
+        >>> largest([1, 2, 3, 4], lambda v: v * v < 10)
+        3
+    """
+    low, high = -1, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(values[middle]) else (low, middle)
+    return values[low] if low >= 0 else None
+
+
+def _of_speed(job: Job, layers: tuple[int, int]) -> Made:
+    def speedup(width: int, ffn: int) -> float:
+        return job.speed.of_model(untrained(job.dense, layers, width, ffn))
+
+    dense = job.dense.config
+    step = min(STEP, dense.encoder_attention_heads)
+    # a shallow model may be wider than the dense one; two steps of 16 are the least
+    widths = range(2 * step, 2 * dense.d_model + 1, step)
+    width = largest(widths, lambda w: speedup(w, 4 * w) >= job.target)
+    if width is None:
+        raise UnreachableError(f"{layers[0]}+{layers[1]} layers of width {widths[0]} are slower than {job.target:g}x")
+    sizes = range(4 * width, 16 * width + 1, step)
+    ffn = largest(sizes, lambda f: speedup(width, f) >= job.target) or 4 * width  # fills what the width leaves
+    torch.manual_seed(job.seed)
+    model = untrained(job.dense, layers, width, ffn)
+    found, shape = job.speed.of_model(model), f"{layers[0]}+{layers[1]} layers, width {width}, FFN {ffn}"
+    return Made(model, found, notes=(shape, *if_off(job, found, "no larger FFN was tried")))

@@ -1,0 +1,229 @@
+"""Every pruning method on the same work: Multi30k English to German, one dense model, one budget of training, one runtime.
+
+    python benchmarks/peers/run.py --data DIR --model DENSE --taught train.beam4.de [--table latency.json] --out runs/peers
+        [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 3200] [--only 'train-*']
+
+Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know; best on a quiet machine),
+`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU) and
+`time-...` (interleaved with the dense model). Each leaves a marker in OUT/done, and training goes on from its last checkpoint,
+so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as in
+`compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
+`--only 'shape-*'` and `--only 'time-*'` then. With all units done, the table goes to `--json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `units` and `peers`
+
+from transformers import set_seed
+
+from peers.compute import metered, share_of_macs
+from peers.job import Job, Made, Method, Recovery, finish, kept_shares
+from peers.methods import METHODS
+from peers.speed import Speed, Stopwatch
+from peers.table import table
+from tprune.checkpoint import load, load_tokenizer, save
+from tprune.compression import Material
+from tprune.data import Parallel, read_lines
+from tprune.errors import CertificateError, DivergedError, InputError, UnreachableError
+from tprune.files import read_json, write_json
+from tprune.latency import LatencyTable, Setting, measured
+from tprune.machine import cache_folder
+from tprune.plan import Plan
+from tprune.realise.certificate import Certificate
+from tprune.recipe import Recover, read_recipe
+from tprune.runtimes.onnx_export import export
+from units import Queue, deploy, timing
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
+TARGETS = ("references", "taught", "both")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One model of the comparison."""
+
+    method: str
+    speed: float
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method}-{self.speed:g}x-s{self.seed}"
+
+
+def specs(methods: list[str], speeds: list[float], seeds: list[int]) -> Iterator[Spec]:
+    """All of them; methods that are not made to a speed come once a seed."""
+    for seed in seeds:
+        for method in methods:
+            timed = METHODS[method].timed
+            yield from (Spec(method, speed, seed) for speed in (speeds if timed else [1.0]))
+
+
+def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, Any]:
+    """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the budget."""
+    set_seed(job.seed)
+    try:
+        made, cost = _made(job, method, load_tokenizer(queue.out / "dense"))
+        set_seed(job.seed)
+        with metered() as meter:
+            model, steps, spent = finish(job, made, method.recovery(job))
+    except (UnreachableError, DivergedError, CertificateError) as error:
+        return {"failed": str(error)}
+    queue.save(model, name, made.plan, made.certificate)
+    return {
+        "asked": job.target, "predicted": made.speedup, "units": job.units, "spent": spent, "pruning_units": made.spent,
+        "recovery_steps": steps, "macs_share": share_of_macs(model, job.dense), "pruning": cost, "recovery": asdict(meter),
+        "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
+        "certificate": made.certificate.to_dict() if made.certificate else None,
+    }  # fmt: skip
+
+
+def shape_unit(job: Job, method: Method) -> dict[str, Any]:
+    """Times the shapes that a method may take, so that its training finds them timed."""
+    try:
+        made = method.make(job)
+        return {"predicted": made.speedup, "notes": list(made.notes)}
+    except UnreachableError as error:
+        return {"failed": str(error)}
+
+
+def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any]]:
+    note, folder = job.work / "made.json", job.work / "made"
+    if not note.exists():
+        goes_on = any(job.work.glob("*/checkpoint-*"))
+        with metered() as meter:
+            made = method.make(job)
+        save(made.model, folder, tokenizer, made.plan)
+        cost = {**asdict(meter), "resumed": goes_on}  # seconds are then those of the last run only
+        proof = made.certificate.to_dict() if made.certificate else None
+        write_json(
+            note,
+            {"speedup": made.speedup, "spent": made.spent, "notes": made.notes, "certificate": proof, "cost": cost},
+        )
+        return made, cost
+    found = read_json(note)
+    plan = Plan.load(folder / "plan.json") if (folder / "plan.json").exists() else None
+    proof = Certificate(**found["certificate"]) if found["certificate"] else None
+    made = Made(load(folder), found["speedup"], found["spent"], plan, proof, tuple(found["notes"]))
+    return made, found["cost"]
+
+
+def speed_of(queue: Queue, table_file: Path | None) -> Speed:
+    """Predictions from a table that is given, or measured now (a quarter of an hour on a quiet machine)."""
+    dense, tokenizer, sentences = queue.dense().eval(), load_tokenizer(queue.out / "dense"), queue.corpus.valid.source
+    if table_file is None:
+        found = measured(dense, tokenizer, sentences, Setting(), cache_folder() / "latency", print)
+    else:
+        found = LatencyTable.load(table_file)
+    folder = queue.out / "speed" / "dense"
+    if not folder.exists():
+        export(dense, tokenizer, folder, sentences[:1])
+    return Speed(found, Stopwatch(folder, tokenizer, sentences[:1], found.setting, queue.out / "speed" / "shapes"))
+
+
+def taught_material(queue: Queue, file: Path | None) -> Material | None:
+    """The training sources with the dense model's translations as targets."""
+    if file is None:
+        return None
+    train = queue.corpus.train
+    pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
+    found = Material.of(queue.dense(), load_tokenizer(queue.out / "dense"), pairs, queue.corpus.valid)
+    return dataclasses.replace(queue.material, train=found.train)
+
+
+def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace) -> Recovery:
+    """The one recipe by which every pruned model is trained on."""
+    stage = Recover(steps=0, lr=asked.lr, warmup=asked.warmup, distill=asked.distill)
+    if asked.targets == "references":
+        return Recovery(stage, queue.material)
+    if taught is None:
+        raise InputError(f"--targets {asked.targets} needs --taught FILE")
+    if asked.targets == "taught":
+        return Recovery(stage, taught)
+    both = queue.material.train
+    joined = dataclasses.replace(
+        both, source=both.source + taught.train.source, target=both.target + taught.train.target
+    )
+    return Recovery(stage, dataclasses.replace(queue.material, train=joined))
+
+
+def job_of(queue: Queue, spec: Spec, speed: Speed, taught: Material | None, how: Recovery, units: float) -> Job:
+    seeded = partial(dataclasses.replace, seed=spec.seed)
+    return Job(
+        queue.dense().eval(), seeded(queue.material), None if taught is None else seeded(taught), speed, spec.speed, units,
+        dataclasses.replace(how, material=seeded(how.material)), spec.seed, queue.out / "work" / f"train-{spec}",
+    )  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with the recipe's files")
+    parser.add_argument("--model", help="a trained dense model; trained here by the recipe where none is given")
+    parser.add_argument(
+        "--taught", type=Path, help="the dense model's translations of the training sources, a line each"
+    )
+    parser.add_argument(
+        "--table", type=Path, help="a latency table of the dense model; measured here where none is given"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/peers"))
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
+    parser.add_argument("--speed", nargs="*", type=float, default=[2.0])
+    parser.add_argument("--seed", nargs="*", type=int, default=[0])
+    parser.add_argument("--units", type=float, default=3200.0, help="training compute of each model; see compute.py")
+    parser.add_argument("--lr", type=float, default=1e-3, help="of recovery; from scratch it is twice that")
+    parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch a tenth of all")
+    parser.add_argument("--distill", type=float, default=0.5, help="weight of the dense model's word distributions")
+    parser.add_argument("--targets", choices=TARGETS, default="references", help="what recovery learns to write")
+    parser.add_argument("--only", nargs="*", default=["*"], help="only units whose names match one of these patterns")
+    parser.add_argument("--json", type=Path, default=HERE / "peers.json", help="where the table's numbers go")
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments()
+    queue = Queue.open(asked.out, read_recipe(RECIPE), asked.data, asked.model)
+    todo = list(specs(asked.methods, asked.speed, asked.seed))
+
+    def wanted(name: str) -> bool:
+        return not (queue.out / "done" / f"{name}.json").exists() and any(fnmatch(name, p) for p in asked.only)
+
+    trainings = [spec for spec in todo if wanted(f"train-{spec}")]
+    shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
+    shapes = {name: spec for name, spec in shapes.items() if wanted(name)}
+    if trainings or shapes:
+        speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught)
+        how = recovery_of(queue, taught, asked)
+        if taught is None and any(spec.method == "student" for spec in trainings):
+            raise InputError(
+                "the student learns the dense model's translations: give --taught FILE, or leave it out by --methods"
+            )
+        for name, spec in shapes.items():
+            job = job_of(queue, spec, speed, taught, how, asked.units)
+            queue.unit(name, partial(shape_unit, job, METHODS[spec.method]))
+        for spec in trainings:
+            job = job_of(queue, spec, speed, taught, how, asked.units)
+            queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))
+    names = ["dense", *(str(spec) for spec in todo if (queue.out / str(spec) / "config.json").exists())]
+    for kind, work in (("deploy", deploy), ("time", timing)):
+        for name in names:
+            if wanted(f"{kind}-{name}"):
+                queue.unit(f"{kind}-{name}", partial(work, queue, name))
+    if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
+        command = "python benchmarks/peers/run.py " + " ".join(sys.argv[1:])
+        write_json(asked.json, table(queue, todo, command))
+        print(asked.json)
+
+
+if __name__ == "__main__":
+    main()

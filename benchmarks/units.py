@@ -1,0 +1,105 @@
+"""What the benchmarks on real data share: a queue of units of work that goes on where it was killed, exports, scores, times."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from tprune.bench import Work, bench
+from tprune.checkpoint import load, load_tokenizer, save
+from tprune.compression import Material
+from tprune.data import Corpus, read_corpus
+from tprune.evaluate import quality
+from tprune.files import read_json, write_json
+from tprune.machine import use_free_cores
+from tprune.pipeline import untrained
+from tprune.plan import Plan
+from tprune.realise.certificate import Certificate
+from tprune.recipe import Recipe
+from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_translate import Translator
+from tprune.size import size
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The units of work of one benchmark directory; each leaves a marker when it is done."""
+
+    out: Path
+    recipe: Recipe
+    corpus: Corpus
+    material: Material
+
+    @staticmethod
+    def open(out: Path, recipe: Recipe, data: Path, model: str | None) -> Queue:
+        """The queue of a directory, with the given dense model in it, or one trained here by the recipe."""
+        files = {split: [(Path(s), Path(t)) for s, t in pairs] for split, pairs in recipe.data.files.items()}
+        corpus = read_corpus(files, data)
+        use_free_cores()
+        if not (out / "dense" / "config.json").exists():
+            if model:
+                save(load(model, dtype=torch.float32), out / "dense", load_tokenizer(model))
+            else:
+                train_dense(out, recipe, corpus)
+        dense, tokenizer = load(out / "dense"), load_tokenizer(out / "dense")
+        set_seed(recipe.seed)
+        material = Material.of(
+            dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.precision
+        )
+        return Queue(out, recipe, corpus, material)
+
+    def unit(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+        """Does a unit unless it is done."""
+        marker = self.out / "done" / f"{name}.json"
+        if not marker.exists():
+            print(f"{name} ...", flush=True)
+            write_json(marker, work() or {})
+            shutil.rmtree(self.out / "work" / name, ignore_errors=True)
+        found: dict[str, Any] = read_json(marker)
+        return found
+
+    def save(self, model: Any, name: str, plan: Plan | None = None, certificate: Certificate | None = None) -> None:
+        """Keeps a model under its name."""
+        save(model, self.out / name, load_tokenizer(self.out / "dense"), plan, certificate)
+
+    def dense(self) -> Any:
+        """The dense model."""
+        return load(self.out / "dense")
+
+
+def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
+    set_seed(recipe.seed)
+    model, tokenizer = untrained(recipe, corpus)
+    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
+        model, recipe.train, out / "work" / "dense"
+    )
+    save(model, out / "dense", tokenizer)
+
+
+def deploy(queue: Queue, name: str) -> dict[str, Any]:
+    """Exports a model and translates the pooled test sets with it in onnxruntime."""
+    folder, pairs = queue.out / "onnx" / name, queue.corpus.pooled_test()
+    model = load(queue.out / name).eval()
+    report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.source[:24])
+    said = Translator.load(folder, torch.get_num_threads()).translate(pairs.source, beams=queue.recipe.beams, batch=16)
+    (queue.out / "said").mkdir(exist_ok=True)
+    write_json(queue.out / "said" / f"{name}.json", said)
+    found = size(model)
+    return {
+        **quality(said, pairs.target).to_dict(), "parameters": found.parameters, "macs": found.macs,
+        "bytes": sum(report.files.values()), "export_error": report.max_relative_error,
+    }  # fmt: skip
+
+
+def timing(queue: Queue, name: str) -> dict[str, Any]:
+    """Against the dense model, in turns; the dense model against itself shows the noise."""
+    how = queue.recipe.bench
+    dense, other = (queue.out / "onnx" / side for side in ("dense", name))
+    work = Work(beams=1, sentences=how.sentences)
+    return bench(dense, other, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
