@@ -50,7 +50,7 @@ def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
     by_matrix: dict[str, dict[str, float]] = {}
     for component in analysis.of_kind("lines"):
         matrix, _, axis = component.name.rpartition(".")
-        by_matrix.setdefault(matrix.removeprefix("model."), {})[axis] = component.shrunk
+        by_matrix.setdefault(matrix.removeprefix("model."), {})[axis] = component.area
     top = max((abs(v) for axes in by_matrix.values() for v in axes.values()), default=1.0) or 1.0
     return [
         {"name": name, "cells": [{"axis": axis, "value": axes[axis], "strength": max(0, round(100 * axes[axis] / top))} for axis in ("in", "out")]}
