@@ -29,12 +29,14 @@ from ranking import scatter, spearman, with_interval
 from tprune.analysis import Analysis, harms
 from tprune.analysis.harm import SHARE
 from tprune.checkpoint import load, load_tokenizer
-from tprune.compression import CALIBRATION, Material, analyse_step
+from tprune.compression import analyse_step
+from tprune.costs import CALIBRATION
 from tprune.coupling import Coupling, Groups, bind
 from tprune.data import read_pair
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
 from tprune.machine import provenance
+from tprune.material import Material
 from tprune.models import couplings
 from tprune.recipe import Analyze
 from tprune.sensitivity import token_loss_on

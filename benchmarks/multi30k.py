@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tprune.analysis import Analysis
-from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, select_step
+from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step
+from tprune.costs import select_step
 from tprune.evaluate import paired_bootstrap
 from tprune.files import read_json, write_json
 from tprune.machine import provenance

@@ -24,12 +24,13 @@ from torch.utils.data import DataLoader
 from transformers import set_seed
 
 from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import Material, recover_step, teach_step
+from tprune.compression import recover_step, teach_step
 from tprune.data import Parallel, read_lines, read_pair
 from tprune.distill import kept_width
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import claim, read_json, write_json
 from tprune.machine import provenance
+from tprune.material import Material
 from tprune.plan import Plan
 from tprune.recipe import Recover
 from tprune.runtimes.onnx_export import export

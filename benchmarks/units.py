@@ -13,11 +13,11 @@ from transformers import set_seed
 
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import Material
 from tprune.data import Corpus, read_corpus
 from tprune.evaluate import quality
 from tprune.files import read_json, write_json
 from tprune.machine import use_free_cores
+from tprune.material import Material
 from tprune.pipeline import untrained
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import tprune
-from tprune.compression import Material, clock_step, confirm_step, plan_step, select_step
+from tprune.compression import plan_step
+from tprune.costs import clock_step, confirm_step, select_step
 from tprune.errors import InputError
 from tprune.latency import LatencyTable, Point, Setting, Times
+from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import certify
 from tprune.recipe import Analyze, Prune, Recover, Stage

@@ -11,9 +11,9 @@ import torch
 import tprune
 from test_compression import PAIRS, model_and_tokenizer
 from test_train import KillAt, KilledError, assert_equal, weights
-from tprune.compression import Material
 from tprune.errors import InputError, UnreachableError
 from tprune.gradual import Gradual, ShareOfDense, cut_in_rounds, share_left
+from tprune.material import Material
 from tprune.recipe import Prune, Recover
 from tprune.select import Limits
 from tprune.size import size

@@ -11,8 +11,9 @@ import torch
 import tprune
 from test_compression import PAIRS, model_and_tokenizer
 from tprune import teach as module
-from tprune.compression import Material, teach_step
+from tprune.compression import teach_step
 from tprune.errors import InputError
+from tprune.material import Material
 from tprune.recipe import Recover
 from tprune.tasks.translation import encode
 from tprune.teach import TARGETS, digest, teach, usable

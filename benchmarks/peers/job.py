@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 
 from peers.compute import affordable, share_of_macs, step_units
 from peers.speed import Speed
-from tprune.compression import SAVE_EVERY, Material, cut_step, recover_step
+from tprune.compression import cut_step, recover_step
+from tprune.material import SAVE_EVERY, Material
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, make_plan
 from tprune.realise.certificate import Certificate

@@ -33,12 +33,12 @@ from peers.methods import METHODS
 from peers.speed import Speed, Stopwatch
 from peers.table import table
 from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import Material
 from tprune.data import Parallel, read_lines
 from tprune.errors import CertificateError, DivergedError, InputError, UnreachableError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting, measured
 from tprune.machine import cache_folder
+from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe

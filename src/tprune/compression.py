@@ -9,34 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
-from tprune.analysis import Analysis, Blocks, analyse, with_harms, worth
+from tprune.analysis import Analysis, Blocks, analyse, with_harms
 from tprune.control import Controller
+from tprune.costs import CALIBRATION, FITTED, clock_step, interact_step, select_step
 from tprune.data import Parallel
-from tprune.distill import Mixed, Width, kept_width
-from tprune.errors import InputError, UnreachableError
-from tprune.latency import LatencyTable, Setting, Times
-from tprune.latency_points import Timer, measured
-from tprune.machine import cache_folder
+from tprune.distill import Width, kept_width
+from tprune.errors import InputError
+from tprune.latency import Setting
+from tprune.material import SAVE_EVERY, Material
 from tprune.models import couplings, family_of
+from tprune.one_shot import one_shot
 from tprune.plan import Mode, Plan, known_methods, make_plan
-from tprune.policies import Target, keep_largest, select_size, select_to
-from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
+from tprune.policies import keep_largest
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
-from tprune.recipe import MEMORY, TIMES, Analyze, Prune, Recover, Stage, Taught
+from tprune.recipe import Analyze, Prune, Recover, Stage
 from tprune.regularise import Regulariser
-from tprune.schedule import Training
-from tprune.select import Limits, Select, Shared, Uniform
-from tprune.sensitivity import Curve, sensitivities, token_loss_on
-from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
+from tprune.sensitivity import token_loss_on
+from tprune.tasks.translation import encode, max_length
 from tprune.teach import teach
-from tprune.train import train
-
 
 
 @dataclass(frozen=True)
@@ -95,14 +90,17 @@ def teach_step(
 def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work: Path) -> tuple[Any, Plan]:
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
-    The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher.
+    The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher. Without steps it
+    is one shot: the groups whose loss is hardest to make up for stay, and what reads them is fitted again (`tprune.one_shot`).
     """
+    if not how.steps:
+        one, plan = one_shot(model, goal, material.batches(material.train, FITTED))
+        return one.eval(), plan
     twin = copy.deepcopy(model)
-    if how.steps:
-        # the last quarter, at the lowest learning rates, mends
-        controller = Controller(goal, max(1, how.steps * 3 // 4))
-        regulariser = Regulariser(twin, goal, max(1, how.steps // 10), controller)
-        material.run(twin, how, work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
+    # the last quarter, at the lowest learning rates, mends
+    controller = Controller(goal, max(1, how.steps * 3 // 4))
+    regulariser = Regulariser(twin, goal, max(1, how.steps // 10), controller)
+    material.run(twin, how, work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
     return twin.eval(), keep_largest(twin, goal)
 
 
@@ -137,6 +135,7 @@ def compress(
     prune: Prune,
     recover: Recover,
     analyze: Analyze | None = None,
+    setting: Setting | None = None,
     seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
 ) -> Compressed:
@@ -150,6 +149,7 @@ def compress(
         prune: what to prune, how, and the size to reach, e.g. `Prune(steps=500, macs=0.5)`.
         recover: fine-tuning afterwards, e.g. `Recover(steps=1000)`.
         analyze: BSSL settings; without them every coupling keeps the same share.
+        setting: threads, batch and lengths that a time asked for means.
         seed: of batches and dropout.
         report: is told about each step.
 
@@ -169,7 +169,8 @@ def compress(
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse") if analyze else None
         clock = None
         if prune.by_loss:
-            clock = clock_step(model, tokenizer, plan, material, valid.source, prune, Setting(), report)
+            clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
+            clock = interact_step(model, plan, prune, clock, material, report)
         goal = select_step(model, plan, prune, found, clock)
         report(f"goal\n{goal}")
         if prune.translates or recover.translates:

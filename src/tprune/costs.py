@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, worth
-from tprune.calibration import Gram, grams
+from tprune.calibration import grams
 from tprune.errors import InputError, UnreachableError
 from tprune.latency import LatencyTable, Setting, Times
 from tprune.latency_points import Timer, measured
@@ -24,9 +24,9 @@ from tprune.policies import Target, select_size, select_to
 from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
 from tprune.recipe import MEMORY, TIMES, Prune
 from tprune.repair import repair_
-from tprune.search import Refined, search
-from tprune.second_order import keep_counts, second_order_curves
-from tprune.select import Limits, Scores, Select, Shared, Uniform
+from tprune.search import search
+from tprune.second_order import keep_counts, removal_scores, second_order_curves
+from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, token_loss_on
 
 CALIBRATION = 256  # validation sentences on which losses are measured
@@ -48,9 +48,7 @@ class Clock:
     def timed(self, how: Prune) -> LatencyTable:
         """The table. Raises `InputError` when there is none."""
         if self.table is None:
-            raise InputError(
-                f"{how.target()[0]} needs a latency table of this machine; see tprune.compression.clock_step"
-            )
+            raise InputError(f"{how.target()[0]} needs a latency table of this machine; see tprune.costs.clock_step")
         return self.table
 
 
@@ -70,9 +68,53 @@ def clock_step(
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
         table = measured(model, tokenizer, sentences, setting, cache, report, kinds, removal=how.floor == 0)
-    report("loss of each coupling at each size, on validation sentences")
-    loss = token_loss_on([material.batch(CALIBRATION)])
-    return Clock(table, sensitivities(model, plan, loss, limits_of(how)))
+    report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
+    curves, _ = second_order_curves(
+        model, plan, material.batches(material.train, FITTED), _loss(material), limits_of(how)
+    )
+    return Clock(table, curves)
+
+
+def interact_step(
+    model: Any, plan: Plan, how: Prune, clock: Clock, material: Material, report: Callable[[str], None] = lambda text: None
+) -> Clock:  # fmt: skip
+    """The clock with every coupling's losses scaled such that the selection they lead to has the least measured loss.
+
+    Losses of couplings do not add up: some are cheap to cut alone and dear to cut together. `how.search` selections are cut, what
+    reads them fitted again, and their loss measured; see `tprune.search`.
+    """
+    if not how.search:
+        return clock
+    found = grams(model, plan, material.batches(material.train, FITTED))
+    scores = removal_scores(model, plan, found)
+    loss = _loss(material)
+
+    def scaled(coefficients: Sequence[float]) -> Clock:
+        curves = (
+            replace(curve, losses=tuple(c * x for x in curve.losses))
+            for c, curve in zip(coefficients, clock.curves, strict=True)
+        )
+        return replace(clock, curves=tuple(curves))
+
+    def select(coefficients: Sequence[float]) -> tuple[Plan, Clock]:
+        adjusted = scaled(coefficients)
+        return keep_counts(select_step(model, plan, how, None, adjusted), scores), adjusted
+
+    def evaluate(selection: tuple[Plan, Clock]) -> float:
+        twin = copy.deepcopy(model)
+        repair_(twin, selection[0], found)
+        return loss(twin)
+
+    best = search(len(clock.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
+    report(
+        f"loss before training: {best.loss:.3f} nats per token (losses taken as they are: {best.additive:.3f}, "
+        f"{best.measured} selections measured)"
+    )
+    return best.kept[1]
+
+
+def _loss(material: Material) -> Callable[[nn.Module], float]:
+    return token_loss_on(material.batches(material.valid, CALIBRATION))
 
 
 def confirm_step(
@@ -127,7 +169,7 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, c
     """
     unit, value = how.target()
     if how.timed and clock is None:
-        raise InputError(f"{unit} needs a latency table of this machine; see tprune.compression.clock_step")
+        raise InputError(f"{unit} needs a latency table of this machine; see tprune.costs.clock_step")
     try:
         if how.by_loss and clock is not None:
             if unit in TIMES:

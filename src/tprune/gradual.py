@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tprune.checkpoint import load, save
-from tprune.compression import Material, cut_step, limits_of, plan_step, recover_step
+from tprune.compression import cut_step, plan_step, recover_step
+from tprune.costs import limits_of
 from tprune.distill import Width, kept_width
 from tprune.errors import InputError
 from tprune.files import claim, read_json
+from tprune.material import Material
 from tprune.plan import Plan
 from tprune.policies import Target, select_to
 from tprune.policies.size import norm_scores

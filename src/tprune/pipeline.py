@@ -17,19 +17,8 @@ from transformers import set_seed
 from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import (
-    SAVE_EVERY,
-    Clock,
-    Material,
-    analyse_step,
-    clock_step,
-    cut_step,
-    plan_step,
-    recover_step,
-    regularise_step,
-    select_step,
-    teach_step,
-)
+from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
+from tprune.costs import Clock, clock_step, select_step
 from tprune.data import Corpus
 from tprune.distill import kept_width
 from tprune.errors import InputError
@@ -37,6 +26,7 @@ from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.machine import provenance, use_free_cores
+from tprune.material import SAVE_EVERY, Material
 from tprune.plan import Plan
 from tprune.progress import Progress
 from tprune.realise.certificate import Certificate

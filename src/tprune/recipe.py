@@ -131,7 +131,7 @@ class Prune(Taught):
 
     `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `budget` says how
     sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
-    shared by loss.
+    shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one shot.
     """
 
     kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
@@ -145,6 +145,7 @@ class Prune(Taught):
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
     budget: Literal["loss", "analysis", "uniform"] = "analysis"
+    search: int = Field(40, ge=0)
     floor: float = Field(0.1, ge=0, lt=1)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
     stock: bool = False

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +23,7 @@ from tprune.errors import InputError
 from tprune.plan import Plan
 from tprune.repair import DAMP, Weights, damping, write_
 from tprune.select import Limits, keep_best, lines_of
-from tprune.sensitivity import SHARES, Curve
+from tprune.sensitivity import Curve, never_less, sizes_to_try
 
 Scores = dict[str, Tensor]
 
@@ -192,7 +191,7 @@ def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
 @torch.no_grad()
 def second_order_curves(
     model: nn.Module, plan: Plan, batches: Sequence[Batch], loss: Callable[[nn.Module], float], limits: Limits,
-    shares: Sequence[float] = SHARES, damp: float = DAMP,
+    shares: Sequence[float] | None = None, damp: float = DAMP,
 ) -> tuple[tuple[Curve, ...], Scores]:  # fmt: skip
     """Like `tprune.sensitivity.sensitivities`, but each coupling is cut in the order of removal, and its reader fitted.
 
@@ -204,7 +203,7 @@ def second_order_curves(
         batches: calibration data, padded.
         loss: of a model, in nats per token; deterministic. Best on other sentences than `batches`.
         limits: multiples and floor that the numbers of groups respect.
-        shares: how much to try to keep.
+        shares: how much to try to keep; see `tprune.sensitivity.sensitivities`.
         damp: see `removal`.
 
     Returns:
@@ -217,8 +216,7 @@ def second_order_curves(
     whole = loss(model)
     curves, scores = [], Scores()
     for groups in plan.bind(model):
-        name, lines = groups.coupling.name, lines_of(groups.norms)
-        kept = sorted({limits.round(share * lines, lines, groups.coupling.kind) for share in (*shares, 1.0)})
+        name, kept = groups.coupling.name, sizes_to_try(groups, limits, shares)
         fits: Mapping[int, Weights] = {}
         scores[name] = groups.norms.detach().float().cpu()
         if len(readers[name]) == 1:
@@ -228,9 +226,7 @@ def second_order_curves(
             _loss_at(model, groups, keep_best(scores[name], k), readers[name], fits.get(k), loss) - whole
             for k in kept[:-1]
         ]
-        # fewer groups never cost less: what looks like a gain is noise of a few sentences
-        steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
-        curves.append(Curve(name, tuple(kept), tuple(float(x) for x in steady)))
+        curves.append(Curve(name, tuple(kept), never_less(added)))
     return tuple(curves), scores
 
 

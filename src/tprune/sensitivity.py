@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tprune.coupling import Groups
 from tprune.errors import InputError
 from tprune.plan import Plan
 from tprune.select import Limits, keep_best, lines_of
@@ -60,10 +61,7 @@ def sensitivities(
     curves = []
     for groups in plan.bind(model):
         norms = groups.norms.detach()
-        lines = lines_of(norms)
-        kind = groups.coupling.kind
-        tried = FEWER.get(kind, SHARES) if shares is None else shares
-        kept = sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
+        kept = sizes_to_try(groups, limits, shares)
         before = {param: tensor.detach().clone() for param, tensor in groups.tensors.items()}
         added = []
         for k in kept[:-1]:
@@ -71,10 +69,21 @@ def sensitivities(
             added.append(loss(model) - whole)
             for param, tensor in groups.tensors.items():
                 tensor.copy_(before[param])
-        # fewer groups never cost less: what looks like a gain is noise of a few sentences
-        steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
-        curves.append(Curve(groups.coupling.name, tuple(kept), tuple(float(x) for x in steady)))
+        curves.append(Curve(groups.coupling.name, tuple(kept), never_less(added)))
     return tuple(curves)
+
+
+def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None = None) -> list[int]:
+    """The numbers of lines of a coupling to measure, fewest first, all of them last; see `sensitivities`."""
+    kind, lines = groups.coupling.kind, lines_of(groups.norms)
+    tried = FEWER.get(kind, SHARES) if shares is None else shares
+    return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
+
+
+def never_less(added: Sequence[float]) -> tuple[float, ...]:
+    """Measured losses, fewest groups first, and 0 for all: fewer groups never cost less, what looks like a gain is noise."""
+    steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
+    return tuple(float(x) for x in steady)
 
 
 def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any], float]:

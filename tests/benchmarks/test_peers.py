@@ -12,8 +12,8 @@ from peers.compute import affordable, share_of_macs, step_units
 from peers.job import Job, Recovery, finish
 from peers.methods import METHODS
 from peers.speed import Speed
-from tprune.compression import Material
 from tprune.latency import LatencyTable, Point, Setting, Times, place_of
+from tprune.material import Material
 from tprune.recipe import Recover
 from tprune.select import Limits
 from tprune.size import size

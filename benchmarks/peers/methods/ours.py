@@ -6,7 +6,8 @@ import math
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, empty_plan, if_off
-from tprune.compression import CALIBRATION, Clock, plan_step, regularise_step, select_step
+from tprune.compression import plan_step, regularise_step
+from tprune.costs import CALIBRATION, Clock, select_step
 from tprune.recipe import Prune
 from tprune.sensitivity import sensitivities, token_loss_on
 from tprune.tasks.translation import IGNORED

@@ -6,7 +6,7 @@ import math
 from importlib.util import find_spec
 
 from peers.job import Job, Made, cut, empty_plan, if_off
-from tprune.compression import CALIBRATION
+from tprune.costs import CALIBRATION
 from tprune.policies.latency import select_within
 from tprune.sensitivity import token_loss_on
 from tprune.tasks.translation import IGNORED, Collate, TokenBatches

@@ -13,11 +13,12 @@ from transformers import TrainerCallback, set_seed
 
 from tprune.analysis import Advice, Analysis, advise
 from tprune.checkpoint import load, load_tokenizer
-from tprune.compression import Material, analyse_step
+from tprune.compression import analyse_step
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.files import replacing, write_json
 from tprune.machine import provenance
+from tprune.material import Material
 from tprune.models import couplings
 from tprune.recipe import Analyze
 from tprune.report.analysis_page import write_page
