@@ -97,18 +97,20 @@ def cut_in_rounds(
         UnreachableError: the size cannot be reached; said before anything is trained.
         CertificateError: a cut changed what a model computes.
     """
-    unit, final = prune.target()
+    unit, asked = prune.target()
     if prune.timed:
         raise InputError(f"prune: cutting in rounds needs a size, not {unit}")
+    aim = Target(unit, asked)
     if rounds < 1 or 0 < recover.steps < rounds:
         raise InputError(f"rounds {rounds} for {recover.steps} steps; expected at least 1 round and 1 step in each")
     plan = plan_step(dense, prune)
     groups = {name: lines_of(scores) for name, scores in norm_scores(dense, plan).items()}
     select = ShareOfDense(groups, limits_of(prune))
-    select_to(dense, plan, Target(unit, final), select)
+    select_to(dense, plan, aim, select)
     settings = {"prune": prune.model_dump(mode="json"), "recover": recover.model_dump(mode="json"), "rounds": rounds}
     claim(work, {"dense": digest(dense), "seed": material.seed, **settings})
-    whole, small = getattr(size(dense), unit), dense
+    small, whole = dense, aim.of(size(dense))
+    final = aim.budget(size(dense)) / whole
     plans: list[Plan] = []
     width: Width | None = None
     for done in range(1, rounds + 1):
@@ -116,7 +118,7 @@ def cut_in_rounds(
         if not folder.exists():
             left = share_left(final, done, rounds) * whole
             # coarse groups may have left less already than this round asks for
-            target = Target(unit, min(1.0, left / getattr(size(small), unit)))
+            target = Target(unit, min(1.0, left / aim.of(size(small))))
             chosen = select_to(small, plan_step(small, prune), target, select)
             report(f"round {done} of {rounds}\n{chosen}")
             cut, certificate = cut_step(small, chosen, material, prune.stock)
