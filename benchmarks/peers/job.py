@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from peers.compute import affordable, share_of_macs, step_units
 from peers.speed import Speed
 from tprune.compression import cut_step, recover_step
+from tprune.errors import UnreachableError
 from tprune.material import SAVE_EVERY, Material
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, make_plan
@@ -149,6 +150,12 @@ def select_to_speed(job: Job, plan: Plan, scores: Scores, select: Select) -> Pla
     def milliseconds(kept: Kept) -> float:
         return job.speed.milliseconds(plan.with_kept(kept, {}, {}))
 
+    least = milliseconds(select(scores, kinds, 0.0))
+    if least > job.milliseconds:
+        most = job.speed.dense / least
+        raise UnreachableError(
+            f"asked for {job.target:.2f}x; with the least that may stay it is {most:.2f}x, {least:.2f} ms"
+        )
     kept, _ = reach(job.milliseconds, select, scores, kinds, milliseconds, "ms")
     heads = {name: mask for name, mask in kept.items() if kinds[name] == "heads"}
     units = {name: score for name, score in scores.items() if name not in heads}

@@ -220,7 +220,8 @@ def main() -> None:
             if wanted(f"{kind}-{name}"):
                 queue.unit(f"{kind}-{name}", partial(work, queue, name))
     if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
-        command = "python benchmarks/peers/run.py " + " ".join(sys.argv[1:])
+        numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
+        command = f"python benchmarks/peers/run.py --data DIR --model DENSE --taught FILE {numbers} --units {asked.units:g} --targets {asked.targets}"
         write_json(asked.json, table(queue, todo, command))
         print(asked.json)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tprune.bench import Work, bench
 from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Setting, shares_of
+from tprune.latency import LatencyTable, Setting
 from tprune.plan import Plan
 from tprune.runtimes.onnx_export import export
 
@@ -37,7 +37,7 @@ class Speed:
 
     def milliseconds(self, plan: Plan) -> float:
         """Predicted for a plan after selection."""
-        return self.table.predict(shares_of(plan)).sentence
+        return self.table.predict_plan(plan).sentence
 
     def of_plan(self, plan: Plan) -> float:
         """Predicted speedup of a plan after selection."""

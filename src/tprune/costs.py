@@ -69,10 +69,13 @@ def clock_step(
         cache = cache_folder() / "latency"
         table = measured(model, tokenizer, sentences, setting, cache, report, kinds, removal=how.floor == 0)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
-    curves, _ = second_order_curves(
-        model, plan, material.batches(material.train, FITTED), _loss(material), limits_of(how)
-    )
-    return Clock(table, curves)
+    return Clock(table, curves_step(model, plan, how, material))
+
+
+def curves_step(model: Any, plan: Plan, how: Prune, material: Material) -> tuple[Curve, ...]:
+    """The loss that each coupling adds when it alone is cut, and what reads it fitted again."""
+    fitted = material.batches(material.train, FITTED)
+    return second_order_curves(model, plan, fitted, _loss(material), limits_of(how))[0]
 
 
 def interact_step(

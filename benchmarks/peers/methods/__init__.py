@@ -8,16 +8,17 @@ from peers.methods.hard_concrete import hard_concrete
 from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
 from peers.methods.michel import michel
-from peers.methods.ours import ours
+from peers.methods.ours import ours, ours_faded, ours_two_kinds
 from peers.methods.paper_tprune import paper_tprune
 from peers.methods.scratch import from_references, from_translations, narrower, student
-from peers.methods.second_order import READY, second_order
 from peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
 from peers.methods.torch_pruning import torch_pruning
 
 METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),
     "ours": Method(ours),
+    "ours-faded": Method(ours_faded),
+    "second-order": Method(ours_two_kinds),
     "tprune-paper": Method(paper_tprune),
     "group-lasso": Method(group_lasso),
     "magnitude": Method(magnitude),
@@ -25,7 +26,6 @@ METHODS: dict[str, Method] = {
     "fisher": Method(fisher),
     "michel": Method(michel),
     "torch-pruning": Method(torch_pruning),
-    **({"second-order": Method(second_order)} if READY else {}),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),
     "layer-drop": Method(layer_drop, shaped=True),

@@ -15,8 +15,9 @@ from transformers import TrainerCallback
 from peers.job import Job, Made, cut, empty_plan, select_to_speed, train_while_pruning
 from peers.masks import masked_by
 from peers.ranked import Ranked
-from tprune.latency import LatencyTable, place_of
+from tprune.latency import LatencyTable
 from tprune.plan import Plan
+from tprune.sublayers import place_of
 
 TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
 PACE = 50.0  # gates move that much faster than weights at the same learning rate
@@ -73,7 +74,7 @@ class Lagrangian(TrainerCallback):
     def __init__(self, gates: Gates, table: LatencyTable, milliseconds: float, steps: int) -> None:
         self.gates, self.wanted, self.steps = gates, milliseconds, steps
         self.dense = table.predict({}).sentence
-        saved = {name: table.saved(place_of(name), 0.0) for name in gates.names}
+        saved = {name: table.saved(place_of(name), "sublayer", 0.0) for name in gates.names}
         self.slopes = {name: encoder + table.tokens * step for name, (encoder, step) in saved.items()}
 
     def expected(self) -> Tensor:

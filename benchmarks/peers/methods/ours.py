@@ -1,30 +1,58 @@
-"""This toolkit's pipeline: sizes by measured milliseconds and loss, then regularised training that fades out what will be cut."""
+"""This toolkit's pipeline: all kinds of couplings share the milliseconds by the loss they add, as measured with what reads them
+fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from peers.compute import step_units
-from peers.job import Job, Made, cut, empty_plan, if_off
+from peers.job import Job, Made, cut, if_off
 from tprune.compression import plan_step, regularise_step
-from tprune.costs import CALIBRATION, Clock, select_step
-from tprune.recipe import Prune
-from tprune.sensitivity import sensitivities, token_loss_on
-from tprune.tasks.translation import IGNORED
+from tprune.costs import CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
+from tprune.recipe import Kind, Prune
+from tprune.tasks.translation import IGNORED, EncodedPairs
+
+EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")  # of FFN units and heads also none
+TWO: tuple[Kind, ...] = ("ffn", "heads")
+SEARCH = 40
 
 
 def ours(job: Job) -> Made:
-    """Sensitivities and the latency table choose how much each coupling keeps; training chooses what."""
-    stage = job.recovery.stage
-    batch = job.material.batch(CALIBRATION)
-    curves = sensitivities(job.dense, empty_plan(job.dense), token_loss_on([batch]), job.limits)
-    looks = 1 + sum(len(curve.kept) - 1 for curve in curves)
-    spent = looks * math.ceil(int((batch["labels"] != IGNORED).sum()) / stage.tokens)
+    """FFN units, heads, dimensions inside heads, or nothing of a sublayer but its mean; cut in one shot."""
+    return by_loss(job, EVERYTHING)
+
+
+def ours_two_kinds(job: Job) -> Made:
+    """The same with FFN units and heads alone, in the style of ZipLM (Kurtić, Frantar and Alistarh, 2023)."""
+    return by_loss(job, TWO)
+
+
+def ours_faded(job: Job) -> Made:
+    """The sizes of `ours_two_kinds`, but structured Hoyer-square training fades out what is cut, and chooses it."""
+    return by_loss(job, TWO, fade=True)
+
+
+def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False) -> Made:
+    """Measures, selects, cuts."""
+    stage, limits = job.recovery.stage, job.limits
+    steps = job.pruning_steps if fade else 0
     how = Prune(
-        **stage.model_dump(exclude={"steps"}), steps=job.pruning_steps, speedup=job.target, multiple=dict(job.limits.multiple),
-        floor=job.limits.floor,
+        **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
+        multiple=dict(limits.multiple), floor=0.0,
     )  # fmt: skip
-    goal = select_step(job.dense, plan_step(job.dense, how), how, None, Clock(job.speed.table, curves))
+    plan = plan_step(job.dense, how)
+    clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material))
+    looks = 1 + SEARCH + sum(len(curve.kept) - 1 for curve in clock.curves)
+    clock = interact_step(job.dense, plan, how, clock, job.material)
+    goal = select_step(job.dense, plan, how, None, clock)
     trained, plan = regularise_step(job.dense, goal, job.recovery.material, how, job.work / "prune")
+    spent = looks * passes(job, job.material.valid, CALIBRATION) + 3 * passes(job, job.material.train, FITTED)
     notes = if_off(job, job.speed.of_plan(plan), "sizes that add no loss are cut without being asked for")
-    return cut(job, trained, plan, spent + how.steps * step_units(1.0, how.distill > 0), *notes)
+    return cut(job, trained, plan, spent + steps * step_units(1.0, how.distill > 0), *notes)
+
+
+def passes(job: Job, data: EncodedPairs, sentences: int) -> int:
+    """Units of one look at so many sentences."""
+    tokens = sum(int((batch["labels"] != IGNORED).sum()) for batch in job.material.batches(data, sentences))
+    return math.ceil(tokens / job.recovery.stage.tokens)
