@@ -1,0 +1,122 @@
+"""How well latency tables predict: whole sentences of random plans, predicted and measured against the dense model.
+
+    python benchmarks/latency.py --model DIR --sentences FILE --out runs/latency [--plans 24] [--threads 1] [--batch 1]
+
+The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes some
+sublayers, and every third one narrows the residual. All exports write as many tokens as the dense model does on average, so that
+sentences differ in nothing but the model. Each plan leaves a marker; a killed run goes on. Times need a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import random
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from tprune.bench import Work, bench
+from tprune.checkpoint import load, load_tokenizer
+from tprune.data import read_lines
+from tprune.files import read_json, write_json
+from tprune.latency import LatencyTable, Setting
+from tprune.latency_points import measured
+from tprune.machine import cache_folder, provenance
+from tprune.models import couplings
+from tprune.plan import Plan, make_plan
+from tprune.realise.shrink import shrink
+from tprune.runtimes.onnx_export import export
+from tprune.select import keep_best, lines_of
+from tprune.sublayers import READS_SOURCE, sublayers_of
+
+KINDS = ("ffn", "heads", "qk", "vo", "width")
+MISS = 0.05
+
+
+def random_plan(model: Any, seed: int) -> Plan:
+    """Half of the plans' sublayers keep from an eighth to all of their lines, the others more; one in eight loses all."""
+    rng = random.Random(seed)
+    plan = make_plan(model, "any", couplings(model, KINDS))
+    lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
+    shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
+    left = dict(lines)
+    for sublayer in sublayers_of(plan):
+        reads = sublayer.place == READS_SOURCE and ".0." in sublayer.name
+        gone = rng.random() < 0.125 and not reads
+        for kind, name in sublayer.couplings.items():
+            share = rng.uniform(0.125, 1.0)
+            left[name] = (
+                lines[name] if gone and kind in ("qk", "vo") else 0 if gone else max(1, round(share * lines[name]))
+            )
+    left["width"] = round(rng.choice((0.5, 0.625, 0.75, 0.875)) * lines["width"]) if seed % 3 == 0 else lines["width"]
+    return plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
+
+
+def export_fixed(model: Any, tokenizer: Any, out: Path, sentence: tuple[str, ...], tokens: int) -> None:
+    """Exports a copy that writes exactly so many tokens a sentence."""
+    twin = copy.deepcopy(model).eval()
+    twin.generation_config.max_length = twin.generation_config.min_length = tokens + 1
+    export(twin, tokenizer, out, sentence)
+
+
+def one(
+    model: Any, tokenizer: Any, sentences: tuple[str, ...], table: LatencyTable, out: Path, seed: int
+) -> dict[str, Any]:
+    """Predicts and measures one plan."""
+    tokens, how = round(table.tokens), table.setting
+    plan, folder = random_plan(model, seed), out / "onnx"
+    if not (folder / "dense").exists():
+        export_fixed(model, tokenizer, folder / "dense", sentences[:1], tokens)
+    export_fixed(shrink(model, plan), tokenizer, folder / "pruned", sentences[:1], tokens)
+    same = replace(table, tokens=float(tokens))
+    predicted = same.predict({}).sentence / same.predict_plan(plan).sentence
+    work = Work(how.source, how.past, 1, how.sentences)
+    found = bench(folder / "dense", folder / "pruned", sentences, how.threads, how.batch, 2 * how.rounds, work)
+    times, speedup = same.predict_plan(plan), found.speedup
+    error = predicted / speedup["sentence"] - 1
+    return {
+        "seed": seed, "predicted": predicted, "measured": speedup["sentence"], "interval": found.interval["sentence"], "error": error,
+        "missed": abs(error) > MISS, "noisy": found.noisy,
+        "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": speedup["encoder"]},
+        "decoder_step": {"predicted": table.dense.decoder_step / times.decoder_step, "measured": speedup["decoder_step"]},
+        "tokens": found.footprint["pruned"].tokens_per_sentence,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="a trained dense model")
+    parser.add_argument("--sentences", type=Path, required=True, help="source sentences, one a line")
+    parser.add_argument("--out", type=Path, default=Path("runs/latency"))
+    parser.add_argument("--plans", type=int, default=24)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    asked = parser.parse_args()
+    model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
+    sentences = read_lines(asked.sentences)
+    setting = Setting(threads=asked.threads, batch=asked.batch)
+    table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
+    write_json(asked.out / "latency.json", table.to_json())
+    rows = []
+    for seed in range(asked.plans):
+        marker = asked.out / "plans" / f"{seed}.json"
+        if not marker.exists():
+            write_json(marker, one(model, tokenizer, sentences, table, asked.out, seed))
+        rows.append(read_json(marker))
+        print(f"plan {seed}: predicted {rows[-1]['predicted']:.2f}x, measured {rows[-1]['measured']:.2f}x")
+    errors = [abs(row["error"]) for row in rows]
+    result = {
+        "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),
+        "table": table.to_json(), **provenance(f"python benchmarks/latency.py --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} --model DIR --sentences FILE"),
+    }  # fmt: skip
+    write_json(asked.json, result)
+    print(f"median error {result['median_error']:.1%}, largest {result['largest_error']:.1%}: {asked.json}")
+
+
+if __name__ == "__main__":
+    main()
