@@ -17,12 +17,13 @@ from tprune.errors import InputError, NoisyMachineError
 from tprune.latency import LatencyTable, Point, Setting, Times, shares_of
 from tprune.latency_points import key_of, measured, steady, variants
 from tprune.models import couplings
-from tprune.pipeline import Run, expected_seconds, run
+from tprune.pipeline import expected_seconds, run
 from tprune.plan import make_plan
 from tprune.progress import Progress
 from tprune.realise.shrink import shrink
 from tprune.recipe import check_recipe
 from tprune.report.table import notes
+from tprune.run_folder import Run
 from tprune.runtimes.onnx_folder import read_layout
 
 TABLE = LatencyTable(

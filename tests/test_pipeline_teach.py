@@ -10,9 +10,10 @@ import pytest
 from test_compression import PAIRS
 from tprune.data import Corpus
 from tprune.files import read_json
-from tprune.pipeline import Run, expected_seconds, run, taught
+from tprune.pipeline import expected_seconds, run, taught
 from tprune.progress import Progress
 from tprune.recipe import Recipe, check_recipe
+from tprune.run_folder import Run
 from tprune.teach import TARGETS
 
 STAGE = {"steps": 2, "warmup": 1, "tokens": 64}

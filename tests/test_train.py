@@ -19,7 +19,7 @@ from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
 from tprune.schedule import Training
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, MarianSize, new_model
-from tprune.train import faster_in_bf16, last_checkpoint, token_loss, train, use_bf16
+from tprune.train import dropout_at, faster_in_bf16, last_checkpoint, token_loss, train, use_bf16
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
 HOW = Training(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)
@@ -215,3 +215,16 @@ def test_the_choice_of_precision_is_a_bool_leaves_no_gradients_and_is_remembered
     assert use_bf16(model, data, auto, tmp_path / "new") is not first
     assert use_bf16(model, data, Training(steps=1, precision="bf16"), tmp_path) is True
     assert use_bf16(model, data, Training(steps=1, precision="fp32"), tmp_path) is False
+
+
+def test_dropout_is_set_for_a_while_where_there_is_any() -> None:
+    model = new_model(MarianSize(16, (1, 1), 2, 32, 20, 0.3, 32), 20)
+    layer = model.model.encoder.layers[0]
+    with dropout_at(model, 0.1):
+        assert layer.dropout == model.model.decoder.dropout == 0.1 and layer.self_attn.dropout == 0.0
+    assert layer.dropout == 0.3
+    with pytest.raises(ZeroDivisionError), dropout_at(model, 0.0):
+        _ = 1 / layer.dropout
+    assert layer.dropout == 0.3
+    with dropout_at(model, None):
+        assert layer.dropout == 0.3

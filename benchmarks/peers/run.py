@@ -144,7 +144,7 @@ def taught_material(queue: Queue, file: Path | None) -> Material | None:
 
 def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace) -> Recovery:
     """The one recipe by which every pruned model is trained on."""
-    stage = Recover(steps=0, lr=asked.lr, warmup=asked.warmup, distill=asked.distill)
+    stage = Recover(steps=0, lr=asked.lr, warmup=asked.warmup, distill=asked.distill, dropout=asked.dropout)
     if asked.targets == "references":
         return Recovery(stage, queue.material)
     if taught is None:
@@ -184,6 +184,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="of recovery; from scratch it is twice that")
     parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch a tenth of all")
     parser.add_argument("--distill", type=float, default=0.5, help="weight of the dense model's word distributions")
+    parser.add_argument("--dropout", type=float, help="in recovery; the dense model's if not given")
     parser.add_argument("--targets", choices=TARGETS, default="references", help="what recovery learns to write")
     parser.add_argument("--only", nargs="*", default=["*"], help="only units whose names match one of these patterns")
     parser.add_argument("--json", type=Path, default=HERE / "peers.json", help="where the table's numbers go")
@@ -192,7 +193,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     asked = arguments()
-    queue = Queue.open(asked.out, read_recipe(RECIPE), asked.data, asked.model)
+    recipe = read_recipe(RECIPE).model_copy(update={"precision": "fp32"})  # `auto` might choose otherwise for some
+    queue = Queue.open(asked.out, recipe, asked.data, asked.model)
     todo = list(specs(asked.methods, asked.speed, asked.seed))
 
     def wanted(name: str) -> bool:

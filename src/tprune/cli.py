@@ -1,4 +1,4 @@
-"""The command line: demo, run, analyze, bench, translate, inspect."""
+"""The command line: demo, run, prune, analyze, bench, translate, inspect."""
 
 from __future__ import annotations
 
@@ -47,44 +47,126 @@ def demo(out: Out = Path("runs/demo"), seed: OutSeed = None, as_json: AsJson = F
     _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json)
 
 
+Source = Annotated[Path | None, typer.Option("--src", help="Source sentences to train on, one a line (.gz too).")]
+Translations = Annotated[Path | None, typer.Option("--tgt", help="Their translations.")]
+ValidSource = Annotated[Path | None, typer.Option("--valid-src", help="Source sentences for validation.")]
+ValidTranslations = Annotated[Path | None, typer.Option("--valid-tgt", help="Their translations.")]
+TestSource = Annotated[Path | None, typer.Option("--test-src", help="Source sentences to score and time.")]
+TestTranslations = Annotated[Path | None, typer.Option("--test-tgt", help="Their translations.")]
+Macs = Annotated[
+    float | None,
+    typer.Option("--macs", help="Target: this fraction of the dense model's multiplications, or a number."),
+]
+Params = Annotated[
+    float | None, typer.Option("--params", "--parameters", help="Target: this fraction of its parameters, or a number.")
+]
+Bytes = Annotated[float | None, typer.Option("--bytes", help="Target: this fraction of its bytes, or a number.")]
+MemoryMb = Annotated[
+    float | None, typer.Option("--memory-mb", help="Target: peak memory of the process that runs it, in MB.")
+]
+Speedup = Annotated[
+    float | None,
+    typer.Option("--speedup", help="Target: this many times faster than dense, whole sentences, on this machine."),
+]
+LatencyMs = Annotated[
+    float | None, typer.Option("--latency-ms", help="Target: milliseconds for one sentence on this machine.")
+]
+Stock = Annotated[
+    bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="Of training: auto, fp32 or bf16.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what will be kept, how fast and how large it will be, and stop before it is trained."
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Cores that speed means; the recipe's if not given.")
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Sentences at once that speed means; the recipe's if not given.")
+]
+Runtime = Annotated[str, typer.Option("--runtime", help="What runs the model; there is onnxruntime.")]
+TrimVocab = Annotated[
+    str | None,
+    typer.Option(
+        "--trim-vocab", help="Keep only the tokens of these sentences: `train`, or two files, SOURCE,TRANSLATIONS."
+    ),
+]
+GivenPlan = Annotated[
+    Path | None, typer.Option("--plan", help="A selected plan (plan.json) to follow instead of choosing one.")
+]
+
+
 @app.command("run")
 def run_recipe(
     recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
     out: Out,
     data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files; without it the corpus comes from the hub.")] = None,
     model: Annotated[str | None, typer.Option(help="Start from this trained model: a directory or a hub id.")] = None,
-    src: Annotated[Path | None, typer.Option(help="Source sentences to train on, one a line (.gz too); see the other five.")] = None,
-    tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
-    valid_src: Annotated[Path | None, typer.Option(help="Source sentences for validation.")] = None,
-    valid_tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
-    test_src: Annotated[Path | None, typer.Option(help="Source sentences to score and time.")] = None,
-    test_tgt: Annotated[Path | None, typer.Option(help="Their translations.")] = None,
-    macs: Annotated[float | None, typer.Option(help="Target size: this fraction of the dense model's multiplications.")] = None,
-    parameters: Annotated[float | None, typer.Option(help="Target size: this fraction of its parameters.")] = None,
-    size: Annotated[float | None, typer.Option("--bytes", help="Target size: this fraction of its bytes.")] = None,
-    speedup: Annotated[float | None, typer.Option(help="Target time: this many times faster than dense, for whole sentences on this machine.")] = None,
-    latency_ms: Annotated[float | None, typer.Option("--latency-ms", help="Target time: milliseconds for one sentence on this machine.")] = None,
-    stock: Annotated[bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")] = False,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    seed: OutSeed = None,
-    as_json: AsJson = False,
+    src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
+    test_src: TestSource = None, test_tgt: TestTranslations = None,
+    macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = "onnxruntime",
+    trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    precision: Precision = None, seed: OutSeed = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
-    from tprune.recipe import check_recipe, read_recipe
+    from tprune.commands.prune import changed
+    from tprune.recipe import read_recipe
 
-    loaded = read_recipe(recipe).model_dump()
-    changes = {"seed": seed, "precision": precision}
-    loaded |= {key: value for key, value in changes.items() if value is not None}
-    asked = {
-        "macs": macs, "params": parameters, "bytes": size, "speedup": speedup, "latency_ms": latency_ms, "memory_mb": None,
-    }  # fmt: skip
-    if any(value is not None for value in asked.values()):
-        loaded["prune"] |= asked
-    if stock:
-        loaded["prune"] |= {"stock": True, "kinds": ["ffn"]}
-    checked = check_recipe(loaded, str(recipe))
+    targets = {
+        "macs": macs,
+        "params": params,
+        "bytes": size,
+        "memory_mb": memory_mb,
+        "speedup": speedup,
+        "latency_ms": latency_ms,
+    }
+    checked = changed(
+        read_recipe(recipe), str(recipe), targets, {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
+        runtime=runtime, stock=stock,
+    )  # fmt: skip
     files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
-    _run(checked, _corpus(checked, files, data), model, out, as_json)
+    _run(checked, _corpus(checked, files, data), model, out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
+
+
+@app.command()
+def prune(
+    model: Annotated[str, typer.Argument(help="A hub id, a directory, or a run directory (its dense model).")],
+    out: Out,
+    src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
+    test_src: TestSource = None, test_tgt: TestTranslations = None,
+    macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = "onnxruntime",
+    trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    kinds: Annotated[list[str] | None, typer.Option("--kind", help="What may be cut: ffn, heads, qk, vo, sublayer, width; repeat for several.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery.")] = None,
+    one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
+    precision: Precision = None, seed: OutSeed = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
+    from tprune.commands.analyze import dense_of
+    from tprune.commands.prune import changed, pairs_of
+    from tprune.recipe import read_recipe
+
+    file = recipe or Path(__file__).parent / "prune.yaml"
+    targets = {
+        "macs": macs,
+        "params": params,
+        "bytes": size,
+        "memory_mb": memory_mb,
+        "speedup": speedup,
+        "latency_ms": latency_ms,
+    }
+    checked = changed(
+        read_recipe(file), str(file) if recipe else "prune", targets, {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
+        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps,
+    )  # fmt: skip
+    files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
+    _run(checked, _corpus(checked, files, None), dense_of(model), out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
 
 
 @app.command()
@@ -205,19 +287,28 @@ def _stdin_lines() -> list[str]:
     return lines
 
 
-def _run(recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool) -> None:
-    from tprune.pipeline import Run, expected_seconds, run
+def _run(
+    recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool, *,
+    trim: str | None = None, plan: Path | None = None, dry: bool = False,
+) -> None:  # fmt: skip
+    from tprune.commands.prune import vocabulary_of
+    from tprune.pipeline import expected_seconds, run
     from tprune.progress import Progress
     from tprune.report.table import results_table
+    from tprune.run_folder import Run
 
     size = recipe.model
     parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
-    progress = Progress(expected_seconds(recipe, parameters, model is None))
+    progress = Progress(expected_seconds(recipe, parameters, model is None, trim is not None))
+    vocabulary = vocabulary_of(trim, corpus)
     try:
-        results = run(Run(out, recipe, corpus, model, _command(), progress))
+        results = run(Run(out, recipe, corpus, model, _command(), progress, plan, vocabulary, dry))
     except KeyboardInterrupt:
         print(f"tprune: interrupted; to go on: {_command()}", file=sys.stderr)
         raise typer.Exit(130) from None
+    if dry:
+        _print(results, as_json, lambda found: f"{out / 'promise.json'}")
+        return
     _print(results, as_json, results_table)
     if not as_json:
         print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")

@@ -21,6 +21,7 @@ from tprune.distill import Width, kept_width
 from tprune.errors import InputError
 from tprune.latency import Setting
 from tprune.material import SAVE_EVERY, Material
+from tprune.methods.group_lasso import GroupLasso
 from tprune.models import couplings, family_of
 from tprune.one_shot import one_shot
 from tprune.plan import Mode, Plan, known_methods, make_plan
@@ -72,10 +73,13 @@ def plan_step(model: Any, how: Prune) -> Plan:
     if how.stock and set(how.kinds) != {"ffn"}:
         raise InputError(f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}")
     how.target()
-    return make_plan(
+    plan = make_plan(
         model, family_of(model).name, couplings(model, how.kinds),
         method=known_methods()[how.method](), mode=Mode(how.mode), strengths=how.strength,
     )  # fmt: skip
+    # of a single group Hoyer-square is 1 whatever its norm: nothing would fade out
+    alone = (replace(e, method=GroupLasso()) if e.groups == () else e for e in plan.entries)
+    return replace(plan, entries=tuple(alone))
 
 
 def teach_step(

@@ -16,7 +16,7 @@ from tprune.distill import Mixed, Width
 from tprune.recipe import Stage, Taught
 from tprune.schedule import Training
 from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
-from tprune.train import train
+from tprune.train import dropout_at, train
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 
@@ -52,6 +52,7 @@ class Material:
             InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
         """
         weights: dict[str, Any] = {}
+        rate = stage.dropout if isinstance(stage, Taught) else None
         if isinstance(stage, Taught) and teacher is not None:
             weights = {key: getattr(stage, key) for key in ("distill", "hidden", "sequence", "rewind")}
         how = Training(
@@ -61,10 +62,11 @@ class Material:
         data: EncodedPairs | Mixed = self.train
         if how.sequence and self.taught is not None:
             data = Mixed(self.train, self.taught)
-        return train(
-            model, data, self.valid, how, work, teacher=teacher, width=width,
-            callbacks=[*self.callbacks, *callbacks], save_every=save_every,
-        )  # fmt: skip
+        with dropout_at(model, rate):
+            return train(
+                model, data, self.valid, how, work, teacher=teacher, width=width,
+                callbacks=[*self.callbacks, *callbacks], save_every=save_every,
+            )  # fmt: skip
 
     def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 4000) -> list[dict[str, Tensor]]:
         """Padded batches of a set, or of `most` sentences evenly spaced over it."""

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import copy
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,7 +13,7 @@ from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
-from tprune.costs import Clock, clock_step, select_step
+from tprune.costs import Clock, clock_step, confirm_step, interact_step, select_step
 from tprune.data import Corpus
 from tprune.distill import kept_width
 from tprune.errors import InputError
@@ -28,48 +23,20 @@ from tprune.latency import LatencyTable, Setting
 from tprune.machine import provenance, use_free_cores
 from tprune.material import SAVE_EVERY, Material
 from tprune.plan import Plan
-from tprune.progress import Progress
+from tprune.policies.promise import promise
 from tprune.realise.certificate import Certificate
-from tprune.recipe import Recipe
+from tprune.recipe import TIMES, Recipe
 from tprune.report.page import write_report
+from tprune.run_folder import Run, claim
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.sensitivity import Curve
 from tprune.size import size
+from tprune.tasks.coverage import unfamiliar
 from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
+from tprune.vocabulary import trim_vocabulary
 
 SIDES = ("dense", "pruned")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run directory and what it works on."""
-
-    out: Path
-    recipe: Recipe
-    corpus: Corpus
-    model: str | None
-    command: str
-    progress: Progress
-
-    def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
-        """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
-        marker = self.out / "stages" / f"{name}.json"
-        if marker.exists():
-            self.progress.plan.pop(name, None)
-            self.progress.total -= 1
-            found: dict[str, Any] = read_json(marker)
-            return found
-        self.progress.stage(name, what)
-        result = work() or {}
-        write_json(marker, result)
-        self.progress.finished()
-        shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
-        return result
-
-    def work(self, name: str) -> Path:
-        """Where a stage keeps its checkpoints."""
-        return self.out / "work" / name
 
 
 def run(run: Run) -> dict[str, Any]:
@@ -81,48 +48,56 @@ def run(run: Run) -> dict[str, Any]:
         CertificateError: a cut or an export does not compute what it should.
     """
     run.recipe.prune.target()
-    _claim(run)
+    claim(run)
     use_free_cores()
     set_seed(run.recipe.seed)
     recipe, out, stage = run.recipe, run.out, run.stage
     stage("train", lambda: _dense(run), f"{recipe.train.steps} steps" if run.model is None else f"from {run.model}")
-    dense, tokenizer = load(out / "dense"), load_tokenizer(out / "dense")
-    material = Material.of(
-        dense, tokenizer, run.corpus.train, run.corpus.valid,
-        seed=recipe.seed, precision=recipe.precision, callbacks=(run.progress,),
-    )  # fmt: skip
-    for pairs in run.corpus.tests.values():
-        encode(
-            pairs, tokenizer, max_length(dense)
-        )  # a sentence that is too long is said now, not when it is translated
+    if run.vocabulary is not None:
+        stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
+    dense, tokenizer = load(run.base), load_tokenizer(run.base)
+    material = _material(run, dense, tokenizer)
+    if run.model is not None:
+        for line in dict.fromkeys([*unfamiliar(run.corpus.train, tokenizer), *unfamiliar(run.corpus.valid, tokenizer)]):
+            run.progress.note(f"warning: {line}")
+    for pairs in run.corpus.tests.values():  # a sentence that is too long is said now, not when it is translated
+        encode(pairs, tokenizer, max_length(dense))
     plan = plan_step(dense, recipe.prune)
-    if recipe.prune.by_loss:
-        stage(
-            "time",
-            lambda: _time(run, dense, tokenizer, plan, material),
-            "what each sublayer costs, in loss and on this machine",
-        )
+    if recipe.prune.by_loss and run.plan is None:
+        costs = "what each sublayer costs, in loss and on this machine"
+        stage("time", lambda: _time(run, dense, tokenizer, plan, material), costs)
+    clock = _clock(run)
     # what cannot be reached is said now, not after the training
-    goal = partial(select_step, dense, plan, recipe.prune, clock=_clock(run))
-    goal(None)
-    stage(
-        "analyze", lambda: _analyse(run, dense, material), f"{recipe.analyze.steps} steps of group lasso on all lines"
-    )
+    goal = _given(run, dense) if run.plan is not None else select_step(dense, plan, recipe.prune, None, clock)
+    if recipe.analyze.steps:
+        stage(
+            "analyze",
+            lambda: _analyse(run, dense, material),
+            f"{recipe.analyze.steps} steps of group lasso on all lines",
+        )
+        if run.plan is None:
+            goal = select_step(dense, plan, recipe.prune, Analysis.load(out / "analysis.json"), clock)
+    promised = promise(dense, goal, clock.table if clock else None, sum(run.progress.plan.values()))
+    write_json(out / "promise.json", promised.as_dict())
+    if not (out / "stages" / "prune.json").exists():
+        run.progress.note(str(promised))
+    if run.dry:
+        return {"promise": promised.as_dict()}
     if taught(recipe):
         stage("teach", lambda: _teach(run, dense, tokenizer, material), "translations of the training sentences")
         # made by now: this reads them
         material = teach_step(dense, tokenizer, run.corpus.train, material, out / "taught")
-    stage(
-        "prune", lambda: _regularise(run, dense, goal, material), f"{recipe.prune.steps} steps of {recipe.prune.method}"
+    how = (
+        f"{recipe.prune.steps} steps of {recipe.prune.method}"
+        if recipe.prune.steps
+        else "one shot, what is left fitted again"
     )
+    stage("prune", lambda: _regularise(run, dense, goal, material), how)
     stage("shrink", lambda: _shrink(run, material), "cut, and compare with the masked model")
     stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
     stage("export", lambda: _export(run), "to ONNX, checked against PyTorch")
-    stage(
-        "evaluate",
-        lambda: _evaluate(run),
-        f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}",
-    )
+    tests = f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}"
+    stage("evaluate", lambda: _evaluate(run), tests)
     stage("bench", lambda: _bench(run), "dense and pruned in turns")
     results = collect(run)
     write_json(out / "results.json", results)
@@ -143,58 +118,15 @@ def untrained(recipe: Recipe, corpus: Corpus) -> tuple[Any, Any]:
     return new_model(shape, len(tokenizer)), tokenizer
 
 
-def expected_seconds(recipe: Recipe, parameters: float, with_training: bool) -> dict[str, float]:
+def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, trims: bool = False) -> dict[str, float]:
     """A rough guess of each stage's time on two cores, corrected as the run goes."""
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
     return {
-        "train": recipe.train.steps * step if with_training else 5, "analyze": 1.3 * recipe.analyze.steps * step,
+        "train": recipe.train.steps * step if with_training else 5,
+        **({"trim": 10.0} if trims else {}), **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}),
         **({"time": 300.0} if recipe.prune.by_loss else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
-
-
-# which stages use each part of a run's description (the others: training); until one has begun it may still be changed
-USED_BY = {
-    "recipe.analyze": ("analyze",), "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
-    "recipe.prune.floor": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
-    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
-}  # fmt: skip
-
-
-def _claim(run: Run) -> None:
-    """Takes the directory for this recipe, corpus and model; raises `InputError` where finished work was done for others."""
-    sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
-    mine = {
-        "recipe": run.recipe.model_dump(mode="json"),
-        "model": run.model,
-        "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
-    }
-    marker = run.out / "run.json"
-    if marker.exists():
-        now, then = _flat(mine), _flat(read_json(marker))
-        for key in now:
-            if now[key] != then.get(key) and _used(run, key):
-                what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
-                    f"another {key} ({then.get(key)!r}, now {now[key]!r})"
-                )  # fmt: skip
-                raise InputError(f"{run.out} holds a run with {what}; choose another --out")
-    elif run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
-        raise InputError(f"{run.out} exists and is no tprune run; choose another --out")
-    write_json(marker, mine)
-
-
-def _used(run: Run, key: str) -> bool:
-    """Whether a stage that needs this part of the description has begun."""
-    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), ("train",))
-    return any((run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists() for stage in users)
-
-
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 def _dense(run: Run) -> dict[str, Any]:
@@ -205,15 +137,40 @@ def _dense(run: Run) -> dict[str, Any]:
     model, tokenizer = untrained(run.recipe, run.corpus)
     # an unreachable size is said now, not after the training
     plan = plan_step(model, run.recipe.prune)
-    if not run.recipe.prune.timed:
+    if not run.recipe.prune.timed and run.plan is None:
         select_step(model, plan, run.recipe.prune, None)
-    material = Material.of(
-        model, tokenizer, run.corpus.train, run.corpus.valid,
-        seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
-    )  # fmt: skip
+    material = _material(run, model, tokenizer)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}
+
+
+def _material(run: Run, model: Any, tokenizer: Any) -> Material:
+    return Material.of(
+        model, tokenizer, run.corpus.train, run.corpus.valid,
+        seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
+    )  # fmt: skip
+
+
+def _trim(run: Run) -> dict[str, Any]:
+    dense, tokenizer = load(run.out / "dense"), load_tokenizer(run.out / "dense")
+    assert run.vocabulary is not None
+    trimmed = trim_vocabulary(dense, tokenizer, run.vocabulary, held_out=run.corpus.valid)
+    run.progress.note(str(trimmed))
+    save(trimmed.model, run.out / "trimmed", trimmed.tokenizer)
+    return {"tokens": trimmed.tokens, "kept": len(trimmed.kept)}
+
+
+def _given(run: Run, dense: Any) -> Plan:
+    """The plan that was given. Raises `InputError` for one that is not selected or was made for another model."""
+    plan = Plan.load(run.plan or "")
+    if not plan.selected:
+        raise InputError(f"{run.plan}: the plan does not say what it keeps; expected one after selection")
+    try:
+        plan.bind(dense)
+    except InputError as error:
+        raise InputError(f"{run.plan}: {error}") from None
+    return plan
 
 
 def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
@@ -226,13 +183,23 @@ def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) 
     how, bench_ = run.recipe.prune, run.recipe.bench
     setting = Setting(threads=bench_.threads, batch=bench_.batch)
     clock = clock_step(dense, tokenizer, plan, material, run.corpus.valid.source, how, setting, run.progress.note)
+    clock = interact_step(dense, plan, how, clock, material, run.progress.note)
     if clock.table is not None:
-        write_json(run.out / "latency.json", clock.table.to_json())
+        found = (
+            confirm_step(dense, tokenizer, plan, how, clock, run.corpus.valid.source)
+            if how.target()[0] in TIMES
+            else None
+        )
+        if found is not None:
+            run.progress.note(
+                f"the chosen sizes, timed: {found.measured.sentence:.3g} ms a sentence, asked for {clock.milliseconds(how):.3g}"
+            )
+        write_json(run.out / "latency.json", (found.table if found is not None else clock.table).to_json())
     return {"sensitivity": [asdict(curve) for curve in clock.curves]}
 
 
 def _clock(run: Run) -> Clock | None:
-    if not run.recipe.prune.by_loss:
+    if not run.recipe.prune.by_loss or run.plan is not None:
         return None
     curves = read_json(run.out / "stages" / "time.json")["sensitivity"]
     found = tuple(Curve(curve["name"], tuple(curve["kept"]), tuple(curve["losses"])) for curve in curves)
@@ -245,16 +212,14 @@ def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str
     return {"sentences": len(pairs)}
 
 
-def _regularise(run: Run, dense: Any, select: Callable[[Analysis], Plan], material: Material) -> dict[str, Any]:
-    goal = select(Analysis.load(run.out / "analysis.json"))
-    run.progress.note(str(goal))
+def _regularise(run: Run, dense: Any, goal: Plan, material: Material) -> dict[str, Any]:
     trained, chosen = regularise_step(dense, goal, material, run.recipe.prune, run.work("prune"))
-    save(trained, run.out / "regularised", load_tokenizer(run.out / "dense"), chosen)
+    save(trained, run.out / "regularised", load_tokenizer(run.base), chosen)
     return {}
 
 
 def _shrink(run: Run, material: Material) -> dict[str, Any]:
-    trained, tokenizer = load(run.out / "regularised").eval(), load_tokenizer(run.out / "dense")
+    trained, tokenizer = load(run.out / "regularised").eval(), load_tokenizer(run.base)
     chosen = Plan.load(run.out / "regularised" / "plan.json")
     small, certificate = cut_step(trained, chosen, material, run.recipe.prune.stock)
     save(small, run.out / "cut", tokenizer, chosen, certificate)
@@ -262,7 +227,7 @@ def _shrink(run: Run, material: Material) -> dict[str, Any]:
 
 
 def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
-    small, tokenizer = load(run.out / "cut"), load_tokenizer(run.out / "dense")
+    small, tokenizer = load(run.out / "cut"), load_tokenizer(run.base)
     plan, teacher = Plan.load(run.out / "cut" / "plan.json"), copy.deepcopy(dense).eval()
     recover_step(small, teacher, material, run.recipe.recover, run.work("recover"), kept_width(plan))
     certificate = Certificate(**read_json(run.out / "cut" / "certificate.json"))
@@ -271,13 +236,13 @@ def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _export(run: Run) -> dict[str, Any]:
-    tokenizer, sentences = load_tokenizer(run.out / "dense"), run.corpus.valid.source[:12]
+    sentences = run.corpus.valid.source[:12]
     return {
         side: {"max_relative_error": report.max_relative_error, "greedy_equal": report.greedy_equal,
                "beam_equal": report.beam_equal, "beam_ties": report.beam_ties, "sentences": report.sentences,
                "files": dict(report.files)}
         for side in SIDES
-        for report in [export(load(run.out / side).eval(), tokenizer, run.out / "onnx" / side, sentences)]
+        for report in [export(load(run.out / side).eval(), load_tokenizer(run.out / side), run.out / "onnx" / side, sentences)]
     }  # fmt: skip
 
 

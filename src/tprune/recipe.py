@@ -75,12 +75,14 @@ class Taught(Stage):
         hidden: the weight of its hidden states, beside the loss.
         sequence: the share of training sentences whose target is its translation instead of the reference.
         rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and `warmup`).
+        dropout: of the model while it trains here, where it has any; as it is if not given. A smaller one needs less.
     """
 
     distill: float = Field(0.5, ge=0, le=1)
     hidden: float = Field(0.0, ge=0)
     sequence: float = Field(0.0, ge=0, le=1)
     rewind: int = Field(0, ge=0)
+    dropout: float | None = Field(None, ge=0, lt=1)
 
     @field_validator("rewind")
     @classmethod
@@ -97,9 +99,12 @@ class Taught(Stage):
 
 
 class Analyze(_Section):
-    """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn."""
+    """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn.
 
-    steps: int = Field(150, ge=1)
+    Without steps there is no analysis.
+    """
+
+    steps: int = Field(150, ge=0)
     lr: float = Field(5e-4, gt=0)
     strength: float = Field(0.7, gt=0)
     path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 0.75, 1.0, 1.25), min_length=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,21 @@ def use_bf16(model: nn.Module, data: EncodedPairs | Mixed, how: Training, out: P
         out.mkdir(parents=True, exist_ok=True)
         note.write_text(found, encoding="utf-8")
     return note.read_text(encoding="utf-8") == "bf16"
+
+
+@contextmanager
+def dropout_at(model: nn.Module, rate: float | None) -> Iterator[None]:
+    """Sets the dropout of a model, wherever it has any, for a while; None leaves it as it is."""
+    modules: list[Any] = [m for m in model.modules() if isinstance(getattr(m, "dropout", None), float) and m.dropout]
+    before = [(module, module.dropout) for module in modules]
+    try:
+        if rate is not None:
+            for module, _ in before:
+                module.dropout = rate
+        yield
+    finally:
+        for module, old in before:
+            module.dropout = old
 
 
 def last_checkpoint(out: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,9 +50,9 @@ class Promise:
         """Dense over predicted time of a sentence."""
         return self.dense_times.sentence / self.times.sentence if self.dense_times and self.times else None
 
-    def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps({**asdict(self), "speedup": self.speedup}, indent=1)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "speedup": self.speedup}
 
     def __str__(self) -> str:
         kinds = [kind for kind in KINDS if kind != "sublayer" and any(kind in row for row in self.kept.values())]

@@ -28,7 +28,7 @@ def write_report(run: Path) -> Path:
     environment = Environment(loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("page.html").render(
         results=results, faster=faster, per_token=per_token, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
-        heat=heat_map(Analysis.load(run / "analysis.json")), sentences=side_by_side(said), command=results["command"],
+        heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [], sentences=side_by_side(said), command=results["command"],
         versions=results["versions"], machine=results["machine"], commit=results["commit"],
     )  # fmt: skip
     out = run / "report.html"

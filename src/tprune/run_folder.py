@@ -1,0 +1,105 @@
+"""A run directory: what it was made for, and which of its stages are done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tprune.data import Corpus, Parallel
+from tprune.errors import InputError
+from tprune.files import read_json, write_json
+from tprune.progress import Progress
+from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory and what it works on."""
+
+    out: Path
+    recipe: Recipe
+    corpus: Corpus
+    model: str | None
+    command: str
+    progress: Progress
+    plan: Path | None = None  # what to keep, where that was decided before
+    vocabulary: Parallel | None = None  # sentences whose tokens are the only ones to keep
+    dry: bool = False  # stop before the pruning is trained
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
+        """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
+        marker = self.out / "stages" / f"{name}.json"
+        if marker.exists():
+            self.progress.plan.pop(name, None)
+            self.progress.total -= 1
+            found: dict[str, Any] = read_json(marker)
+            return found
+        self.progress.stage(name, what)
+        result = work() or {}
+        write_json(marker, result)
+        self.progress.finished()
+        shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
+        return result
+
+    def work(self, name: str) -> Path:
+        """Where a stage keeps its checkpoints."""
+        return self.out / "work" / name
+
+    @property
+    def base(self) -> Path:
+        """The model that is pruned and that teaches: the dense one, with a smaller vocabulary where that was asked for."""
+        return self.out / ("dense" if self.vocabulary is None else "trimmed")
+
+
+# which stages use each part of a run's description (the others: training); until one has begun it may still be changed
+USED_BY = {
+    "plan": ("prune",), "corpus.vocabulary": ("trim", "time", "analyze", "prune"),
+    "recipe.analyze": ("analyze",), "recipe.prune.budget": ("time", "prune"), "recipe.prune.search": ("time", "prune"),
+    **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
+    "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
+    "recipe.prune.floor": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
+    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
+}  # fmt: skip
+
+
+def claim(run: Run) -> None:
+    """Takes the directory for this recipe, corpus and model; raises `InputError` where finished work was done for others."""
+    sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
+    if run.vocabulary is not None:
+        sets["vocabulary"] = run.vocabulary
+    mine = {
+        "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
+        "recipe": run.recipe.model_dump(mode="json"),
+        "model": run.model,
+        "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
+    }
+    marker = run.out / "run.json"
+    if marker.exists():
+        now, then = _flat(mine), _flat(read_json(marker))
+        for key in now:
+            if now[key] != then.get(key) and _used(run, key):
+                what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
+                    f"another {key} ({then.get(key)!r}, now {now[key]!r})"
+                )  # fmt: skip
+                raise InputError(f"{run.out} holds a run with {what}; choose another --out")
+    elif run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
+        raise InputError(f"{run.out} exists and is no tprune run; choose another --out")
+    write_json(marker, mine)
+
+
+def _used(run: Run, key: str) -> bool:
+    """Whether a stage that needs this part of the description has begun."""
+    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), ("train",))
+    return any((run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists() for stage in users)
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

@@ -1,0 +1,121 @@
+"""`tprune prune`: what it promises before it trains, what it refuses, and a whole run in one shot."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tprune import cli
+from tprune.checkpoint import load, save
+from tprune.data import read_pair
+from tprune.plan import Plan
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+
+SOURCE = ["a cat sat", "a dog ran", "the cat ran far", "the dog sat", "a cat ran", "the dog ran far away"] * 6
+TARGET = ["x y z", "x u", "v y u w", "v u z", "x y u", "v u w w z"] * 6
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tprune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    (tmp_path / "s").write_text("\n".join(SOURCE) + "\n")
+    (tmp_path / "t").write_text("\n".join(TARGET) + "\n")
+    tokenizer = train_tokenizer(tuple(SOURCE + TARGET), 60, 16)
+    return save(new_model(MarianSize(16, (1, 1), 2, 32, 60, 0.1, 16), len(tokenizer)), tmp_path / "model", tokenizer)
+
+
+DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
+
+
+def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> None:
+    code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *DATA)
+    assert code == 0, notes
+    promised = json.loads(said)["promise"]
+    assert promised["reached"]["macs"] <= 0.8 * promised["dense"]["macs"]  # untrained, it has nothing to lose
+    assert promised["pruned"]["macs"] == promised["reached"]["macs"] and promised["times"] is None
+    assert "model.decoder.layers.0.ffn" in notes and "MB of disk" in notes
+    assert not (model.parent / "run" / "cut").exists()
+    assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "give exactly one of macs"),
+        (("--macs", 0.5, "--speedup", 2), "got macs 0.5 and speedup 2"),
+        (("--macs", 0.001), "can reach"),
+        (("--params", 1e9), "has 1,000,000,000 params"),
+        (("--speedup", 0.5), "prune.speedup"),
+        (("--macs", 0.5, "--runtime", "tflite"), "runtime 'tflite'"),
+        (("--macs", 0.5, "--kind", "layers"), "prune.kinds"),
+        (("--macs", 0.5, "--trim-vocab", "corpus"), "--trim-vocab corpus"),
+        (("--macs", 0.5, "--test-src", "s"), "belong together"),
+        (("--macs", 0.5, "--plan", "s"), "s: no JSON"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, arguments: tuple[Any, ...], says: str) -> None:
+    if "1e9" in str(arguments) or 1e9 in arguments:
+        says = "asked for 1,000,000,000 params"
+    code, said, notes = tprune("prune", model, *arguments, "--out", "run", *DATA)
+    assert code == 1 and not said
+    assert says in notes.splitlines()[-1]
+    assert not (model.parent / "run" / "cut").exists()
+
+
+def test_missing_sentences_are_named(tprune: Call, model: Path) -> None:
+    code, _, notes = tprune("prune", model, "--macs", 0.5, "--out", "run", *DATA[:4])
+    assert code == 1 and "no valid sentences: give --valid-src and --valid-tgt" in notes
+
+
+def test_a_plan_for_another_model_is_refused(tprune: Call, model: Path) -> None:
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--out", "run", "--dry-run", *DATA)
+    assert code == 0, notes
+    other = Plan("marian", "0" * 16, (), {"macs": 1.0}, {"macs": 1.0})
+    (model.parent / "plan.json").write_text(other.to_json())
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--plan", "plan.json", "--out", "other", *DATA)
+    assert code == 1 and "plan.json: the plan was made for a model with fingerprint 0000" in notes
+
+
+@pytest.mark.slow
+def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, model: Path) -> None:
+    """From a model with tokens that the sentences do not need, to one that runs; and once more by the plan it left."""
+    folder = model.parent
+    (folder / "few-s").write_text("a cat sat\na dog ran\n" * 4)
+    (folder / "few-t").write_text("x y z\nx u\n" * 4)
+    few = ("--src", "few-s", "--tgt", "few-t", "--valid-src", "few-s", "--valid-tgt", "few-t")
+    code, said, notes = tprune(
+        "prune", model, "--macs", 0.8, "--one-shot", "--trim-vocab", "train", "--json", "--out", "run", *few
+    )
+    assert code == 0, notes
+    results = json.loads(said)
+    small = load(folder / "run" / "pruned")
+    assert small.config.vocab_size < load(model).config.vocab_size
+    assert results["pruned"]["macs"] < 0.8 * results["dense"]["macs"] and results["certificate"]["forward"] < 1e-5
+    assert (folder / "run" / "report.html").exists()
+    assert len(read_pair(folder / "few-s", folder / "few-t")) == 8
+
+    code, said, notes = tprune(
+        "prune", model, "--macs", 0.8, "--steps", 2, "--trim-vocab", "few-s,few-t", "--plan", "run/pruned/plan.json",
+        "--json", "--out", "again", *few,
+    )  # fmt: skip
+    assert code == 0, notes
+    assert json.loads(said)["pruned"]["macs"] == results["pruned"]["macs"]
