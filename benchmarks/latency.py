@@ -3,33 +3,29 @@
     python benchmarks/latency.py --model DIR --sentences FILE --out runs/latency [--plans 24] [--threads 1] [--batch 1]
 
 The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes some
-sublayers, and every third one narrows the residual. All exports write as many tokens as the dense model does on average, so that
-sentences differ in nothing but the model. Each plan leaves a marker; a killed run goes on. Times need a quiet machine.
+sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on average, so that
+sentences differ in nothing else. Each plan leaves a marker; a killed run goes on. Times need a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import random
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import read_lines
+from tprune.errors import NoisyMachineError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
-from tprune.latency_points import measured
+from tprune.latency_points import Timer, measured
 from tprune.machine import cache_folder, provenance
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
-from tprune.realise.shrink import shrink
-from tprune.runtimes.onnx_export import export
 from tprune.select import keep_best, lines_of
 from tprune.sublayers import READS_SOURCE, sublayers_of
 
@@ -56,34 +52,19 @@ def random_plan(model: Any, seed: int) -> Plan:
     return plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
 
 
-def export_fixed(model: Any, tokenizer: Any, out: Path, sentence: tuple[str, ...], tokens: int) -> None:
-    """Exports a copy that writes exactly so many tokens a sentence."""
-    twin = copy.deepcopy(model).eval()
-    twin.generation_config.max_length = twin.generation_config.min_length = tokens + 1
-    export(twin, tokenizer, out, sentence)
-
-
-def one(
-    model: Any, tokenizer: Any, sentences: tuple[str, ...], table: LatencyTable, out: Path, seed: int
-) -> dict[str, Any]:
+def one(timer: Timer, table: LatencyTable, seed: int) -> dict[str, Any]:
     """Predicts and measures one plan."""
-    tokens, how = round(table.tokens), table.setting
-    plan, folder = random_plan(model, seed), out / "onnx"
-    if not (folder / "dense").exists():
-        export_fixed(model, tokenizer, folder / "dense", sentences[:1], tokens)
-    export_fixed(shrink(model, plan), tokenizer, folder / "pruned", sentences[:1], tokens)
-    same = replace(table, tokens=float(tokens))
-    predicted = same.predict({}).sentence / same.predict_plan(plan).sentence
-    work = Work(how.source, how.past, 1, how.sentences)
-    found = bench(folder / "dense", folder / "pruned", sentences, how.threads, how.batch, 2 * how.rounds, work)
-    times, speedup = same.predict_plan(plan), found.speedup
+    plan = random_plan(timer.model, seed)
+    times = table.predict_plan(plan)
+    try:
+        speedup = timer.ratios(plan, f"plan {seed}")
+    except NoisyMachineError as error:
+        return {"seed": seed, "failed": str(error)}
+    predicted = table.dense.sentence / times.sentence
     error = predicted / speedup["sentence"] - 1
     return {
-        "seed": seed, "predicted": predicted, "measured": speedup["sentence"], "interval": found.interval["sentence"], "error": error,
-        "missed": abs(error) > MISS, "noisy": found.noisy,
+        "seed": seed, "predicted": predicted, "measured": speedup["sentence"], "error": error, "missed": abs(error) > MISS,
         "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": speedup["encoder"]},
-        "decoder_step": {"predicted": table.dense.decoder_step / times.decoder_step, "measured": speedup["decoder_step"]},
-        "tokens": found.footprint["pruned"].tokens_per_sentence,
     }  # fmt: skip
 
 
@@ -102,13 +83,18 @@ def main() -> None:
     setting = Setting(threads=asked.threads, batch=asked.batch)
     table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
     write_json(asked.out / "latency.json", table.to_json())
-    rows = []
+    rows, timer = [], Timer(model, tokenizer, sentences, setting, asked.out / "onnx")
     for seed in range(asked.plans):
         marker = asked.out / "plans" / f"{seed}.json"
         if not marker.exists():
-            write_json(marker, one(model, tokenizer, sentences, table, asked.out, seed))
-        rows.append(read_json(marker))
-        print(f"plan {seed}: predicted {rows[-1]['predicted']:.2f}x, measured {rows[-1]['measured']:.2f}x")
+            write_json(marker, one(timer, table, seed))
+        found = read_json(marker)
+        print(
+            found.get("failed")
+            or f"plan {seed}: predicted {found['predicted']:.2f}x, measured {found['measured']:.2f}x",
+            flush=True,
+        )
+        rows += [] if "failed" in found else [found]
     errors = [abs(row["error"]) for row in rows]
     result = {
         "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),

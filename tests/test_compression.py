@@ -86,11 +86,12 @@ def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times
     places = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
     points = [Point(p, "ffn" if "ffn" in p else "heads", 0.5, 0.1, 0.1) for p in places]
     points += [Point(p, "sublayer", 0.0, 0.25, 0.25) for p in places]
-    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, 0.0, tuple(points), {}, 40_000_000)
+    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, tuple(points), {}, 40_000_000)
     clock = replace(clock, table=table)
 
     def half(chosen: Plan) -> Times:
-        return replace(table, adds=(0.5, 0.5)).predict_plan(chosen)
+        added = table.predict_plan(chosen)
+        return Times(1 + added.encoder / 2, 0.5 + added.token / 2, 6 + added.sentence / 2)
 
     found = confirm_step(model, tokenizer, plan, timed, clock, PAIRS.source, half)
     assert found.plan.asked == {"sentence_ms": 10.0} and found.measured.sentence <= 10.0 and found.tried == 2

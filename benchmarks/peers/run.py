@@ -36,17 +36,18 @@ from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Parallel, read_lines
 from tprune.errors import CertificateError, DivergedError, InputError, UnreachableError
 from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Setting, measured
+from tprune.latency import LatencyTable, Setting
+from tprune.latency_points import measured
 from tprune.machine import cache_folder
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe
-from tprune.runtimes.onnx_export import export
 from units import Queue, deploy, timing
 
 HERE = Path(__file__).parent
 RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
+KINDS = ("ffn", "heads", "qk", "vo")
 TARGETS = ("references", "taught", "both")
 
 
@@ -123,13 +124,10 @@ def speed_of(queue: Queue, table_file: Path | None) -> Speed:
     """Predictions from a table that is given, or measured now (a quarter of an hour on a quiet machine)."""
     dense, tokenizer, sentences = queue.dense().eval(), load_tokenizer(queue.out / "dense"), queue.corpus.valid.source
     if table_file is None:
-        found = measured(dense, tokenizer, sentences, Setting(), cache_folder() / "latency", print)
+        found = measured(dense, tokenizer, sentences, Setting(), cache_folder() / "latency", print, KINDS)
     else:
         found = LatencyTable.load(table_file)
-    folder = queue.out / "speed" / "dense"
-    if not folder.exists():
-        export(dense, tokenizer, folder, sentences[:1])
-    return Speed(found, Stopwatch(folder, tokenizer, sentences[:1], found.setting, queue.out / "speed" / "shapes"))
+    return Speed(found, Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed"))
 
 
 def taught_material(queue: Queue, file: Path | None) -> Material | None:

@@ -10,25 +10,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tprune.bench import Work, bench
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
+from tprune.latency_points import Timer
 from tprune.plan import Plan
-from tprune.runtimes.onnx_export import export
 
-Timer = Callable[[Any], tuple[float, float]]  # a model → times faster than dense: its encoder, its decoder step
+Stop = Callable[[Any], float]  # a model → times faster than dense, whole sentences
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Dense over predicted milliseconds of a sentence, both with the dense model's tokens and overhead per token.
-
-    Untrained models write sentences of any length, so whole sentences of theirs say nothing; hence the same sum for all:
-    `encoder + tokens · (decoder step + overhead)`.
-    """
+    """Dense over predicted milliseconds of a sentence, both with as many tokens as the dense model writes."""
 
     table: LatencyTable
-    timer: Timer
+    timer: Stop
 
     @property
     def dense(self) -> float:
@@ -45,45 +40,34 @@ class Speed:
 
     def of_model(self, model: Any) -> float:
         """Speedup of any model, trained or not, by timing it."""
-        encoder, step = self.timer(model)
-        times = self.table.dense
-        found = times.encoder / encoder + self.table.tokens * (times.decoder_step / step + self.table.overhead)
-        return self.dense / found
+        return self.timer(model)
 
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """Exports models and times them against the dense export in turns; remembers shapes in a file.
+    """Times models against the dense one in turns, all writing as many tokens; remembers shapes in files.
 
     Attributes:
-        dense: the exported dense model.
+        dense: the dense model.
         tokenizer: its own.
-        sentences: one is enough, for the check of the export.
+        sentences: to translate.
         setting: as the latency table's.
         notes: where times are kept, one JSON file for each shape.
     """
 
-    dense: Path
+    dense: Any
     tokenizer: Any
     sentences: tuple[str, ...]
     setting: Setting
     notes: Path
 
-    def __call__(self, model: Any) -> tuple[float, float]:
-        """Times faster than dense: the encoder, the decoder step."""
+    def __call__(self, model: Any) -> float:
+        """Times faster than dense, whole sentences."""
         config = {k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "dtype")}
         text = json.dumps([config, asdict(self.setting)], sort_keys=True, default=str)
         note = self.notes / f"{sha256(text.encode()).hexdigest()[:16]}.json"
         if not note.exists():
-            write_json(note, {"config": config, **self._measure(model)})
-        found = read_json(note)
-        return found["encoder"], found["decoder_step"]
-
-    def _measure(self, model: Any) -> dict[str, float]:
-        how = self.setting
-        work = Work(how.source, how.past, 1, 1, ("encoder", "decoder_step"))
-        with tempfile.TemporaryDirectory() as folder:
-            other = Path(folder) / "other"
-            export(model.eval(), self.tokenizer, other, self.sentences)
-            result = bench(self.dense, other, self.sentences, how.threads, how.batch, how.rounds, work)
-        return {name: float(value) for name, value in result.speedup.items()}
+            with tempfile.TemporaryDirectory() as folder:
+                timer = Timer(self.dense, self.tokenizer, self.sentences, self.setting, Path(folder))
+                write_json(note, {"config": config, **timer.compare(model, "a shape")})
+        return float(read_json(note)["sentence"])

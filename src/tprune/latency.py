@@ -22,15 +22,16 @@ from tprune.files import read_json
 from tprune.plan import Plan
 from tprune.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
 
-FORMAT = 2  # of the file; points of format 1 had no kind
+FORMAT = 3  # of the file; format 2 timed single decoder steps, format 1 knew no kinds
 RUNTIMES = (RUNTIME,)
 MODEL = "model"  # the place of the residual width
+LEAST = 0.02  # of the dense time: nothing is predicted to be faster
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed: `source` tokens in, a decoder step after `past` tokens, with `threads` and `batch` sentences at once.
+    """What is timed: an encoder pass over `source` tokens and whole `sentences`, `batch` at once, with `threads`.
 
     Raises:
         InputError: a runtime that does not exist.
@@ -39,7 +40,6 @@ class Setting:
     threads: int = 1
     batch: int = 1
     source: int = 15
-    past: int = 8
     rounds: int = 8
     sentences: int = 20
     runtime: str = RUNTIME
@@ -51,16 +51,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of an encoder pass, a decoder step, and a whole sentence."""
+    """Milliseconds of an encoder pass, of a written token with everything that goes with it, and of a whole sentence.
+
+    `sentence = encoder + tokens · token`. A token takes longer than a decoder step alone: caches grow, and something chooses words.
+    """
 
     encoder: float
-    decoder_step: float
+    token: float
     sentence: float
 
 
 @dataclass(frozen=True)
 class Point:
-    """One kind of coupling at one place and share: milliseconds saved in encoder and decoder step.
+    """One kind of coupling at one place and share: milliseconds saved in the encoder and in every token.
 
     Saved per sublayer, with the other kinds whole; kind `sublayer` (share 0) is one of which nothing is left. At the place
     `model` kind `width` is saved by the whole model.
@@ -70,7 +73,15 @@ class Point:
     kind: str
     share: float
     encoder: float
-    decoder_step: float
+    token: float
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A whole plan that was timed: (encoder, token) in milliseconds as single savings add up, and as measured."""
+
+    added: tuple[float, float]
+    measured: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -82,26 +93,24 @@ class LatencyTable:
         setting: how it was measured.
         dense: the dense model's times.
         tokens: written per sentence.
-        overhead: what a sentence takes per token beside its decoder step, in ms.
         points: see `Point`.
         machine: where.
         peak_memory: of the process that runs the dense model, in bytes.
-        adds: how much of the sum of single savings whole plans save, in encoder and step; 1 until `confirm` has found otherwise.
+        anchors: savings do not quite add up: what is left runs faster from a smaller cache, and fixed costs stay. These say by how much.
     """
 
     key: str
     setting: Setting
     dense: Times
     tokens: float
-    overhead: float
     points: tuple[Point, ...]
     machine: Mapping[str, Any]
     peak_memory: int = 0
-    adds: tuple[float, float] = (1.0, 1.0)
+    anchors: tuple[Anchor, ...] = ()
     format: int = field(default=FORMAT)
 
     def saved(self, place: str, kind: str, share: float) -> Floats:
-        """Milliseconds (encoder, decoder step) that one sublayer saves with this kind at this share of its size, the others whole.
+        """Milliseconds (encoder, token) that one sublayer saves with this kind at this share of its size, the others whole.
 
         Straight lines between the points, and on below the smallest. With nothing left a sublayer saves more than the line says,
         its operations too: that is a point of its own.
@@ -124,49 +133,91 @@ class LatencyTable:
         return np.minimum(found, np.maximum(removed[0][1], at_low)) if removed and share < low else found
 
     def at_width(self, width: float) -> Floats:
-        """Milliseconds (encoder, decoder step) with this share of the residual width and every sublayer whole."""
-        return np.array([self.dense.encoder, self.dense.decoder_step]) - self.saved(MODEL, "width", width)
+        """Milliseconds (encoder, token) with this share of the residual width and every sublayer whole."""
+        return self._dense - self.saved(MODEL, "width", width)
+
+    @property
+    def _dense(self) -> Floats:
+        return np.array([self.dense.encoder, self.dense.token])
+
+    def added(self, shares: Mapping[str, Shares], width: float = 1.0) -> Floats:
+        """Milliseconds (encoder, token) if single savings added up; arguments as in `predict`.
+
+        `dense − saved by the width − Σ_sublayers saved · time at the width / dense time`.
+        """
+        base = self.at_width(width)
+        saved = np.zeros(2)
+        for name, mine in shares.items():
+            saved = saved + self.saved_by(place_of(name), mine) * base / self._dense
+        found: Floats = base - saved
+        return found
 
     def predict(self, shares: Mapping[str, Shares], width: float = 1.0) -> Times:
         """Times of a model whose sublayers, by name, keep these shares by kind, and the residual this share of its width.
 
-        `dense − adds · (saved by the width + Σ_sublayers saved · time at the width / dense time)`, for encoder and step each.
+        What single savings add up to, read off the straight lines between the anchors (and the dense model), for encoder and
+        token each.
         """
-        dense = np.array([self.dense.encoder, self.dense.decoder_step])
-        base = self.at_width(width)
-        saved = dense - base
-        for name, mine in shares.items():
-            saved = saved + self.saved_by(place_of(name), mine) * base / dense
-        return self._times(dense - np.array(self.adds) * saved)
+        return self._times(self.anchored(self.added(shares, width)))
+
+    def anchored(self, added: Floats) -> Floats:
+        """What is to be expected where single savings add up to these milliseconds (encoder, token)."""
+        found = []
+        for i, dense in enumerate(self._dense):
+            known = {float(a.added[i]): a.measured[i] for a in self.anchors if a.added[i] < 0.98 * dense} | {
+                float(dense): dense
+            }
+            xs = sorted(known)
+            ys = [known[x] for x in xs]
+            x = float(added[i])
+            if len(xs) > 1 and x < xs[0]:  # on along the first line
+                y = ys[0] + (x - xs[0]) * max(0.0, (ys[1] - ys[0]) / (xs[1] - xs[0]))
+            else:
+                y = float(np.interp(x, xs, ys)) if x <= dense and len(xs) > 1 else x
+            found.append(max(y, LEAST * dense))
+        return np.array(found)
+
+    def adds(self, added: Floats) -> Floats:
+        """How much of what single savings add up to a model saves, for encoder and token each."""
+        saved = self._dense - added
+        real = self._dense - self.anchored(added)
+        found: Floats = np.where(saved > 0.02 * self._dense, real / np.maximum(saved, 1e-9), 1.0)
+        return found.clip(0.1, 3.0)
+
+    def adds_at(self, milliseconds: float) -> Floats:
+        """`adds` where a model whose parts shrink alike takes so long for a sentence."""
+        low, high = 0.0, 1.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            fast = self._times(self.anchored(self._dense * middle)).sentence < milliseconds
+            low, high = (middle, high) if fast else (low, middle)
+        return self.adds(self._dense * high)
 
     def predict_plan(self, plan: Plan) -> Times:
         """Times of a selected plan's model."""
         return self.predict(shares_of(plan), width_of(plan))
 
+    def with_anchor(self, plan: Plan, measured: Times) -> LatencyTable:
+        """The table that knows how fast this plan is."""
+        encoder, token = (float(x) for x in self.added(shares_of(plan), width_of(plan)))
+        anchor = Anchor((encoder, token), (measured.encoder, measured.token))
+        return dataclasses.replace(self, anchors=(*self.anchors, anchor))
+
     def saved_by(self, place: str, shares: Shares) -> Floats:
-        """Milliseconds (encoder, decoder step) that one sublayer with several kinds cut saves."""
+        """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
         found: Floats = combined(lambda kind, share: self.saved(place, kind, share), shares) + np.zeros(2)
         return found
 
-    def sentence(self, encoder: float, decoder_step: float) -> float:
-        """`encoder + tokens · (decoder step + overhead)`."""
-        return encoder + self.tokens * (decoder_step + self.overhead)
-
-    def corrected(self, predicted: Times, measured: Times) -> LatencyTable:
-        """The table with `adds` such that it predicts what was measured; where next to nothing is saved, as before."""
-        adds = []
-        for name, before in zip(("encoder", "decoder_step"), self.adds, strict=True):
-            dense, wanted, got = (float(getattr(t, name)) for t in (self.dense, predicted, measured))
-            known = dense - wanted > 0.02 * dense
-            adds.append(float(np.clip(before * (dense - got) / (dense - wanted), 0.2, 3.0)) if known else before)
-        return dataclasses.replace(self, adds=(adds[0], adds[1]))
+    def sentence(self, encoder: float, token: float) -> float:
+        """`encoder + tokens · token`."""
+        return encoder + self.tokens * token
 
     def _times(self, parts: Floats) -> Times:
         return Times(float(parts[0]), float(parts[1]), self.sentence(float(parts[0]), float(parts[1])))
 
     def _curve(self, place: str, kind: str) -> list[tuple[float, Floats]]:
         mine = sorted((p for p in self.points if (p.place, p.kind) == (place, kind)), key=lambda p: p.share)
-        return [(p.share, np.array([p.encoder, p.decoder_step])) for p in mine]
+        return [(p.share, np.array([p.encoder, p.token])) for p in mine]
 
     def _unknown(self, place: str, kind: str) -> InputError:
         known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.points})) or "none"
@@ -183,11 +234,11 @@ class LatencyTable:
         try:
             if data.get("format") != FORMAT:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-            encoder, step = data["adds"]
+            anchors = ((tuple(map(float, a["added"])), tuple(map(float, a["measured"]))) for a in data["anchors"])
             return LatencyTable(
-                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), float(data["overhead"]),
+                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]),
                 tuple(Point(**point) for point in data["points"]), data["machine"], int(data["peak_memory"]),
-                (float(encoder), float(step)),
+                tuple(Anchor((a[0], a[1]), (m[0], m[1])) for a, m in anchors),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(

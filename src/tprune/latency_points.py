@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tprune.bench import Work, bench
+from tprune.bench import BenchResult, Work, bench
 from tprune.coupling import Groups, bind
 from tprune.errors import NoisyMachineError
 from tprune.files import write_json
@@ -25,6 +26,7 @@ from tprune.models import couplings, family_of
 from tprune.plan import Plan, fingerprint, make_plan
 from tprune.realise.shrink import shrink
 from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_translate import Translator
 from tprune.select import keep_best, lines_of
 from tprune.sublayers import READS_SOURCE, place_of
 
@@ -34,6 +36,8 @@ SHARES: Mapping[str, Sequence[float]] = {
 }  # fmt: skip
 STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
 TRIES = 3
+ANCHORS = (0.6, 0.3)  # everything that is asked for cut to these shares, to see how savings add up
+TIMED = ("encoder", "sentence")
 Report = Callable[[str], None]
 
 
@@ -131,63 +135,100 @@ def measured(
         for number, variant in enumerate(missing, start=1):
             report(f"{variant} ({number} of {len(missing)})")
             ratios = timer.ratios(variant.plan, str(variant))
-            saved = [getattr(table.dense, name) * (1 - 1 / ratio) / variant.layers for name, ratio in ratios.items()]
-            point = Point(variant.place, variant.kind, variant.share, *saved)
+            times = timer.from_ratios(ratios, table)
+            saved = (table.dense.encoder - times.encoder, table.dense.token - times.token)
+            point = Point(variant.place, variant.kind, variant.share, *(each / variant.layers for each in saved))
             table = dataclasses.replace(table, points=(*table.points, point))
+            write_json(path, table.to_json())
+        for plan in () if table.anchors or not kinds else whole_plans(model, kinds):
+            report("everything cut at once")
+            table = table.with_anchor(plan, timer.times(plan, table))
             write_json(path, table.to_json())
     return table
 
 
+def whole_plans(model: Any, kinds: Sequence[str]) -> Iterator[Plan]:
+    """Plans that cut heads, dimensions and units everywhere to the same share."""
+    chosen = [kind for kind in kinds if kind not in ("sublayer", "width")] or ["ffn", "heads"]
+    plan = make_plan(model, family_of(model).name, couplings(model, chosen))
+    for share in ANCHORS:
+        each = share if len(chosen) < 3 else share**0.5  # heads and their dimensions multiply
+        masks = {
+            e.coupling.name: keep_best(torch.ones(e.groups), max(1, round(each * e.groups[-1]))) for e in plan.entries
+        }
+        yield plan.with_kept(masks, {}, {})
+
+
 class Timer:
-    """Times plans of one model against it, exported into a folder of its own; the dense model is exported once."""
+    """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
+
+    All exports write as many tokens as the dense model does on average, so that sentences differ in nothing but the model.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path) -> None:
         self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
         self._export = partial(export, tokenizer=tokenizer, sentences=sentences[:1])
         self._export(model, out=folder / "dense")
+        self.tokens = self._tokens(folder / "dense")
+        self._export(self._as_long(model), out=folder / "dense")
+
+    def _as_long(self, model: Any) -> Any:
+        """A copy that writes `tokens` tokens for every sentence."""
+        twin = copy.deepcopy(model).eval()
+        config = twin.generation_config
+        config.min_length = config.max_length = self.tokens + 1  # with the start token
+        config.max_new_tokens = config.min_new_tokens = None
+        return twin
+
+    def _tokens(self, folder: Path) -> int:
+        """How many tokens the model writes for a sentence, on average."""
+        translator = Translator.load(folder)
+        some = self.sentences[:: max(1, len(self.sentences) // self.setting.sentences)][: self.setting.sentences]
+        written = translator.generate(translator.encode(some), beams=1)
+        return max(1, round(sum(map(len, written)) / len(written)))
 
     def dense(self) -> LatencyTable:
         """A table without points: the dense model's times, tokens and memory."""
-        how, folder = self.setting, self.folder / "dense"
-        work = Work(how.source, how.past, 1, how.sentences)
-        found = bench(folder, folder, self.sentences, how.threads, how.batch, how.rounds, work)
-        names = ("encoder", "decoder_step", "sentence")
-        dense = Times(*(float(found.latency_ms["dense"][name]) for name in names))
-        weight = found.footprint["dense"]
-        overhead = (dense.sentence - dense.encoder) / weight.tokens_per_sentence - dense.decoder_step
-        return LatencyTable(
-            key_of(self.model, how),
-            how,
-            dense,
-            weight.tokens_per_sentence,
-            overhead,
-            (),
-            machine(),
-            int(weight.peak_memory),
-        )
+        folder = self.folder / "dense"
+        found = self._bench(folder, folder, self.setting.rounds)
+        encoder, sentence = (float(found.latency_ms["dense"][name]) for name in TIMED)
+        times = Times(encoder, (sentence - encoder) / self.tokens, sentence)
+        memory = int(found.footprint["dense"].peak_memory)
+        return LatencyTable(key_of(self.model, self.setting), self.setting, times, self.tokens, (), machine(), memory)
 
     def ratios(self, plan: Plan, what: str) -> dict[str, float]:
-        """Dense over pruned time of encoder and decoder step. Raises `NoisyMachineError`."""
-        self._export(shrink(self.model, plan).eval(), out=self.folder / "pruned")
-        return steady(self.folder / "dense", self.folder / "pruned", self.sentences, self.setting, what)
+        """Dense over pruned time of encoder and sentence. Raises `NoisyMachineError`."""
+        return self.compare(shrink(self.model, plan), what)
+
+    def compare(self, other: Any, what: str) -> dict[str, float]:
+        """Dense over another model's time of encoder and sentence; measured again, longer, while the interval is wide.
+
+        Raises:
+            NoisyMachineError: it stayed wide.
+        """
+        self._export(self._as_long(other), out=self.folder / "pruned")
+        spread = math.inf
+        for attempt in range(TRIES):
+            found = self._bench(self.folder / "dense", self.folder / "pruned", self.setting.rounds * 2**attempt)
+            low, high = found.interval["sentence"]
+            spread = (high - low) / (high + low)
+            if spread <= STEADY:
+                return {name: float(ratio) for name, ratio in found.speedup.items()}
+        raise NoisyMachineError(
+            f"{what}: the ratio to the dense model varies by {spread:.1%} after {TRIES} tries, more than {STEADY:.0%}; "
+            "stop other work on this machine and measure again"
+        )
+
+    def from_ratios(self, ratios: Mapping[str, float], table: LatencyTable) -> Times:
+        """Times, from how many times faster than dense they are."""
+        encoder, sentence = (getattr(table.dense, name) / ratios[name] for name in TIMED)
+        return Times(encoder, (sentence - encoder) / table.tokens, sentence)
 
     def times(self, plan: Plan, table: LatencyTable) -> Times:
         """A plan's measured times, of sentences as long as the dense model writes them. Raises `NoisyMachineError`."""
-        ratios = self.ratios(plan, "the chosen plan")
-        encoder, step = table.dense.encoder / ratios["encoder"], table.dense.decoder_step / ratios["decoder_step"]
-        return Times(encoder, step, table.sentence(encoder, step))
+        return self.from_ratios(self.ratios(plan, "the chosen plan"), table)
 
-
-def steady(dense: Path, pruned: Path, sentences: Sequence[str], setting: Setting, what: str) -> dict[str, float]:
-    """Dense over pruned time of encoder and decoder step; measured again, longer, while the interval is wide."""
-    spread = math.inf
-    for attempt in range(TRIES):
-        work = Work(setting.source, setting.past, 1, 1, ("encoder", "decoder_step"))
-        found = bench(dense, pruned, sentences, setting.threads, setting.batch, setting.rounds * 2**attempt, work)
-        spread = max((high - low) / (high + low) for low, high in found.interval.values())
-        if spread <= STEADY:
-            return {name: float(ratio) for name, ratio in found.speedup.items()}
-    raise NoisyMachineError(
-        f"{what}: the ratio to the dense model varies by {spread:.1%} after {TRIES} tries, more than {STEADY:.0%}; "
-        "stop other work on this machine and measure again"
-    )
+    def _bench(self, dense: Path, pruned: Path, rounds: int) -> BenchResult:
+        how = self.setting
+        work = Work(how.source, 0, 1, how.sentences, TIMED)
+        return bench(dense, pruned, self.sentences, how.threads, how.batch, rounds, work)

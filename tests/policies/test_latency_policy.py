@@ -1,8 +1,8 @@
 """A budget in milliseconds: kept, spent where the loss is least, refused where nobody can reach it."""
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from small_models import small_batch, small_model
@@ -37,7 +37,7 @@ POINTS = (
     *(point(p, kind, 0.5, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
     Point("model", "width", 0.5, 0.8, 0.4),
 )  # fmt: skip
-TABLE = LatencyTable("0" * 16, Setting(), Times(2.0, 1.0, 23.0), 20.0, 0.05, POINTS, {}, 60_000_000)
+TABLE = LatencyTable("0" * 16, Setting(), Times(2.0, 1.05, 23.0), 20.0, POINTS, {}, 60_000_000)
 ALL = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 
@@ -120,7 +120,10 @@ def test_a_confirmed_plan_takes_the_time_asked_for(problem: tuple[Any, Plan, tup
 
     def time(chosen: Plan) -> Times:
         timed.append(chosen)
-        return replace(TABLE, adds=(factor, factor**1.5)).predict_plan(chosen)
+        dense = np.array([2.0, 1.05])
+        added = TABLE.added(shares_of(chosen), width_of(chosen))
+        encoder, token = dense - np.array([factor, factor**1.5]) * (dense - added)
+        return Times(float(encoder), float(token), TABLE.sentence(float(encoder), float(token)))
 
     found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, time)
     assert found.tried == len(timed) == (1 if factor == 1 else 2) and found.plan == timed[-1]
@@ -134,13 +137,13 @@ def test_a_plan_is_timed_so_often_and_no_more(problem: tuple[Any, Plan, tuple[Cu
 
     def restless(chosen: Plan) -> Times:
         sentence = next(times)
-        return Times(1.9, (sentence - 1.9) / 20 - 0.05, sentence)
+        return Times(1.9, (sentence - 1.9) / 20, sentence)
 
     found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, restless)
     assert found.tried == 3 and found.measured.sentence == 22.0 and found.off == pytest.approx(22.0 / 20.5 - 1)
 
     def slow(chosen: Plan) -> Times:
-        return Times(2.0, 1.0, 23.0)
+        return Times(2.0, 1.05, 23.0)
 
     with pytest.raises(UnreachableError, match="can reach"):
         confirm(lambda table: select_within(model, plan, table, curves, 19.0), TABLE, slow)

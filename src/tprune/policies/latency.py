@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tprune.latency import LatencyTable, Times
+import numpy as np
+
+from tprune.latency import Floats, LatencyTable, Times, shares_of
 from tprune.plan import Plan
 from tprune.policies.choice import Meter, Meters, select_by_loss
 from tprune.policies.size import norm_scores, size_after, size_meters
 from tprune.select import Scores
 from tprune.sensitivity import Curve
 from tprune.size import Size, size
-from tprune.sublayers import Sublayer
+from tprune.sublayers import Sublayer, width_of
 
 MEGABYTE = 1e6
 WEIGHT = 4  # bytes in the runtime, which computes in single precision
+AGAIN = 3  # how often a selection is made again because savings add up otherwise where it lies
 
 
 def select_within(
@@ -41,22 +44,34 @@ def select_within(
     def exact(chosen: Plan) -> float:
         return table.predict_plan(chosen).sentence
 
-    return select_by_loss(model, plan, curves, time_meters(plan, table), milliseconds, exact, found)
+    adds = table.adds_at(milliseconds)
+    for _ in range(AGAIN):
+        chosen = select_by_loss(model, plan, curves, time_meters(plan, table, adds), milliseconds, exact, found)
+        there = table.adds(table.added(shares_of(chosen), width_of(chosen)))
+        if np.abs(there / adds - 1).max() < 0.02:
+            break
+        adds = there
+    return chosen
 
 
-def time_meters(plan: Plan, table: LatencyTable) -> Meters:
-    """Meters of a sentence's milliseconds; at a smaller width a sublayer saves as much less as the dense model takes less there."""
+def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
+    """Meters of a sentence's milliseconds; at a smaller width a sublayer saves as much less as the dense model takes less there.
+
+    Args:
+        plan: before selection.
+        table: of single savings.
+        adds: how much of their sum a model of about the wanted speed saves, for encoder and token each.
+    """
     residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == "width"), 1)
+    dense = np.array([table.dense.encoder, table.dense.token])
+    weights = np.array([1.0, table.tokens])
 
     def at(width: int | None) -> Meter:
-        share = 1.0 if width is None else width / residual
-        whole, base = table.predict({}, share).sentence, table.at_width(share)
-        encoder = table.adds[0] * base[0] / table.dense.encoder
-        step = table.adds[1] * base[1] / table.dense.decoder_step
+        base = table.at_width(1.0 if width is None else width / residual)
+        whole = float(weights @ (dense - adds * (dense - base)))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
-            own = table.saved(sublayer.place, kind, share)
-            return float(encoder * own[0] + table.tokens * step * own[1])
+            return float(weights @ (adds * table.saved(sublayer.place, kind, share) * base / dense))
 
         return Meter("sentence_ms", whole, saved)
 
@@ -110,9 +125,7 @@ def confirm(
     choose: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
     within: float = 0.05, tries: int = 3,
 ) -> Confirmed:  # fmt: skip
-    """Times the chosen plan; while it misses its prediction, corrects how far savings add up, and chooses again.
-
-    `adds ← adds · (dense − measured) / (dense − predicted)`, for encoder and decoder step each.
+    """Times the chosen plan; while it misses its prediction, it becomes an anchor of the table, and the choice is made again.
 
     Args:
         choose: a plan within the budget, by a table.
@@ -129,5 +142,5 @@ def confirm(
         predicted, measured = table.predict_plan(plan), time(plan)
         if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
             break
-        table = table.corrected(predicted, measured)
+        table = table.with_anchor(plan, measured)
     return Confirmed(plan, table, measured, tried)

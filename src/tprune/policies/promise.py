@@ -71,7 +71,7 @@ class Promise:
             before, after = getattr(self.dense, name), getattr(self.pruned, name)
             found.append(f"{label}: {before:,} to {after:,} ({after / before:.0%})")
         if self.dense_times and self.times and self.speedup:
-            for name, label in (("encoder", "encoder"), ("decoder_step", "decoder step"), ("sentence", "sentence")):
+            for name, label in (("encoder", "encoder"), ("token", "token"), ("sentence", "sentence")):
                 found.append(
                     f"{label}: {getattr(self.dense_times, name):.3g} to {getattr(self.times, name):.3g} ms, predicted"
                 )
