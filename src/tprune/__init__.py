@@ -17,7 +17,8 @@ _HOME = {
     "select_to": "policies", "mask_": "realise.mask", "shrink": "realise.shrink", "certify": "realise.certificate",
     "save": "checkpoint", "load": "checkpoint", "load_tokenizer": "checkpoint", "compress": "compression",
     "DivergedError": "errors", "UnreachableError": "errors", "Prune": "recipe", "Recover": "recipe", "Analyze": "recipe", "Uniform": "select", "Shared": "select", "Limits": "select",
-    "Parallel": "data", "read_pair": "data", "InputError": "errors", "TpruneError": "errors",
+    "trim_vocabulary": "vocabulary", "promise": "policies.promise", "LatencyTable": "latency", "Setting": "latency",
+    "NoisyMachineError": "errors", "Parallel": "data", "read_pair": "data", "InputError": "errors", "TpruneError": "errors",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

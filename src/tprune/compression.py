@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
 from tprune.control import Controller
-from tprune.costs import CALIBRATION, FITTED, clock_step, interact_step, select_step
+from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step
 from tprune.data import Parallel
 from tprune.distill import Width, kept_width
 from tprune.errors import InputError
@@ -28,7 +28,7 @@ from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import keep_largest
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
-from tprune.recipe import Analyze, Prune, Recover, Stage
+from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage
 from tprune.regularise import Regulariser
 from tprune.sensitivity import token_loss_on
 from tprune.tasks.translation import encode, max_length
@@ -175,6 +175,8 @@ def compress(
         if prune.by_loss:
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
             clock = interact_step(model, plan, prune, clock, material, report)
+            if prune.target()[0] in TIMES:
+                clock = replace(clock, table=confirm_step(model, tokenizer, plan, prune, clock, valid.source).table)
         goal = select_step(model, plan, prune, found, clock)
         report(f"goal\n{goal}")
         if prune.translates or recover.translates:
