@@ -39,8 +39,8 @@ def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     (tmp_path / "s").write_text("\n".join(SOURCE) + "\n")
     (tmp_path / "t").write_text("\n".join(TARGET) + "\n")
-    tokenizer = train_tokenizer(tuple(SOURCE + TARGET), 60, 16)
-    return save(new_model(MarianSize(16, (1, 1), 2, 32, 60, 0.1, 16), len(tokenizer)), tmp_path / "model", tokenizer)
+    tokenizer = train_tokenizer(tuple(SOURCE + TARGET), 60, 32)
+    return save(new_model(MarianSize(16, (1, 1), 2, 32, 60, 0.1, 32), len(tokenizer)), tmp_path / "model", tokenizer)
 
 
 DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
