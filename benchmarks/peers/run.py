@@ -222,6 +222,7 @@ def main() -> None:
     if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
         numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
         command = f"python benchmarks/peers/run.py --data DIR --model DENSE --taught FILE {numbers} --units {asked.units:g} --targets {asked.targets}"
+        command += "" if asked.dropout is None else f" --dropout {asked.dropout:g}"
         write_json(asked.json, table(queue, todo, command))
         print(asked.json)
 
