@@ -95,7 +95,10 @@ TrimVocab = Annotated[
     ),
 ]
 GivenPlan = Annotated[
-    Path | None, typer.Option("--plan", help="A selected plan (plan.json) to follow instead of choosing one.")
+    Path | None,
+    typer.Option(
+        "--plan", exists=True, dir_okay=False, help="A selected plan (plan.json) to follow instead of choosing one."
+    ),
 ]
 
 
@@ -116,17 +119,10 @@ def run_recipe(
     from tprune.commands.prune import changed
     from tprune.recipe import read_recipe
 
-    targets = {
-        "macs": macs,
-        "params": params,
-        "bytes": size,
-        "memory_mb": memory_mb,
-        "speedup": speedup,
-        "latency_ms": latency_ms,
-    }
     checked = changed(
-        read_recipe(recipe), str(recipe), targets, {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
+        read_recipe(recipe), str(recipe), {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
         runtime=runtime, stock=stock,
+        macs=macs, params=params, bytes=size, memory_mb=memory_mb, speedup=speedup, latency_ms=latency_ms,
     )  # fmt: skip
     files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
     _run(checked, _corpus(checked, files, data), model, out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
@@ -153,17 +149,10 @@ def prune(
     from tprune.recipe import read_recipe
 
     file = recipe or Path(__file__).parent / "prune.yaml"
-    targets = {
-        "macs": macs,
-        "params": params,
-        "bytes": size,
-        "memory_mb": memory_mb,
-        "speedup": speedup,
-        "latency_ms": latency_ms,
-    }
     checked = changed(
-        read_recipe(file), str(file) if recipe else "prune", targets, {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
+        read_recipe(file), str(file) if recipe else "prune", {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
         runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps,
+        macs=macs, params=params, bytes=size, memory_mb=memory_mb, speedup=speedup, latency_ms=latency_ms,
     )  # fmt: skip
     files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
     _run(checked, _corpus(checked, files, None), dense_of(model), out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)

@@ -57,9 +57,10 @@ def run(run: Run) -> dict[str, Any]:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
     material = _material(run, dense, tokenizer)
+    expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
+    run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
     if run.model is not None:
-        for line in dict.fromkeys([*unfamiliar(run.corpus.train, tokenizer), *unfamiliar(run.corpus.valid, tokenizer)]):
-            run.progress.note(f"warning: {line}")
+        _warn_of_foreign_text(run)
     for pairs in run.corpus.tests.values():  # a sentence that is too long is said now, not when it is translated
         encode(pairs, tokenizer, max_length(dense))
     plan = plan_step(dense, recipe.prune)
@@ -150,6 +151,13 @@ def _material(run: Run, model: Any, tokenizer: Any) -> Material:
         model, tokenizer, run.corpus.train, run.corpus.valid,
         seed=run.recipe.seed, precision=run.recipe.precision, callbacks=(run.progress,),
     )  # fmt: skip
+
+
+def _warn_of_foreign_text(run: Run) -> None:
+    tokenizer = load_tokenizer(run.out / "dense")  # a trimmed one knows what it was trimmed to
+    texts = [pairs for pairs in (run.corpus.train, run.corpus.valid, run.vocabulary) if pairs is not None]
+    for line in dict.fromkeys(line for pairs in texts for line in unfamiliar(pairs, tokenizer)):
+        run.progress.note(f"warning: {line}")
 
 
 def _trim(run: Run) -> dict[str, Any]:

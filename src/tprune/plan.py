@@ -228,13 +228,14 @@ def _method_name(method: Method) -> str:
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:
     c = entry.coupling
+    method: Any = entry.method  # a dataclass, which a protocol cannot say
     return {
         "coupling": c.name, "kind": c.kind, "closed": c.closed, "groups": list(entry.groups),
         "views": [
             {"param": v.param, "pattern": v.structure.pattern, "sizes": dict(v.structure.sizes), "role": v.role, "rows": v.rows}
             for v in c.views
         ],
-        "method": {"name": _method_name(entry.method), **dataclasses.asdict(entry.method)},  # type: ignore[call-overload]
+        "method": {"name": _method_name(entry.method), **dataclasses.asdict(method)},
         "mode": entry.mode, "strength": entry.strength, "realisation": entry.realisation,
         "kept": None if entry.kept is None else list(entry.kept),
     }  # fmt: skip

@@ -166,8 +166,8 @@ def train(
         DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
     _check(model, data, how, teacher, width)
-    pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
-    use_cache = model.config.use_cache  # type: ignore[union-attr]
+    config: Any = model.config
+    pad, use_cache = int(config.pad_token_id), config.use_cache
     bf16 = use_bf16(model, data, how, out)
     every = how.eval_every
     arguments = TrainingArguments(
@@ -189,7 +189,7 @@ def train(
         trainer.train(resume_from_checkpoint=last_checkpoint(out))
     finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        model.config.use_cache = use_cache  # type: ignore[union-attr]
+        config.use_cache = use_cache
     log: list[dict[str, float]] = trainer.state.log_history
     return log
 
@@ -217,7 +217,8 @@ def use_bf16(model: nn.Module, data: EncodedPairs | Mixed, how: Training, out: P
         return how.precision == "bf16"
     note = out / "precision.txt"
     if not note.is_file():
-        pad = int(model.config.pad_token_id)  # type: ignore[union-attr,arg-type]
+        config: Any = model.config
+        pad = int(config.pad_token_id)
         found = "bf16" if faster_in_bf16(model, data, pad, how.tokens) else "fp32"
         out.mkdir(parents=True, exist_ok=True)
         note.write_text(found, encoding="utf-8")

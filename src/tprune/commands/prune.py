@@ -15,21 +15,22 @@ Files = tuple[Path | None, Path | None]
 
 
 def changed(
-    recipe: Recipe, where: str, targets: Mapping[str, float | None], bench: Mapping[str, int | None], top: Mapping[str, Any], *,
+    recipe: Recipe, where: str, bench: Mapping[str, int | None], top: Mapping[str, Any], *,
     runtime: str = "onnxruntime", stock: bool = False, kinds: Sequence[str] | None = None, steps: int | None = None,
+    **targets: float | None,
 ) -> Recipe:  # fmt: skip
     """The recipe with what was given on the command line; a target given there replaces the recipe's.
 
     Args:
         recipe: as read.
         where: its name, for messages.
-        targets: sizes and times asked for, by key of `prune`.
         bench: threads and batch.
         top: keys of the recipe itself.
         runtime: what runs the model.
         stock: only what a stock configuration expresses.
         kinds: of couplings that may be cut.
         steps: of recovery.
+        targets: sizes and times asked for, by key of `prune`.
 
     Raises:
         InputError: a value that a recipe cannot have, a runtime there is none of, or not exactly one target.

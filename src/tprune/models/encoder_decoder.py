@@ -49,7 +49,7 @@ class EncoderDecoder:
                 raise InputError(f"{name} is a gathered matrix; prune again from the model before the gather")
         found: list[Coupling] = []
         for name, module in _attentions(model):
-            found += attention(name, int(module.num_heads))  # type: ignore[arg-type]
+            found += attention(name, int(module.num_heads))
         for name in _ffns(model):
             found += ffn(name)
         found.append(width(model))
@@ -171,11 +171,11 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
     before = getattr(model.config, "pruned", None) or {}
     found: dict[str, Any] = {"attention": {}, "ffn": {}, "removed": list(before.get("removed", [])), "gather": {}}
     for name, module in _attentions(model):
-        left = heads.get(name, int(module.num_heads))  # type: ignore[arg-type]
+        left = heads.get(name, int(module.num_heads))
         if f"{name}.q_proj.weight" in cuts.removed:
             found["removed"].append(name)
         elif left:
-            heads_before = int(module.num_heads)  # type: ignore[arg-type]
+            heads_before = int(module.num_heads)
             qk, v = (_per_head(cuts, f"{name}.{p}.weight", heads_before, left) for p in ("q_proj", "v_proj"))
             if not (qk and v):
                 raise InputError(
@@ -248,7 +248,7 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield f"model.{side}.layers.{index}", layer
 
 
-def _attentions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _attentions(model: nn.Module) -> Iterator[tuple[str, Any]]:  # its attributes are what transformers gives it
     for layer, module in _layers(model):
         for name in ("self_attn", "encoder_attn"):
             if hasattr(module, name) and not getattr(getattr(module, name), "removed", False):

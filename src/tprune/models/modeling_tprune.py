@@ -174,7 +174,7 @@ class PrunedAttention(nn.Module):
         return self.out_proj(output.flatten(2)), weights
 
     def _heads(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        heads: Tensor = x.reshape(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
         return heads
 
 

@@ -65,7 +65,8 @@ def certify(
         raise CertificateError(
             f"the realised model is {forward:.2g} off the masked one (at most {limit:g} allowed), {where}"
         )
-    worst, length = 0.0, min(steps, int(model.config.max_position_embeddings) - 1)  # type: ignore[union-attr,arg-type]
+    config: Any = model.config
+    worst, length = 0.0, min(steps, int(config.max_position_embeddings) - 1)
     for step, (a, b) in enumerate(_decode(reference, small, batch, length)):
         off = _relative(a, b)
         if not off <= limit:
@@ -86,8 +87,10 @@ def _relative(expected: Tensor, got: Tensor) -> float:
 def _decode(reference: nn.Module, small: nn.Module, batch: Mapping[str, Tensor], steps: int) -> Any:
     """Greedy decoding by the reference; both models step through the same tokens, each with its own cache."""
     source = {k: batch[k] for k in ("input_ids", "attention_mask")}
-    start = reference.config.decoder_start_token_id  # type: ignore[union-attr]
-    token = torch.full((len(source["input_ids"]), 1), int(start), device=source["input_ids"].device)  # type: ignore[arg-type]
+    config: Any = reference.config
+    token = torch.full(
+        (len(source["input_ids"]), 1), int(config.decoder_start_token_id), device=source["input_ids"].device
+    )
     models: list[Any] = [reference, small]
     encoded = [m.get_encoder()(**source) for m in models]
     caches: list[Any] = [None, None]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from tprune.report.table import text_of
 
 
 def analysis_table(found: Mapping[str, Any]) -> str:
@@ -27,14 +27,8 @@ def analysis_table(found: Mapping[str, Any]) -> str:
         gone = [f"{a['zero'].get(key, 0):.0%}" for key in ("in", "out", "together")]
         what = ("leave", "") if a["leave"] else (a["cut"], a["realisation"])
         advice.add_row(a["sublayer"], *what, f"{a['keep']:.0%}", f"{a['relative']:.2f}", a["axis"], *gone, a["why"])
-    console = Console(file=io.StringIO(), width=250, highlight=False, markup=False, no_color=True)
-    console.print(path)
-    console.print()
-    console.print(advice)
-    written: io.StringIO = console.file  # type: ignore[assignment]
-    lines_of_text = [line.rstrip() for line in written.getvalue().rstrip().splitlines()]
     notes = [
         "keep: share of a sublayer's weights to keep when the model keeps half of them; in, out, together: lines and groups that vanished",
         *(f"warning: {line}" for line in found["warnings"]),
     ]
-    return "\n".join([*lines_of_text, *notes])
+    return "\n".join([text_of(path, advice, width=250), *notes])

@@ -93,7 +93,7 @@ def couplings_table(groups: Sequence[Groups]) -> str:
         patterns = dict.fromkeys(view.structure.pattern for view in bound.coupling.views)
         shape = "x".join(map(str, bound.shape)) or "1"
         table.add_row(bound.coupling.name, bound.coupling.kind, shape, ", ".join(patterns))
-    return _text(table)
+    return text_of(table)
 
 
 def results_table(results: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         column.justify = "right"
     for row in rows(results):
         table.add_row(*row)
-    return "\n".join([_text(table), *notes(results)])
+    return "\n".join([text_of(table), *notes(results)])
 
 
 def bench_table(found: Mapping[str, Any]) -> str:
@@ -124,15 +124,19 @@ def bench_table(found: Mapping[str, Any]) -> str:
     table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
     return "\n".join(
         [
-            _text(table),
+            text_of(table),
             f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds",
             found["noise"]["says"],
         ]
     )
 
 
-def _text(table: Table) -> str:
-    console = Console(file=io.StringIO(), width=140, highlight=False)
-    console.print(table)
-    written: str = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in written.splitlines())
+def text_of(*tables: Table, width: int = 140) -> str:
+    """Tables as plain text, an empty line between them, without spaces at line ends."""
+    written = io.StringIO()
+    console = Console(file=written, width=width, highlight=False, markup=False, no_color=True)
+    for number, table in enumerate(tables):
+        if number:
+            console.print()
+        console.print(table)
+    return "\n".join(line.rstrip() for line in written.getvalue().rstrip().splitlines())

@@ -50,15 +50,16 @@ class Projections(nn.Module):
 
     def __init__(self, attention: Any, *names: str) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(getattr(attention, name) for name in names)
+        maps = [getattr(attention, name) for name in names]
+        self.maps = nn.ModuleList(maps)
         self.scales = [attention.scaling if name == "q_proj" else 1.0 for name in names]
         self.fused: nn.Linear | None = None
-        if all(isinstance(one, nn.Linear) for one in self.maps):
-            self.sizes = [int(one.out_features) for one in self.maps]  # type: ignore[arg-type]
-            scaled = list(zip(self.maps, self.scales, strict=True))
-            self.fused = nn.Linear(self.maps[0].in_features, sum(self.sizes))  # type: ignore[arg-type]
-            self.fused.weight = nn.Parameter(torch.cat([m.weight.detach() * scale for m, scale in scaled]))  # type: ignore[operator]
-            self.fused.bias = nn.Parameter(torch.cat([m.bias.detach() * scale for m, scale in scaled]))  # type: ignore[operator]
+        if all(isinstance(one, nn.Linear) for one in maps):
+            self.sizes = [one.out_features for one in maps]
+            self.fused = nn.Linear(maps[0].in_features, sum(self.sizes))
+            for name in ("weight", "bias"):
+                parts = [getattr(one, name).detach() * scale for one, scale in zip(maps, self.scales, strict=True)]
+                setattr(self.fused, name, nn.Parameter(torch.cat(parts)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """One tensor a name."""
