@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-all lint bench-multi30k bench-regulariser clean
+.PHONY: demo test test-slow test-all lint bench-multi30k bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -13,6 +13,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow -n auto
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto

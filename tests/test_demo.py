@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = root / f"a run {session}" / "demo"
     with FileLock(root / "demo.lock"):
         if not (out / "report.html").exists():
-            subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=900)
+            subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=480)
     return out
 
 

@@ -59,6 +59,7 @@ def test_values_that_are_not_finite_fail() -> None:
         certify(model, plan, small, small_batch())
 
 
+@pytest.mark.slow
 def test_a_real_model_cut_to_seventy_percent_is_certified(real_model: Any, data: Any) -> None:
     model, tokenizer = load(real_model).float().eval(), load_tokenizer(real_model)
     rows = [{"input_ids": tokenizer(x).input_ids, "labels": tokenizer(y).input_ids} for x, y in zip(*data, strict=True)]
