@@ -11,10 +11,11 @@ from torch import Tensor
 
 import tprune
 from small_models import small_batch, small_model
-from tprune.distill import Drawn, Mixed, check_hidden, hidden_distillation, kept_width, unexplained, word_distillation
+from tprune.distill import Drawn, Mixed, check_hidden, hidden_distillation, kept_width, taught_loss, unexplained
 from tprune.errors import InputError
 from tprune.realise.mask import masked
 from tprune.tasks.translation import IGNORED, EncodedPairs, TokenBatches
+from tprune.train import token_loss
 
 KEPT = torch.tensor([[True, True, False], [True, False, False]])
 
@@ -23,11 +24,16 @@ def states(seed: int, width: int = 4) -> Tensor:
     return torch.randn(2, 3, width, generator=torch.Generator().manual_seed(seed))
 
 
-def test_word_distillation_is_the_cross_entropy_of_both_distributions() -> None:
-    student, teacher = states(0, 5), states(1, 5)
-    labels = torch.where(KEPT, 3, IGNORED)
-    expected = -(teacher[KEPT].softmax(-1) * student[KEPT].log_softmax(-1)).sum(1).mean()
-    torch.testing.assert_close(word_distillation(student, teacher, labels), expected)
+def test_the_taught_loss_is_the_cross_entropy_with_teacher_and_smoothed_labels_and_so_is_its_gradient() -> None:
+    student, teacher = states(0, 5).requires_grad_(), states(1, 5)
+    labels = torch.where(KEPT, torch.tensor([[3, 0, 1], [4, 2, 2]]), IGNORED)
+    words = -(teacher[KEPT].softmax(-1) * student[KEPT].log_softmax(-1)).sum(1).mean()
+    expected = 0.3 * words + 0.7 * token_loss(student, labels, 0.1)
+    found = taught_loss(student, teacher, labels, 0.3, 0.1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found, student), torch.autograd.grad(expected, student))
+    torch.testing.assert_close(taught_loss(student, teacher, labels, 1.0, 0.1), words)
+    assert torch.isfinite(taught_loss(student.bfloat16(), teacher.bfloat16(), labels, 0.3)).item()
 
 
 def test_unexplained_variance_agrees_with_its_formula_and_its_gradient() -> None:

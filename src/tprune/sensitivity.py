@@ -89,7 +89,7 @@ def never_less(added: Sequence[float]) -> tuple[float, ...]:
 def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any], float]:
     """The mean negative log-likelihood per target token (nats) over these batches, dropout off."""
     from tprune.tasks.translation import IGNORED
-    from tprune.train import token_loss
+    from tprune.train import token_loss, without_labels
 
     def loss(model: Any) -> float:
         training, device = model.training, next(model.parameters()).device
@@ -98,7 +98,7 @@ def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any],
         with torch.no_grad():
             for batch in ({key: value.to(device) for key, value in b.items()} for b in batches):
                 tokens = int((batch["labels"] != IGNORED).sum())
-                total += tokens * float(token_loss(model(**batch).logits, batch["labels"]))
+                total += tokens * float(token_loss(model(**without_labels(model, batch)).logits, batch["labels"]))
                 count += tokens
         model.train(training)
         return total / count

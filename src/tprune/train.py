@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, word_distillation
+from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.errors import DivergedError, InputError
 from tprune.schedule import Training, rewound
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
@@ -90,24 +90,34 @@ class TranslationTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Mean negative log-likelihood per target token; smoothed and distilled while training."""
-        training = model.training
+        training, labels = model.training, inputs["labels"]
         asks = {"output_hidden_states": True} if training and self.teacher is not None and self.how.hidden else {}
-        outputs = model(**inputs, **asks)
-        loss = token_loss(outputs.logits, inputs["labels"], self.how.smoothing if training else 0.0)
+        given = without_labels(self.model, inputs) | asks
+        outputs, smoothing, taught = model(**given), self.how.smoothing if training else 0.0, None
         if training and self.teacher is not None:
             with torch.no_grad():
-                taught = self.teacher(**inputs, **asks)
-            d = self.how.distill
-            if d:
-                loss = (1 - d) * loss + d * word_distillation(outputs.logits, taught.logits, inputs["labels"])
-            if self.how.hidden:
-                loss = loss + self.how.hidden * hidden_distillation(outputs, taught, inputs, self.width)
+                taught = self.teacher(**given)
+        if taught is not None and self.how.distill:
+            loss = taught_loss(outputs.logits, taught.logits, labels, self.how.distill, smoothing)
+        else:
+            loss = token_loss(outputs.logits, labels, smoothing)
+        if taught is not None and self.how.hidden:
+            loss = loss + self.how.hidden * hidden_distillation(outputs, taught, inputs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
                 "try a lower lr. Earlier checkpoints and stages are untouched"
             )
         return (loss, outputs) if return_outputs else loss
+
+
+def without_labels(model: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a batch, so that the model does not compute a loss of its own, which nobody reads."""
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    return inputs | {
+        "decoder_input_ids": model.prepare_decoder_input_ids_from_labels(batch["labels"]),
+        "use_cache": False,
+    }
 
 
 def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -128,7 +138,7 @@ def faster_in_bf16(model: nn.Module, data: EncodedPairs | Mixed, pad: int, token
         for bf16 in (False, True):
             start = time.perf_counter()
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                torch.autograd.backward(token_loss(model(**batch).logits, batch["labels"]))
+                torch.autograd.backward(token_loss(model(**without_labels(model, batch)).logits, batch["labels"]))
             best[bf16] = min(best[bf16], time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
     return best[True] < 0.95 * best[False]
