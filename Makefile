@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-all lint bench-multi30k bench-regulariser clean
+.PHONY: demo test test-slow test-all lint bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -25,9 +25,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-multi30k: $(READY)
-	@test -n "$(DATA)" || { echo "give the folder of the Multi30k files: make bench-multi30k DATA=DIR [MODEL=DIR]" >&2; exit 1; }
-	$(BIN)/python benchmarks/multi30k.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/bench-multi30k)"
+bench-peers: $(READY)
+	@test -n "$(DATA)" || { echo "give the folder of the Multi30k files: make bench-peers DATA=DIR [MODEL=DIR]" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers/requirements.txt
+	$(BIN)/python benchmarks/peers/run.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/peers)"
 
 bench-regulariser: $(READY)
 	$(BIN)/python benchmarks/regulariser.py --out benchmarks/regulariser.json

@@ -1,7 +1,9 @@
 """Every pruning method on the same work: Multi30k English to German, one dense model, one budget of training, one runtime.
 
-    python benchmarks/peers/run.py --data DIR --model DENSE --taught train.beam4.de [--table latency.json] --out runs/peers
-        [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 3200] [--only 'train-*']
+    python benchmarks/peers/run.py --data DIR [--model DENSE] [--taught FILE] [--table latency.json] --out runs/peers
+        [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 2400] [--only 'train-*']
+
+What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency table.
 
 Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know; best on a quiet machine),
 `train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU) and
@@ -34,15 +36,16 @@ from peers.speed import Speed, Stopwatch
 from peers.table import table
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Parallel, read_lines
-from tprune.errors import CertificateError, DivergedError, InputError, UnreachableError
+from tprune.errors import CertificateError, DivergedError, UnreachableError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.latency_points import measured
-from tprune.machine import cache_folder
+from tprune.machine import cache_folder, free_cores
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe
+from tprune.teach import teach
 from units import Queue, deploy, timing
 
 HERE = Path(__file__).parent
@@ -130,14 +133,14 @@ def speed_of(queue: Queue, table_file: Path | None) -> Speed:
     return Speed(found, Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed"))
 
 
-def taught_material(queue: Queue, file: Path | None) -> Material | None:
-    """The training sources with the dense model's translations as targets."""
+def taught_material(queue: Queue, file: Path | None) -> Material:
+    """The training sources with the dense model's translations as targets, given in a file or made here."""
+    train, dense, tokenizer = queue.corpus.train, queue.dense(), load_tokenizer(queue.out / "dense")
     if file is None:
-        return None
-    train = queue.corpus.train
-    pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
-    found = Material.of(queue.dense(), load_tokenizer(queue.out / "dense"), pairs, queue.corpus.valid)
-    return dataclasses.replace(queue.material, train=found.train)
+        pairs = teach(dense, tokenizer, train, queue.out / "taught", threads=free_cores(), report=print)
+    else:
+        pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
+    return dataclasses.replace(queue.material, train=Material.of(dense, tokenizer, pairs, queue.corpus.valid).train)
 
 
 def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace) -> Recovery:
@@ -145,8 +148,7 @@ def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace
     stage = Recover(steps=0, lr=asked.lr, warmup=asked.warmup, distill=asked.distill, dropout=asked.dropout)
     if asked.targets == "references":
         return Recovery(stage, queue.material)
-    if taught is None:
-        raise InputError(f"--targets {asked.targets} needs --taught FILE")
+    assert taught is not None
     if asked.targets == "taught":
         return Recovery(stage, taught)
     both = queue.material.train
@@ -169,7 +171,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder with the recipe's files")
     parser.add_argument("--model", help="a trained dense model; trained here by the recipe where none is given")
     parser.add_argument(
-        "--taught", type=Path, help="the dense model's translations of the training sources, a line each"
+        "--taught",
+        type=Path,
+        help="the dense model's translations of the training sources; made here where none are given",
     )
     parser.add_argument(
         "--table", type=Path, help="a latency table of the dense model; measured here where none is given"
@@ -178,12 +182,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--speed", nargs="*", type=float, default=[2.0])
     parser.add_argument("--seed", nargs="*", type=int, default=[0])
-    parser.add_argument("--units", type=float, default=3200.0, help="training compute of each model; see compute.py")
+    parser.add_argument("--units", type=float, default=2400.0, help="training compute of each model; see compute.py")
     parser.add_argument("--lr", type=float, default=1e-3, help="of recovery; from scratch it is twice that")
     parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch a tenth of all")
     parser.add_argument("--distill", type=float, default=0.5, help="weight of the dense model's word distributions")
-    parser.add_argument("--dropout", type=float, help="in recovery; the dense model's if not given")
-    parser.add_argument("--targets", choices=TARGETS, default="references", help="what recovery learns to write")
+    parser.add_argument("--dropout", type=float, default=0.1, help="in recovery")
+    parser.add_argument("--targets", choices=TARGETS, default="both", help="what recovery learns to write")
     parser.add_argument("--only", nargs="*", default=["*"], help="only units whose names match one of these patterns")
     parser.add_argument("--json", type=Path, default=HERE / "peers.json", help="where the table's numbers go")
     return parser.parse_args()
@@ -202,12 +206,9 @@ def main() -> None:
     shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
     shapes = {name: spec for name, spec in shapes.items() if wanted(name)}
     if trainings or shapes:
-        speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught)
+        teaches = asked.targets != "references" or any(spec.method == "student" for spec in trainings)
+        speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught) if teaches else None
         how = recovery_of(queue, taught, asked)
-        if taught is None and any(spec.method == "student" for spec in trainings):
-            raise InputError(
-                "the student learns the dense model's translations: give --taught FILE, or leave it out by --methods"
-            )
         for name, spec in shapes.items():
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(name, partial(shape_unit, job, METHODS[spec.method]))
@@ -221,8 +222,8 @@ def main() -> None:
                 queue.unit(f"{kind}-{name}", partial(work, queue, name))
     if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
         numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
-        command = f"python benchmarks/peers/run.py --data DIR --model DENSE --taught FILE {numbers} --units {asked.units:g} --targets {asked.targets}"
-        command += "" if asked.dropout is None else f" --dropout {asked.dropout:g}"
+        how_long = f"--units {asked.units:g} --targets {asked.targets} --dropout {asked.dropout:g}"
+        command = f"python benchmarks/peers/run.py --data DIR {numbers} {how_long}"
         write_json(asked.json, table(queue, todo, command))
         print(asked.json)
 

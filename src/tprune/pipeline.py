@@ -27,7 +27,7 @@ from tprune.policies.promise import promise
 from tprune.realise.certificate import Certificate
 from tprune.recipe import TIMES, Recipe
 from tprune.report.page import write_report
-from tprune.run_folder import Run, claim
+from tprune.run_folder import Run, claim, held
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.sensitivity import Curve
@@ -43,12 +43,18 @@ def run(run: Run) -> dict[str, Any]:
     """Runs all stages and returns the content of `results.json`.
 
     Raises:
-        InputError: the recipe, corpus or model cannot be used, or the directory belongs to another run.
+        InputError: the recipe, corpus or model cannot be used, the directory belongs to another run, or another process
+            works on it.
         UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
         CertificateError: a cut or an export does not compute what it should.
     """
     run.recipe.prune.target()
-    claim(run)
+    with held(run):
+        claim(run)
+        return _stages(run)
+
+
+def _stages(run: Run) -> dict[str, Any]:
     use_free_cores()
     set_seed(run.recipe.seed)
     recipe, out, stage = run.recipe, run.out, run.stage

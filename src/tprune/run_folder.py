@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
@@ -55,6 +59,47 @@ class Run:
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
 
 
+LOCK, HOLDER = ".lock", ".held-by.json"
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """The directory belongs to this process inside the block; the lock goes with the process, however it ends.
+
+    Raises:
+        InputError: another process works on it; says which.
+    """
+    check_folder(run.out)
+    run.out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        note = run.out / HOLDER
+        holder = read_json(note) if note.exists() else {"process": "?", "command": "?"}
+        raise InputError(
+            f"{run.out}: process {holder['process']} works on this run ({holder['command']}); wait for it, or choose another --out"
+        ) from None
+    try:
+        write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
+        yield
+    finally:
+        (run.out / HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def check_folder(out: Path) -> None:
+    """Whether a run may use a folder.
+
+    Raises:
+        InputError: it holds something else, or is a file.
+    """
+    if (out / "run.json").exists() or not out.exists():
+        return
+    if out.is_file() or any(path.name not in (LOCK, HOLDER) for path in out.iterdir()):
+        raise InputError(f"{out} exists and is no tprune run; choose another --out")
+
+
 # which stages use each part of a run's description (the others: training); until one has begun it may still be changed
 USED_BY = {
     "plan": ("prune",), "corpus.vocabulary": ("trim", "time", "analyze", "prune"),
@@ -86,8 +131,6 @@ def claim(run: Run) -> None:
                     f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 )  # fmt: skip
                 raise InputError(f"{run.out} holds a run with {what}; choose another --out")
-    elif run.out.is_file() or (run.out.is_dir() and any(run.out.iterdir())):
-        raise InputError(f"{run.out} exists and is no tprune run; choose another --out")
     write_json(marker, mine)
 
 

@@ -1,0 +1,68 @@
+"""A run directory belongs to one process at a time, and to runs only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test_compression import PAIRS
+from tprune.data import Corpus
+from tprune.errors import InputError
+from tprune.progress import Progress
+from tprune.recipe import check_recipe
+from tprune.run_folder import HOLDER, Run, held
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from tprune.run_folder import held
+with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first")):
+    print("held", flush=True)
+    time.sleep(120)
+"""
+
+
+def run_in(out: Path, command: str = "tprune run") -> Run:
+    corpus = Corpus(PAIRS, PAIRS, {"test": PAIRS})
+    return Run(
+        out,
+        check_recipe({"data": {}, "train": {"steps": 1}, "prune": {"steps": 0, "macs": 0.5}, "recover": {"steps": 1}}),
+        corpus,
+        None,
+        command,
+        Progress({}),
+    )
+
+
+def test_the_second_process_is_told_who_holds_the_run_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "a run"
+    first = subprocess.Popen([sys.executable, "-c", HOLDS, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        with (
+            pytest.raises(InputError, match=rf"process {first.pid} works on this run \(tprune first\)"),
+            held(run_in(out)),
+        ):
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    with held(run_in(out, "tprune second")):
+        assert f'"process": {os.getpid()}' in (out / HOLDER).read_text()
+    assert not (out / HOLDER).exists()
+    with held(run_in(out)):  # again, though there is a lock file now
+        pass
+
+
+def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):
+        pass
+    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path / "mine.txt")):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
