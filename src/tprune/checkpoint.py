@@ -85,7 +85,10 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
     except InputError:
         raise
     except Exception as error:  # safetensors, json and the hub each raise their own kinds
-        raise InputError(f"{path}: cannot be loaded ({_first_line(error)})") from None
+        files = ", ".join(sorted(file.name for file in Path(path).glob("*.safetensors")))
+        raise InputError(
+            f"{path}: cannot be loaded ({_first_line(error)}){files and f'; its weights: {files}'}"
+        ) from None
     lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
     if lost:
         raise InputError(
@@ -104,7 +107,9 @@ def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedToke
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), local_files_only=offline)
     except Exception as error:
-        raise InputError(f"{path}: no tokeniser can be loaded ({_first_line(error)})") from None
+        raise InputError(
+            f"{path}: no tokeniser can be loaded ({_first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
+        ) from None
     for key in ("is_local", "local_files_only"):  # how it was loaded is no part of it
         tokenizer.init_kwargs.pop(key, None)
     return tokenizer

@@ -9,35 +9,47 @@ import os
 import shlex
 import sys
 import warnings
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tprune.commands.options import (
+    AsJson,
+    Batch,
+    Blocks,
+    Bytes,
+    DryRun,
+    GivenPlan,
+    Kinds,
+    LatencyMs,
+    Macs,
+    MemoryMb,
+    Out,
+    Params,
+    Precision,
+    Runtime,
+    Runtimes,
+    Seed,
+    Source,
+    Speedup,
+    Stock,
+    TestSource,
+    TestTranslations,
+    Threads,
+    Translations,
+    TrimVocab,
+    ValidSource,
+    ValidTranslations,
+    one_target,
+)  # fmt: skip
 from tprune.errors import InputError, TpruneError
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
-
-
-class Blocks(StrEnum):
-    """What `analyze` takes as a block."""
-
-    MATRIX = "matrix"
-    HEADS = "heads"
-
-
-OutSeed = Annotated[
-    int | None,
-    typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
-
 
 @app.command()
-def demo(out: Out = Path("runs/demo"), seed: OutSeed = None, as_json: AsJson = False) -> None:
+def demo(out: Out = Path("runs/demo"), seed: Seed = None, as_json: AsJson = False) -> None:
     """First success: train a small translation model, prune it, and measure what that gave. A few minutes, no downloads."""
     from tprune.recipe import read_recipe
     from tprune.tasks.grammar import corpus
@@ -45,61 +57,6 @@ def demo(out: Out = Path("runs/demo"), seed: OutSeed = None, as_json: AsJson = F
     recipe = read_recipe(Path(__file__).parent / "demo.yaml")
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json)
-
-
-Source = Annotated[Path | None, typer.Option("--src", help="Source sentences to train on, one a line (.gz too).")]
-Translations = Annotated[Path | None, typer.Option("--tgt", help="Their translations.")]
-ValidSource = Annotated[Path | None, typer.Option("--valid-src", help="Source sentences for validation.")]
-ValidTranslations = Annotated[Path | None, typer.Option("--valid-tgt", help="Their translations.")]
-TestSource = Annotated[Path | None, typer.Option("--test-src", help="Source sentences to score and time.")]
-TestTranslations = Annotated[Path | None, typer.Option("--test-tgt", help="Their translations.")]
-Macs = Annotated[
-    float | None,
-    typer.Option("--macs", help="Target: this fraction of the dense model's multiplications, or a number."),
-]
-Params = Annotated[
-    float | None, typer.Option("--params", "--parameters", help="Target: this fraction of its parameters, or a number.")
-]
-Bytes = Annotated[float | None, typer.Option("--bytes", help="Target: this fraction of its bytes, or a number.")]
-MemoryMb = Annotated[
-    float | None, typer.Option("--memory-mb", help="Target: peak memory of the process that runs it, in MB.")
-]
-Speedup = Annotated[
-    float | None,
-    typer.Option("--speedup", help="Target: this many times faster than dense, whole sentences, on this machine."),
-]
-LatencyMs = Annotated[
-    float | None, typer.Option("--latency-ms", help="Target: milliseconds for one sentence on this machine.")
-]
-Stock = Annotated[
-    bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
-]
-Precision = Annotated[str | None, typer.Option("--precision", help="Of training: auto, fp32 or bf16.")]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Say what will be kept, how fast and how large it will be, and stop before it is trained."
-    ),
-]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Cores that speed means; the recipe's if not given.")
-]
-Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Sentences at once that speed means; the recipe's if not given.")
-]
-Runtime = Annotated[str, typer.Option("--runtime", help="What runs the model; there is onnxruntime.")]
-TrimVocab = Annotated[
-    str | None,
-    typer.Option(
-        "--trim-vocab", help="Keep only the tokens of these sentences: `train`, or two files, SOURCE,TRANSLATIONS."
-    ),
-]
-GivenPlan = Annotated[
-    Path | None,
-    typer.Option(
-        "--plan", exists=True, dir_okay=False, help="A selected plan (plan.json) to follow instead of choosing one."
-    ),
-]
 
 
 @app.command("run")
@@ -111,18 +68,26 @@ def run_recipe(
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
-    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = "onnxruntime",
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
-    precision: Precision = None, seed: OutSeed = None, as_json: AsJson = False,
+    precision: Precision = None, seed: Seed = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
+    targets: dict[str, Any] = {
+        "macs": macs,
+        "params": params,
+        "bytes": size,
+        "memory_mb": memory_mb,
+        "speedup": speedup,
+        "latency_ms": latency_ms,
+    }
+    one_target(plan, False, **targets)
     from tprune.commands.prune import changed
     from tprune.recipe import read_recipe
 
     checked = changed(
         read_recipe(recipe), str(recipe), {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
-        runtime=runtime, stock=stock,
-        macs=macs, params=params, bytes=size, memory_mb=memory_mb, speedup=speedup, latency_ms=latency_ms,
+        runtime=runtime, stock=stock, planned=plan is not None, **targets,
     )  # fmt: skip
     files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
     _run(checked, _corpus(checked, files, data), model, out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
@@ -135,15 +100,26 @@ def prune(
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
-    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = "onnxruntime",
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
-    kinds: Annotated[list[str] | None, typer.Option("--kind", help="What may be cut: ffn, heads, qk, vo, sublayer, width; repeat for several.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery.")] = None,
+    kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 2000 if not given.")] = None,
     one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
-    precision: Precision = None, seed: OutSeed = None, as_json: AsJson = False,
+    precision: Precision = None, seed: Seed = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
+    targets: dict[str, Any] = {
+        "macs": macs,
+        "params": params,
+        "bytes": size,
+        "memory_mb": memory_mb,
+        "speedup": speedup,
+        "latency_ms": latency_ms,
+    }
+    one_target(plan, recipe is None, **targets)
+    if one_shot and steps:
+        raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
     from tprune.commands.analyze import dense_of
     from tprune.commands.prune import changed, pairs_of
     from tprune.recipe import read_recipe
@@ -151,8 +127,7 @@ def prune(
     file = recipe or Path(__file__).parent / "prune.yaml"
     checked = changed(
         read_recipe(file), str(file) if recipe else "prune", {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
-        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps,
-        macs=macs, params=params, bytes=size, memory_mb=memory_mb, speedup=speedup, latency_ms=latency_ms,
+        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps, planned=plan is not None, **targets,
     )  # fmt: skip
     files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
     _run(checked, _corpus(checked, files, None), dense_of(model), out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
@@ -281,7 +256,7 @@ def _run(
     trim: str | None = None, plan: Path | None = None, dry: bool = False,
 ) -> None:  # fmt: skip
     from tprune.commands.prune import vocabulary_of
-    from tprune.pipeline import expected_seconds, run
+    from tprune.pipeline import TRAINED, expected_seconds, run
     from tprune.progress import Progress
     from tprune.report.table import results_table
     from tprune.run_folder import Run
@@ -289,6 +264,8 @@ def _run(
     size = recipe.model
     parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
     progress = Progress(expected_seconds(recipe, parameters, model is None, trim is not None))
+    if dry:
+        progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
     vocabulary = vocabulary_of(trim, corpus)
     try:
         results = run(Run(out, recipe, corpus, model, _command(), progress, plan, vocabulary, dry))

@@ -27,7 +27,7 @@ from tprune.repair import repair_
 from tprune.search import search
 from tprune.second_order import keep_counts, removal_scores, second_order_curves
 from tprune.select import Limits, Select, Shared, Uniform
-from tprune.sensitivity import Curve, token_loss_on
+from tprune.sensitivity import Curve, sizes_to_try, token_loss_on
 
 CALIBRATION = 256  # validation sentences on which losses are measured
 FITTED = 512  # training sentences that matrices are fitted to
@@ -110,8 +110,8 @@ def interact_step(
 
     best = search(len(clock.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
-        f"loss before training: {best.loss:.3f} nats per token (losses taken as they are: {best.additive:.3f}, "
-        f"{best.measured} selections measured)"
+        f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selections measured; "
+        f"the one that single losses add up to: {best.additive:.3f})"
     )
     return best.kept[1]
 
@@ -164,8 +164,6 @@ def limits_of(how: Prune) -> Limits:
 def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, clock: Clock | None = None) -> Plan:
     """Fills in what the plan keeps so that the size, time or memory asked for is reached.
 
-    A size shared by loss is shared alike before the losses are known, without a clock: it says what can be reached.
-
     Raises:
         InputError: a time or memory is asked for without a clock.
         UnreachableError: saying what can be reached.
@@ -185,6 +183,19 @@ def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, c
         if how.stock:
             raise UnreachableError(f"{error} (--stock cuts FFN units only)") from None
         raise
+
+
+def check_reachable(model: Any, plan: Plan, how: Prune) -> None:
+    """Whether a size can be reached, which the shapes say before any loss is measured; of times and memory nothing is known yet.
+
+    Raises:
+        UnreachableError: saying what can be reached.
+    """
+    if how.timed:
+        return
+    sizes = {g.coupling.name: sizes_to_try(g, limits_of(how)) for g in plan.bind(model)}
+    curves = (Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items())
+    select_step(model, plan, how, None, Clock(None, tuple(curves)))
 
 
 def _select(how: Prune, plan: Plan, analysis: Analysis | None) -> Select:

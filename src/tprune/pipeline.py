@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
-from tprune.costs import Clock, clock_step, confirm_step, interact_step, select_step
+from tprune.costs import Clock, check_reachable, clock_step, confirm_step, interact_step, select_step
 from tprune.data import Corpus
 from tprune.distill import kept_width
 from tprune.errors import InputError
@@ -24,6 +25,7 @@ from tprune.machine import provenance, use_free_cores
 from tprune.material import SAVE_EVERY, Material
 from tprune.plan import Plan
 from tprune.policies.promise import promise
+from tprune.policies.size import counted
 from tprune.realise.certificate import Certificate
 from tprune.recipe import TIMES, Recipe
 from tprune.report.page import write_report
@@ -37,6 +39,8 @@ from tprune.tasks.translation import MarianSize, encode, max_length, new_model, 
 from tprune.vocabulary import trim_vocabulary
 
 SIDES = ("dense", "pruned")
+TRAINED = ("teach", "prune", "shrink", "recover", "export", "evaluate", "bench")  # the stages that a dry run leaves out
+LOST = 0.05  # of the validation text's tokens: a vocabulary that lacks more was trimmed to another kind of text
 
 
 def run(run: Run) -> dict[str, Any]:
@@ -48,7 +52,10 @@ def run(run: Run) -> dict[str, Any]:
         UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
         CertificateError: a cut or an export does not compute what it should.
     """
-    run.recipe.prune.target()
+    if run.plan is None:
+        run.recipe.prune.target()
+    else:
+        selected_plan(run.plan)  # a damaged one is refused before anything is done
     with held(run):
         claim(run)
         return _stages(run)
@@ -59,34 +66,21 @@ def _stages(run: Run) -> dict[str, Any]:
     set_seed(run.recipe.seed)
     recipe, out, stage = run.recipe, run.out, run.stage
     stage("train", lambda: _dense(run), f"{recipe.train.steps} steps" if run.model is None else f"from {run.model}")
+    if run.model is not None:
+        _warn_of_foreign_text(run)
     if run.vocabulary is not None:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
     material = _material(run, dense, tokenizer)
     expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
     run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
-    if run.model is not None:
-        _warn_of_foreign_text(run)
     for pairs in run.corpus.tests.values():  # a sentence that is too long is said now, not when it is translated
         encode(pairs, tokenizer, max_length(dense))
-    plan = plan_step(dense, recipe.prune)
-    if recipe.prune.by_loss and run.plan is None:
-        costs = "what each sublayer costs, in loss and on this machine"
-        stage("time", lambda: _time(run, dense, tokenizer, plan, material), costs)
-    clock = _clock(run)
-    # what cannot be reached is said now, not after the training
-    goal = _given(run, dense) if run.plan is not None else select_step(dense, plan, recipe.prune, None, clock)
-    if recipe.analyze.steps:
-        stage(
-            "analyze",
-            lambda: _analyse(run, dense, material),
-            f"{recipe.analyze.steps} steps of group lasso on all lines",
-        )
-        if run.plan is None:
-            goal = select_step(dense, plan, recipe.prune, Analysis.load(out / "analysis.json"), clock)
-    promised = promise(dense, goal, clock.table if clock else None, sum(run.progress.plan.values()))
+    goal, clock = _goal(run, dense, tokenizer, material)
+    to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
+    promised = promise(dense, goal, clock.table if clock else None, to_come)
     write_json(out / "promise.json", promised.as_dict())
-    if not (out / "stages" / "prune.json").exists():
+    if not run.has("prune"):
         run.progress.note(str(promised))
     if run.dry:
         return {"promise": promised.as_dict()}
@@ -110,6 +104,25 @@ def _stages(run: Run) -> dict[str, Any]:
     write_json(out / "results.json", results)
     write_report(out)
     return results
+
+
+def _goal(run: Run, dense: Any, tokenizer: Any, material: Material) -> tuple[Plan, Clock | None]:
+    """What will be kept: as given, or chosen by what is measured first; and what was measured. Raises `UnreachableError`."""
+    how, analysed = run.recipe.prune, None
+    plan = _given(run, dense) if run.plan is not None else plan_step(dense, how)
+    clock: Clock | None = None
+    if run.plan is None:
+        if how.by_loss:
+            check_reachable(dense, plan, how)
+            costs = "what each sublayer costs, in loss" + (" and on this machine" if how.timed else "")
+            run.stage("time", lambda: _time(run, dense, tokenizer, plan, material), costs)
+            clock = _clock(run)
+        select_step(dense, plan, how, None, clock)  # what cannot be reached is said now, not after the analysis
+    if run.recipe.analyze.steps:
+        what = f"{run.recipe.analyze.steps} steps of group lasso on all lines"
+        run.stage("analyze", lambda: _analyse(run, dense, material), what)
+        analysed = Analysis.load(run.out / "analysis.json")
+    return (plan if run.plan is not None else select_step(dense, plan, how, analysed, clock)), clock
 
 
 def taught(recipe: Recipe) -> bool:
@@ -142,10 +155,8 @@ def _dense(run: Run) -> dict[str, Any]:
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
-    # an unreachable size is said now, not after the training
-    plan = plan_step(model, run.recipe.prune)
-    if not run.recipe.prune.timed and run.plan is None:
-        select_step(model, plan, run.recipe.prune, None)
+    if run.plan is None:  # an unreachable size is said now, not after the training
+        check_reachable(model, plan_step(model, run.recipe.prune), run.recipe.prune)
     material = _material(run, model, tokenizer)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
@@ -171,20 +182,32 @@ def _trim(run: Run) -> dict[str, Any]:
     assert run.vocabulary is not None
     trimmed = trim_vocabulary(dense, tokenizer, run.vocabulary, held_out=run.corpus.valid)
     run.progress.note(str(trimmed))
+    if trimmed.held_out is not None and trimmed.held_out.lost > LOST:
+        run.progress.note(
+            f"warning: {trimmed.held_out.lost:.0%} of the validation tokens are gone with the vocabulary; "
+            "the sentences to trim to are of another kind or language"
+        )
     save(trimmed.model, run.out / "trimmed", trimmed.tokenizer)
     return {"tokens": trimmed.tokens, "kept": len(trimmed.kept)}
 
 
-def _given(run: Run, dense: Any) -> Plan:
-    """The plan that was given. Raises `InputError` for one that is not selected or was made for another model."""
-    plan = Plan.load(run.plan or "")
+def selected_plan(file: Path) -> Plan:
+    """A plan from a file. Raises `InputError` for one that is damaged or does not say what it keeps."""
+    plan = Plan.load(file)
     if not plan.selected:
-        raise InputError(f"{run.plan}: the plan does not say what it keeps; expected one after selection")
+        raise InputError(f"{file}: the plan does not say what it keeps; expected one after selection")
+    return plan
+
+
+def _given(run: Run, dense: Any) -> Plan:
+    """The plan that was given, its sizes counted. Raises `InputError` for one that was made for another model."""
+    assert run.plan is not None
+    plan = selected_plan(run.plan)
     try:
         plan.bind(dense)
     except InputError as error:
         raise InputError(f"{run.plan}: {error}") from None
-    return plan
+    return counted(dense, plan)
 
 
 def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
@@ -212,9 +235,7 @@ def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) 
     return {"sensitivity": [asdict(curve) for curve in clock.curves]}
 
 
-def _clock(run: Run) -> Clock | None:
-    if not run.recipe.prune.by_loss or run.plan is not None:
-        return None
+def _clock(run: Run) -> Clock:
     curves = read_json(run.out / "stages" / "time.json")["sensitivity"]
     found = tuple(Curve(curve["name"], tuple(curve["kept"]), tuple(curve["losses"])) for curve in curves)
     return Clock(LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, found)
@@ -299,7 +320,7 @@ def collect(run: Run) -> dict[str, Any]:
     return {
         **results, "speedup": timing["speedup"], "speedup_interval": timing["speedup_interval"], "noise": timing["noise"],
         "bleu_difference": scores["paired"], "signatures": {k: scores["dense"][k] for k in ("bleu_signature", "chrf_signature")},
-        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], **dict([run.recipe.prune.target()])},
+        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], **({} if run.plan else dict([run.recipe.prune.target()]))},
         "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
         "bench": {k: timing[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,
         **provenance(run.command),

@@ -164,7 +164,8 @@ class Plan:
             entries = tuple(_entry_from_json(entry) for entry in data["entries"])
             return Plan(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where}: malformed ({type(error).__name__}: {' '.join(str(error).split())})") from None
+            missing = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise InputError(f"{where}: malformed ({missing}); expected a plan.json that tprune wrote") from None
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
 

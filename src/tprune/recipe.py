@@ -182,7 +182,7 @@ class Prune(Taught):
         if len(asked) != 1:
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
-                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number above 1), "
+                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at least {LEAST}), "
                 f"{', '.join((*TIMES, *MEMORY))}, got {given}"
             )
         return asked[0]
@@ -190,7 +190,7 @@ class Prune(Taught):
     @property
     def timed(self) -> bool:
         """Whether something is asked for that must be measured on this machine: a time, or the memory of a process."""
-        return self.target()[0] in (*TIMES, *MEMORY)
+        return any(getattr(self, unit) is not None for unit in (*TIMES, *MEMORY))
 
     @property
     def by_loss(self) -> bool:

@@ -49,6 +49,10 @@ class Run:
         shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
         return result
 
+    def has(self, name: str) -> bool:
+        """Whether a stage is done."""
+        return (self.out / "stages" / f"{name}.json").exists()
+
     def work(self, name: str) -> Path:
         """Where a stage keeps its checkpoints."""
         return self.out / "work" / name
@@ -60,6 +64,7 @@ class Run:
 
 
 LOCK, HOLDER = ".lock", ".held-by.json"
+HALF_WRITTEN = ".*.[0-9]*.new"  # see `tprune.files.replacing`
 
 
 @contextmanager
@@ -70,9 +75,9 @@ def held(run: Run) -> Iterator[None]:
         InputError: another process works on it; says which.
     """
     check_folder(run.out)
-    run.out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.out / LOCK)
     try:
+        run.out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         note = run.out / HOLDER
@@ -80,7 +85,11 @@ def held(run: Run) -> Iterator[None]:
         raise InputError(
             f"{run.out}: process {holder['process']} works on this run ({holder['command']}); wait for it, or choose another --out"
         ) from None
+    except OSError as error:
+        raise InputError(f"--out {run.out}: cannot be written ({error.strerror or error})") from None
     try:
+        for left in run.out.rglob(HALF_WRITTEN):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
         yield
     finally:

@@ -41,10 +41,15 @@ class Coverage:
     unknown: int
     unknown_after: int
 
+    @property
+    def lost(self) -> float:
+        """The share of the text's tokens that were cut from the vocabulary."""
+        return self.dropped / max(1, self.tokens)
+
     def __str__(self) -> str:
         return (
             f"{self.changed} of {self.sentences} sentences split anew, {_percent(self.dropped, self.tokens)} of tokens "
-            f"dropped, {self.tokens} -> {self.tokens_after} tokens, "
+            f"dropped, {self.tokens:,} -> {self.tokens_after:,} tokens, "
             f"unknown {_percent(self.unknown, self.tokens)} -> {_percent(self.unknown_after, self.tokens_after)}"
         )
 
@@ -82,7 +87,7 @@ class Trimmed:
             ("tokens", self.tokens, len(self.kept)), ("parameters", self.before.parameters, self.after.parameters),
             ("bytes", self.before.bytes, self.after.bytes), ("MACs", self.before.macs, self.after.macs),
         ]  # fmt: skip
-        lines = [f"{name:<11}{was:>12} -> {now:>12}  {_percent(now, was):>7}" for name, was, now in rows]
+        lines = [f"{name:<11}{was:>12,} -> {now:>12,}  {_percent(now, was):>7}" for name, was, now in rows]
         lines.append(f"{'corpus':<11}{self.corpus}")
         if self.held_out is not None:
             lines.append(f"{'held out':<11}{self.held_out}")

@@ -17,7 +17,7 @@ Files = tuple[Path | None, Path | None]
 def changed(
     recipe: Recipe, where: str, bench: Mapping[str, int | None], top: Mapping[str, Any], *,
     runtime: str = "onnxruntime", stock: bool = False, kinds: Sequence[str] | None = None, steps: int | None = None,
-    **targets: float | None,
+    planned: bool = False, **targets: float | None,
 ) -> Recipe:  # fmt: skip
     """The recipe with what was given on the command line; a target given there replaces the recipe's.
 
@@ -30,6 +30,7 @@ def changed(
         stock: only what a stock configuration expresses.
         kinds: of couplings that may be cut.
         steps: of recovery.
+        planned: a plan says what is kept; no target is needed.
         targets: sizes and times asked for, by key of `prune`.
 
     Raises:
@@ -37,18 +38,19 @@ def changed(
     """
     Setting(runtime=runtime)
     data = recipe.model_dump()
-    data |= {key: value for key, value in top.items() if value is not None}
+    data |= {key: value if isinstance(value, int) else str(value) for key, value in top.items() if value is not None}
     if any(value is not None for value in targets.values()):
         data["prune"] |= targets
     data["bench"] |= {key: value for key, value in bench.items() if value is not None}
     if kinds:
-        data["prune"]["kinds"] = list(kinds)
+        data["prune"]["kinds"] = [str(kind) for kind in kinds]
     if stock:
         data["prune"] |= {"stock": True, "kinds": ["ffn"]}
     if steps is not None:
         data["recover"]["steps"] = steps
     found = check_recipe(data, where)
-    found.prune.target()
+    if not planned:
+        found.prune.target()
     return found
 
 

@@ -30,7 +30,7 @@ class Promise:
         width: share of the residual width.
         dense_times: measured; None where nothing was timed.
         times: predicted.
-        seconds: of training, a guess; None where nobody made one.
+        seconds: of the stages to come, a guess; None where nobody made one.
         disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
     """
 
@@ -56,7 +56,7 @@ class Promise:
 
     def __str__(self) -> str:
         kinds = [kind for kind in KINDS if kind != "sublayer" and any(kind in row for row in self.kept.values())]
-        rows = [("sublayer", *kinds)]
+        rows = [("sublayer", *(f"{kind} a head" if kind in ("qk", "vo") else kind for kind in kinds))]
         for name, row in self.kept.items():
             cells = [f"{row[k][0]} of {row[k][1]}" if k in row else "" for k in kinds]
             gone = row.get("sublayer", (1, 1))[0] == 0
@@ -77,10 +77,26 @@ class Promise:
                 )
             found.append(f"{self.speedup:.2f}x faster, predicted")
         found += [
-            f"{unit}: asked {value:,.4g}, reached {self.reached[unit]:,.4g}" for unit, value in self.asked.items()
+            f"{unit}: asked {_number(value)}, reached {_number(self.reached[unit])}"
+            for unit, value in self.asked.items()
         ]
-        time = "" if self.seconds is None else f"about {max(1, round(self.seconds / 60)):,} minutes of training, "
+        time = "" if self.seconds is None else f"about {minutes(self.seconds)} in all, "
         return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
+
+
+def minutes(seconds: float) -> str:
+    """A length of time in words.
+
+    Example:
+        >>> minutes(20.0), minutes(150.0)
+        ('a minute', '2 minutes')
+    """
+    found = max(1, round(seconds / 60))
+    return "a minute" if found == 1 else f"{found:,} minutes"
 
 
 def promise(model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None) -> Promise:
@@ -90,7 +106,7 @@ def promise(model: Any, plan: Plan, table: LatencyTable | None = None, seconds: 
         model: the dense model.
         plan: after selection.
         table: of this machine; without it nothing is said about times.
-        seconds: of training, from whoever knows the machine.
+        seconds: of the stages to come, from whoever knows the machine.
 
     Raises:
         InputError: the plan is not selected, or has points that the table has not.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -176,6 +176,13 @@ def size_after(model: Any, plan: Plan) -> Size:
     found = size_on_paper(lambda: family.build(model, cuts, heads, False))
     width = next(iter(tensors_of(model).values())).element_size()
     return Size(found.parameters, found.parameters * width, found.macs)
+
+
+def counted(model: Any, plan: Plan) -> Plan:
+    """The plan with the sizes that it asks for counted anew: a file may say anything."""
+    after = size_after(model, plan)
+    sizes = {unit: float(getattr(after, ATTRIBUTES[unit])) for unit in plan.asked if unit in ATTRIBUTES}
+    return replace(plan, reached={**plan.reached, **sizes})
 
 
 def _still_reading(kept: Kept, kinds: dict[str, str]) -> Kept:

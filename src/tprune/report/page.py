@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,12 +36,17 @@ def write_report(run: Path) -> Path:
 
 
 def kept_bars(plan: Plan) -> list[dict[str, Any]]:
-    """For each coupling: its name, how many groups it had and how many it has kept."""
-    return [
-        {"name": e.coupling.name.removeprefix("model."), "total": math.prod(e.groups), "kept": int(e.keep.sum()),
-         "share": round(100 * float(e.keep.double().mean()), 1)}
-        for e in plan.entries
-    ]  # fmt: skip
+    """For each coupling: its name, how many groups it had and how many it has kept; dimensions of removed heads are gone too."""
+    heads = {e.coupling.name.rpartition(".")[0]: e.keep for e in plan.entries if e.coupling.kind == "heads"}
+    bars = []
+    for entry in plan.entries:
+        keep, sublayer = entry.keep, entry.coupling.name.rpartition(".")[0]
+        if entry.coupling.kind in ("qk", "vo") and sublayer in heads:
+            keep = keep & heads[sublayer][:, None]
+        name, kept = entry.coupling.name.removeprefix("model."), int(keep.sum())
+        share = round(100 * kept / keep.numel(), 1)
+        bars.append({"name": name, "total": keep.numel(), "kept": kept, "share": share})
+    return bars
 
 
 def heat_map(analysis: Analysis) -> list[dict[str, Any]]:

@@ -97,6 +97,8 @@ def read_layout(folder: Path) -> Layout:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected an exported model (encoder.onnx, decoder.onnx, {LAYOUT})")
     path = folder / LAYOUT
+    if not path.exists() and (folder / "config.json").exists():
+        raise InputError(f"{folder}: a model, not an exported one; a run keeps those in onnx/dense and onnx/pruned")
     try:
         layout = _parse(json.loads(path.read_bytes().decode("utf-8")), path)
     except OSError as error:

@@ -1,0 +1,159 @@
+"""The options that several verbs share, each checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LEAST = 1000  # a smaller number of multiplications, parameters or bytes can only be a slip
+
+
+class Blocks(StrEnum):
+    """What `analyze` takes as a block."""
+
+    MATRIX = "matrix"
+    HEADS = "heads"
+
+
+class Kinds(StrEnum):
+    """What `prune` may cut."""
+
+    FFN = "ffn"
+    HEADS = "heads"
+    QK = "qk"
+    VO = "vo"
+    SUBLAYER = "sublayer"
+    WIDTH = "width"
+
+
+class Runtimes(StrEnum):
+    """What can be timed."""
+
+    ONNXRUNTIME = "onnxruntime"
+
+
+class Precisions(StrEnum):
+    """What training computes in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+def size_asked(value: float | None) -> float | None:
+    """A fraction or a number. Raises `typer.BadParameter`."""
+    if value is None or 0 < value <= 1 or LEAST <= value < math.inf:
+        return value
+    raise typer.BadParameter(
+        f"got {value:g}; expected a fraction of the dense model in (0, 1], or a number of at least {LEAST}"
+    )
+
+
+def above(least: float, what: str) -> Callable[[float | None], float | None]:
+    """A check that a number is larger than `least`."""
+
+    def check(value: float | None) -> float | None:
+        if value is None or least < value < math.inf:
+            return value
+        raise typer.BadParameter(f"got {value:g}; expected {what} above {least:g}")
+
+    return check
+
+
+def trimming(value: str | None) -> str | None:
+    """`train` or two files. Raises `typer.BadParameter`."""
+    if value is None or value == "train" or value.count(",") == 1:
+        return value
+    raise typer.BadParameter(f"got {value!r}; expected `train`, or two files, SOURCE,TRANSLATIONS")
+
+
+def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
+    """At most one target; none beside a plan, which has its own; one where nothing else says it. Raises `typer.BadParameter`."""
+    given = [f"--{name.replace('_', '-')} {value:g}" for name, value in asked.items() if value is not None]
+    if plan is not None and given:
+        raise typer.BadParameter(f"--plan says what is kept; leave out {' and '.join(given)}")
+    if len(given) > 1:
+        raise typer.BadParameter(f"give one target, got {' and '.join(given)}")
+    if needed and plan is None and not given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise typer.BadParameter(f"what should it become? give one of {names}, or a --plan")
+
+
+Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+Source = Annotated[Path | None, typer.Option("--src", help="Source sentences to train on, one a line (.gz too).")]
+Translations = Annotated[Path | None, typer.Option("--tgt", help="Their translations.")]
+ValidSource = Annotated[Path | None, typer.Option("--valid-src", help="Source sentences for validation.")]
+ValidTranslations = Annotated[Path | None, typer.Option("--valid-tgt", help="Their translations.")]
+TestSource = Annotated[Path | None, typer.Option("--test-src", help="Source sentences to score and time.")]
+TestTranslations = Annotated[Path | None, typer.Option("--test-tgt", help="Their translations.")]
+Macs = Annotated[
+    float | None,
+    typer.Option("--macs", callback=size_asked, help="Target: this fraction of the dense model's multiplications, or a number."),
+]  # fmt: skip
+Params = Annotated[
+    float | None,
+    typer.Option("--params", "--parameters", callback=size_asked, help="Target: this fraction of its parameters, or a number."),
+]  # fmt: skip
+Bytes = Annotated[
+    float | None, typer.Option("--bytes", callback=size_asked, help="Target: this fraction of its bytes, or a number.")
+]
+MemoryMb = Annotated[
+    float | None,
+    typer.Option("--memory-mb", callback=above(0, "megabytes"), help="Target: peak memory of the process that runs it, in MB."),
+]  # fmt: skip
+Speedup = Annotated[
+    float | None,
+    typer.Option(
+        "--speedup",
+        callback=above(1, "how many times faster,"),
+        help="Target: this many times faster than dense, whole sentences, on this machine.",
+    ),
+]
+LatencyMs = Annotated[
+    float | None,
+    typer.Option("--latency-ms", callback=above(0, "milliseconds"), help="Target: milliseconds for one sentence on this machine."),
+]  # fmt: skip
+Stock = Annotated[
+    bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
+]
+Precision = Annotated[Precisions | None, typer.Option("--precision", help="Of training.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Say what will be kept, how fast and how large it will be, and stop before it is trained."
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Cores that speed means; the recipe's if not given.")
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Sentences at once that speed means; the recipe's if not given.")
+]
+Runtime = Annotated[Runtimes, typer.Option("--runtime", help="What runs the model.")]
+TrimVocab = Annotated[
+    str | None,
+    typer.Option(
+        "--trim-vocab",
+        callback=trimming,
+        help="Keep only the tokens of these sentences: `train`, or two files, SOURCE,TRANSLATIONS.",
+    ),
+]
+GivenPlan = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        exists=True,
+        dir_okay=False,
+        help="A selected plan (plan.json) to follow instead of choosing one; needs no target.",
+    ),
+]
