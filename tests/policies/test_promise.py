@@ -49,7 +49,16 @@ def test_it_prints_as_a_table(selected: tuple[Any, Plan]) -> None:
     model, plan = selected
     said = str(promise(model, plan, TABLE, seconds=600.0))
     lines = said.splitlines()
-    assert lines[0].split("  ")[0] == "sublayer" and lines[0].split()[1:] == "heads qk a head vo a head ffn".split()
+    assert lines[0].split("  ")[0] == "sublayer" and lines[0].split()[1:] == [
+        "heads",
+        "qk",
+        "a",
+        "head",
+        "vo",
+        "a",
+        "head",
+        "ffn",
+    ]
     assert ["model.encoder.layers.1.ffn", "removed"] in [line.split() for line in lines]
     attention = next(line for line in lines if line.startswith("model.encoder.layers.0.self_attn "))
     assert " ".join(attention.split()[1:]) == "2 of 4 3 of 4 2 of 4"
