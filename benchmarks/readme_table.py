@@ -17,12 +17,15 @@ LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
     "ours": "**tprune**",
+    "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
-    "tprune-paper": "TPrune as published",
-    "group-lasso": "group lasso (WMT21)",
-    "magnitude": "magnitude",
+    "michel": "gradients (Michel)",
+    "hard-concrete": "hard-concrete gates",
     "torch-pruning": "Torch-Pruning",
-    "student": "6+1 layers from scratch, distilled",
+    "magnitude": "magnitude",
+    "group-lasso": "group lasso (WMT21)",
+    "tprune-paper": "TPrune as published",
+    "student": "6+1 layers, distilled",
 }
 
 
