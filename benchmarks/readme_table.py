@@ -25,7 +25,6 @@ LABELS = {
     "magnitude": "magnitude",
     "group-lasso": "group lasso (WMT21)",
     "tprune-paper": "TPrune as published",
-    "student": "6+1 layers, distilled",
 }
 
 
