@@ -146,7 +146,7 @@ def claim(run: Run) -> None:
 def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
     users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), ("train",))
-    return any((run.out / "stages" / f"{stage}.json").exists() or run.work(stage).exists() for stage in users)
+    return any(run.has(stage) or run.work(stage).exists() for stage in users)
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Trained from scratch at the same speed and compute: a narrower model, and a deep-encoder/shallow-decoder student.
 
 The student learns the dense model's own translations (sequence-level distillation), the narrower one the references with the
-dense model's word distributions, as the pruned models do. Both warm up for three tenths of the steps: at twice the learning rate and a
-tenth as warm-up neither learned to attend.
+dense model's word distributions, as the pruned models do. Both warm up for three tenths of the steps.
 """
 
 from __future__ import annotations
