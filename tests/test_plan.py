@@ -141,6 +141,10 @@ def test_a_plan_binds_only_the_model_it_was_made_for() -> None:
     assert [g.coupling.name for g in plan.bind(Net())] == ["ffn", "qk", "up.in", "all"]
     with pytest.raises(InputError, match=f"fingerprint {plan.fingerprint}, this one has {fingerprint(Net(5))}"):
         plan.bind(Net(5))
+    with pytest.raises(InputError, match="ffn has 5 groups, in the plan it has 4"):
+        plan.bind(Net(5))
+    with pytest.raises(InputError, match=r"it has no up\.weight"):
+        plan.bind(torch.nn.Linear(2, 2))
     assert fingerprint(Net()) == fingerprint(Net().double()) != fingerprint(Net(5))
 
 

@@ -26,11 +26,15 @@ LIMITS = Limits({"ffn": 16}, floor=0.03)  # at least one head and 32 of 1024 uni
 
 @dataclass(frozen=True)
 class Recovery:
-    """How what a method has made is trained with the units that are left; `warmup` is the least share of its steps."""
+    """How what a method has made is trained with the units that are left.
+
+    `extra` are units that no other method has: what the dense model's own training cost, for a model that could be trained
+    instead of it.
+    """
 
     stage: Recover
     material: Material
-    warmup: float = 0.0
+    extra: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,8 @@ class Method:
 def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:
     """Trains with all units that are left; returns the model, the steps, and all units spent."""
     macs, teacher = share_of_macs(made.model, job.dense), how.stage.distill > 0
-    steps = affordable(job.units - made.spent, macs, teacher)
-    warmup = max(how.stage.warmup, round(how.warmup * steps))
-    stage = how.stage.model_copy(update={"steps": steps, "warmup": min(warmup, steps)})
+    steps = affordable(job.units + how.extra - made.spent, macs, teacher)
+    stage = how.stage.model_copy(update={"steps": steps, "warmup": min(how.stage.warmup, steps)})
     model = recover_step(made.model, job.dense, how.material, stage, job.work / "recover")
     return model, steps, made.spent + steps * step_units(macs, teacher)
 

@@ -77,16 +77,17 @@ def specs(methods: list[str], speeds: list[float], seeds: list[int]) -> Iterator
 def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, Any]:
     """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the budget."""
     set_seed(job.seed)
+    how = method.recovery(job)
     try:
         made, cost = _made(job, method, load_tokenizer(queue.out / "dense"))
         set_seed(job.seed)
         with metered() as meter:
-            model, steps, spent = finish(job, made, method.recovery(job))
+            model, steps, spent = finish(job, made, how)
     except (UnreachableError, DivergedError, CertificateError) as error:
         return {"failed": str(error)}
     queue.save(model, name, made.plan, made.certificate)
     return {
-        "asked": job.target, "predicted": made.speedup, "units": job.units, "spent": spent, "pruning_units": made.spent,
+        "asked": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
         "recovery_steps": steps, "macs_share": share_of_macs(model, job.dense), "pruning": cost, "recovery": asdict(meter),
         "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
         "certificate": made.certificate.to_dict() if made.certificate else None,
@@ -184,7 +185,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", nargs="*", type=int, default=[0])
     parser.add_argument("--units", type=float, default=2400.0, help="training compute of each model; see compute.py")
     parser.add_argument("--lr", type=float, default=1e-3, help="of recovery")
-    parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch three tenths of all")
+    parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch see methods/scratch.py")
     parser.add_argument("--distill", type=float, default=0.5, help="weight of the dense model's word distributions")
     parser.add_argument("--dropout", type=float, default=0.1, help="in recovery")
     parser.add_argument("--targets", choices=TARGETS, default="both", help="what recovery learns to write")

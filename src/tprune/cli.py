@@ -73,14 +73,8 @@ def run_recipe(
     precision: Precision = None, seed: Seed = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
-    targets: dict[str, Any] = {
-        "macs": macs,
-        "params": params,
-        "bytes": size,
-        "memory_mb": memory_mb,
-        "speedup": speedup,
-        "latency_ms": latency_ms,
-    }
+    sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
+    targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, False, **targets)
     from tprune.commands.prune import changed
     from tprune.recipe import read_recipe
@@ -109,14 +103,8 @@ def prune(
     precision: Precision = None, seed: Seed = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
-    targets: dict[str, Any] = {
-        "macs": macs,
-        "params": params,
-        "bytes": size,
-        "memory_mb": memory_mb,
-        "speedup": speedup,
-        "latency_ms": latency_ms,
-    }
+    sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
+    targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, recipe is None, **targets)
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
@@ -158,7 +146,7 @@ def analyze(
     progress.stage("analyze", f"{steps} steps of group lasso on all lines")
     how = Analyze(steps=steps, blocks=blocks.value)
     found = verb.analyze(
-        model, train, valid, how, out=out, seed=seed, command=_command(), callbacks=[progress], warn=_warn
+        model, train, valid, how, out=out, seed=seed, command=_command(), callbacks=[progress], report=_say
     )
     _print(found.as_dict(), as_json, analysis_table)
     if out is not None and not as_json:
@@ -312,8 +300,8 @@ def _print(results: dict[str, Any], as_json: bool, table: Any) -> None:
     print(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results))
 
 
-def _warn(text: str) -> None:
-    print(f"tprune: warning: {text}", file=sys.stderr)
+def _say(text: str) -> None:
+    print(f"tprune: {text}", file=sys.stderr)
 
 
 def _command() -> str:

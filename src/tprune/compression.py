@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tprune.models import couplings, family_of
 from tprune.one_shot import one_shot
 from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import keep_largest
+from tprune.progress import Report, counted
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage
@@ -45,7 +46,9 @@ class Compressed:
     analysis: Analysis | None
 
 
-def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[str], work: Path) -> Analysis:
+def analyse_step(
+    model: Any, material: Material, how: Analyze, kinds: Sequence[str], work: Path, report: Report = lambda text: None
+) -> Analysis:
     """BSSL: see `tprune.analysis`."""
     stage = Stage(steps=how.steps, lr=how.lr, warmup=how.steps // 10, tokens=how.tokens)
 
@@ -59,9 +62,9 @@ def analyse_step(model: Any, material: Material, how: Analyze, kinds: Sequence[s
     )  # fmt: skip
     if not shown:
         return found
-    return with_harms(
-        found, model, couplings(model, shown), token_loss_on(material.batches(material.train, CALIBRATION))
-    )
+    cut = couplings(model, shown)
+    loss = token_loss_on(material.batches(material.train, CALIBRATION))
+    return with_harms(found, model, cut, counted(loss, len(cut) + 1, report, "couplings cut on trial"))
 
 
 def plan_step(model: Any, how: Prune) -> Plan:
@@ -84,7 +87,7 @@ def plan_step(model: Any, how: Prune) -> Plan:
 
 def teach_step(
     model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, material: Material, out: Path,
-    report: Callable[[str], None] = lambda text: None,
+    report: Report = lambda text: None,
 ) -> Material:  # fmt: skip
     """The material with the model's translations of the training sentences, made in `out`; see `tprune.teach`."""
     said = teach(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
@@ -141,7 +144,7 @@ def compress(
     analyze: Analyze | None = None,
     setting: Setting | None = None,
     seed: int = 0,
-    report: Callable[[str], None] = lambda text: None,
+    report: Report = lambda text: None,
 ) -> Compressed:
     """A trained translation model to a smaller one in one call; the given model stays as it is.
 
@@ -170,7 +173,7 @@ def compress(
         work = Path(folder)
         plan = plan_step(model, prune)
         report(f"plan\n{plan}")
-        found = analyse_step(model, material, analyze, prune.kinds, work / "analyse") if analyze else None
+        found = analyse_step(model, material, analyze, prune.kinds, work / "analyse", report) if analyze else None
         clock = None
         if prune.by_loss:
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)

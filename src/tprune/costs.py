@@ -22,6 +22,7 @@ from tprune.material import Material
 from tprune.plan import Plan
 from tprune.policies import Target, select_size, select_to
 from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
+from tprune.progress import Report, counted
 from tprune.recipe import MEMORY, TIMES, Prune
 from tprune.repair import repair_
 from tprune.search import search
@@ -30,6 +31,9 @@ from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sizes_to_try, token_loss_on
 
 CALIBRATION = 256  # validation sentences on which losses are measured
+ALONE = (
+    64  # of them for couplings alone where whole selections are measured after: hundreds of looks, and a first guess
+)
 FITTED = 512  # training sentences that matrices are fitted to
 
 
@@ -54,7 +58,7 @@ class Clock:
 
 def clock_step(
     model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: Material, sentences: Sequence[str], how: Prune,
-    setting: Setting, report: Callable[[str], None] = lambda text: None,
+    setting: Setting, report: Report = lambda text: None,
 ) -> Clock:  # fmt: skip
     """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this machine.
 
@@ -69,17 +73,22 @@ def clock_step(
         cache = cache_folder() / "latency"
         table = measured(model, tokenizer, sentences, setting, cache, report, kinds, removal=how.floor == 0)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
-    return Clock(table, curves_step(model, plan, how, material))
+    return Clock(table, curves_step(model, plan, how, material, report))
 
 
-def curves_step(model: Any, plan: Plan, how: Prune, material: Material) -> tuple[Curve, ...]:
+def curves_step(
+    model: Any, plan: Plan, how: Prune, material: Material, report: Report = lambda text: None
+) -> tuple[Curve, ...]:
     """The loss that each coupling adds when it alone is cut, and what reads it fitted again."""
     fitted = material.batches(material.train, FITTED)
-    return second_order_curves(model, plan, fitted, _loss(material), limits_of(how))[0]
+    limits = limits_of(how)
+    looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))
+    loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
+    return second_order_curves(model, plan, fitted, loss, limits)[0]
 
 
 def interact_step(
-    model: Any, plan: Plan, how: Prune, clock: Clock, material: Material, report: Callable[[str], None] = lambda text: None
+    model: Any, plan: Plan, how: Prune, clock: Clock, material: Material, report: Report = lambda text: None
 ) -> Clock:  # fmt: skip
     """The clock with every coupling's losses scaled such that the selection they lead to has the least measured loss.
 
@@ -108,6 +117,7 @@ def interact_step(
         repair_(twin, selection[0], found)
         return loss(twin)
 
+    evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     best = search(len(clock.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
         f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selections measured; "
@@ -116,8 +126,8 @@ def interact_step(
     return best.kept[1]
 
 
-def _loss(material: Material) -> Callable[[nn.Module], float]:
-    return token_loss_on(material.batches(material.valid, CALIBRATION))
+def _loss(material: Material, sentences: int = CALIBRATION) -> Callable[[nn.Module], float]:
+    return token_loss_on(material.batches(material.valid, sentences))
 
 
 def confirm_step(

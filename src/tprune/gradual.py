@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tprune.material import Material
 from tprune.plan import Plan
 from tprune.policies import Target, select_to
 from tprune.policies.size import norm_scores
+from tprune.progress import Report
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Prune, Recover
 from tprune.select import Kept, Limits, Scores, keep_best, lines_of
@@ -76,7 +77,7 @@ def cut_in_rounds(
     recover: Recover,
     rounds: int,
     work: Path,
-    report: Callable[[str], None] = lambda text: None,
+    report: Report = lambda text: None,
 ) -> Gradual:
     """Cuts a model to `prune`'s size in rounds; each selects by norm on the current model, cuts it, and trains `steps / rounds`.
 

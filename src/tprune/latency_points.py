@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -24,6 +24,7 @@ from tprune.latency import FORMAT, MODEL, LatencyTable, Point, Setting, Times
 from tprune.machine import machine, versions
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, fingerprint, make_plan
+from tprune.progress import Report
 from tprune.realise.shrink import shrink
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
@@ -38,7 +39,6 @@ STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
 TRIES = 3
 ANCHORS = (0.6, 0.3)  # everything that is asked for cut to these shares, to see how savings add up
 TIMED = ("encoder", "sentence")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

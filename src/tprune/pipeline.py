@@ -211,7 +211,9 @@ def _given(run: Run, dense: Any) -> Plan:
 
 
 def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
-    found = analyse_step(dense, material, run.recipe.analyze, run.recipe.prune.kinds, run.work("analyze"))
+    found = analyse_step(
+        dense, material, run.recipe.analyze, run.recipe.prune.kinds, run.work("analyze"), run.progress.note
+    )
     (run.out / "analysis.json").write_text(found.to_json(), encoding="utf-8")
     return {}
 

@@ -138,8 +138,26 @@ class Plan:
         """
         found = fingerprint(model)
         if found != self.fingerprint:
-            raise InputError(f"the plan was made for a model with fingerprint {self.fingerprint}, this one has {found}")
+            raise InputError(
+                f"the plan was made for a model with fingerprint {self.fingerprint}, this one has {found}: {self._unlike(model)}"
+            )
         return bind(self.couplings, model)
+
+    def _unlike(self, model: nn.Module) -> str:
+        """The first thing in which a model differs from the plan's."""
+        tensors = tensors_of(model)
+        for entry in self.entries:
+            if missing := [view.param for view in entry.coupling.views if view.param not in tensors]:
+                return f"it has no {missing[0]}"
+            try:
+                shape = bind([entry.coupling], model)[0].shape
+            except InputError as error:
+                return str(error)
+            if shape != entry.groups:
+                return (
+                    f"{entry.coupling.name} has {math.prod(shape)} groups, in the plan it has {math.prod(entry.groups)}"
+                )
+        return "what the plan cuts is alike, but other tensors differ in name or shape"
 
     def to_json(self) -> str:
         """The plan as JSON text."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
 from transformers import TrainerCallback
 
 from tprune.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Report = Callable[[str], None]  # is told about each step
+PACE = 30.0  # seconds between lines about long work
 
 
 class Progress(TrainerCallback):
@@ -20,7 +26,7 @@ class Progress(TrainerCallback):
 
     def __init__(self, plan: dict[str, float], console: Console | None = None) -> None:
         self.plan, self.console = dict(plan), console or Console(stderr=True, highlight=False)
-        self.every = 5.0 if sys.stderr.isatty() else 30.0
+        self.every = 5.0 if sys.stderr.isatty() else PACE
         self.total, self.done = len(plan), 0
         self.name, self.started, self.said, self.first = "", time.monotonic(), 0.0, (0, 0.0)
         self.loss: float | None = None
@@ -69,6 +75,29 @@ class Progress(TrainerCallback):
         self.said = now
         loss = "" if self.loss is None else f", loss {self.loss:.2f}"
         self.say(f"      step {state.global_step}/{state.max_steps}{loss}")
+
+
+def counted(work: Callable[P, T], total: int, report: Report, what: str, every: float = PACE) -> Callable[P, T]:
+    """The same function; it reports now and then how often it was called, where it was to be called `total` times.
+
+    Example:
+        >>> double = counted(lambda x: 2 * x, 3, print, "numbers doubled", every=0.0)
+        >>> double(4)
+        numbers doubled: 1 of 3
+        8
+    """
+    calls, said = 0, time.monotonic()
+
+    def counting(*args: P.args, **kwargs: P.kwargs) -> T:
+        nonlocal calls, said
+        result = work(*args, **kwargs)
+        calls += 1
+        if time.monotonic() - said >= every:
+            said = time.monotonic()
+            report(f"{what}: {calls} of {total}")
+        return result
+
+    return counting
 
 
 def _clock(seconds: float) -> str:

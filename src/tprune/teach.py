@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tprune.coupling import tensors_of
 from tprune.data import Parallel, read_lines
 from tprune.errors import InputError
 from tprune.files import claim
+from tprune.progress import Report
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_folder import LAYOUT
 from tprune.runtimes.onnx_translate import Translator
@@ -33,7 +34,7 @@ def teach(
     beams: int = 4,
     batch: int = 16,
     threads: int = 1,
-    report: Callable[[str], None] = lambda text: None,
+    report: Report = lambda text: None,
 ) -> Parallel:
     """The same sources with the model's translations as targets, by beam search in onnxruntime.
 

@@ -10,7 +10,7 @@ import torch
 
 from peers.compute import affordable, share_of_macs, step_units
 from peers.job import Job, Recovery, finish
-from peers.methods import METHODS
+from peers.methods import METHODS, scratch
 from peers.speed import Speed
 from tprune.latency import LatencyTable, Point, Setting, Times, place_of
 from tprune.material import Material
@@ -75,7 +75,10 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense: Any, tmp_path: Path) -> None:
+def test_every_method_reaches_the_speed_and_spends_the_compute(
+    name: str, dense: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "DENSE", UNITS)
     if name == "torch-pruning":
         pytest.importorskip("torch_pruning")
     units = MORE_UNITS.get(name, UNITS)
@@ -90,8 +93,10 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(name: str, dense:
         elif made.speedup != 1.0:
             assert made.speedup == pytest.approx(job.speed.of_model(made.model))
     assert made.spent <= 0.7 * units
-    model, steps, spent = finish(job, made, method.recovery(job))
-    assert steps > 0 and 0.9 * units < spent <= units
+    how = method.recovery(job)
+    model, steps, spent = finish(job, made, how)
+    assert steps > 0 and 0.9 * units < spent - how.extra <= units
+    assert how.extra == (UNITS if name == "student-more" else 0.0)
     assert torch.isfinite(model(**job.material.batch()).logits).all()
     after = dense.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before) and not dense.training

@@ -10,7 +10,7 @@ from peers.methods.magnitude import magnitude
 from peers.methods.michel import michel
 from peers.methods.ours import ours, ours_faded, ours_two_kinds
 from peers.methods.paper_tprune import paper_tprune
-from peers.methods.scratch import from_references, from_translations, narrower, student
+from peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
 from peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
 from peers.methods.torch_pruning import torch_pruning
 
@@ -28,6 +28,7 @@ METHODS: dict[str, Method] = {
     "torch-pruning": Method(torch_pruning),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),
+    "student-more": Method(student, as_long_as_dense, shaped=True),
     "layer-drop": Method(layer_drop, shaped=True),
     "block-lasso": Method(block_lasso, staying_zero),
     "deep-hoyer": Method(deep_hoyer, staying_zero),

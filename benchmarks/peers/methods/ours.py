@@ -3,15 +3,14 @@ fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
 from tprune.compression import plan_step, regularise_step
-from tprune.costs import CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
+from tprune.costs import ALONE, CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
 from tprune.recipe import Kind, Prune
-from tprune.tasks.translation import IGNORED, EncodedPairs
+from tprune.tasks.translation import EncodedPairs
 
 EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")  # of FFN units and heads also none
 TWO: tuple[Kind, ...] = ("ffn", "heads")
@@ -43,16 +42,20 @@ def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False) -> Made:
     )  # fmt: skip
     plan = plan_step(job.dense, how)
     clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material))
-    looks = 1 + SEARCH + sum(len(curve.kept) - 1 for curve in clock.curves)
+    looks = 1 + sum(len(curve.kept) - 1 for curve in clock.curves)
     clock = interact_step(job.dense, plan, how, clock, job.material)
     goal = select_step(job.dense, plan, how, None, clock)
     trained, plan = regularise_step(job.dense, goal, job.recovery.material, how, job.work / "prune")
-    spent = looks * passes(job, job.material.valid, CALIBRATION) + 3 * passes(job, job.material.train, FITTED)
+    valid, train = job.material.valid, job.material.train
+    spent = (
+        looks * passes(job, valid, ALONE)
+        + (SEARCH + 2) * passes(job, valid, CALIBRATION)
+        + 3 * passes(job, train, FITTED)
+    )
     notes = if_off(job, job.speed.of_plan(plan), "sizes that add no loss are cut without being asked for")
     return cut(job, trained, plan, spent + steps * step_units(1.0, how.distill > 0), *notes)
 
 
-def passes(job: Job, data: EncodedPairs, sentences: int) -> int:
-    """Units of one look at so many sentences."""
-    tokens = sum(int((batch["labels"] != IGNORED).sum()) for batch in job.material.batches(data, sentences))
-    return math.ceil(tokens / job.recovery.stage.tokens)
+def passes(job: Job, data: EncodedPairs, sentences: int) -> float:
+    """Units of one look at so many sentences, padding included."""
+    return sum(batch["labels"].numel() for batch in job.material.batches(data, sentences)) / job.recovery.stage.tokens

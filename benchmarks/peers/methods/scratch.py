@@ -1,7 +1,9 @@
 """Trained from scratch at the same speed and compute: a narrower model, and a deep-encoder/shallow-decoder student.
 
 The student learns the dense model's own translations (sequence-level distillation), the narrower one the references with the
-dense model's word distributions, as the pruned models do. Both warm up for three tenths of the steps.
+dense model's word distributions, as the pruned models do. Both have the learning rate and warm-up by which the dense model was
+trained. What pruned models have from the dense one, a model from scratch has to learn: so there also is a student with the
+compute of the dense model's training on top.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from tprune.errors import InputError, UnreachableError
 from tprune.models import family_of
 
 STUDENT = (6, 1)  # layers of encoder and decoder
+RATES = {"lr": 2e-3, "warmup": 400}  # as in the recipe of the dense model
 DROPOUT = 0.1  # small models on a short schedule underfit rather than overfit
+DENSE = 3 * 4000.0  # units of the recipe that trains the dense model
 STEP = 16  # of the width, and of the FFN size
 
 
@@ -34,8 +38,8 @@ def student(job: Job) -> Made:
 
 
 def from_references(job: Job) -> Recovery:
-    """The pruned models' recipe with a longer warm-up."""
-    return Recovery(job.recovery.stage, job.recovery.material, warmup=0.3)
+    """The pruned models' recipe at the rates of training from scratch."""
+    return Recovery(job.recovery.stage.model_copy(update=RATES), job.recovery.material)
 
 
 def from_translations(job: Job) -> Recovery:
@@ -48,6 +52,12 @@ def from_translations(job: Job) -> Recovery:
         raise InputError("the student learns the dense model's translations: give them with --taught FILE")
     how = from_references(job)
     return dataclasses.replace(how, stage=how.stage.model_copy(update={"distill": 0.0}), material=job.taught)
+
+
+def as_long_as_dense(job: Job) -> Recovery:
+    """The student's, with the units of the dense model's training on top; so long it may overfit."""
+    how = from_translations(job)
+    return dataclasses.replace(how, stage=how.stage.model_copy(update={"dropout": 2 * DROPOUT}), extra=DENSE)
 
 
 def untrained(dense: Any, layers: tuple[int, int], width: int, ffn: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tprune.files import replacing, write_json
 from tprune.machine import provenance
 from tprune.material import Material
 from tprune.models import couplings
+from tprune.progress import Report
 from tprune.recipe import Analyze
 from tprune.report.analysis_page import write_page
 from tprune.tasks.coverage import unfamiliar
@@ -52,7 +53,7 @@ class Found:
 
 def analyze(
     model: str, train: Parallel, valid: Parallel, how: Analyze, *, out: Path | None = None, seed: int = 0,
-    command: str = "", callbacks: Sequence[TrainerCallback] = (), warn: Callable[[str], None] = lambda text: None,
+    command: str = "", callbacks: Sequence[TrainerCallback] = (), report: Report = lambda text: None,
 ) -> Found:  # fmt: skip
     """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
 
@@ -65,7 +66,7 @@ def analyze(
         seed: of batches and dropout.
         command: what was typed, for the record.
         callbacks: of the training, for its progress.
-        warn: is told what looks odd.
+        report: is told what looks odd, and how far it is.
 
     Raises:
         InputError: a model or sentences that cannot be used, or an `out` that holds something else; said before the work.
@@ -78,17 +79,17 @@ def analyze(
     material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
     odd = list(dict.fromkeys([*unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
     for line in odd:
-        warn(line)
+        report(f"warning: {line}")
     known = {coupling.kind for coupling in couplings(loaded)}
     with tempfile.TemporaryDirectory() as work:
-        found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work))
+        found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work), report)
     guessing = float(torch.log(torch.tensor(float(loaded.config.vocab_size))))
     if found.loss is not None and found.loss > LOST * guessing:
         odd.append(
             f"the model's loss on the validation sentences is {found.loss:.2f} nats per token (guessing: {guessing:.2f}); "
             "are source and target those it was trained on, in this order?"
         )
-        warn(odd[-1])
+        report(f"warning: {odd[-1]}")
     made = {"model": model, "settings": how.model_dump(mode="json"), "seed": seed, **provenance(command)}
     result = Found(found, advise(loaded, found), tuple(odd), made)
     if out is not None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-LEAST = 1000  # a smaller number of multiplications, parameters or bytes can only be a slip
+from tprune.recipe import LEAST
 
 
 class Blocks(StrEnum):

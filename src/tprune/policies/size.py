@@ -15,6 +15,7 @@ from tprune.plan import Plan
 from tprune.policies.choice import Meter, Meters, select_by_loss
 from tprune.realise.cut import cuts_of
 from tprune.realise.shrink import kept_heads
+from tprune.recipe import LEAST
 from tprune.select import Kept, Scores, Select, keep_best, lines_of, reach
 from tprune.sensitivity import Curve
 from tprune.size import Size, size, size_on_paper
@@ -22,7 +23,6 @@ from tprune.sublayers import READS_SOURCE, Sublayer, place_of
 
 ATTRIBUTES = {"macs": "macs", "params": "parameters", "bytes": "bytes"}
 UNITS = tuple(ATTRIBUTES)
-LEAST = 1000  # a smaller number of parameters, bytes or multiplications is a slip
 
 
 @dataclass(frozen=True)
