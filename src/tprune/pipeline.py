@@ -66,8 +66,9 @@ def _stages(run: Run) -> dict[str, Any]:
     set_seed(run.recipe.seed)
     recipe, out, stage = run.recipe, run.out, run.stage
     stage("train", lambda: _dense(run), f"{recipe.train.steps} steps" if run.model is None else f"from {run.model}")
-    if run.model is not None:
-        _warn_of_foreign_text(run)
+    odd = _foreign_text(run) if run.model is not None else []
+    for line in odd:
+        run.progress.note(f"warning: {line}")
     if run.vocabulary is not None:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
@@ -79,11 +80,12 @@ def _stages(run: Run) -> dict[str, Any]:
     goal, clock = _goal(run, dense, tokenizer, material)
     to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
     promised = promise(dense, goal, clock.table if clock else None, to_come)
-    write_json(out / "promise.json", promised.as_dict())
+    promises = {**promised.as_dict(), "warnings": odd}
+    write_json(out / "promise.json", promises)
     if not run.has("prune"):
         run.progress.note(str(promised))
     if run.dry:
-        return {"promise": promised.as_dict()}
+        return {"promise": promises}
     if taught(recipe):
         stage("teach", lambda: _teach(run, dense, tokenizer, material), "translations of the training sentences")
         # made by now: this reads them
@@ -100,7 +102,7 @@ def _stages(run: Run) -> dict[str, Any]:
     tests = f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}"
     stage("evaluate", lambda: _evaluate(run), tests)
     stage("bench", lambda: _bench(run), "dense and pruned in turns")
-    results = collect(run)
+    results = {**collect(run), "model": run.model or "trained in this run", "warnings": odd}
     write_json(out / "results.json", results)
     write_report(out)
     return results
@@ -170,11 +172,10 @@ def _material(run: Run, model: Any, tokenizer: Any) -> Material:
     )  # fmt: skip
 
 
-def _warn_of_foreign_text(run: Run) -> None:
+def _foreign_text(run: Run) -> list[str]:
     tokenizer = load_tokenizer(run.out / "dense")  # a trimmed one knows what it was trimmed to
     texts = [pairs for pairs in (run.corpus.train, run.corpus.valid, run.vocabulary) if pairs is not None]
-    for line in dict.fromkeys(line for pairs in texts for line in unfamiliar(pairs, tokenizer)):
-        run.progress.note(f"warning: {line}")
+    return list(dict.fromkeys(line for pairs in texts for line in unfamiliar(pairs, tokenizer)))
 
 
 def _trim(run: Run) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> Non
     assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
 
 
+def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call, model: Path) -> None:
+    (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in SOURCE) + "\n", encoding="utf-8")
+    foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f")
+    code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *foreign)
+    assert code == 0, notes
+    warned = json.loads(said)["promise"]["warnings"]
+    assert warned and all(f"warning: {line}" in notes.splitlines() for line in warned)
+    assert json.loads((model.parent / "run" / "promise.json").read_text())["warnings"] == warned
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

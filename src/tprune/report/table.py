@@ -56,6 +56,7 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"certificate: masked and shrunk logits differ by {max(certificate['forward'], certificate['generation']):.1e}"
         f" (allowed {certificate['limit']:g})",
     ]
+    found += [f"warning: {line}" for line in results["warnings"]]
     tokens = results["dense"]["tokens_per_sentence"], results["pruned"]["tokens_per_sentence"]
     if abs(tokens[1] / max(1e-9, tokens[0]) - 1) > 0.05:
         speed = ", ".join(f"{name}: {faster(per_token(results, name))}" for name in results["speedup"])
