@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -175,8 +173,15 @@ def main(arguments: list[str] | None = None) -> None:
         within = "  ".join(f"{kind} {value:+.2f}" for kind, value in row["within"].items())
         print(f"{title:28} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]  {within}")
     if given.json:
-        command = shlex.join(["python", "benchmarks/analysis.py", *(arguments or sys.argv[1:])])
-        write_json(given.json, {**found, "settings": {**settings, "analyze": how.model_dump(mode="json"), "seeds": given.seeds}, **provenance(command)})  # fmt: skip
+        numbers = " ".join(f"--{key} {getattr(given, key)}" for key in ("steps", "tokens", "refit", "seeds"))
+        command = f"python benchmarks/analysis.py --data DIR --model DIR --out DIR --json FILE {numbers}"
+        made = {
+            **settings,
+            "model": Path(given.model).name,
+            "analyze": how.model_dump(mode="json"),
+            "seeds": given.seeds,
+        }
+        write_json(given.json, {**found, "settings": made, **provenance(command)})
         given.json.with_suffix(".svg").write_text((given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8")  # fmt: skip
 
 

@@ -68,8 +68,8 @@ class Material:
                 callbacks=[*self.callbacks, *callbacks], save_every=save_every,
             )  # fmt: skip
 
-    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 4000) -> list[dict[str, Tensor]]:
-        """Padded batches of a set, or of `most` sentences evenly spaced over it."""
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 1000) -> list[dict[str, Tensor]]:
+        """Batches of a set, or of `most` sentences evenly spaced over it; small ones, for little padding."""
         picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
         collate = Collate(self.pad)
         return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]

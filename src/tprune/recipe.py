@@ -276,7 +276,8 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {'.'.join(place)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if first["type"] == "missing":
         return f"key {'.'.join(place)!r} is missing"
-    return f"{'.'.join(place)}: {first['msg']}, got {first.get('input')!r}"
+    says = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected").replace("tuple", "list")
+    return f"{'.'.join(place)}: {says}, got {first.get('input')!r}"
 
 
 def _keys(place: list[str]) -> list[str]:
