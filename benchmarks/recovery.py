@@ -1,6 +1,6 @@
-"""What brings a cut model back: one cut model, one teacher, equal steps, and the parts of recovery one by one.
+"""What brings a cut model back: one cut model, one teacher, equal steps or equal compute, and the parts of recovery one by one.
 
-    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--threads 3]
+    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute] [--threads 3]
 
 DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says which residual
 dimensions it kept). Every row is judged on the validation set: negative log-likelihood of the references (nats per token) and BLEU,
@@ -10,9 +10,7 @@ greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in trai
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,8 +44,12 @@ BASE = "labels"
 BEAMS = (1, 4)
 
 
-def rows(asked: argparse.Namespace) -> dict[str, Recover]:
-    """The rows' names and trainings."""
+def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
+    """The rows' names and trainings; `share` is that of the cut model in the dense one's multiplications.
+
+    A step is three passes of the cut model, and one of the teacher where it is asked for words or states: with equal compute a
+    row that does not ask trains `(3 share + 1) / (3 share)` times as long.
+    """
     plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, tokens=asked.tokens, distill=0.0)
     word, sequence, hidden = {"distill": asked.word}, {"sequence": asked.sequence}, {"hidden": asked.hidden}
     every = {**word, **sequence, **hidden}
@@ -56,7 +58,9 @@ def rows(asked: argparse.Namespace) -> dict[str, Recover]:
         BASE: {}, "word": word, "sequence": sequence, "word+sequence": {**word, **sequence}, "hidden": hidden,
         "all": every, "all+rewound": {**every, **rewound},
     }  # fmt: skip
-    return {name: Recover.model_validate(plain.model_dump() | changes) for name, changes in parts.items()}
+    found = {name: Recover.model_validate(plain.model_dump() | changes) for name, changes in parts.items()}
+    longer = round(asked.steps * (3 * share + 1) / (3 * share)) if asked.equal_compute else asked.steps
+    return {k: h if h.distill or h.hidden else h.model_copy(update={"steps": longer}) for k, h in found.items()}
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def prepare(asked: argparse.Namespace) -> Bench:
 
 
 SETTINGS = (
-    "steps", "lr", "warmup", "tokens", "word", "hidden", "sequence", "rewind", "rewind_lr", "rewind_warmup", "seed", "precision",
+    "steps", "equal_compute", "lr", "warmup", "tokens", "word", "hidden", "sequence", "rewind", "rewind_lr", "rewind_warmup", "seed", "precision",
 )  # fmt: skip
 
 
@@ -164,6 +168,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", default="de")
     parser.add_argument("--sentences", type=int, default=0, help="train on the first so many only")
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument(
+        "--equal-compute", action="store_true", help="--steps is that of rows with the teacher's passes"
+    )
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=2048)
@@ -182,9 +189,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     asked = parse(arguments)
-    trainings = rows(asked)
     torch.set_num_threads(asked.threads)
     set_seed(asked.seed)
+    trainings = rows(asked, size(load(asked.cut)).macs / size(load(asked.model)).macs)
     bench = prepare(asked)
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "dense": lambda: score(bench, "dense", asked.model),
@@ -197,7 +204,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{name:16} nll {row['nll']:.4f}  BLEU {bleu}", flush=True)
     if asked.only:
         return
-    command = shlex.join(["python", "benchmarks/recovery.py", *(arguments or sys.argv[1:])])
+    compute = " --equal-compute" if asked.equal_compute else ""
+    command = f"python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --steps {asked.steps}{compute}"
     result = {
         "rows": table(bench, list(work), found), "sentences": len(bench.valid), "threads": asked.threads,
         "settings": {key: vars(asked)[key] for key in SETTINGS} | {"precision": bench.material.precision}, **provenance(command),

@@ -85,3 +85,12 @@ def test_rows_of_other_settings_are_not_mixed(bench: ModuleType, arguments: list
     bench.main([*arguments, "--only", "cut"])
     with pytest.raises(InputError, match=r"another lr \(0\.001, now 0\.002\)"):
         bench.main([*arguments, "--lr", "2e-3"])
+
+
+def test_with_equal_compute_rows_without_the_teachers_passes_train_longer(
+    bench: ModuleType, arguments: list[str]
+) -> None:
+    alike, longer = (bench.rows(bench.parse([*arguments, *more]), 0.25) for more in ((), ("--equal-compute",)))
+    assert {how.steps for how in alike.values()} == {2}
+    steps = {name: how.steps for name, how in longer.items()}  # 1.75 units a step with the teacher, 0.75 without
+    assert steps == {**dict.fromkeys(steps, 2), "labels": 5, "sequence": 5}

@@ -10,7 +10,7 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from tprune.errors import InputError
-from tprune.evaluate import paired_bootstrap, quality
+from tprune.evaluate import paired_bootstrap, paired_over_runs, quality
 
 WORDS = [
     *[
@@ -118,3 +118,17 @@ def test_unequal_or_no_sentences_are_refused(system: list[str], references: list
         quality(system, references)
     with pytest.raises(InputError, match="expected equally many, at least one"):
         paired_bootstrap(references, system, references)
+
+
+def test_over_runs_the_difference_is_the_mean_and_equal_runs_change_nothing() -> None:
+    references, one = corpus(50, 0.3)
+    others = [corpus(50, 0.25, seed=9)[1], corpus(50, 0.1, seed=5)[1]]
+    both = paired_over_runs([one, one], others, references, samples=100)
+    alone = [paired_bootstrap(one, other, references, samples=100) for other in others]
+    assert both.delta == pytest.approx(sum(found.delta for found in alone) / 2, abs=2e-4)
+    assert both.low < both.delta < both.high
+    assert paired_over_runs([one] * 3, [others[0]] * 3, references, samples=100) == alone[0]
+    with pytest.raises(InputError, match="1 runs against 2"):
+        paired_over_runs([one, one], others[:1], references)
+    with pytest.raises(InputError, match="0 runs"):
+        paired_over_runs([], [], references)

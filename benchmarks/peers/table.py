@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from tprune.evaluate import paired_bootstrap
+from tprune.evaluate import paired_bootstrap, paired_over_runs
 from tprune.files import read_json
 from tprune.machine import provenance
 from units import Queue
 
 REASONS = Path(__file__).with_name("reasons.json")
+PARTS = ("sentence", "encoder", "decoder_step")
+Row = Mapping[str, Any]
 
 
 def table(queue: Queue, specs: Sequence[Any], command: str) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def table(queue: Queue, specs: Sequence[Any], command: str) -> dict[str, Any]:
         facts = {"method": spec.method, "asked": spec.speed, "seed": spec.seed, "reason": reasons.get(spec.method)}
         rows.append(_row(queue, str(spec), facts))
     return {
-        "rows": rows, "sentences": len(queue.corpus.pooled_test()), "beams": queue.recipe.beams,
+        "rows": rows, "together": together(queue, rows), "sentences": len(queue.corpus.pooled_test()), "beams": queue.recipe.beams,
         "bench": queue.recipe.bench.model_dump(), **provenance(command),
     }  # fmt: skip
 
@@ -47,3 +50,44 @@ def _row(queue: Queue, name: str, facts: dict[str, Any]) -> dict[str, Any]:
             key = "against_dense" if rival == "dense" else "against_dense_more"
             row[key] = paired_bootstrap(read_json(path), said, references).to_dict()
     return row
+
+
+def together(queue: Queue, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """One line for each method and speed asked for: means over its seeds, and the differences to dense trained on and to `ours`."""
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in rows:
+        if "failed" not in row:
+            groups.setdefault((row["method"], row["asked"]), []).append(row)
+    return [_group(queue, groups, key) for key in groups]
+
+
+def _group(queue: Queue, groups: Mapping[tuple[str, float], Sequence[Row]], key: tuple[str, float]) -> dict[str, Any]:
+    mine = groups[key]
+    speeds, edges = ([row[k]["onnxruntime"] for row in mine] for k in ("speedup", "speedup_interval"))
+    bleu = [row["bleu"] for row in mine]
+    found = {
+        "method": key[0], "asked": key[1], "seeds": [row["seed"] for row in mine], "bleu": round(fmean(bleu), 4),
+        "bleu_range": [min(bleu), max(bleu)], "speedup": {part: round(fmean(s[part] for s in speeds), 4) for part in PARTS},
+        "speedup_range": [min(e["sentence"][0] for e in edges), max(e["sentence"][1] for e in edges)],
+        "parameters": round(fmean(row["parameters"] for row in mine)), "noisy": sum(row["noise"]["noisy"] for row in mine),
+    }  # fmt: skip
+    rivals = {
+        "against_dense_more": groups.get(("dense-more", 1.0), ()),
+        "against_ours": groups.get(("ours", key[1]), ()),
+    }
+    for name, rival in rivals.items():
+        if gap := _difference(queue, mine, rival):
+            found[name] = gap
+    return found
+
+
+def _difference(queue: Queue, mine: Sequence[Row], rival: Sequence[Row]) -> dict[str, Any] | None:
+    """BLEU of `mine` minus that of the rival, over the seeds that both have."""
+    theirs = {row["seed"]: row["name"] for row in rival}
+    pairs = [(theirs[row["seed"]], row["name"]) for row in mine if row["seed"] in theirs]
+    if not pairs or mine[0]["method"] == rival[0]["method"]:
+        return None
+    one, other = (
+        [read_json(queue.out / "said" / f"{name}.json") for name in names] for names in zip(*pairs, strict=True)
+    )
+    return {**paired_over_runs(one, other, queue.corpus.pooled_test().target).to_dict(), "runs": len(pairs)}

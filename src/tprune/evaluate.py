@@ -79,16 +79,39 @@ def paired_bootstrap(
     Raises:
         InputError: the lists differ in length or are empty.
     """
-    _check(baseline, references)
-    _check(system, references)
-    counts = [_statistics(hypotheses, references) for hypotheses in (baseline, system)]
-    whole = [_bleu(c.sum(0)) for c in counts]
+    return paired_over_runs([baseline], [system], references, samples, seed)
+
+
+def paired_over_runs(
+    baselines: Sequence[Sequence[str]], systems: Sequence[Sequence[str]], references: Sequence[str], samples: int = 1000, seed: int = 12345,
+) -> Paired:  # fmt: skip
+    """The mean over training runs (say, seeds) of the differences in BLEU, every resample drawing the same sentences for all.
+
+    The interval says what other sentences would change; not what other seeds would.
+
+    Args:
+        baselines: translations by each run of the baseline.
+        systems: by each run of the system, in the same order.
+        references: of all of them.
+        samples: how many resamples.
+        seed: of the draws.
+
+    Raises:
+        InputError: there are no runs, not equally many, or lists of sentences differ in length or are empty.
+    """
+    if len(baselines) != len(systems) or not systems:
+        raise InputError(f"{len(systems)} runs against {len(baselines)}; expected equally many, at least one")
+    for hypotheses in (*baselines, *systems):
+        _check(hypotheses, references)
+    counts = [[_statistics(run, references) for run in runs] for runs in (baselines, systems)]
+
+    def difference(rows: Any) -> float:
+        old, new = (np.mean([_bleu(run[rows].sum(0)) for run in runs]) for runs in counts)
+        return float(new - old)
+
     rng = np.random.default_rng(seed)
-    deltas = np.empty(samples)
-    for i in range(samples):
-        drawn = rng.integers(len(references), size=len(references))
-        deltas[i] = _bleu(counts[1][drawn].sum(0)) - _bleu(counts[0][drawn].sum(0))
-    delta = whole[1] - whole[0]
+    deltas = np.array([difference(rng.integers(len(references), size=len(references))) for _ in range(samples)])
+    delta = difference(slice(None))
     low, high = np.percentile(deltas, [2.5, 97.5])
     p_value = (np.sum(np.abs(deltas - deltas.mean()) >= abs(delta)) + 1) / (samples + 1)
     return Paired(round(delta, 4), round(float(low), 4), round(float(high), 4), round(float(p_value), 4), samples, seed)

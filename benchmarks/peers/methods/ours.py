@@ -14,7 +14,7 @@ from tprune.tasks.translation import EncodedPairs
 
 EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")  # of FFN units and heads also none
 TWO: tuple[Kind, ...] = ("ffn", "heads")
-SEARCH = 40
+SEARCH = 16
 
 
 def ours(job: Job) -> Made:
