@@ -16,8 +16,8 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
-    "student": "6+1 student, from scratch",
-    "student-more": "6+1 student, dense's compute too",
+    "student": "student with one decoder layer",
+    "student-more": "the same, with dense's compute too",
     "layer-drop": "fewer layers",
     "narrower": "narrower, from scratch",
     "ours": "**tprune**",
