@@ -1,6 +1,8 @@
 """BSSL: it shrinks what the loss does not hold on to, leaves the model alone, and says what a coupling is worth."""
 
+import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,19 @@ def test_worth_compares_couplings_of_one_kind() -> None:
         of_kind = [c.name for c in names if c.kind == kind]
         assert sum(weights[n] for n in of_kind) / len(of_kind) == pytest.approx(1.0)
         assert sorted(of_kind, key=lambda n: -weights[n]) == sorted(of_kind, key=lambda n: shares[n])
+
+
+def test_worth_goes_by_harm_where_all_of_it_was_measured() -> None:
+    model = small_model("marian")
+    names = couplings(model, ("ffn",))
+    plan = make_plan(model, "marian", names)
+    harms = [-0.01, *(0.0016 * 16**i for i in range(len(names) - 1))]  # a gain is noise: worth what 1e-4 is
+    found = [Component(c.name, c.kind, 8, 0.0, 0.5, harm=harm) for c, harm in zip(names, harms, strict=True)]
+    weights = list(worth(Analysis(tuple(found), 1.0, 1), plan).values())
+    ratios = [b / a for a, b in pairwise(weights)]
+    assert ratios == pytest.approx([2.0] * len(ratios))
+    without = (dataclasses.replace(found[0], harm=None), *found[1:])
+    assert set(worth(Analysis(without, 1.0, 1), plan).values()) == {1.0}
 
 
 def test_an_analysis_reads_back_as_it_was_written(tmp_path: Path) -> None:

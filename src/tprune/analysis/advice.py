@@ -17,6 +17,7 @@ from tprune.plan import Plan, Realisation
 KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
 LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer
 DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
+LEAST_HARM = 1e-4  # nats per token: less is noise
 LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
 
 
@@ -111,16 +112,22 @@ def cut_shares(prices: Mapping[Sublayer, float], weights: Mapping[Sublayer, int]
 
 
 def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
-    """How much a coupling's groups are worth against others of its kind: `(1 − shrunk) / mean over the plan's couplings of the kind`.
+    """How much a coupling's groups are worth against others of its kind: `harm^¼ / mean over the plan's couplings of the kind`.
 
-    What BSSL could take is cheap: a coupling that gave up much of its norm along the path gets a small weight and so a
-    smaller budget. Kinds are not compared: all heads give up more of their norm than FFN units do, and would be cut to the last.
+    What can go without harm is cheap: it gets a small weight and so a smaller budget. The root was found by trial; see
+    docs/analysis.md. Where a coupling of the plan has no harm, `1 − shrunk` stands for it in all: what BSSL could take is cheap.
+    Kinds are not compared: all heads give up more than FFN units do, and would be cut to the last.
     """
-    left = {c.name: max(0.05, 1 - analysis[c.name].area) for c in plan.couplings}
+    found = {c.name: analysis[c.name] for c in plan.couplings}
+    harms = {name: component.harm for name, component in found.items() if component.harm is not None}
+    if len(harms) == len(found):
+        worths = {name: max(LEAST_HARM, harm) ** 0.25 for name, harm in harms.items()}
+    else:
+        worths = {name: max(0.05, 1 - component.area) for name, component in found.items()}
     of_kind: dict[str, list[float]] = {}
     for coupling in plan.couplings:
-        of_kind.setdefault(coupling.kind, []).append(left[coupling.name])
-    return {c.name: left[c.name] / (sum(of_kind[c.kind]) / len(of_kind[c.kind])) for c in plan.couplings}
+        of_kind.setdefault(coupling.kind, []).append(worths[coupling.name])
+    return {c.name: worths[c.name] / fmean(of_kind[c.kind]) for c in plan.couplings}
 
 
 def _by_sublayer(analysis: Analysis, closed: bool) -> dict[Sublayer, list[Component]]:
