@@ -126,7 +126,7 @@ def results(bench: Bench) -> dict[str, Any]:
     for title, values in table.items():
         rows[title] = with_interval([values[n] for n in mean], list(mean.values()))
         rows[title]["within"] = {
-            kind: round(spearman([values[n] for n in mean if kinds[n] == kind], [mean[n] for n in mean if kinds[n] == kind]), 3)
+            kind: round(spearman([values[n] for n in mean if kinds[n] == kind], [mean[n] for n in mean if kinds[n] == kind]), 4)
             for kind in KINDS
         }  # fmt: skip
     between = [

@@ -31,7 +31,7 @@ def with_interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -
     random, a, b = np.random.default_rng(seed), np.asarray(one), np.asarray(other)
     draws = random.integers(0, len(a), (DRAWS, len(a)))
     low, high = np.percentile([spearman(a[d], b[d]) for d in draws], [2.5, 97.5])
-    return {"spearman": round(spearman(a, b), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
+    return {"spearman": round(spearman(a, b), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def scatter(truth: Mapping[str, float], tables: Mapping[str, Mapping[str, float]], kinds: Mapping[str, str]) -> str:

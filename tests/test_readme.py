@@ -25,3 +25,18 @@ def test_the_json_says_how_it_was_made() -> None:
         assert {"speedup", "noise", "bleu_signature"} <= set(row)
         assert "against_dense_more" in row or row["method"] == "dense"
     assert all(row["failed"] for row in data["rows"] if row not in done)
+
+
+def test_the_analysis_page_has_the_numbers_of_the_json() -> None:
+    """Whether harm predicts, and what does not, is said with the benchmark's own numbers; the aims of the analysis hold."""
+    found = json.loads((ROOT / "benchmarks" / "analysis.json").read_text(encoding="utf-8"))["spearman"]
+    page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("**", "").replace("−", "-")
+    shown = {"harm": "harm: ", "Fisher": "Fisher: ", "Taylor": "Taylor: ", "norm": "norm of", "BSSL: shrunk, area": "BSSL: `area`",
+             "permuted: shrunk, area": "the null"}  # fmt: skip
+    for title, begins in shown.items():
+        row = found[title]
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {begins}")]
+        assert f"| {row['spearman']:.2f} [{row['low']:.2f}, {row['high']:.2f}] |" in line
+        assert " | ".join(f"{row['within'][kind]:.2f}" for kind in ("ffn", "heads", "qk", "vo")) in line
+    others = [found[title]["spearman"] for title in shown if title != "harm"]
+    assert found["harm"]["spearman"] >= 0.6 and found["harm"]["spearman"] > max(others)

@@ -38,7 +38,7 @@ def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False) -> Made:
     steps = job.pruning_steps if fade else 0
     how = Prune(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=0.0,
+        multiple=dict(limits.multiple), floor=limits.floor,
     )  # fmt: skip
     plan = plan_step(job.dense, how)
     clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material))
