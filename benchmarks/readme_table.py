@@ -23,6 +23,7 @@ LABELS = {
     "ours": "**tprune**",
     "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
+    "fisher-repaired": "Fisher masks, repaired by tprune",
     "michel": "gradients (Michel)",
     "hard-concrete": "hard-concrete gates",
     "torch-pruning": "Torch-Pruning",

@@ -2,7 +2,8 @@
 
     python benchmarks/peers/plot.py [--json benchmarks/peers/peers.json] [--out docs/peers.svg] [--docs docs/peers.md]
 
-Needs matplotlib. With several seeds, marks are means over them, with the range as bars.
+Needs matplotlib. With several seeds, marks are means over them, with the range as bars. The page also has the table of an earlier
+screening, with another recipe of recovery, from `screening.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tprune.files import read_json
 matplotlib.use("svg")
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
-BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
+SCREENING = HERE / "screening.json"
 SHOWN = 10  # BLEU below the best; what lies lower is in the table alone
 MARKS = "osD^v<>PX*hpd8H"
 Rows = Sequence[Mapping[str, Any]]
@@ -118,11 +119,12 @@ def _notes(row: Mapping[str, Any]) -> str:
     return "; ".join([*([row["reason"]] if row.get("reason") else []), *row.get("notes", []), *told])
 
 
-def written(page: str, content: str) -> str:
-    """The page with the table between its markers."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+def written(page: str, name: str, content: str) -> str:
+    """The page with a table between the markers of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def main() -> None:
@@ -133,7 +135,10 @@ def main() -> None:
     asked = parser.parse_args()
     data = read_json(asked.json)
     plot(data, asked.out)
-    asked.docs.write_text(written(asked.docs.read_text(encoding="utf-8"), markdown(data)), encoding="utf-8")
+    page = asked.docs.read_text(encoding="utf-8")
+    for name, numbers in (("peers", data), ("screening", read_json(SCREENING))):
+        page = written(page, name, markdown(numbers))
+    asked.docs.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

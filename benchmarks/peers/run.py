@@ -186,7 +186,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--units", type=float, default=2400.0, help="training compute of each model; see compute.py")
     parser.add_argument("--lr", type=float, default=1e-3, help="of recovery")
     parser.add_argument("--warmup", type=int, default=20, help="steps of recovery; from scratch see methods/scratch.py")
-    parser.add_argument("--distill", type=float, default=0.5, help="weight of the dense model's word distributions")
+    parser.add_argument("--distill", type=float, default=0.0, help="weight of the dense model's word distributions")
     parser.add_argument("--dropout", type=float, default=0.1, help="in recovery")
     parser.add_argument("--targets", choices=TARGETS, default="both", help="what recovery learns to write")
     parser.add_argument("--only", nargs="*", default=["*"], help="only units whose names match one of these patterns")
@@ -223,7 +223,9 @@ def main() -> None:
                 queue.unit(f"{kind}-{name}", partial(work, queue, name))
     if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
         numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
-        how_long = f"--units {asked.units:g} --targets {asked.targets} --dropout {asked.dropout:g}"
+        how_long = (
+            f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"
+        )
         command = f"python benchmarks/peers/run.py --data DIR {numbers} {how_long}"
         write_json(asked.json, table(queue, todo, command))
         print(asked.json)

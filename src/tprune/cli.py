@@ -97,7 +97,7 @@ def prune(
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
     kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 2000 if not given.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 3000 if not given.")] = None,
     one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
     precision: Precision = None, seed: Seed = None, as_json: AsJson = False,
@@ -115,7 +115,8 @@ def prune(
     file = recipe or Path(__file__).parent / "prune.yaml"
     checked = changed(
         read_recipe(file), str(file) if recipe else "prune", {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
-        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps, planned=plan is not None, **targets,
+        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps, planned=plan is not None,
+        empties=one_shot and recipe is None, **targets,
     )  # fmt: skip
     files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
     _run(checked, _corpus(checked, files, None), dense_of(model), out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)

@@ -57,6 +57,15 @@ def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> Non
     assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
 
 
+def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, model: Path) -> None:
+    floors = {}
+    for name, options in (("trained", ()), ("one-shot", ("--one-shot",))):
+        code, _, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", *options, "--out", name, *DATA)
+        assert code == 0, notes
+        floors[name] = json.loads((model.parent / name / "run.json").read_text())["recipe"]["prune"]["floor"]
+    assert floors == {"trained": 0.03, "one-shot": 0.0}
+
+
 def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call, model: Path) -> None:
     (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in SOURCE) + "\n", encoding="utf-8")
     foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f")

@@ -10,6 +10,7 @@ from peers.methods.magnitude import magnitude
 from peers.methods.michel import michel
 from peers.methods.ours import ours, ours_faded, ours_two_kinds
 from peers.methods.paper_tprune import paper_tprune
+from peers.methods.repaired import repaired
 from peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
 from peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
 from peers.methods.torch_pruning import torch_pruning
@@ -25,6 +26,9 @@ METHODS: dict[str, Method] = {
     "hard-concrete": Method(hard_concrete),
     "fisher": Method(fisher),
     "michel": Method(michel),
+    "fisher-repaired": Method(repaired(fisher)),
+    "michel-repaired": Method(repaired(michel)),
+    "magnitude-repaired": Method(repaired(magnitude)),
     "torch-pruning": Method(torch_pruning),
     "narrower": Method(narrower, from_references, shaped=True),
     "student": Method(student, from_translations, shaped=True),

@@ -12,33 +12,33 @@ from tprune.costs import ALONE, CALIBRATION, FITTED, Clock, curves_step, interac
 from tprune.recipe import Kind, Prune
 from tprune.tasks.translation import EncodedPairs
 
-EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")  # of FFN units and heads also none
+EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")
 TWO: tuple[Kind, ...] = ("ffn", "heads")
 SEARCH = 16
 
 
 def ours(job: Job) -> Made:
-    """FFN units, heads, dimensions inside heads, or nothing of a sublayer but its mean; cut in one shot."""
+    """FFN units, heads and dimensions inside heads, cut in one shot."""
     return by_loss(job, EVERYTHING)
 
 
 def ours_two_kinds(job: Job) -> Made:
-    """The same with FFN units and heads alone, in the style of ZipLM (Kurtić, Frantar and Alistarh, 2023)."""
-    return by_loss(job, TWO)
+    """FFN units and heads alone, and sublayers may go, in the style of ZipLM (Kurtić, Frantar and Alistarh, 2023)."""
+    return by_loss(job, TWO, empties=True)
 
 
 def ours_faded(job: Job) -> Made:
-    """The sizes of `ours_two_kinds`, but structured Hoyer-square training fades out what is cut, and chooses it."""
+    """FFN units and heads, their sizes as in `ours`, but structured Hoyer-square training fades out what is cut, and chooses it."""
     return by_loss(job, TWO, fade=True)
 
 
-def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False) -> Made:
-    """Measures, selects, cuts."""
+def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False, empties: bool = False) -> Made:
+    """Measures, selects, cuts; `empties`: whether a sublayer may be left with nothing but its mean."""
     stage, limits = job.recovery.stage, job.limits
     steps = job.pruning_steps if fade else 0
     how = Prune(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=limits.floor,
+        multiple=dict(limits.multiple), floor=0.0 if empties else limits.floor,
     )  # fmt: skip
     plan = plan_step(job.dense, how)
     clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material))

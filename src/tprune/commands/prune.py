@@ -17,7 +17,7 @@ Files = tuple[Path | None, Path | None]
 def changed(
     recipe: Recipe, where: str, bench: Mapping[str, int | None], top: Mapping[str, Any], *,
     runtime: str = "onnxruntime", stock: bool = False, kinds: Sequence[str] | None = None, steps: int | None = None,
-    planned: bool = False, **targets: float | None,
+    planned: bool = False, empties: bool = False, **targets: float | None,
 ) -> Recipe:  # fmt: skip
     """The recipe with what was given on the command line; a target given there replaces the recipe's.
 
@@ -31,6 +31,7 @@ def changed(
         kinds: of couplings that may be cut.
         steps: of recovery.
         planned: a plan says what is kept; no target is needed.
+        empties: a sublayer may be left with nothing, which costs least where nothing is trained afterwards.
         targets: sizes and times asked for, by key of `prune`.
 
     Raises:
@@ -48,6 +49,8 @@ def changed(
         data["prune"] |= {"stock": True, "kinds": ["ffn"]}
     if steps is not None:
         data["recover"]["steps"] = steps
+    if empties:
+        data["prune"]["floor"] = 0.0
     found = check_recipe(data, where)
     if not planned:
         found.prune.target()
