@@ -31,9 +31,7 @@ from tprune.select import Limits, Select, Shared, Uniform
 from tprune.sensitivity import Curve, sizes_to_try, token_loss_on
 
 CALIBRATION = 256  # validation sentences on which losses are measured
-ALONE = (
-    64  # of them for couplings alone where whole selections are measured after: hundreds of looks, and a first guess
-)
+ALONE = 64  # of them for each coupling alone, where whole selections are measured after
 FITTED = 512  # training sentences that matrices are fitted to
 
 
