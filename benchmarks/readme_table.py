@@ -12,7 +12,6 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
@@ -45,7 +44,7 @@ def table(data: Mapping[str, Any]) -> str:
         lines.append(
             f"| {LABELS[row['method']]} | {'' if row['asked'] == 1 else format(row['asked'], 'g') + 'x'} "
             f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {speed['encoder']:.2f}x | {speed['decoder_step']:.2f}x "
-            f"| {row['bleu']:.2f}{_seeds(row)} | {_gap(row.get('against_dense_more'))} | {_gap(row.get('against_ours'))} "
+            f"| {row['bleu']:.2f}{_seeds(row)} | {gap(row.get('against_dense_more'))} | {gap(row.get('against_ours'))} "
             f"| {row['parameters'] / 1e6:.2f} M |"
         )
     bench, noisy, models = data["bench"], sum(r["noisy"] for r in rows), sum(len(r["seeds"]) for r in rows)
@@ -65,18 +64,20 @@ def _seeds(row: Mapping[str, Any]) -> str:
     return f" ({low:.2f} to {high:.2f}, {len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
 
 
-def _gap(gap: Mapping[str, Any] | None) -> str:
-    return "" if gap is None else f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+def gap(found: Mapping[str, Any] | None) -> str:
+    """A difference in BLEU with its interval."""
+    return "" if found is None else f"{found['delta']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
 
 
-def written(readme: str, content: str) -> str:
-    """The README with the table between its markers."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+def written(page: str, name: str, content: str) -> str:
+    """The page with a table between the markers of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     data = json.loads(NUMBERS.read_text(encoding="utf-8"))
-    readme.write_text(written(readme.read_text(encoding="utf-8"), table(data)), encoding="utf-8")
+    readme.write_text(written(readme.read_text(encoding="utf-8"), "results", table(data)), encoding="utf-8")

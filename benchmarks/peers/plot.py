@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from readme_table import gap, written
 from tprune.files import read_json
 
 matplotlib.use("svg")
@@ -82,10 +85,10 @@ def markdown(data: Mapping[str, Any]) -> str:
     done = [row for row in data["rows"] if "failed" not in row]
     for row in sorted(done, key=lambda row: (row["asked"], -row["bleu"])):
         low, high = row["speedup_interval"]["onnxruntime"]["sentence"]
-        gap, cost = row.get("against_dense_more"), row.get("pruning")
+        cost = row.get("pruning")
         lines.append(
             f"| {row['method']} | {row['asked']:g}x | {'' if row['seed'] is None else row['seed']} | {speed(row):.2f}x [{low:.2f}, {high:.2f}] "
-            f"| {row['bleu']:.2f} | {_gap(gap)} | {row['macs'] / 1e6:.0f} M "
+            f"| {row['bleu']:.2f} | {gap(row.get('against_dense_more'))} | {row['macs'] / 1e6:.0f} M "
             f"| {'' if cost is None else _cost(cost)} | {'' if cost is None else _units(row)} | {_notes(row)} |"
         )
     for row in data["rows"]:
@@ -101,10 +104,6 @@ def markdown(data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _gap(gap: Mapping[str, float] | None) -> str:
-    return "" if gap is None else f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
-
-
 def _cost(cost: Mapping[str, float]) -> str:
     return f"{cost['seconds']:.0f}, {cost['peak'] / 2**30:.2f}"
 
@@ -117,14 +116,6 @@ def _notes(row: Mapping[str, Any]) -> str:
     off = row.get("predicted", math.nan) / speed(row)
     told = [] if math.isnan(off) or abs(off - 1) < 0.1 else [f"predicted {row['predicted']:.2f}x"]
     return "; ".join([*([row["reason"]] if row.get("reason") else []), *row.get("notes", []), *told])
-
-
-def written(page: str, name: str, content: str) -> str:
-    """The page with a table between the markers of that name."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def main() -> None:

@@ -129,5 +129,6 @@ def test_harm_joins_the_analysis() -> None:
     found = with_harms(
         bare, model, couplings(model, ["ffn"]), lambda m: float(m.model.encoder.layers[0].fc1.weight.abs().sum())
     )
-    assert found["model.encoder.layers.0.ffn"].harm < 0 == found["model.encoder.layers.1.ffn"].harm  # type: ignore[operator]
+    first, second = (found[f"model.encoder.layers.{i}.ffn"].harm for i in (0, 1))
+    assert first is not None and first < 0 == second
     assert found["model.encoder.layers.0.self_attn.heads"].harm == 0.01
