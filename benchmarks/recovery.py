@@ -3,7 +3,8 @@
     python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute] [--threads 3]
 
 DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says which residual
-dimensions it kept). Every row is judged on the validation set: negative log-likelihood of the references (nats per token) and BLEU,
+dimensions it kept). Two more rows cut DENSE to CUT's size by norms, at once and in rounds, with the training of `labels`: what rounds
+add, at equal compute. Every row is judged on the validation set: negative log-likelihood of the references (nats per token) and BLEU,
 greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in training its checkpoints: a killed benchmark goes on.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -27,10 +29,11 @@ from tprune.data import Parallel, read_lines, read_pair
 from tprune.distill import kept_width
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import claim, read_json, write_json
+from tprune.gradual import cut_in_rounds, share_left
 from tprune.machine import provenance
 from tprune.material import Material
 from tprune.plan import Plan
-from tprune.recipe import Recover
+from tprune.recipe import Prune, Recover
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.schedule import Training
@@ -41,7 +44,9 @@ from tprune.teach import digest
 from tprune.train import use_bf16
 
 BASE = "labels"
+ROUNDS = {"at once": 1, "in rounds": 3}  # cuts by norms
 BEAMS = (1, 4)
+FLOOR = 0.03  # of every coupling's groups
 
 
 def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
@@ -95,6 +100,22 @@ def train_row(bench: Bench, name: str, how: Recover) -> dict[str, Any]:
         save(small, folder, load_tokenizer(bench.model))
         shutil.rmtree(work, ignore_errors=True)
     return {"training": how.model_dump(mode="json"), **score(bench, name, folder)}
+
+
+def rounds_row(bench: Bench, name: str, how: Recover, share: float) -> dict[str, Any]:
+    """Cuts the dense model by norms to a share of its multiplications, in as many rounds as the name says, and scores it.
+
+    A larger model's steps cost more, so there are fewer of them where the cut comes in rounds.
+    """
+    work, folder, rounds = bench.out / "work" / name, bench.out / "models" / name, ROUNDS[name]
+    sizes = [share_left(share, done + 1, rounds) for done in range(rounds)]
+    how = how.model_copy(update={"steps": max(rounds, round(how.steps * share / fmean(sizes)))})
+    if not folder.exists():
+        dense = load(bench.model, dtype=torch.float32).eval()
+        done = cut_in_rounds(dense, bench.material, Prune(steps=0, macs=share, floor=FLOOR), how, rounds, work)
+        save(done.model, folder, load_tokenizer(bench.model))
+        shutil.rmtree(work, ignore_errors=True)
+    return {"training": how.model_dump(mode="json"), "rounds": rounds, **score(bench, name, folder)}
 
 
 def score(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
@@ -191,12 +212,14 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parse(arguments)
     torch.set_num_threads(asked.threads)
     set_seed(asked.seed)
-    trainings = rows(asked, size(load(asked.cut)).macs / size(load(asked.model)).macs)
+    share = size(load(asked.cut)).macs / size(load(asked.model)).macs
+    trainings = rows(asked, share)
     bench = prepare(asked)
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "dense": lambda: score(bench, "dense", asked.model),
         "cut": lambda: score(bench, "cut", asked.cut),
         **{name: partial(train_row, bench, name, how) for name, how in trainings.items()},
+        **{name: partial(rounds_row, bench, name, trainings[BASE], share) for name in ROUNDS},
     }
     found = {name: bench.unit(name, do) for name, do in work.items() if not asked.only or name in asked.only}
     for name, row in found.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from tprune.bench import Work, bench
+from tprune.bench import Work, bench_all
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Corpus, read_corpus
 from tprune.evaluate import quality
@@ -97,9 +97,11 @@ def deploy(queue: Queue, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def timing(queue: Queue, name: str) -> dict[str, Any]:
-    """Against the dense model, in turns; the dense model against itself shows the noise."""
+def timings(queue: Queue, names: Sequence[str]) -> dict[str, Any]:
+    """All against the dense model, in turns in the same rounds; the dense model against itself shows the noise."""
     how = queue.recipe.bench
-    dense, other = (queue.out / "onnx" / side for side in ("dense", name))
+    folders = {name: queue.out / "onnx" / name for name in names}
     work = Work(beams=1, sentences=how.sentences)
-    return bench(dense, other, queue.corpus.pooled_test().source, how.threads, how.batch, how.rounds, work).as_dict()
+    sentences = queue.corpus.pooled_test().source
+    found = bench_all(folders["dense"], folders, sentences, how.threads, how.batch, how.rounds, work)
+    return {name: result.as_dict() for name, result in found.items()}

@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 import tprune.bench
-from tprune.bench import MEASURES, Footprint, Work, _result, _rounds, _sample, bench, median_interval, noise, self_ratio
+from tprune.bench import (
+    MEASURES,
+    Footprint,
+    Work,
+    _result,
+    _rounds,
+    _sample,
+    bench,
+    bench_all,
+    median_interval,
+    noise,
+    self_ratio,
+)
 from tprune.errors import InputError
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
@@ -136,6 +148,9 @@ def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path, monkeypatch: p
     assert all(value > 0 for side in other.latency_ms.values() for value in side.values())
     for side in ("dense", "pruned"):
         assert other.footprint[side].peak_memory > other.footprint[side].memory_before_load > 2**20
+    both = bench_all(tmp_path / "large", {name: tmp_path / name for name in ("large", "small")}, SENTENCES, rounds=4)
+    assert both["small"].latency_ms["dense"] == both["large"].latency_ms["dense"]  # the same rounds of the same process
+    assert both["small"].footprint["pruned"] != both["large"].footprint["pruned"]
     # a worker that dies on the way: more past tokens than the model has positions
     with pytest.raises(InputError, match=r"large: the benchmark process ended with code 1: .*out of"):
         bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=4, work=Work(past=200))

@@ -15,7 +15,19 @@ from test_compression import PAIRS, model_and_tokenizer
 from tprune.errors import InputError
 from tprune.files import read_json
 
-ROWS = ["dense", "cut", "labels", "word", "sequence", "word+sequence", "hidden", "all", "all+rewound"]
+ROWS = [
+    "dense",
+    "cut",
+    "labels",
+    "word",
+    "sequence",
+    "word+sequence",
+    "hidden",
+    "all",
+    "all+rewound",
+    "at once",
+    "in rounds",
+]
 
 
 class Fixed:
@@ -68,12 +80,16 @@ def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: 
     found = read_json(out / "recovery.json")
     assert [row["name"] for row in found["rows"]] == ROWS and marker.stat().st_mtime_ns == written
     rows = {row["name"]: row for row in found["rows"]}
-    assert {row["training"]["steps"] for row in rows.values() if "training" in row} == {2}
+    gradual = rows["in rounds"]
+    assert gradual["rounds"] == gradual["training"]["steps"] == 3 and rows["at once"]["rounds"] == 1
+    steps = {row["training"]["steps"] for name, row in rows.items() if "training" in row and name != "in rounds"}
+    assert steps == {2}
     asked = {name: [row["training"][k] for k in ("distill", "sequence", "hidden", "rewind")]
              for name, row in rows.items() if "training" in row}  # fmt: skip
     assert asked == {
         "labels": [0, 0, 0, 0], "word": [0.5, 0, 0, 0], "sequence": [0, 1, 0, 0], "word+sequence": [0.5, 1, 0, 0],
         "hidden": [0, 0, 1, 0], "all": [0.5, 1, 1, 0], "all+rewound": [0.5, 1, 1, 4],
+        "at once": [0, 0, 0, 0], "in rounds": [0, 0, 0, 0],
     }  # fmt: skip
     assert rows["cut"]["parameters"] < rows["dense"]["parameters"] == found["rows"][0]["parameters"]
     assert len({rows[name]["nll"] for name in ROWS}) == len(ROWS)  # no two of them trained alike

@@ -6,11 +6,12 @@
 What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency table.
 
 Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know; best on a quiet machine),
-`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU) and
-`time-...` (interleaved with the dense model). Each leaves a marker in OUT/done, and training goes on from its last checkpoint,
-so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as in
-`compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
-`--only 'shape-*'` and `--only 'time-*'` then. With all units done, the table goes to `--json`.
+`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU), and at last `time`: all
+models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on from its last
+checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as
+in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
+`--only 'shape-*'` and `--only time` then. Where other models are asked for than were timed, all are timed again: only what ran in the
+same rounds compares. With all units done, the table goes to `--json`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe
 from tprune.teach import teach
-from units import Queue, deploy, timing
+from units import Queue, deploy, timings
 
 HERE = Path(__file__).parent
 RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
@@ -217,11 +218,14 @@ def main() -> None:
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))
     names = ["dense", *(str(spec) for spec in todo if (queue.out / str(spec) / "config.json").exists())]
-    for kind, work in (("deploy", deploy), ("time", timing)):
-        for name in names:
-            if wanted(f"{kind}-{name}"):
-                queue.unit(f"{kind}-{name}", partial(work, queue, name))
-    if all((queue.out / "done" / f"time-{name}.json").exists() for name in names):
+    for name in names:
+        if wanted(f"deploy-{name}"):
+            queue.unit(f"deploy-{name}", partial(deploy, queue, name))
+    timed = queue.out / "done" / "time.json"
+    if any(fnmatch("time", p) for p in asked.only) and not (timed.exists() and set(read_json(timed)) >= set(names)):
+        print("time ...", flush=True)
+        write_json(timed, timings(queue, names))
+    if timed.exists() and set(read_json(timed)) >= set(names):
         numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
         how_long = (
             f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"

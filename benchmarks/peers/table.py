@@ -31,8 +31,9 @@ def table(queue: Queue, specs: Sequence[Any], command: str) -> dict[str, Any]:
 
 
 def _row(queue: Queue, name: str, facts: dict[str, Any]) -> dict[str, Any]:
-    done = {kind: queue.out / "done" / f"{kind}-{name}.json" for kind in ("train", "deploy", "time")}
+    done = {kind: queue.out / "done" / f"{kind}-{name}.json" for kind in ("train", "deploy")}
     found = {kind: read_json(path) if path.exists() else {} for kind, path in done.items()}
+    found["time"] = read_json(queue.out / "done" / "time.json").get(name, {})
     row = {"name": name, **facts, **found["train"], **found["deploy"]}
     if not (found["deploy"] and found["time"]):
         return {**row, "failed": found["train"].get("failed", "not done")}

@@ -1,4 +1,4 @@
-"""How fast two exported models are, side by side: one process each, in turns, with a check on the machine's noise."""
+"""How fast exported models are, side by side: one process each, in turns, with a check on the machine's noise."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ RUNTIME = "onnxruntime"
 MEASURES = ("encoder", "decoder_step", "sentence")
 QUIET = 0.03  # a machine whose two halves of the same measurement differ by more is too noisy
 Side = Mapping[str, Sequence[float]]  # measure → one number a round
+Name = TypeVar("Name", str, "str | None")  # of a worker
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,40 @@ def bench(
         bench(Path("dense"), Path("small"), ["Two dogs play."]).speedup["decoder_step"]  # 1.9
         ```
     """
+    return bench_all(dense, {"pruned": pruned}, sentences, threads, batch, rounds, work)["pruned"]
+
+
+def bench_all(
+    dense: Path, others: Mapping[str, Path], sentences: Path | Sequence[str], threads: int = 1, batch: int = 1,
+    rounds: int = 12, work: Work | None = None,
+) -> dict[str, BenchResult]:  # fmt: skip
+    """Measures several exported folders against the dense model's, all in the same rounds, so that their ratios compare.
+
+    Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense model
+    against one of them.
+    """
     work = work or Work()
+    requests = _requests(sentences, threads, batch, rounds, work)
+    with ExitStack() as stack:
+        workers: dict[str | None, Worker] = {None: stack.enter_context(_worker(Path(dense), threads))}
+        for name, folder in others.items():
+            workers[name] = stack.enter_context(_worker(Path(folder), threads))
+        times, tokens = _rounds(workers, requests, rounds)
+        footprint = {side: _footprint(worker, tokens[side]) for side, worker in workers.items()}
+    found = {}
+    for name in others:
+        sides: dict[str, str | None] = {"dense": None, "pruned": name}
+        found[name] = _result(
+            {side: times[key] for side, key in sides.items()}, {side: footprint[key] for side, key in sides.items()},
+            threads, batch, work,
+        )  # fmt: skip
+    return found
+
+
+def _requests(
+    sentences: Path | Sequence[str], threads: int, batch: int, rounds: int, work: Work
+) -> dict[str, dict[str, Any]]:
+    """What every worker is asked in a round, by measure. Raises `InputError` for what cannot be measured."""
     if threads < 1 or batch < 1 or rounds < 4 or rounds % 2:
         raise InputError(
             f"threads {threads}, batch {batch}, rounds {rounds}; expected at least 1, 1, and an even 4 or more"
@@ -142,11 +176,7 @@ def bench(
     requests: dict[str, dict[str, Any]] = {name: {"do": name, **shape} for name in work.measures}
     if "sentence" in requests:
         requests["sentence"] |= {"sentences": texts, "beams": work.beams}
-    with _worker(Path(dense), threads) as one, _worker(Path(pruned), threads) as other:
-        workers = {"dense": one, "pruned": other}
-        times, tokens = _rounds(workers, requests, rounds)
-        footprint = {side: _footprint(worker, tokens[side]) for side, worker in workers.items()}
-    return _result(times, footprint, threads, batch, work)
+    return requests
 
 
 def _footprint(worker: Worker, tokens: float) -> Footprint:
@@ -217,10 +247,10 @@ def _worker(folder: Path, threads: int) -> Iterator[Worker]:
 
 
 def _rounds(
-    workers: Mapping[str, Worker], requests: Mapping[str, Mapping[str, Any]], rounds: int
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, float]]:
+    workers: Mapping[Name, Worker], requests: Mapping[str, Mapping[str, Any]], rounds: int
+) -> tuple[dict[Name, dict[str, list[float]]], dict[Name, float]]:
     """Milliseconds by side, measure and round; round 0 warms up and is not kept."""
-    times: dict[str, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in workers}
+    times: dict[Name, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in workers}
     tokens = dict.fromkeys(workers, 0.0)
     for number in range(rounds + 1):
         for name, request in requests.items():
