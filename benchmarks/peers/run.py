@@ -208,7 +208,7 @@ def main() -> None:
     shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
     shapes = {name: spec for name, spec in shapes.items() if wanted(name)}
     if trainings or shapes:
-        teaches = asked.targets != "references" or any(spec.method == "student" for spec in trainings)
+        teaches = asked.targets != "references" or any(spec.method.startswith("student") for spec in trainings)
         speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught) if teaches else None
         how = recovery_of(queue, taught, asked)
         for name, spec in shapes.items():

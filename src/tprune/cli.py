@@ -79,10 +79,8 @@ def run_recipe(
     from tprune.commands.prune import changed
     from tprune.recipe import read_recipe
 
-    checked = changed(
-        read_recipe(recipe), str(recipe), {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
-        runtime=runtime, stock=stock, planned=plan is not None, **targets,
-    )  # fmt: skip
+    given = {"bench.threads": threads, "bench.batch": batch, "seed": seed, "precision": precision, **_stock(stock)}
+    checked = changed(read_recipe(recipe), str(recipe), given, targets, needed=plan is None)
     files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
     _run(checked, _corpus(checked, files, data), model, out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
 
@@ -113,13 +111,20 @@ def prune(
     from tprune.recipe import read_recipe
 
     file = recipe or Path(__file__).parent / "prune.yaml"
-    checked = changed(
-        read_recipe(file), str(file) if recipe else "prune", {"threads": threads, "batch": batch}, {"seed": seed, "precision": precision},
-        runtime=runtime, stock=stock, kinds=kinds, steps=0 if one_shot else steps, planned=plan is not None,
-        empties=one_shot and recipe is None, **targets,
-    )  # fmt: skip
+    given = {
+        "bench.threads": threads, "bench.batch": batch, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
+        "recover.steps": 0 if one_shot else steps, **_stock(stock),
+        # what nothing is trained for afterwards may as well go
+        "prune.floor": 0.0 if one_shot and recipe is None else None,
+    }  # fmt: skip
+    checked = changed(read_recipe(file), str(file) if recipe else "prune", given, targets, needed=plan is None)
     files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
     _run(checked, _corpus(checked, files, None), dense_of(model), out, as_json, trim=trim_vocab, plan=plan, dry=dry_run)
+
+
+def _stock(asked: bool) -> dict[str, Any]:
+    """What `--stock` means in a recipe."""
+    return {"prune.stock": True, "prune.kinds": ["ffn"]} if asked else {}
 
 
 @app.command()

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 from tprune.data import Corpus, Parallel, read_pair
 from tprune.errors import InputError
-from tprune.latency import Setting
 from tprune.recipe import Recipe, check_recipe
 
 Files = tuple[Path | None, Path | None]
 
 
 def changed(
-    recipe: Recipe, where: str, bench: Mapping[str, int | None], top: Mapping[str, Any], *,
-    runtime: str = "onnxruntime", stock: bool = False, kinds: Sequence[str] | None = None, steps: int | None = None,
-    planned: bool = False, empties: bool = False, **targets: float | None,
-) -> Recipe:  # fmt: skip
-    """The recipe with what was given on the command line; a target given there replaces the recipe's.
+    recipe: Recipe, where: str, given: Mapping[str, Any], targets: Mapping[str, float | None], needed: bool
+) -> Recipe:
+    """The recipe with what was given on the command line.
 
     Args:
         recipe: as read.
         where: its name, for messages.
-        bench: threads and batch.
-        top: keys of the recipe itself.
-        runtime: what runs the model.
-        stock: only what a stock configuration expresses.
-        kinds: of couplings that may be cut.
-        steps: of recovery.
-        planned: a plan says what is kept; no target is needed.
-        empties: a sublayer may be left with nothing, which costs least where nothing is trained afterwards.
-        targets: sizes and times asked for, by key of `prune`.
+        given: values by the recipe's keys (`prune.kinds`, `seed`); None where nothing was given.
+        targets: sizes and times asked for, by key of `prune`; where one is given it replaces the recipe's.
+        needed: whether there must be a target in the end; a plan says itself what is kept.
 
     Raises:
-        InputError: a value that a recipe cannot have, a runtime there is none of, or not exactly one target.
+        InputError: a value that a recipe cannot have, or not exactly one target.
     """
-    Setting(runtime=runtime)
     data = recipe.model_dump()
-    data |= {key: value if isinstance(value, int) else str(value) for key, value in top.items() if value is not None}
     if any(value is not None for value in targets.values()):
         data["prune"] |= targets
-    data["bench"] |= {key: value for key, value in bench.items() if value is not None}
-    if kinds:
-        data["prune"]["kinds"] = [str(kind) for kind in kinds]
-    if stock:
-        data["prune"] |= {"stock": True, "kinds": ["ffn"]}
-    if steps is not None:
-        data["recover"]["steps"] = steps
-    if empties:
-        data["prune"]["floor"] = 0.0
+    for key, value in given.items():
+        *sections, name = key.split(".")
+        if value is not None:
+            reduce(getitem, sections, data)[name] = value
     found = check_recipe(data, where)
-    if not planned:
+    if needed:
         found.prune.target()
     return found
 
