@@ -10,17 +10,18 @@ Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table do
 models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on from its last
 checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as
 in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
-`--only 'shape-*'` and `--only time` then. Where other models are asked for than were timed, all are timed again: only what ran in the
-same rounds compares. With all units done, the table goes to `--json`.
+`--only 'shape-*'` and `--only time` then. Where a model was not timed yet, all are timed again: only what ran in the same rounds
+compares. Then the table goes to `--json`, with all models that OUT has.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -217,6 +218,7 @@ def main() -> None:
         for spec in trainings:
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))
+    todo = sorted({*todo, *made_before(queue.out)}, key=lambda spec: (list(METHODS).index(spec.method), *astuple(spec)))
     names = ["dense", *(str(spec) for spec in todo if (queue.out / str(spec) / "config.json").exists())]
     for name in names:
         if wanted(f"deploy-{name}"):
@@ -226,13 +228,19 @@ def main() -> None:
         print("time ...", flush=True)
         write_json(timed, timings(queue, names))
     if timed.exists() and set(read_json(timed)) >= set(names):
-        numbers = " ".join(f"--{k} {' '.join(f'{v:g}' for v in getattr(asked, k))}" for k in ("speed", "seed"))
-        how_long = (
+        how = (
             f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"
         )
-        command = f"python benchmarks/peers/run.py --data DIR {numbers} {how_long}"
-        write_json(asked.json, table(queue, todo, command))
+        write_json(asked.json, table(queue, todo, f"python benchmarks/peers/run.py --data DIR {how}"))
         print(asked.json)
+
+
+def made_before(out: Path) -> Iterator[Spec]:
+    """The models that a folder has from earlier calls: they are in the table too."""
+    for marker in (out / "done").glob("train-*.json"):
+        found = re.fullmatch(r"train-(.+)-([\d.]+)x-s(\d+)", marker.stem)
+        if found and found[1] in METHODS:
+            yield Spec(found[1], float(found[2]), int(found[3]))
 
 
 if __name__ == "__main__":
