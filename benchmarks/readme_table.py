@@ -1,4 +1,5 @@
-"""Writes the README's result table from benchmarks/peers/peers.json, so that the two cannot differ (a test checks it).
+"""Writes the README's result table from benchmarks/peers/peers.json, and that of docs/recovery.md from benchmarks/recovery.json,
+so that they cannot differ (a test checks it).
 
 python benchmarks/readme_table.py
 """
@@ -12,6 +13,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
+RECOVERY = ROOT / "benchmarks" / "recovery.json"
+PARTS = {
+    "dense": "the dense model", "cut": "cut, untrained", "labels": "references", "sequence": "the teacher's translations",
+    "word": "references, and words", "word+sequence": "translations, and words", "hidden": "references, and hidden states",
+    "all": "translations, words, hidden states", "all+rewound": "the same, rates rewound", "at once": "cut by norms at once, references",
+    "in rounds": "cut by norms in 3 rounds, references",
+}  # fmt: skip
 LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
@@ -59,6 +67,16 @@ def table(data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def recovery_table(data: Mapping[str, Any]) -> str:
+    """What the parts of recovery give, in Markdown."""
+    lines = ["| trained on, towards | steps | NLL | BLEU | against references alone |", "|---|---|---|---|---|"]
+    for row in sorted(data["rows"], key=lambda r: list(PARTS).index(r["name"])):
+        steps = row["training"]["steps"] if "training" in row else ""
+        delta = gap(row["against_labels"]["beam4"]) if row["name"] not in ("labels", "dense", "cut") else ""
+        lines.append(f"| {PARTS[row['name']]} | {steps} | {row['nll']:.2f} | {row['beam4']['bleu']:.2f} | {delta} |")
+    return "\n".join(lines)
+
+
 def _seeds(row: Mapping[str, Any]) -> str:
     low, high = row["bleu_range"]
     return f" ({low:.2f} to {high:.2f}, {len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
@@ -81,3 +99,5 @@ if __name__ == "__main__":
     readme = ROOT / "README.md"
     data = json.loads(NUMBERS.read_text(encoding="utf-8"))
     readme.write_text(written(readme.read_text(encoding="utf-8"), "results", table(data)), encoding="utf-8")
+    page, data = ROOT / "docs" / "recovery.md", json.loads(RECOVERY.read_text(encoding="utf-8"))
+    page.write_text(written(page.read_text(encoding="utf-8"), "recovery", recovery_table(data)), encoding="utf-8")

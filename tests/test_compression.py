@@ -8,8 +8,8 @@ import torch
 
 import tprune
 from tprune.compression import plan_step
-from tprune.costs import clock_step, confirm_step, select_step
-from tprune.errors import InputError
+from tprune.costs import beyond_reach, clock_step, confirm_step, select_step
+from tprune.errors import InputError, UnreachableError
 from tprune.latency import LatencyTable, Point, Setting, Times
 from tprune.material import Material
 from tprune.plan import Plan
@@ -65,6 +65,35 @@ def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(
     how = Prune(steps=0, macs=0.8)
     plan = select_step(model, plan_step(model, how), how, None)
     assert certify(model, plan, tprune.shrink(model, plan), material.batch()).forward <= 1e-6
+
+
+def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
+    model, _ = model_and_tokenizer()
+    timed: list[Plan] = []
+
+    class Stopped:
+        """A timer to which the smallest model takes 4 of the dense one's 12 milliseconds."""
+
+        def times(self, plan: Plan, table: LatencyTable) -> Times:
+            timed.append(plan)
+            return Times(1.0, 0.3, 4.0)
+
+    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
+    for target, floor, refused, looks in (
+        ({"speedup": 1.9}, 0.1, False, 0), ({"speedup": 2.9}, 0.1, False, 1), ({"speedup": 4.0}, 0.1, True, 1),
+        ({"speedup": 4.0}, 0.0, False, 1), ({"latency_ms": 0.001}, 0.0, True, 1), ({"memory_mb": 1.0}, 0.1, False, 0),
+    ):  # fmt: skip
+        how = Prune(steps=0, floor=floor, **target)
+        timed.clear()
+        check: Any = beyond_reach(model, plan_step(model, how), how)
+        if refused:
+            with pytest.raises(
+                UnreachableError, match=r"with one group left in every coupling it takes 4 ms \(3.00x\)"
+            ):
+                check(Stopped(), table)
+        else:
+            check(Stopped(), table)
+        assert len(timed) == looks and all(len(e.kept or ()) == 1 for plan in timed for e in plan.entries)
 
 
 def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from test_compression import PAIRS
 from tprune.data import Corpus
-from tprune.files import read_json
-from tprune.pipeline import expected_seconds, run, taught
+from tprune.files import read_json, write_json
+from tprune.pipeline import _harm, expected_seconds, run, taught
 from tprune.progress import Progress
 from tprune.recipe import Recipe, check_recipe
 from tprune.run_folder import Run
@@ -36,6 +36,20 @@ def test_the_stage_is_planned_where_it_is_needed(prune: dict[str, Any], recover:
     assert taught(recipe) is asked and ("teach" in expected_seconds(recipe, 1e4, True)) is asked
 
 
+@pytest.mark.parametrize(("after", "warned"), [(2.0, False), (1.4, False), (2.5, True)])
+def test_a_recovery_that_does_harm_is_named(tmp_path: Path, after: float, warned: bool) -> None:
+    recipe = recipe_with({}, {"steps": 20})
+    run_ = Run(tmp_path, recipe, Corpus(PAIRS, PAIRS, {}), None, "test", Progress({}))
+    write_json(tmp_path / "stages" / "recover.json", {"loss": {"dense": 1.0, "cut": 2.0, "recovered": after}})
+    found = _harm(run_)
+    assert bool(found) is warned
+    if warned:
+        assert (
+            "from 2.000 to 2.500 nats per token: give it more steps than 20" in found[0]
+            and str(tmp_path / "cut") in found[0]
+        )
+
+
 @pytest.mark.slow
 def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
     recipe = recipe_with({}, {"sequence": 0.5, "hidden": 0.5, "rewind": 20})
@@ -48,6 +62,7 @@ def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
     assert read_json(tmp_path / "stages" / "teach.json") == {"sentences": 32}
     lines = (tmp_path / "taught" / TARGETS).read_text().splitlines()
     assert len(lines) == 32 and all(lines)
+    assert read_json(tmp_path / "stages" / "recover.json")["loss"].keys() == {"dense", "cut", "recovered"}
     (tmp_path / "stages" / "recover.json").unlink()
     again = go()  # the recovery once more, from the same translations
     assert again["pruned"]["bleu"] == first["pruned"]["bleu"]

@@ -19,6 +19,7 @@ from tprune.commands.options import (
     Batch,
     Blocks,
     Bytes,
+    DenseModel,
     DryRun,
     GivenPlan,
     Kinds,
@@ -41,7 +42,10 @@ from tprune.commands.options import (
     TrimVocab,
     ValidSource,
     ValidTranslations,
+    even,
+    not_empty,
     one_target,
+    together,
 )  # fmt: skip
 from tprune.errors import InputError, TpruneError
 
@@ -64,7 +68,7 @@ def run_recipe(
     recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
     out: Out,
     data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files; without it the corpus comes from the hub.")] = None,
-    model: Annotated[str | None, typer.Option(help="Start from this trained model: a directory or a hub id.")] = None,
+    model: Annotated[str | None, typer.Option(callback=not_empty, help="Start from this trained model: a directory or a hub id.")] = None,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
@@ -87,8 +91,7 @@ def run_recipe(
 
 @app.command()
 def prune(
-    model: Annotated[str, typer.Argument(help="A hub id, a directory, or a run directory (its dense model).")],
-    out: Out,
+    model: DenseModel, out: Out,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
@@ -104,6 +107,11 @@ def prune(
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
     targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, recipe is None, **targets)
+    together("--src", src, "--tgt", tgt)
+    together("--valid-src", valid_src, "--valid-tgt", valid_tgt)
+    together("--test-src", test_src, "--test-tgt", test_tgt)
+    if stock and kinds and set(kinds) != {Kinds.FFN}:
+        raise typer.BadParameter(f"--stock cuts ffn only; leave out {' '.join(f'--kind {kind}' for kind in kinds)}")
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
     from tprune.commands.analyze import dense_of
@@ -129,7 +137,7 @@ def _stock(asked: bool) -> dict[str, Any]:
 
 @app.command()
 def analyze(
-    model: Annotated[str, typer.Argument(help="A hub id, a directory, or a run directory (its dense model).")],
+    model: DenseModel,
     src: Annotated[Path, typer.Option(help="Source sentences to train on, one a line (.gz too).")],
     tgt: Annotated[Path, typer.Option(help="Their translations.")],
     valid_src: Annotated[Path, typer.Option(help="Source sentences for validation.")],
@@ -166,7 +174,7 @@ def bench(
     sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
     threads: Annotated[int, typer.Option(min=1)] = 1,
     batch: Annotated[int, typer.Option(min=1)] = 1,
-    rounds: Annotated[int, typer.Option(min=4, help="An even number.")] = 16,
+    rounds: Annotated[int, typer.Option(min=4, callback=even, help="An even number.")] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Two exported models against each other: one process each, in turns; encoder, decoder step, whole sentences."""
@@ -193,19 +201,20 @@ def translate(
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(help="A directory or a hub id.")],
+    model: DenseModel,
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")
     ] = None,
 ) -> None:
     """What a model could lose: its couplings with their patterns, and its size."""
     from tprune.checkpoint import load
+    from tprune.commands.analyze import dense_of
     from tprune.coupling import bind
     from tprune.models import couplings
     from tprune.report.table import couplings_table
     from tprune.size import size
 
-    loaded = load(model)
+    loaded = load(dense_of(model))
     shown = couplings(loaded, kinds) if kinds else [c for c in couplings(loaded) if c.kind != "lines"]
     print(couplings_table(bind(shown, loaded)))
     found = size(loaded)

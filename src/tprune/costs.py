@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -21,18 +22,21 @@ from tprune.machine import cache_folder
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.policies import Target, select_size, select_to
+from tprune.policies.choice import number
 from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
 from tprune.progress import Report, counted
 from tprune.recipe import MEMORY, TIMES, Prune
 from tprune.repair import repair_
 from tprune.search import search
 from tprune.second_order import keep_counts, removal_scores, second_order_curves
-from tprune.select import Limits, Select, Shared, Uniform
+from tprune.select import Limits, Select, Shared, Uniform, keep_best
 from tprune.sensitivity import Curve, sizes_to_try, token_loss_on
 
 CALIBRATION = 256  # validation sentences on which losses are measured
 ALONE = 64  # of them for each coupling alone, where whole selections are measured after
 FITTED = 512  # training sentences that matrices are fitted to
+BOLD = 0.5  # of the dense model's time; a target under it is checked before the table is measured
+INSIDE = frozenset({"ffn", "heads", "qk", "vo"})
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,38 @@ def clock_step(
     if how.timed:
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
-        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, removal=how.floor == 0)
+        check = beyond_reach(model, plan, how)
+        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, how.floor == 0, check)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
     return Clock(table, curves_step(model, plan, how, material, report))
+
+
+def beyond_reach(model: Any, plan: Plan, how: Prune) -> Callable[[Timer, LatencyTable], None]:
+    """A check before a table is measured: of a bold target, whether a model with one group in every coupling would meet it.
+
+    Where sublayers may be emptied or the width cut, a model may be faster than that one by half of what it takes.
+    """
+
+    def check(timer: Timer, table: LatencyTable) -> None:
+        if how.target()[0] not in TIMES:
+            return
+        dense, budget = table.dense.sentence, Clock(table, ()).milliseconds(how)
+        if budget > BOLD * dense:
+            return
+        masks = {
+            e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in INSIDE else e.keep
+            for e in plan.entries
+        }
+        least = timer.times(plan.with_kept(masks, {}, {}), table).sentence
+        room = 0.95 if how.floor and set(how.kinds) <= INSIDE else 0.5
+        if budget < room * least:
+            raise UnreachableError(
+                f"asked for {number(budget)} ms a sentence ({dense / budget:,.3g}x); with one group left in every coupling it "
+                f"takes {number(least)} ms ({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow "
+                "more kinds, or start from a smaller model"
+            )
+
+    return check
 
 
 def curves_step(

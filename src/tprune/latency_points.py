@@ -7,7 +7,8 @@ import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -24,7 +25,7 @@ from tprune.latency import FORMAT, MODEL, LatencyTable, Point, Setting, Times
 from tprune.machine import machine, versions
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, fingerprint, make_plan
-from tprune.progress import Report
+from tprune.progress import Report, minutes
 from tprune.realise.shrink import shrink
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
@@ -101,6 +102,7 @@ def key_of(model: Any, setting: Setting) -> str:
 def measured(
     model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, cache: Path,
     report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True,
+    check: Callable[[Timer, LatencyTable], None] = lambda timer, table: None,
 ) -> LatencyTable:  # fmt: skip
     """The latency table of a model on this machine; points that `cache` (a folder) has are not measured again.
 
@@ -116,6 +118,7 @@ def measured(
         report: is told about each point.
         kinds: of couplings whose sizes are to be known; none for the dense model alone.
         removal: whether sublayers may also be left with nothing.
+        check: is called once the dense model's times are known, before what is missing is measured; may raise.
 
     Raises:
         NoisyMachineError: a point stayed unsteady; says by how much.
@@ -132,8 +135,12 @@ def measured(
         if table is None:
             table = timer.dense()
             write_json(path, table.to_json())
-        for number, variant in enumerate(missing, start=1):
-            report(f"{variant} ({number} of {len(missing)})")
+        check(timer, table)
+        start = time.monotonic()
+        for number, variant in enumerate(missing):
+            pace = (time.monotonic() - start) / max(1, number)
+            left = f", about {minutes(pace * (len(missing) - number))} left" if number else ""
+            report(f"{variant} ({number + 1} of {len(missing)}{left})")
             ratios = timer.ratios(variant.plan, str(variant))
             times = timer.from_ratios(ratios, table)
             saved = (table.dense.encoder - times.encoder, table.dense.token - times.token)

@@ -14,7 +14,7 @@ from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
-from tprune.costs import Clock, check_reachable, clock_step, confirm_step, interact_step, select_step
+from tprune.costs import CALIBRATION, Clock, check_reachable, clock_step, confirm_step, interact_step, select_step
 from tprune.data import Corpus
 from tprune.distill import kept_width
 from tprune.errors import InputError
@@ -23,17 +23,19 @@ from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.machine import provenance, use_free_cores
 from tprune.material import SAVE_EVERY, Material
+from tprune.models import family_of
 from tprune.plan import Plan
 from tprune.policies.promise import promise
-from tprune.policies.size import counted
+from tprune.policies.size import Target, counted
 from tprune.realise.certificate import Certificate
-from tprune.recipe import TIMES, Recipe
+from tprune.recipe import SIZES, TIMES, Prune, Recipe
 from tprune.report.page import write_report
 from tprune.run_folder import Run, claim, held
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
-from tprune.sensitivity import Curve
+from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
+from tprune.sublayers import blind
 from tprune.tasks.coverage import unfamiliar
 from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
 from tprune.vocabulary import trim_vocabulary
@@ -102,7 +104,10 @@ def _stages(run: Run) -> dict[str, Any]:
     tests = f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}"
     stage("evaluate", lambda: _evaluate(run), tests)
     stage("bench", lambda: _bench(run), "dense and pruned in turns")
-    results = {**collect(run), "model": run.model or "trained in this run", "warnings": odd}
+    worse = _harm(run)
+    for line in worse:
+        run.progress.note(f"warning: {line}")
+    results = {**collect(run), "model": run.model or "trained in this run", "warnings": [*odd, *worse]}
     write_json(out / "results.json", results)
     write_report(out)
     return results
@@ -110,7 +115,7 @@ def _stages(run: Run) -> dict[str, Any]:
 
 def _goal(run: Run, dense: Any, tokenizer: Any, material: Material) -> tuple[Plan, Clock | None]:
     """What will be kept: as given, or chosen by what is measured first; and what was measured. Raises `UnreachableError`."""
-    how, analysed = run.recipe.prune, None
+    how, analysed = of_whole(run), None
     plan = _given(run, dense) if run.plan is not None else plan_step(dense, how)
     clock: Clock | None = None
     if run.plan is None:
@@ -125,6 +130,15 @@ def _goal(run: Run, dense: Any, tokenizer: Any, material: Material) -> tuple[Pla
         run.stage("analyze", lambda: _analyse(run, dense, material), what)
         analysed = Analysis.load(run.out / "analysis.json")
     return (plan if run.plan is not None else select_step(dense, plan, how, analysed, clock)), clock
+
+
+def of_whole(run: Run) -> Prune:
+    """How to prune; a fraction of the dense model's size is a number where what is pruned has lost words already."""
+    how = run.recipe.prune
+    unit, value = how.target() if run.plan is None else ("", 0.0)
+    if run.vocabulary is None or unit not in SIZES or value > 1:
+        return how
+    return how.model_copy(update={unit: Target(unit, value).budget(size(load(run.out / "dense")))})
 
 
 def taught(recipe: Recipe) -> bool:
@@ -146,7 +160,7 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, tri
     return {
         "train": recipe.train.steps * step if with_training else 5,
         **({"trim": 10.0} if trims else {}), **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}),
-        **({"time": 300.0} if recipe.prune.by_loss else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        **({"time": 400.0 if recipe.prune.timed else 60.0} if recipe.prune.by_loss else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
 
@@ -154,6 +168,8 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, tri
 def _dense(run: Run) -> dict[str, Any]:
     if run.model is not None:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
+        if broken := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
+            raise InputError(f"{run.model}: {broken[0]} holds values that are not finite; expected a trained model")
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
@@ -195,20 +211,25 @@ def _trim(run: Run) -> dict[str, Any]:
 def selected_plan(file: Path) -> Plan:
     """A plan from a file. Raises `InputError` for one that is damaged or does not say what it keeps."""
     plan = Plan.load(file)
-    if not plan.selected:
-        raise InputError(f"{file}: the plan does not say what it keeps; expected one after selection")
+    if not plan.entries or not plan.selected:
+        lacks = "does not say what it keeps" if plan.entries else "has no entries"
+        raise InputError(f"{file}: the plan {lacks}; expected one after selection")
     return plan
 
 
 def _given(run: Run, dense: Any) -> Plan:
     """The plan that was given, its sizes counted. Raises `InputError` for one that was made for another model."""
     assert run.plan is not None
-    plan = selected_plan(run.plan)
+    plan, family = selected_plan(run.plan), family_of(dense).name
     try:
+        if plan.family != family:
+            raise InputError(f"the plan is for the family {plan.family!r}, the model is of {family!r}")
         plan.bind(dense)
+        if blind(plan, dense.config.decoder_layers):
+            raise InputError("the plan empties every cross attention, so the decoder would not read its source")
+        return counted(dense, plan)
     except InputError as error:
         raise InputError(f"{run.plan}: {error}") from None
-    return counted(dense, plan)
 
 
 def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
@@ -220,7 +241,7 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) -> dict[str, Any]:
-    how, bench_ = run.recipe.prune, run.recipe.bench
+    how, bench_ = of_whole(run), run.recipe.bench
     setting = Setting(threads=bench_.threads, batch=bench_.batch)
     clock = clock_step(dense, tokenizer, plan, material, run.corpus.valid.source, how, setting, run.progress.note)
     clock = interact_step(dense, plan, how, clock, material, run.progress.note)
@@ -267,10 +288,26 @@ def _shrink(run: Run, material: Material) -> dict[str, Any]:
 def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
     small, tokenizer = load(run.out / "cut"), load_tokenizer(run.base)
     plan, teacher = Plan.load(run.out / "cut" / "plan.json"), copy.deepcopy(dense).eval()
+    losses = {"dense": teacher, "cut": small}
+    loss = token_loss_on(material.batches(material.valid, CALIBRATION))
+    found = {name: loss(model) for name, model in losses.items()}
     recover_step(small, teacher, material, run.recipe.recover, run.work("recover"), kept_width(plan))
+    found["recovered"] = loss(small)
+    run.progress.note("validation loss: " + ", ".join(f"{name} {value:.3f}" for name, value in found.items()))
     certificate = Certificate(**read_json(run.out / "cut" / "certificate.json"))
     save(small, run.out / "pruned", tokenizer, plan, certificate)
-    return {}
+    return {"loss": found}
+
+
+def _harm(run: Run) -> list[str]:
+    """A warning where recovery has made the model worse."""
+    found = read_json(run.out / "stages" / "recover.json").get("loss")
+    if not run.recipe.recover.steps or found is None or found["recovered"] <= found["cut"]:
+        return []
+    return [
+        f"recovery raised the validation loss from {found['cut']:.3f} to {found['recovered']:.3f} nats per token: give it more "
+        f"steps than {run.recipe.recover.steps}, or a lower lr than {run.recipe.recover.lr:g}; the model before it is in {run.out / 'cut'}"
+    ]
 
 
 def _export(run: Run) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
 from tprune.select import Kept
 from tprune.structure import Structure
 
+KEYS = frozenset({"tprune_plan", "family", "fingerprint", "asked", "reached", "entries"})
 METHODS: dict[str, type[Method]] = {
     "group_lasso": GroupLasso, "hoyer_square": HoyerSquare, "paced_hoyer_square": PacedHoyerSquare,
 }  # fmt: skip
@@ -173,11 +174,17 @@ class Plan:
     def from_json(text: str, where: str = "plan") -> Plan:
         """Reads a plan back. Raises `InputError` saying where the text is no plan."""
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: no JSON ({error})") from None
         if not isinstance(data, dict) or data.get("tprune_plan") != 1:
             raise InputError(f"{where}: not a tprune plan of version 1")
+        if unknown := set(data) - KEYS:
+            raise InputError(f"{where}: unknown key {sorted(unknown)[0]!r}; expected {', '.join(sorted(KEYS))}")
+        for key in ("asked", "reached"):
+            sizes = data.get(key)
+            if not isinstance(sizes, dict) or any(type(size) not in (int, float) for size in sizes.values()):
+                raise InputError(f"{where}: {key} is {sizes!r}; expected numbers by unit")
         try:
             entries = tuple(_entry_from_json(entry) for entry in data["entries"])
             return Plan(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
@@ -236,6 +243,10 @@ def make_plan(
         realisation = Realisation.SHRUNK if coupling.closed else Realisation.GATHERED
         entries.append(Entry(coupling, groups.shape, method or PacedHoyerSquare(), mode, float(strength), realisation))
     return Plan(family, fingerprint(model), tuple(entries))
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _method_name(method: Method) -> str:

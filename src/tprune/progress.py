@@ -100,6 +100,17 @@ def counted(work: Callable[P, T], total: int, report: Report, what: str, every: 
     return counting
 
 
+def minutes(seconds: float) -> str:
+    """A length of time in words.
+
+    Example:
+        >>> minutes(20.0), minutes(150.0)
+        ('a minute', '2 minutes')
+    """
+    found = max(1, round(seconds / 60))
+    return "a minute" if found == 1 else f"{found:,} minutes"
+
+
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -16,6 +16,7 @@ class Training:
     `(1 − d) · NLL + d · CE(teacher ‖ student) + h · unexplained variance`; see `tprune.distill`.
 
     Attributes:
+        warmup: steps of rising rates; half of all steps at most, lest a short training end at its peak.
         sequence: the share of sentences whose target is the teacher's translation.
         rewind: replay the last `steps` of a schedule of so many steps, with `lr` and `warmup` as its; 0: a schedule of its own.
 
@@ -45,6 +46,16 @@ class Training:
             raise InputError(
                 f"rewind: a schedule of {self.rewind} steps has no last {self.steps}; expected at least that"
             )
+
+    @property
+    def warm_up(self) -> int:
+        """Steps of warm-up in a schedule of its own.
+
+        Example:
+            >>> Training(steps=20, warmup=400).warm_up
+            10
+        """
+        return min(self.warmup, self.steps // 2)
 
     @property
     def teaches(self) -> bool:

@@ -92,6 +92,16 @@ def left_of(plan: Plan) -> dict[str, dict[str, int]]:
     return found
 
 
+def blind(plan: Plan, layers: int) -> bool:
+    """Whether a selected plan leaves none of so many decoder layers reading the source."""
+    left = left_of(plan)
+    gone = [
+        s.name for s in sublayers_of(plan)
+        if s.place == READS_SOURCE and 0 in (left[s.name].get("sublayer"), left[s.name].get("heads"))
+    ]  # fmt: skip
+    return len(gone) >= layers
+
+
 def width_of(plan: Plan) -> float:
     """The share of the residual width that a plan keeps; 1 where it has no such coupling."""
     return next((float(e.keep.double().mean()) for e in plan.entries if e.coupling.kind == "width"), 1.0)

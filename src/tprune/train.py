@@ -181,7 +181,7 @@ def train(
     bf16 = use_bf16(model, data, how, out)
     every = how.eval_every
     arguments = TrainingArguments(
-        output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warmup, lr_scheduler_type=how.schedule,
+        output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warm_up, lr_scheduler_type=how.schedule,
         weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=bf16, seed=how.seed, data_seed=how.seed,
         use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=max(1, min(100, how.steps // 20)),
         eval_strategy="steps" if every else "no", eval_steps=every or None,

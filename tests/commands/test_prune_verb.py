@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 from tprune import cli
-from tprune.checkpoint import load, save
+from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import read_pair
-from tprune.plan import Plan
+from tprune.models import couplings
+from tprune.plan import Plan, make_plan
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
 SOURCE = ["a cat sat", "a dog ran", "the cat ran far", "the dog sat", "a cat ran", "the dog ran far away"] * 6
@@ -81,7 +83,6 @@ def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call,
     [
         (("--macs", 0.001), "can reach"),
         (("--params", 1e9), "has 1,000,000,000 params"),
-        (("--macs", 0.5, "--test-src", "s"), "belong together"),
         (("--plan", "s"), "s: no JSON"),
     ],
 )
@@ -110,6 +111,9 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--plan", "s"), "--plan says what is kept; leave out --macs 0.5"),
         (("--macs", 0.5, "--one-shot", "--steps", 3), "--one-shot trains nothing; leave out --steps 3"),
         (("--macs", 0.5, "--threads", 0), "'--threads'"),
+        (("--macs", 0.5, "--src", "s"), "--src and --tgt belong together; got s alone"),
+        (("--macs", 0.5, "--test-tgt", "s"), "--test-src and --test-tgt belong together; got s alone"),
+        (("--macs", 0.5, "--stock", "--kind", "heads"), "--stock cuts ffn only; leave out --kind heads"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named_before_anything_is_read(
@@ -120,6 +124,30 @@ def test_wrong_options_are_named_before_anything_is_read(
     assert code == 2 and not said
     assert says in " ".join(notes.split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("prune", "", "--macs", 0.5, "--out", "run"), ("inspect", " "), ("run", "s", "--model", "", "--out", "run")],
+)
+def test_an_empty_name_is_no_model(tprune: Call, tmp_path: Path, arguments: tuple[Any, ...]) -> None:
+    (tmp_path / "s").write_text("")
+    code, _, notes = tprune(*arguments)
+    assert code == 2 and "got nothing; expected a name or path" in " ".join(notes.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_rounds_are_even(tprune: Call) -> None:
+    code, _, notes = tprune("bench", "a", "b", "--sentences", "s", "--rounds", 5)
+    assert code == 2 and "got 5; expected an even number" in " ".join(notes.split())
+
+
+def test_a_model_with_broken_weights_is_named(tprune: Call, model: Path) -> None:
+    broken = load(model)
+    broken.model.encoder.layers[0].fc1.weight.data[3, 2] = torch.nan
+    save(broken, model.parent / "broken", load_tokenizer(model))
+    code, _, notes = tprune("prune", "broken", "--macs", 0.8, "--dry-run", "--out", "run", *DATA)
+    assert code == 1 and "broken: model.encoder.layers.0.fc1.weight holds values that are not finite" in notes
 
 
 def test_missing_sentences_are_named(tprune: Call, model: Path) -> None:
@@ -133,7 +161,23 @@ def test_a_plan_for_another_model_is_refused(tprune: Call, model: Path) -> None:
     other = Plan("marian", "0" * 16, (), {"macs": 1.0}, {"macs": 1.0})
     (model.parent / "plan.json").write_text(other.to_json())
     code, _, notes = tprune("prune", model, "--plan", "plan.json", "--out", "other", *DATA)
-    assert code == 1 and "plan.json: the plan was made for a model with fingerprint 0000" in notes
+    assert code == 1 and "plan.json: the plan has no entries" in notes
+    dense = load(model)
+    plan = make_plan(dense, "marian", couplings(dense, ["ffn", "heads"]))
+    every = {e.coupling.name: e.keep for e in plan.entries}
+    for planned, says in (
+        (replace(plan, fingerprint="0" * 16), "the plan was made for a model with fingerprint 0000"),
+        (replace(plan, family="t5"), "the plan is for the family 't5', the model is of 'marian'"),
+        (
+            plan.with_kept({n: keep & False for n, keep in every.items()}, {}, {}),
+            "the plan empties every cross attention",
+        ),
+    ):
+        (model.parent / "plan.json").write_text(
+            (planned if planned.selected else planned.with_kept(every, {}, {})).to_json()
+        )
+        code, _, notes = tprune("prune", model, "--plan", "plan.json", "--out", "other", *DATA)
+        assert code == 1 and f"plan.json: {says}" in notes
 
 
 @pytest.mark.slow
@@ -148,6 +192,7 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
     )
     assert code == 0, notes
     results = json.loads(said)
+    assert results["target"]["asked"]["macs"] == pytest.approx(0.8 * results["dense"]["macs"])  # not of the trimmed one
     small = load(folder / "run" / "pruned")
     assert small.config.vocab_size < load(model).config.vocab_size
     assert results["pruned"]["macs"] < 0.8 * results["dense"]["macs"] and results["certificate"]["forward"] < 1e-5

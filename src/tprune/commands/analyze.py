@@ -90,6 +90,12 @@ def analyze(
             "are source and target those it was trained on, in this order?"
         )
         report(f"warning: {odd[-1]}")
+    if not any(component.zero for component in found.components):
+        odd.append(
+            f"nothing vanished in {how.steps} steps, so the advice is drawn from how much shrank and from what cutting costs; "
+            "more --steps say more"
+        )
+        report(f"warning: {odd[-1]}")
     made = {"model": model, "settings": how.model_dump(mode="json"), "seed": seed, **provenance(command)}
     result = Found(found, advise(loaded, found), tuple(odd), made)
     if out is not None:

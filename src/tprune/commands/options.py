@@ -72,6 +72,26 @@ def trimming(value: str | None) -> str | None:
     raise typer.BadParameter(f"got {value!r}; expected `train`, or two files, SOURCE,TRANSLATIONS")
 
 
+def not_empty(value: str | None) -> str | None:
+    """A name or path; an unset variable in a script gives an empty one. Raises `typer.BadParameter`."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("got nothing; expected a name or path")
+    return value
+
+
+def even(value: int) -> int:
+    """An even number. Raises `typer.BadParameter`."""
+    if value % 2:
+        raise typer.BadParameter(f"got {value}; expected an even number")
+    return value
+
+
+def together(one: str, first: Path | None, other: str, second: Path | None) -> None:
+    """Both or neither. Raises `typer.BadParameter`."""
+    if (first is None) != (second is None):
+        raise typer.BadParameter(f"{one} and {other} belong together; got {first or second} alone")
+
+
 def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
     """At most one target; none beside a plan, which has its own; one where nothing else says it. Raises `typer.BadParameter`."""
     given = [f"--{name.replace('_', '-')} {value:g}" for name, value in asked.items() if value is not None]
@@ -84,6 +104,9 @@ def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
         raise typer.BadParameter(f"what should it become? give one of {names}, or a --plan")
 
 
+DenseModel = Annotated[
+    str, typer.Argument(callback=not_empty, help="A hub id, a directory, or a run directory (its dense model).")
+]
 Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
 Seed = Annotated[
     int | None,

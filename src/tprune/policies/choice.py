@@ -197,14 +197,24 @@ def _with_a_reader(options: Sequence[Options[Left]], budget: float, unit: str) -
     return min(found, key=lambda pair: pair[0])[1]
 
 
+def number(value: float) -> str:
+    """A size or a time, without more digits than it has.
+
+    Example:
+        >>> number(646217.0), number(3.10304)
+        ('646,217', '3.103')
+    """
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
+
+
 def _unreachable(dense: Meter, sublayers: Sequence[Sublayer], budget: float, least: float) -> str:
     """What can be reached, and how much of it no coupling of the plan can touch."""
     outside = untouched(dense, sublayers)
     return (
-        f"asked for {budget:,.4g} {dense.unit}, {budget / dense.whole:.0%} of the dense {dense.whole:,.4g}; these couplings can reach "
-        f"{least:,.4g}, {least / dense.whole:.0%}. At the dense width {outside:,.4g} lie outside what they cut (output layer, "
-        "embeddings, fixed costs); the rest is what the floor leaves. Ask for less, allow more kinds, lower the floor, or start from a "
-        "smaller model"
+        f"asked for {number(budget)} {dense.unit}, {budget / dense.whole:.0%} of the dense {number(dense.whole)}; these couplings can "
+        f"reach {number(least)}, {least / dense.whole:.0%}. At the dense width {number(outside)} lie outside what they cut (output layer, "
+        "embeddings, fixed costs); the rest is what the floor leaves. Ask for at least that, allow more kinds, lower the floor, or start "
+        "from a smaller model"
     )
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from tprune.errors import InputError
 from tprune.latency import LatencyTable, Times
 from tprune.plan import Plan
+from tprune.policies.choice import number
 from tprune.policies.size import size_after
+from tprune.progress import minutes
 from tprune.size import Size, size
 from tprune.sublayers import KINDS, left_of, sublayers_of, width_of
 
@@ -77,26 +79,10 @@ class Promise:
                 )
             found.append(f"{self.speedup:.2f}x faster, predicted")
         found += [
-            f"{unit}: asked {_number(value)}, reached {_number(self.reached[unit])}"
-            for unit, value in self.asked.items()
+            f"{unit}: asked {number(value)}, reached {number(self.reached[unit])}" for unit, value in self.asked.items()
         ]
         time = "" if self.seconds is None else f"about {minutes(self.seconds)} in all, "
         return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
-
-
-def minutes(seconds: float) -> str:
-    """A length of time in words.
-
-    Example:
-        >>> minutes(20.0), minutes(150.0)
-        ('a minute', '2 minutes')
-    """
-    found = max(1, round(seconds / 60))
-    return "a minute" if found == 1 else f"{found:,} minutes"
 
 
 def promise(model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None) -> Promise:
