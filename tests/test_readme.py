@@ -20,7 +20,9 @@ def test_the_page_on_recovery_has_the_table_of_its_json() -> None:
     made = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
     data = json.loads((ROOT / "benchmarks" / "recovery.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "recovery.md").read_text(encoding="utf-8")
-    assert made["recovery_table"](data) in page and made["written"](page, "recovery", made["recovery_table"](data)) == page
+    assert (
+        made["recovery_table"](data) in page and made["written"](page, "recovery", made["recovery_table"](data)) == page
+    )
     assert {"command", "commit", "versions", "machine", "settings"} <= set(data)
 
 

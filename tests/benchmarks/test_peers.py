@@ -289,7 +289,39 @@ def test_table_and_plot_show_every_row_and_failures_with_their_reason(tmp_path: 
     lines = text.splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:6]] == ["fisher", "fisher", "magnitude", "layer-drop"]
     assert "predicted 2.00x" in lines[2] and "predicted" not in lines[4] and "cannot be so fast" in lines[5]
-    assert written("a\n<!-- peers -->\nold\n<!-- /peers -->\nb", "new") == "a\n<!-- peers -->\nnew\n<!-- /peers -->\nb"
+    assert (
+        written("a\n<!-- peers -->\nold\n<!-- /peers -->\nb", "peers", "new")
+        == "a\n<!-- peers -->\nnew\n<!-- /peers -->\nb"
+    )
     plot(data, tmp_path / "p.svg")
     svg = (tmp_path / "p.svg").read_text(encoding="utf-8")
     assert svg.startswith("<?xml") and svg.count("<use") > 2
+
+
+def test_models_of_earlier_calls_are_found_by_their_markers(tmp_path: Path) -> None:
+    from peers.run import Spec, made_before
+
+    (tmp_path / "done").mkdir()
+    for name in (
+        "train-fisher-2.5x-s1",
+        "train-dense-more-1x-s0",
+        "train-unknown-2x-s0",
+        "deploy-ours-2x-s0",
+        "train-ours-2x",
+    ):
+        (tmp_path / "done" / f"{name}.json").write_text("{}")
+    assert set(made_before(tmp_path)) == {Spec("fisher", 2.5, 1), Spec("dense-more", 1.0, 0)}
+
+
+def test_what_is_trained_from_scratch_starts_with_encoder_positions_apart(dense: Any) -> None:
+    from peers.methods.scratch import untrained
+
+    model = untrained(dense, (1, 1), 16, 32)
+    embedding = model.get_input_embeddings()
+    assert not embedding.weight[model.config.pad_token_id].any()
+    assert float(embedding.weight.detach().std() * 16**0.5) == pytest.approx(1.0, rel=0.2)
+    weight = model.model.encoder.layers[0].fc1.weight.detach()
+    assert float(weight.abs().max()) <= (6 / (16 + 32)) ** 0.5 and float(weight.std()) == pytest.approx(
+        (2 / 48) ** 0.5, rel=0.2
+    )
+    assert model.lm_head.weight is embedding.weight
