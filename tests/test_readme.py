@@ -37,6 +37,14 @@ def test_the_json_says_how_it_was_made() -> None:
     assert all(row["failed"] for row in data["rows"] if row not in done)
 
 
+def test_the_analysis_page_has_the_losses_by_worth() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "worth.json").read_text(encoding="utf-8"))["rows"]
+    page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("*", "")
+    half = len(rows) // 2
+    for one, other in zip(rows[:half], rows[half:], strict=True):
+        assert one["worth"] == other["worth"] and f"| {one['loss']:.2f} | {other['loss']:.2f} |" in page
+
+
 def test_the_analysis_page_has_the_numbers_of_the_json() -> None:
     """Whether harm predicts, and what does not, is said with the benchmark's own numbers; the aims of the analysis hold."""
     found = json.loads((ROOT / "benchmarks" / "analysis.json").read_text(encoding="utf-8"))["spearman"]

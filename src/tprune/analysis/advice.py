@@ -114,8 +114,8 @@ def cut_shares(prices: Mapping[Sublayer, float], weights: Mapping[Sublayer, int]
 def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
     """How much a coupling's groups are worth against others of its kind: `harm^¼ / mean over the plan's couplings of the kind`.
 
-    What can go without harm is cheap: it gets a small weight and so a smaller budget. The root was found by trial; see
-    docs/analysis.md. Where a coupling of the plan has no harm, `1 − shrunk` stands for it in all: what BSSL could take is cheap.
+    What can go without harm is cheap: it gets a small weight and so a smaller budget. The root was found by trial
+    (`benchmarks/worth.py`). Where a coupling of the plan has no harm, `1 − shrunk` stands for it in all: what BSSL could take is cheap.
     Kinds are not compared: all heads give up more than FFN units do, and would be cut to the last.
     """
     found = {c.name: analysis[c.name] for c in plan.couplings}
