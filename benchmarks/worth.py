@@ -9,13 +9,12 @@ The analysis is that of the same model (`tprune analyze`). DIR of --data holds t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 
 import torch
 
 from tprune.analysis import Analysis
+from tprune.analysis.advice import in_kind
 from tprune.checkpoint import load, load_tokenizer
 from tprune.compression import plan_step
 from tprune.costs import CALIBRATION, FITTED
@@ -43,14 +42,6 @@ def ways(analysis: Analysis, plan: Plan) -> dict[str, Select]:
         f"harm^{p:g}": {n: h**p for n, h in harm.items()} for p in (1, 0.5, 0.25, 0.125)
     }
     return {"all alike": Uniform(LIMITS), **{k: Shared(in_kind(w, plan), limits=LIMITS) for k, w in worths.items()}}
-
-
-def in_kind(worths: Mapping[str, float], plan: Plan) -> dict[str, float]:
-    """Each over the mean of its kind: kinds do not compare."""
-    of_kind: dict[str, list[float]] = {}
-    for c in plan.couplings:
-        of_kind.setdefault(c.kind, []).append(worths[c.name])
-    return {c.name: worths[c.name] / fmean(of_kind[c.kind]) for c in plan.couplings}
 
 
 def main() -> None:

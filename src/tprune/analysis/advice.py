@@ -124,6 +124,11 @@ def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
         worths = {name: max(LEAST_HARM, harm) ** 0.25 for name, harm in harms.items()}
     else:
         worths = {name: max(0.05, 1 - component.area) for name, component in found.items()}
+    return in_kind(worths, plan)
+
+
+def in_kind(worths: Mapping[str, float], plan: Plan) -> dict[str, float]:
+    """Each coupling's number over the mean of its kind: kinds do not compare."""
     of_kind: dict[str, list[float]] = {}
     for coupling in plan.couplings:
         of_kind.setdefault(coupling.kind, []).append(worths[coupling.name])
