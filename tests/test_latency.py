@@ -13,8 +13,10 @@ import torch
 from small_models import small_model
 from test_compression import PAIRS, model_and_tokenizer
 from tprune import latency_points
-from tprune.data import Corpus
+from tprune.checkpoint import load
+from tprune.data import Corpus, Parallel
 from tprune.errors import InputError, NoisyMachineError
+from tprune.files import read_json
 from tprune.latency import Anchor, LatencyTable, Point, Setting, Times, shares_of
 from tprune.latency_points import Timer, key_of, measured, variants, whole_plans
 from tprune.models import couplings
@@ -26,6 +28,7 @@ from tprune.recipe import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
 from tprune.runtimes.onnx_folder import read_layout
+from tprune.size import size
 
 TABLE = LatencyTable(
     "0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0,
@@ -265,20 +268,43 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
         timer.ratios(next(whole_plans(model, ("ffn",))), "decoder.ffn at 50%")
 
 
+def a_run(out: Path, speedup: float, vocabulary: Parallel | None = None) -> dict[str, Any]:
+    stage = {"steps": 2, "warmup": 1, "tokens": 64}
+    recipe = check_recipe({
+        "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
+        "train": stage, "analyze": {"steps": 2, "tokens": 64}, "prune": {**stage, "speedup": speedup}, "recover": stage,
+        "bench": {"sentences": 2, "rounds": 4},
+    })  # fmt: skip
+    corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
+    progress = Progress(expected_seconds(recipe, 1e4, True, vocabulary is not None))
+    return run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary))
+
+
 @pytest.mark.slow
 def test_a_run_that_is_asked_for_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    stage = {"steps": 2, "warmup": 1, "tokens": 64}
-    recipe = check_recipe({
-        "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": stage, "analyze": {"steps": 2, "tokens": 64}, "prune": {**stage, "speedup": 1.1}, "recover": stage,
-        "bench": {"sentences": 2, "rounds": 4},
-    })  # fmt: skip
-    corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
-    results = run(Run(tmp_path / "run", recipe, corpus, None, "test", Progress(expected_seconds(recipe, 1e4, True))))
+    results = a_run(tmp_path / "run", 1.1)
     asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
     assert asked == pytest.approx(6.5 / 1.1) and 0 < predicted <= asked and results["target"]["speedup"] == 1.1
     assert results["pruned"]["macs"] < results["dense"]["macs"]
     assert f"asked for 1.1x, predicted {6.5 / predicted:.2f}x, measured " in notes(results)[0]
     assert LatencyTable.load(tmp_path / "run" / "latency.json").points
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speedup", [1.4, 1.0001])
+def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speedup: float
+) -> None:
+    monkeypatch.setattr(latency_points, "bench", by_multiplications)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    results = a_run(out, speedup, PAIRS.head(1))
+    faster = read_json(out / "stages" / "time.json")["faster"]
+    dense, trimmed = (read_layout(out / "onnx" / "dense").macs, size(load(out / "trimmed")).macs)
+    assert faster == pytest.approx(dense / trimmed, rel=0.02) and faster > 1.01
+    asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
+    assert asked == pytest.approx(6.5 * faster / speedup) and 0 < predicted <= asked
+    assert read_json(out / "promise.json")["speedup"] == pytest.approx(6.5 * faster / predicted)
+    assert results["target"]["speedup"] == speedup

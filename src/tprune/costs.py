@@ -36,20 +36,25 @@ CALIBRATION = 256  # validation sentences on which losses are measured
 ALONE = 64  # of them for each coupling alone, where whole selections are measured after
 FITTED = 512  # training sentences that matrices are fitted to
 BOLD = 0.5  # of the dense model's time; a target under it is checked before the table is measured
+Model = tuple[Any, PreTrainedTokenizerBase]
 INSIDE = frozenset({"ffn", "heads", "qk", "vo"})
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What a budget shared by loss needs: the loss that each coupling adds, and, for a time or memory, this machine's table."""
+    """What a budget shared by loss needs: the loss that each coupling adds, and, for a time or memory, this machine's table.
+
+    `faster` says how many times faster than the model asked about the one that is pruned is already, by a smaller vocabulary.
+    """
 
     table: LatencyTable | None
     curves: tuple[Curve, ...]
+    faster: float = 1.0
 
     def milliseconds(self, how: Prune) -> float:
         """The time asked for, for one sentence."""
         unit, value = how.target()
-        return value if unit == "latency_ms" else self.timed(how).predict({}).sentence / value
+        return value if unit == "latency_ms" else self.timed(how).predict({}).sentence * self.faster / value
 
     def timed(self, how: Prune) -> LatencyTable:
         """The table. Raises `InputError` when there is none."""
@@ -60,7 +65,7 @@ class Clock:
 
 def clock_step(
     model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: Material, sentences: Sequence[str], how: Prune,
-    setting: Setting, report: Report = lambda text: None,
+    setting: Setting, report: Report = lambda text: None, faster: float = 1.0,
 ) -> Clock:  # fmt: skip
     """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this machine.
 
@@ -73,13 +78,30 @@ def clock_step(
     if how.timed:
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
-        check = beyond_reach(model, plan, how)
+        check = beyond_reach(model, plan, how, faster)
         table = measured(model, tokenizer, sentences, setting, cache, report, kinds, how.floor == 0, check)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
-    return Clock(table, curves_step(model, plan, how, material, report))
+    return Clock(table, curves_step(model, plan, how, material, report), faster)
 
 
-def beyond_reach(model: Any, plan: Plan, how: Prune) -> Callable[[Timer, LatencyTable], None]:
+def faster_step(before: Model, after: Model, sentences: Sequence[str], setting: Setting) -> float:
+    """How many times faster than before a model is on a sentence, measured here, both writing as many tokens.
+
+    Args:
+        before: a model and its tokeniser.
+        after: likewise, with a smaller vocabulary, say.
+        sentences: source sentences.
+        setting: threads, batch and lengths.
+
+    Raises:
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer(*before, tuple(sentences), setting, Path(folder))
+        return timer.compare(after[0], "the smaller vocabulary", after[1])["sentence"]
+
+
+def beyond_reach(model: Any, plan: Plan, how: Prune, faster: float = 1.0) -> Callable[[Timer, LatencyTable], None]:
     """A check before a table is measured: of a bold target, whether a model with one group in every coupling would meet it.
 
     Where sublayers may be emptied or the width cut, a model may be faster than that one by half of what it takes.
@@ -88,7 +110,7 @@ def beyond_reach(model: Any, plan: Plan, how: Prune) -> Callable[[Timer, Latency
     def check(timer: Timer, table: LatencyTable) -> None:
         if how.target()[0] not in TIMES:
             return
-        dense, budget = table.dense.sentence, Clock(table, ()).milliseconds(how)
+        dense, budget = table.dense.sentence, Clock(table, (), faster).milliseconds(how)
         if budget > BOLD * dense:
             return
         masks = {

@@ -207,13 +207,19 @@ class Timer:
         """Dense over pruned time of encoder and sentence. Raises `NoisyMachineError`."""
         return self.compare(shrink(self.model, plan), what)
 
-    def compare(self, other: Any, what: str) -> dict[str, float]:
+    def compare(self, other: Any, what: str, tokenizer: Any = None) -> dict[str, float]:
         """Dense over another model's time of encoder and sentence; measured again, longer, while the interval is wide.
+
+        Args:
+            other: a model.
+            what: its name, for the error.
+            tokenizer: the other model's, where it has its own.
 
         Raises:
             NoisyMachineError: it stayed wide.
         """
-        self._export(self._as_long(other), out=self.folder / "pruned")
+        own = {} if tokenizer is None else {"tokenizer": tokenizer}
+        self._export(self._as_long(other), out=self.folder / "pruned", **own)
         spread = math.inf
         for attempt in range(TRIES):
             found = self._bench(self.folder / "dense", self.folder / "pruned", self.setting.rounds * 2**attempt)

@@ -14,7 +14,16 @@ from tprune.analysis import Analysis
 from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
-from tprune.costs import CALIBRATION, Clock, check_reachable, clock_step, confirm_step, interact_step, select_step
+from tprune.costs import (
+    CALIBRATION,
+    Clock,
+    check_reachable,
+    clock_step,
+    confirm_step,
+    faster_step,
+    interact_step,
+    select_step,
+)
 from tprune.data import Corpus
 from tprune.distill import kept_width
 from tprune.errors import InputError
@@ -81,7 +90,7 @@ def _stages(run: Run) -> dict[str, Any]:
         encode(pairs, tokenizer, max_length(dense))
     goal, clock = _goal(run, dense, tokenizer, material)
     to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
-    promised = promise(dense, goal, clock.table if clock else None, to_come)
+    promised = promise(dense, goal, *((clock.table, to_come, clock.faster) if clock else (None, to_come)))
     promises = {**promised.as_dict(), "warnings": odd}
     write_json(out / "promise.json", promises)
     if not run.has("prune"):
@@ -243,26 +252,29 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) -> dict[str, Any]:
     how, bench_ = of_whole(run), run.recipe.bench
     setting = Setting(threads=bench_.threads, batch=bench_.batch)
-    clock = clock_step(dense, tokenizer, plan, material, run.corpus.valid.source, how, setting, run.progress.note)
+    faster, sentences = 1.0, run.corpus.valid.source
+    if run.vocabulary is not None and how.target()[0] == "speedup":
+        whole = run.out / "dense"
+        faster = faster_step((load(whole).eval(), load_tokenizer(whole)), (dense, tokenizer), sentences, setting)
+        run.progress.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
+    clock = clock_step(dense, tokenizer, plan, material, sentences, how, setting, run.progress.note, faster)
     clock = interact_step(dense, plan, how, clock, material, run.progress.note)
     if clock.table is not None:
-        found = (
-            confirm_step(dense, tokenizer, plan, how, clock, run.corpus.valid.source)
-            if how.target()[0] in TIMES
-            else None
-        )
+        found = confirm_step(dense, tokenizer, plan, how, clock, sentences) if how.target()[0] in TIMES else None
         if found is not None:
             run.progress.note(
                 f"the chosen sizes, timed: {found.measured.sentence:.3g} ms a sentence, asked for {clock.milliseconds(how):.3g}"
             )
         write_json(run.out / "latency.json", (found.table if found is not None else clock.table).to_json())
-    return {"sensitivity": [asdict(curve) for curve in clock.curves]}
+    return {"sensitivity": [asdict(curve) for curve in clock.curves], "faster": faster}
 
 
 def _clock(run: Run) -> Clock:
-    curves = read_json(run.out / "stages" / "time.json")["sensitivity"]
-    found = tuple(Curve(curve["name"], tuple(curve["kept"]), tuple(curve["losses"])) for curve in curves)
-    return Clock(LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, found)
+    done = read_json(run.out / "stages" / "time.json")
+    curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])
+    return Clock(
+        LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, curves, done["faster"]
+    )
 
 
 def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str, Any]:
