@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tprune import cli
+from tprune.commands.console import stdin_lines
 from tprune.errors import InputError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -93,7 +94,7 @@ def test_an_unreachable_size_says_what_can_be_reached(tprune: Tprune, tmp_path: 
 def test_translating_from_a_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="standard input is closed"):
-        cli._stdin_lines()
+        stdin_lines()
 
 
 def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:

@@ -156,3 +156,29 @@ def test_exactly_one_size_is_asked_for(sizes: dict[str, Any]) -> None:
     recipe = check_recipe({"data": {"grammar": True}, "train": stage, "prune": stage | sizes, "recover": stage})
     with pytest.raises(InputError, match="exactly one of macs, params, bytes"):
         recipe.prune.target()
+
+
+def test_mistakes_are_named_with_their_line(tmp_path: Path) -> None:
+    path, text = tmp_path / "r.yaml", f"# a comment\n\n{MINIMAL}".replace("train:", "trian:")
+    path.write_text(text)
+    line = text[: text.index("trian")].count("\n") + 1
+    with pytest.raises(InputError, match=f"r.yaml, line {line}: unknown key 'trian'"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: &a [x, x]\nb: [*a, *a]\n", "alias .a; write the value out"),
+        ("a: " + "[" * 5000, "no valid YAML"),
+        ("a: 2026-99-99\n", "no valid YAML"),
+        ("# " + "x" * 1_100_000 + "\na: 1\n", "a recipe has at most"),
+        ("data: " + "x" * 5000 + "\n", "got 'xxx"),
+    ],
+)
+def test_hostile_yaml_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as said:
+        read_recipe(path)
+    assert len(str(said.value)) < 800 and "\n" not in str(said.value)

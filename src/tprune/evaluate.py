@@ -69,6 +69,22 @@ def quality(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
     )
 
 
+def bleu_interval(
+    hypotheses: Sequence[str], references: Sequence[str], samples: int = 1000, seed: int = 12345
+) -> tuple[float, float]:
+    """A 95 % interval of BLEU: scores of resampled test sets (Koehn, 2004).
+
+    Raises:
+        InputError: the two differ in length or are empty.
+    """
+    _check(hypotheses, references)
+    rows, rng = _statistics(hypotheses, references), np.random.default_rng(seed)
+    n = len(references)
+    scores = [_bleu(rows[rng.integers(n, size=n)].sum(0)) for _ in range(samples)]
+    low, high = np.percentile(scores, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+
 def paired_bootstrap(
     baseline: Sequence[str], system: Sequence[str], references: Sequence[str], samples: int = 1000, seed: int = 12345
 ) -> Paired:

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from tprune.errors import InputError
+
 PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "sacrebleu", "numpy")
 
 
@@ -23,6 +25,23 @@ def free_cores() -> int:
     busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
     free: int = max(1, min(mine, round((os.cpu_count() or 1) - busy)))
     return free
+
+
+def use_device(name: str) -> None:
+    """What trains: `auto` is the GPU if there is one. Before torch has looked for GPUs.
+
+    Raises:
+        InputError: `cuda`, and there is no GPU that torch can use.
+    """
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError(
+                f"--device cuda: torch {torch.__version__} finds no GPU here; leave it out, or install a build of torch for yours"
+            )
 
 
 def use_free_cores() -> int:

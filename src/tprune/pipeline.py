@@ -39,7 +39,7 @@ from tprune.policies.size import Target, counted
 from tprune.realise.certificate import Certificate
 from tprune.recipe import SIZES, TIMES, Prune, Recipe
 from tprune.report.page import write_report
-from tprune.run_folder import Run, claim, held
+from tprune.run_folder import Run, Stopped, claim, held
 from tprune.runtimes.onnx_export import export
 from tprune.runtimes.onnx_translate import Translator
 from tprune.sensitivity import Curve, token_loss_on
@@ -55,7 +55,7 @@ LOST = 0.05  # of the validation text's tokens: a vocabulary that lacks more was
 
 
 def run(run: Run) -> dict[str, Any]:
-    """Runs all stages and returns the content of `results.json`.
+    """Runs all stages and returns the content of `results.json`; of a run that was to stop early, `stopped`, its last stage.
 
     Raises:
         InputError: the recipe, corpus or model cannot be used, the directory belongs to another run, or another process
@@ -67,9 +67,14 @@ def run(run: Run) -> dict[str, Any]:
         run.recipe.prune.target()
     else:
         selected_plan(run.plan)  # a damaged one is refused before anything is done
+    if run.until is not None and run.until not in run.progress.plan:
+        raise InputError(f"this run has no stage {run.until!r}; its stages are {', '.join(run.progress.plan)}")
     with held(run):
         claim(run)
-        return _stages(run)
+        try:
+            return _stages(run)
+        except Stopped as reached:
+            return {"stopped": str(reached)}
 
 
 def _stages(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,8 @@ from tprune.errors import InputError
 
 Pair = tuple[str, str]
 SIZES, TIMES, MEMORY = ("macs", "params", "bytes"), ("speedup", "latency_ms"), ("memory_mb",)
+OURS = ("hoyer_square", "paced_hoyer_square", "group_lasso")
+LONGEST = 1_000_000  # bytes
 LEAST = 1000  # between 1 and this, a size is neither a fraction nor a sensible number
 
 
@@ -128,6 +131,16 @@ def _fraction_or_number(value: float) -> float:
     return value
 
 
+def _known_method(name: str) -> str:
+    if name in OURS:
+        return name
+    from tprune.plan import known_methods  # here, because torch takes seconds
+
+    if name not in known_methods():
+        raise ValueError(f"expected one of {', '.join(known_methods())}")
+    return name
+
+
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 
 
@@ -140,7 +153,7 @@ class Prune(Taught):
     """
 
     kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
-    method: Literal["hoyer_square", "paced_hoyer_square", "group_lasso"] = "paced_hoyer_square"
+    method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
     macs: SizeAsked | None = None
@@ -228,7 +241,17 @@ class Recipe(_Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error: the one that counts would be a matter of luck."""
+    """YAML's safe loader, but a key given twice is an error (the one that counts would be a matter of luck), and so is an alias:
+    a recipe needs none, and a few lines of them make gigabytes.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"alias *{event.anchor}; write the value out", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -239,45 +262,74 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_yaml(text: str, where: str) -> Any:
+    """Reads YAML text. Raises `InputError` naming `where` it stood."""
+    try:
+        return yaml.load(text, _Loader)  # a safe loader
+    except yaml.YAMLError as error:
+        raise InputError(f"{where}: no valid YAML ({' '.join(str(error).split())[:300]})") from None
+    except (RecursionError, ValueError) as error:  # nested a thousand deep; a date that is none
+        raise InputError(f"{where}: no valid YAML ({type(error).__name__}: {str(error)[:200]})") from None
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Reads and checks a recipe file.
 
     Raises:
-        InputError: naming the file and the key, with the nearest known one for an unknown key.
+        InputError: naming the file, the line and the key, with the nearest known one for an unknown key.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a recipe in YAML") from None
-    try:
-        data = yaml.load(text, _Loader)  # a safe loader
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: no valid YAML ({' '.join(str(error).split())})") from None
+    if len(raw) > LONGEST:
+        raise InputError(f"{path}: {len(raw):,} bytes; a recipe has at most {LONGEST:,}")
+    data = read_yaml(text, str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a recipe (keys and values), got {type(data).__name__}")
-    return check_recipe(data, str(path))
+    return check_recipe(data, str(path), text)
 
 
-def check_recipe(data: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Checks a recipe's content. Raises `InputError` as `read_recipe` does."""
+def check_recipe(data: dict[str, Any], where: str = "recipe", text: str = "") -> Recipe:
+    """Checks a recipe's content; with its text, errors name the line. Raises `InputError` as `read_recipe` does."""
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from None
+        first, says = _explain(error)
+        line = _line(text, first) if text else None
+        raise InputError(f"{where}{f', line {line}' if line else ''}: {says}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError) -> tuple[list[str], str]:
+    """Where the first mistake is, and what it is."""
     found = error.errors()
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])  # a misspelt key is also a missing one
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=1)
-        return f"unknown key {'.'.join(place)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return place, f"unknown key {'.'.join(place)[:100]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     if first["type"] == "missing":
-        return f"key {'.'.join(place)!r} is missing"
+        return place, f"key {'.'.join(place)!r} is missing"
     says = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected").replace("tuple", "list")
-    return f"{'.'.join(place)}: {says}, got {first.get('input')!r}"
+    return place, f"{'.'.join(place)}: {says}, got {reprlib.repr(first.get('input'))}"
+
+
+def _line(text: str, place: list[str]) -> int | None:
+    """The line of a key, or of the nearest key around it that is there."""
+    node, line = yaml.compose(text, yaml.SafeLoader), None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if getattr(key, "value", None) == part]
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            found = [(node.value[int(part)], node.value[int(part)])]
+        else:
+            found = []
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line
 
 
 def _keys(place: list[str]) -> list[str]:

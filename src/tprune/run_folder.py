@@ -20,6 +20,10 @@ from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
 
 
+class Stopped(Exception):  # noqa: N818, it is no error
+    """The stage that a run was to go to is done."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run directory and what it works on."""
@@ -33,6 +37,7 @@ class Run:
     plan: Path | None = None  # what to keep, where that was decided before
     vocabulary: Parallel | None = None  # sentences whose tokens are the only ones to keep
     dry: bool = False  # stop before the pruning is trained
+    until: str | None = None  # the last stage to do
 
     def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
@@ -41,12 +46,17 @@ class Run:
             self.progress.plan.pop(name, None)
             self.progress.total -= 1
             found: dict[str, Any] = read_json(marker)
-            return found
+            return self._left(name, found)
         self.progress.stage(name, what)
         result = work() or {}
         write_json(marker, result)
         self.progress.finished()
         shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
+        return self._left(name, result)
+
+    def _left(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
+        if name == self.until:
+            raise Stopped(name)
         return result
 
     def has(self, name: str) -> bool:

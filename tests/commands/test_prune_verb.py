@@ -1,7 +1,6 @@
 """`tprune prune`: what it promises before it trains, what it refuses, and a whole run in one shot."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,40 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from tprune import cli
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import read_pair
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
-from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
-SOURCE = ["a cat sat", "a dog ran", "the cat ran far", "the dog sat", "a cat ran", "the dog ran far away"] * 6
-TARGET = ["x y z", "x u", "v y u w", "v u z", "x y u", "v u w w z"] * 6
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tprune(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tprune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    (tmp_path / "s").write_text("\n".join(SOURCE) + "\n")
-    (tmp_path / "t").write_text("\n".join(TARGET) + "\n")
-    tokenizer = train_tokenizer(tuple(SOURCE + TARGET), 60, 32)
-    return save(new_model(MarianSize(16, (1, 1), 2, 32, 60, 0.1, 32), len(tokenizer)), tmp_path / "model", tokenizer)
-
 
 DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
 
@@ -69,7 +40,7 @@ def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, mo
 
 
 def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call, model: Path) -> None:
-    (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in SOURCE) + "\n", encoding="utf-8")
+    (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in range(36)) + "\n", encoding="utf-8")
     foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f")
     code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *foreign)
     assert code == 0, notes
@@ -206,3 +177,28 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
     assert code == 0, notes
     again = json.loads(said)
     assert again["pruned"]["macs"] == again["target"]["reached"]["macs"] == results["pruned"]["macs"]
+
+
+def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Call, model: Path) -> None:
+    sets = ("--set", "prune.search=0", "--set", "prune.kinds=[ffn]", "--set", "beams=1")
+    code, said, notes = tprune("prune", model, "--macs", 0.9, "--until", "time", "--json", *sets, "--out", "run", *DATA)
+    assert code == 0, notes
+    assert json.loads(said) == {"stopped": "time"}
+    recipe = json.loads((model.parent / "run" / "run.json").read_text())["recipe"]
+    assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["beams"]) == (0, ["ffn"], 1)
+    assert {path.stem for path in (model.parent / "run" / "stages").iterdir()} == {"train", "time"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
+        (("--set", "prune.search"), "--set prune.search: expected KEY=VALUE"),
+        (("--set", "prune.search=[1"), "--set prune.search=[1: no valid YAML"),
+        (("--set", "seed.x=1"), "seed is a value, not a section"),
+        (("--until", "lunch"), "this run has no stage 'lunch'; its stages are train, "),
+    ],
+)
+def test_settings_that_make_no_sense(tprune: Call, model: Path, options: tuple[str, str], says: str) -> None:
+    code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
+    assert code == 1 and says in notes and not (model.parent / "run").exists()

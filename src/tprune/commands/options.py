@@ -37,6 +37,20 @@ class Runtimes(StrEnum):
     ONNXRUNTIME = "onnxruntime"
 
 
+class Devices(StrEnum):
+    """What trains."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ExportPrecisions(StrEnum):
+    """What an exported model computes in."""
+
+    FP32 = "fp32"
+
+
 class Precisions(StrEnum):
     """What training computes in."""
 
@@ -149,7 +163,17 @@ LatencyMs = Annotated[
 Stock = Annotated[
     bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
 ]
+ExportPrecision = Annotated[ExportPrecisions, typer.Option("--precision", help="Of the exported model.")]
 Precision = Annotated[Precisions | None, typer.Option("--precision", help="Of training.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe, such as prune.search=16; repeat for several."),
+]  # fmt: skip
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="STAGE", help="Stop after this stage; without it, a later call goes on."),
+]
+Device = Annotated[Devices, typer.Option("--device", help="What trains; the GPU if there is one, with auto.")]
 DryRun = Annotated[
     bool,
     typer.Option(

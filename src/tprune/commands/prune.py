@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
-from operator import getitem
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tprune.data import Corpus, Parallel, read_pair
 from tprune.errors import InputError
-from tprune.recipe import Recipe, check_recipe
+from tprune.recipe import Recipe, check_recipe, read_yaml
 
 Files = tuple[Path | None, Path | None]
 
@@ -34,12 +32,40 @@ def changed(
     if any(value is not None for value in targets.values()):
         data["prune"] |= targets
     for key, value in given.items():
-        *sections, name = key.split(".")
         if value is not None:
-            reduce(getitem, sections, data)[name] = value
+            put(data, key, value)
     found = check_recipe(data, where)
     if needed:
         found.prune.target()
+    return found
+
+
+def put(data: dict[str, Any], key: str, value: Any) -> None:
+    """Sets `section.key` of a recipe's content, whether or not it has the section. Raises `InputError` for a key inside a value."""
+    *sections, name = key.split(".")
+    for number, part in enumerate(sections, start=1):
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise InputError(f"--set {key}: {'.'.join(sections[:number])} is a value, not a section")
+    data[name] = value
+
+
+def settings(given: Sequence[str]) -> dict[str, Any]:
+    """What `--set KEY=VALUE` asks for; values are read as in a recipe.
+
+    Raises:
+        InputError: no `=`, no key, or a value that is no YAML.
+
+    Example:
+        >>> settings(["prune.search=16", "prune.kinds=[ffn]"])
+        {'prune.search': 16, 'prune.kinds': ['ffn']}
+    """
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise InputError(f"--set {text}: expected KEY=VALUE, such as prune.search=16")
+        found[key] = read_yaml(value, f"--set {text}")
     return found
 
 

@@ -39,13 +39,16 @@ class Family(Protocol):
         ...
 
 
+FAMILIES: list[Family] = []  # entered by modules that a user imports
+
+
 def families() -> tuple[Family, ...]:
-    """All families, ours and those of installed plugins (entry points `tprune.families`)."""
+    """All families: ours, those entered in `FAMILIES`, and those of installed plugins (entry points `tprune.families`)."""
     from importlib.metadata import entry_points
 
     from tprune.models.encoder_decoder import BART, MARIAN
 
-    return (MARIAN, BART, *(point.load() for point in entry_points(group="tprune.families")))
+    return (MARIAN, BART, *FAMILIES, *(point.load() for point in entry_points(group="tprune.families")))
 
 
 def family_of(model: Any) -> Family:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
+from tprune.errors import InputError
+from tprune.files import read_json
 from tprune.plan import Plan
 from tprune.report.table import faster, notes, per_token, rows
 
 SHOWN = 20
 
 
+def finished(run: Path) -> dict[str, Any]:
+    """The results of a run. Raises `InputError` where it is no run, or not finished."""
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: no run; expected a directory that `tprune run`, `prune` or `demo` wrote")
+    if not (run / "results.json").is_file():
+        done = sorted((path for path in run.glob("stages/*.json")), key=lambda path: path.stat().st_mtime)
+        last = f"its last finished stage is {done[-1].stem}" if done else "no stage of it is finished"
+        raise InputError(f"{run}: this run has no results yet; {last}")
+    found: dict[str, Any] = read_json(run / "results.json")
+    return found
+
+
 def write_report(run: Path) -> Path:
     """Writes the page of a finished run and returns its path. Raises `InputError` when a file of the run is damaged."""
-    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    said = json.loads((run / "translations.json").read_text(encoding="utf-8"))
+    results, said = finished(run), read_json(run / "translations.json")
     plan = Plan.load(run / "cut" / "plan.json")
-    environment = Environment(loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("page.html").render(
+    page = template("page.html").render(
         results=results, faster=faster, per_token=per_token, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
         heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [], sentences=side_by_side(said), command=results["command"],
         versions=results["versions"], machine=results["machine"], commit=results["commit"],
@@ -33,6 +44,13 @@ def write_report(run: Path) -> Path:
     out = run / "report.html"
     out.write_text(page, encoding="utf-8")
     return out
+
+
+def template(name: str) -> Template:
+    """A page's template; text that goes into it is escaped, and what it lacks is an error."""
+    return Environment(
+        loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined
+    ).get_template(name)
 
 
 def kept_bars(plan: Plan) -> list[dict[str, Any]]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from tprune.coupling import Groups
 
 MEASURES = {"encoder": "encoder pass, ms", "decoder_step": "decoder step, ms", "sentence": "sentence, ms"}
 
@@ -90,16 +88,6 @@ def per_token(results: Mapping[str, Any], runtime: str) -> float:
     return float(results["speedup"][runtime]["sentence"] * tokens)
 
 
-def couplings_table(groups: Sequence[Groups]) -> str:
-    """Couplings with their kind, number of groups and patterns, as text."""
-    table = Table("coupling", "kind", "groups", "patterns", box=None, pad_edge=False)
-    for bound in groups:
-        patterns = dict.fromkeys(view.structure.pattern for view in bound.coupling.views)
-        shape = "x".join(map(str, bound.shape)) or "1"
-        table.add_row(bound.coupling.name, bound.coupling.kind, shape, ", ".join(patterns))
-    return text_of(table)
-
-
 def results_table(results: Mapping[str, Any]) -> str:
     """The table of one run, as text."""
     table = Table("", "dense", "pruned", "", box=None, pad_edge=False)
@@ -108,31 +96,6 @@ def results_table(results: Mapping[str, Any]) -> str:
     for row in rows(results):
         table.add_row(*row)
     return "\n".join([text_of(table), *notes(results)])
-
-
-def bench_table(found: Mapping[str, Any]) -> str:
-    """The table of `tprune bench`, as text."""
-    table = Table("", "dense", "pruned", "speedup", "95 % interval", box=None, pad_edge=False)
-    for runtime, speedup in found["speedup"].items():
-        for key, label in MEASURES.items():
-            low, high = found["speedup_interval"][runtime][key]
-            one, other = (found["latency_ms"][side][runtime][key] for side in ("dense", "pruned"))
-            table.add_row(
-                f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}"
-            )
-    tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
-    table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
-    for key, label in (("parameters", "parameters"), ("macs", "multiplications, 25 + 25 tokens")):
-        table.add_row(label, f"{found[key]['dense']:,}", f"{found[key]['pruned']:,}")
-    table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
-    table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
-    return "\n".join(
-        [
-            text_of(table),
-            f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds",
-            found["noise"]["says"],
-        ]
-    )
 
 
 def text_of(*tables: Table, width: int = 140) -> str:

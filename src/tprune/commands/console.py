@@ -1,0 +1,42 @@
+"""What verbs say and read: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tprune.errors import InputError
+
+
+def show(results: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], str]) -> None:
+    """Results, as JSON or as text."""
+    print(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results))
+
+
+def say(text: str) -> None:
+    """A line for a person."""
+    print(f"tprune: {text}", file=sys.stderr)
+
+
+def typed() -> str:
+    """The command as it was typed; it takes a killed run up."""
+    return shlex.join(["tprune", *sys.argv[1:]])
+
+
+def stdin_lines() -> list[str]:
+    """Standard input, one sentence a line. Raises `InputError` naming the line that is not UTF-8."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; expected one sentence a line")
+    raw = sys.stdin.buffer.read().split(b"\n")
+    lines = []
+    for number, line in enumerate(raw[:-1] if raw[-1] == b"" else raw, start=1):
+        try:
+            lines.append(line.decode("utf-8").removesuffix("\r").removeprefix("\ufeff"))
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input: line {number} is not UTF-8 (byte {error.start + 1} of the line)"
+            ) from None
+    return lines

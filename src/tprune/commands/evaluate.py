@@ -1,0 +1,119 @@
+"""`tprune evaluate` and `tprune export`: a model by any name, exported where it is not yet, and its quality."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tprune.checkpoint import load, load_tokenizer
+from tprune.data import Parallel
+from tprune.errors import InputError
+from tprune.evaluate import bleu_interval, paired_bootstrap, quality
+from tprune.machine import free_cores
+from tprune.progress import Report
+from tprune.runtimes.onnx_export import export
+from tprune.runtimes.onnx_folder import LAYOUT
+from tprune.runtimes.onnx_translate import Translator
+from tprune.tasks.grammar import corpus
+
+CHECKED = 8  # sentences that an export is checked on where nothing else is said
+SIDES = ("dense", "pruned")
+
+
+def evaluate(
+    model: str, pairs: Parallel, against: str | None = None, beams: int | None = None, threads: int | None = None,
+    report: Report = lambda text: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Quality of a model on a test set, and its difference to another one by paired bootstrap.
+
+    Args:
+        model: an exported folder, a run (its pruned against its dense model), a model's directory or a hub id.
+        pairs: test sentences and references.
+        against: another model, by a name of the same kinds.
+        beams: of the search; as exported if not given.
+        threads: of the runtime; the free cores if not given.
+        report: is told what is going on.
+
+    Raises:
+        InputError: no such model, a run that is not exported yet, or a sentence that is too long.
+        CertificateError: a model does not export to what it computes.
+    """
+    if against is None and is_run(model):
+        model, against = (str(exported(Path(model), side)) for side in reversed(SIDES))
+    said: dict[str, list[str]] = {}
+    for name in dict.fromkeys(filter(None, (against, model))):
+        with tempfile.TemporaryDirectory() as folder:
+            translator = Translator.load(opened(name, Path(folder), pairs.source, report), threads or free_cores())
+            report(
+                f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
+            )
+            said[name] = translator.translate(pairs.source, beams, batch=16)
+    scores = {}
+    for name, hypotheses in said.items():
+        low, high = bleu_interval(hypotheses, pairs.target)
+        scores[name] = {**quality(hypotheses, pairs.target).to_dict(), "bleu_low": low, "bleu_high": high}
+    found: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
+    if against is not None:
+        found["paired"] = paired_bootstrap(said[against], said[model], pairs.target).to_dict()
+    return found
+
+
+def export_to(
+    model: str, out: Path, sentences: Sequence[str] | None, report: Report = lambda text: None
+) -> dict[str, Any]:
+    """Exports a model, checked on the given sentences, and returns what `ExportReport` says.
+
+    Raises:
+        InputError: no such model, or one that is exported already; see `export`.
+        CertificateError: the export does not compute what the model computes.
+    """
+    if (Path(model) / LAYOUT).is_file():
+        raise InputError(f"{model}: exported already; expected a model's directory, a hub id or a run")
+    where = checkpoint_of(model)
+    if sentences is None:
+        report(f"checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
+    done = export(load(where).eval(), load_tokenizer(where), out, sentences if sentences is not None else built_in())
+    return {"model": model, "out": str(out), **asdict(done)}
+
+
+def opened(model: str, folder: Path, sentences: Sequence[str], report: Report) -> Path:
+    """The exported folder that a name means; what is none yet is exported into `folder`."""
+    if (Path(model) / LAYOUT).is_file():
+        return Path(model)
+    if is_run(model):
+        return exported(Path(model), "pruned")
+    report(f"{model}: exporting to onnxruntime for this, checked against PyTorch")
+    export(load(model).eval(), load_tokenizer(model), folder / "onnx", sentences[:CHECKED])
+    return folder / "onnx"
+
+
+def exported(run: Path, side: str) -> Path:
+    """A run's exported model. Raises `InputError` where it has none yet."""
+    folder = run / "onnx" / side
+    if not (folder / LAYOUT).is_file():
+        raise InputError(
+            f"{run}: this run has exported no {side} model yet; finish it first, or name one of its models"
+        )
+    return folder
+
+
+def is_run(model: str) -> bool:
+    """Whether a name is that of a run directory."""
+    return (Path(model) / "run.json").is_file() and not (Path(model) / "config.json").exists()
+
+
+def checkpoint_of(model: str) -> str:
+    """The pruned model of a run; anything else as it is. Raises `InputError` where a run has none yet."""
+    if not is_run(model):
+        return model
+    if not (Path(model) / "pruned" / "config.json").is_file():
+        raise InputError(f"{model}: this run has no pruned model yet; finish it first, or name one of its models")
+    return str(Path(model) / "pruned")
+
+
+def built_in() -> tuple[str, ...]:
+    """Some sentences for a check where the user gives none."""
+    return corpus(train=200, valid=CHECKED, test=1).valid.source

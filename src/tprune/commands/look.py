@@ -1,0 +1,89 @@
+"""The verbs that look at a model or a run: inspect, analyze, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tprune.commands.console import say, show, typed
+from tprune.commands.options import AsJson, Blocks, DenseModel, Device, Devices
+
+
+def inspect(
+    model: DenseModel,
+    kinds: Annotated[list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Perturb every coupling: does anything else read what would be cut? And does cutting change nothing but size?")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What a model could lose: its couplings with their patterns, its size, and whether the table of its family is right."""
+    from tprune.checkpoint import load
+    from tprune.commands.analyze import dense_of
+    from tprune.commands.inspect import checked, inspected
+    from tprune.report.verb_tables import inspect_table
+
+    loaded = load(dense_of(model))
+    found = inspected(loaded, kinds)
+    if check:
+        found["checked"] = checked(loaded, found["couplings"], say)
+    show(found, as_json, inspect_table)
+
+
+def analyze(
+    model: DenseModel,
+    src: Annotated[Path, typer.Option(help="Source sentences to train on, one a line (.gz too).")],
+    tgt: Annotated[Path, typer.Option(help="Their translations.")],
+    valid_src: Annotated[Path, typer.Option(help="Source sentences for validation.")],
+    valid_tgt: Annotated[Path, typer.Option(help="Their translations.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
+    blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
+    device: Device = Devices.AUTO,
+    out: Annotated[Path | None, typer.Option("--out", help="A folder for analysis.json and analysis.html.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of batches and dropout.")] = 0,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """What gives way in a trained model, axis by axis, and what to prune or leave alone; the model is not changed."""
+    from tprune.machine import use_device
+
+    use_device(device)
+    from tprune.commands import analyze as verb
+    from tprune.data import read_pair
+    from tprune.progress import Progress
+    from tprune.recipe import Analyze
+    from tprune.report.analysis_table import analysis_table
+
+    train, valid = read_pair(src, tgt), read_pair(valid_src, valid_tgt)
+    progress = Progress({"analyze": 1.3 * steps})
+    progress.stage("analyze", f"{steps} steps of group lasso on all lines")
+    how = Analyze(steps=steps, blocks=blocks.value)
+    found = verb.analyze(
+        model, train, valid, how, out=out, seed=seed, command=typed(), callbacks=[progress], report=say
+    )
+    show(found.as_dict(), as_json, analysis_table)
+    if out is not None and not as_json:
+        print(f"\n{out / 'analysis.json'}\n{out / 'analysis.html'}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs; several are compared.", metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option("--out", help="Of several runs: where the page goes (comparison.html).")] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """The page of a run, drawn anew; of several runs a comparison, quality against speed."""
+    from tprune.report.comparison import compare, comparison_table, write_comparison
+    from tprune.report.page import finished, write_report
+    from tprune.report.table import results_table
+
+    if len(runs) == 1:
+        if out is not None:
+            raise typer.BadParameter("--out is for several runs; the page of one lies in it")
+        results = finished(runs[0])
+        page = write_report(runs[0])
+        show(results, as_json, results_table)
+    else:
+        found = compare(runs)
+        page = write_comparison(found, out or Path("comparison.html"))
+        show(found.as_dict(), as_json, lambda _: comparison_table(found))
+    if not as_json:
+        print(f"\n{page}")

@@ -1,0 +1,227 @@
+"""The verbs that make a smaller model: demo, run, prune."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tprune.commands.console import show, typed
+from tprune.commands.options import (
+    AsJson,
+    Batch,
+    Bytes,
+    DenseModel,
+    Device,
+    Devices,
+    DryRun,
+    GivenPlan,
+    Kinds,
+    LatencyMs,
+    Macs,
+    MemoryMb,
+    Out,
+    Params,
+    Precision,
+    Runtime,
+    Runtimes,
+    Seed,
+    Settings,
+    Source,
+    Speedup,
+    Stock,
+    TestSource,
+    TestTranslations,
+    Threads,
+    Translations,
+    TrimVocab,
+    Until,
+    ValidSource,
+    ValidTranslations,
+    not_empty,
+    one_target,
+    together,
+)  # fmt: skip
+from tprune.errors import InputError
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def demo(
+    out: Out = Path("runs/demo"), seed: Seed = None, device: Device = Devices.AUTO, as_json: AsJson = False
+) -> None:
+    """First success: train a small translation model, prune it, and measure what that gave. A few minutes, no downloads."""
+    from tprune.recipe import read_recipe
+    from tprune.tasks.grammar import corpus
+
+    recipe = read_recipe(PACKAGE / "demo.yaml")
+    recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json, device=device)
+
+
+def run_recipe(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
+    out: Out,
+    data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files; without it the corpus comes from the hub.")] = None,
+    model: Annotated[str | None, typer.Option(callback=not_empty, help="Start from this trained model: a directory or a hub id.")] = None,
+    src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
+    test_src: TestSource = None, test_tgt: TestTranslations = None,
+    macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
+    trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
+    device: Device = Devices.AUTO, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
+    sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
+    targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
+    one_target(plan, False, **targets)
+    from tprune.commands.prune import changed, settings
+    from tprune.recipe import read_recipe
+
+    extra = settings(sets or ())
+    given = {
+        "bench.threads": threads,
+        "bench.batch": batch,
+        "seed": seed,
+        "precision": precision,
+        **_stock(stock),
+        **extra,
+    }
+    checked = changed(read_recipe(recipe), str(recipe), given, targets, needed=plan is None)
+    files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
+    _run(
+        checked,
+        _corpus(checked, files, data),
+        model,
+        out,
+        as_json,
+        trim=trim_vocab,
+        plan=plan,
+        dry=dry_run,
+        until=until,
+        device=device,
+    )
+
+
+def prune(
+    model: DenseModel, out: Out,
+    src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
+    test_src: TestSource = None, test_tgt: TestTranslations = None,
+    macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
+    trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 3000 if not given.")] = None,
+    one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
+    precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
+    device: Device = Devices.AUTO, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
+    sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
+    targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
+    one_target(plan, recipe is None, **targets)
+    together("--src", src, "--tgt", tgt)
+    together("--valid-src", valid_src, "--valid-tgt", valid_tgt)
+    together("--test-src", test_src, "--test-tgt", test_tgt)
+    if stock and kinds and set(kinds) != {Kinds.FFN}:
+        raise typer.BadParameter(f"--stock cuts ffn only; leave out {' '.join(f'--kind {kind}' for kind in kinds)}")
+    if one_shot and steps:
+        raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
+    from tprune.commands.analyze import dense_of
+    from tprune.commands.prune import changed, pairs_of, settings
+    from tprune.recipe import read_recipe
+
+    extra = settings(sets or ())
+    file = recipe or PACKAGE / "prune.yaml"
+    given = {
+        "bench.threads": threads, "bench.batch": batch, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
+        "recover.steps": 0 if one_shot else steps, **_stock(stock),
+        # what nothing is trained for afterwards may as well go
+        "prune.floor": 0.0 if one_shot and recipe is None else None, **extra,
+    }  # fmt: skip
+    checked = changed(read_recipe(file), str(file) if recipe else "prune", given, targets, needed=plan is None)
+    files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
+    _run(
+        checked,
+        _corpus(checked, files, None),
+        dense_of(model),
+        out,
+        as_json,
+        trim=trim_vocab,
+        plan=plan,
+        dry=dry_run,
+        until=until,
+        device=device,
+    )
+
+
+def _stock(asked: bool) -> dict[str, Any]:
+    """What `--stock` means in a recipe."""
+    return {"prune.stock": True, "prune.kinds": ["ffn"]} if asked else {}
+
+
+def _run(
+    recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool, *,
+    trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto",
+) -> None:  # fmt: skip
+    from tprune.commands.prune import vocabulary_of
+    from tprune.machine import use_device
+
+    use_device(device)
+    from tprune.pipeline import TRAINED, expected_seconds, run
+    from tprune.progress import Progress
+    from tprune.report.table import results_table
+    from tprune.run_folder import Run
+
+    size = recipe.model
+    parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
+    progress = Progress(expected_seconds(recipe, parameters, model is None, trim is not None))
+    if dry:
+        progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
+    vocabulary = vocabulary_of(trim, corpus)
+    try:
+        results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until))
+    except KeyboardInterrupt:
+        print(f"tprune: interrupted; to go on: {typed()}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if until is not None:
+        show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")
+        return
+    if dry:
+        show(results, as_json, lambda found: f"{out / 'promise.json'}")
+        return
+    show(results, as_json, results_table)
+    if not as_json:
+        print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")
+
+
+def _files(root: Path | None, **pairs: tuple[Path | None, Path | None]) -> dict[str, list[tuple[Path, Path]]]:
+    given = [path for pair in pairs.values() for path in pair]
+    if not any(given):
+        return {}
+    if root is not None:
+        raise InputError("give either --data or the six files, not both")
+    if not all(given):
+        raise InputError("own files: give all six of --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
+    return {split: [(source, target)] for split, (source, target) in pairs.items() if source and target}
+
+
+def _corpus(recipe: Any, files: dict[str, list[tuple[Path, Path]]], root: Path | None) -> Any:
+    from tprune.data import Corpus, from_hub, read_corpus
+
+    spec = recipe.data
+    if files:
+        found = read_corpus(files)
+    elif root is not None:
+        found = read_corpus({k: [(Path(s), Path(t)) for s, t in v] for k, v in spec.files.items()}, root)
+    elif spec.hub:
+        found = from_hub(spec.hub, spec.source, spec.target)
+    else:
+        raise InputError("no corpus: give --data DIR, or --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
+    most = {split: spec.limit.get(split, 10**9) for split in ("train", "valid", "test")}
+    tests = {name: pairs.head(most["test"]) for name, pairs in found.tests.items()}
+    return Corpus(found.train.head(most["train"]), found.valid.head(most["valid"]), tests)

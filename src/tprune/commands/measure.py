@@ -1,0 +1,91 @@
+"""The verbs that run a model: evaluate, bench, translate, export, runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tprune.commands.console import say, show, stdin_lines
+from tprune.commands.options import AsJson, ExportPrecision, ExportPrecisions, Runtime, Runtimes, even, not_empty
+
+AnyModel = Annotated[
+    str,
+    typer.Argument(callback=not_empty, help="An exported model, a run, a model's directory, or a hub id."),
+]
+Beams = Annotated[int | None, typer.Option("--beam", min=1, help="As exported if not given; 1 is greedy.")]
+
+
+def evaluate(
+    model: AnyModel,
+    src: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
+    tgt: Annotated[Path, typer.Option(help="Their reference translations.")],
+    against: Annotated[str | None, typer.Option(callback=not_empty, help="Another model to compare with, on the same sentences.")] = None,
+    beams: Beams = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="The free cores if not given.")] = None,
+    runtime: Runtime = Runtimes.ONNXRUNTIME,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """BLEU and chrF with signature and 95 % interval; of a run, its pruned model against its dense one."""
+    from tprune.commands.evaluate import evaluate as evaluated
+    from tprune.data import read_pair
+    from tprune.report.verb_tables import quality_table
+
+    found = evaluated(model, read_pair(src, tgt), against, beams, threads, say)
+    show(found, as_json, quality_table)
+
+
+def bench(
+    dense: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
+    sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    batch: Annotated[int, typer.Option(min=1)] = 1,
+    rounds: Annotated[int, typer.Option(min=4, callback=even, help="An even number.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Two exported models against each other: one process each, in turns; encoder, decoder step, whole sentences."""
+    from tprune import bench as benching
+    from tprune.report.verb_tables import bench_table
+
+    found = benching.bench(dense, pruned, sentences, threads, batch, rounds).as_dict()
+    show(found, as_json, bench_table)
+
+
+def translate(
+    model: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    beams: Beams = None,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Sentences from standard input to standard output, by onnxruntime alone."""
+    from tprune.runtimes.onnx_translate import Translator
+
+    translator = Translator.load(model, threads)
+    for said in translator.translate(stdin_lines(), beams):
+        print(said)
+
+
+def export(
+    model: AnyModel,
+    out: Annotated[Path, typer.Option("--out", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
+    sentences: Annotated[Path | None, typer.Option(help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
+    runtime: Runtime = Runtimes.ONNXRUNTIME,
+    precision: ExportPrecision = ExportPrecisions.FP32,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """A model to what a runtime executes, checked against PyTorch: logits, greedy and beam search. Of a run, its pruned model."""
+    from tprune.commands.evaluate import export_to
+    from tprune.data import read_lines
+    from tprune.report.verb_tables import export_table
+
+    found = export_to(model, out, None if sentences is None else read_lines(sentences), say)
+    show(found, as_json, export_table)
+
+
+def runtimes(as_json: AsJson = False) -> None:
+    """What can run a pruned model, what of it is installed here, and how to get the rest."""
+    from tprune.report.verb_tables import runtimes_table
+    from tprune.runtimes.matrix import matrix
+
+    show({"runtimes": matrix()}, as_json, runtimes_table)

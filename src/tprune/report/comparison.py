@@ -1,0 +1,152 @@
+"""Several finished runs side by side: a table, and a page with quality against speed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tprune.errors import InputError
+from tprune.files import read_json
+from tprune.report.page import finished, template
+from tprune.report.scatter import Dot, scatter
+from tprune.report.table import text_of
+
+MARK = "comparison.html"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one run measured.
+
+    `speedup` is that of whole sentences, `gap` BLEU against the run's own dense model, each `(low, middle, high)` with a 95 %
+    interval; `best` says that no other run is both better and faster.
+    """
+
+    run: str
+    asked: str
+    speedup: tuple[float, float, float]
+    dense_bleu: float
+    bleu: float
+    gap: tuple[float, float, float]
+    parameters: int
+    macs: int
+    bytes: int
+    best: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, and what forbids to compare them."""
+
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def compare(runs: Sequence[Path]) -> Comparison:
+    """Reads the results of finished runs.
+
+    Raises:
+        InputError: one is no run or not finished, or is named twice.
+    """
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise InputError("one run is named twice; name each once")
+    results = {name: finished(run) for name, run in zip(names(runs), runs, strict=True)}
+    rows = [row_of(name, found) for name, found in results.items()]
+    best = {row.run for row in rows if not any(_beats(other, row) for other in rows)}
+    made_for = [read_json(run / "run.json") for run in runs]
+    return Comparison(
+        tuple(Row(**{**asdict(row), "best": row.run in best}) for row in rows),
+        tuple(differences(results, made_for)),
+    )
+
+
+def names(runs: Sequence[Path]) -> list[str]:
+    """The runs' paths without what they share."""
+    parts = [run.resolve() for run in runs]
+    shared = Path(os.path.commonpath(parts))
+    return [str(part.relative_to(shared)) for part in parts]
+
+
+def row_of(name: str, results: Mapping[str, Any]) -> Row:
+    """One run's results as a row."""
+    runtime = next(iter(results["speedup"]))
+    low, high = results["speedup_interval"][runtime]["sentence"]
+    gap, pruned = results["bleu_difference"], results["pruned"]
+    unit, value = list(results["target"].items())[-1] if len(results["target"]) > 2 else ("plan", None)
+    return Row(
+        name, unit if value is None else f"{unit} {value:g}", (low, results["speedup"][runtime]["sentence"], high),
+        results["dense"]["bleu"], pruned["bleu"], (gap["low"], gap["delta"], gap["high"]),
+        pruned["parameters"], pruned["macs"], pruned["bytes"], False,
+    )  # fmt: skip
+
+
+def differences(results: Mapping[str, Mapping[str, Any]], made_for: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the runs do not share, though their numbers need it."""
+    how = {
+        "test sentences": [made["corpus"]["test"] for made in made_for],
+        "dense models": [round(found["dense"]["bleu"], 4) for found in results.values()],
+        "processors": [found["machine"]["cpu"] for found in results.values()],
+        "threads or batches": [(found["bench"]["threads"], found["bench"]["batch"]) for found in results.values()],
+    }
+    odd = [f"the runs have different {what}, so their numbers compare only against their own dense model" for what, values in how.items() if len(set(values)) > 1]  # fmt: skip
+    noisy = [name for name, found in results.items() if found["noise"]["noisy"]]
+    return [*odd, *([f"timed on a machine that was not quiet: {', '.join(noisy)}"] if noisy else [])]
+
+
+def comparison_table(found: Comparison) -> str:
+    """The comparison as text."""
+    table = Table(
+        "run",
+        "asked",
+        "measured",
+        "BLEU",
+        "against its dense",
+        "parameters",
+        "multiplications",
+        "",
+        box=None,
+        pad_edge=False,
+    )
+    for row in found.rows:
+        table.add_row(*cells(row), "on the front" if row.best else "")
+    return "\n".join([text_of(table), *(f"warning: {line}" for line in found.warnings)])
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text."""
+    return (
+        row.run, row.asked, f"{row.speedup[1]:.2f}x [{row.speedup[0]:.2f}, {row.speedup[2]:.2f}]", f"{row.bleu:.2f}",
+        f"{row.gap[1]:+.2f} [{row.gap[0]:+.2f}, {row.gap[2]:+.2f}]", f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.1f} M",
+    )  # fmt: skip
+
+
+def write_comparison(found: Comparison, out: Path) -> Path:
+    """Writes the page. Raises `InputError` where `out` is something else than an earlier page."""
+    if out.is_dir() or (out.exists() and "<title>tprune: runs compared" not in out.read_text("utf-8", "replace")):
+        raise InputError(f"--out {out}: exists and is no comparison of runs; choose another file")
+    dots = [
+        Dot(row.run, row.speedup, (row.bleu - row.gap[1] + row.gap[0], row.bleu, row.bleu - row.gap[1] + row.gap[2]))
+        for row in found.rows
+    ]
+    for bleu in dict.fromkeys(row.dense_bleu for row in found.rows):
+        dots.append(Dot("dense", (1.0, 1.0, 1.0), (bleu, bleu, bleu), hollow=True))
+    page = template(MARK).render(
+        rows=[(cells(row), row.best) for row in found.rows], warnings=found.warnings, plot=scatter(dots)
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def _beats(one: Row, other: Row) -> bool:
+    mine, theirs = (one.bleu, one.speedup[1]), (other.bleu, other.speedup[1])
+    return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))

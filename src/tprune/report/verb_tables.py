@@ -1,0 +1,98 @@
+"""What the verbs that look and measure print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from tprune.report.table import MEASURES, text_of
+
+
+def inspect_table(found: Mapping[str, Any]) -> str:
+    """Couplings with their kind, groups and patterns, the model's size, and what was checked."""
+    table = Table("coupling", "kind", "groups", "weights", "patterns", box=None, pad_edge=False)
+    for row in found["couplings"]:
+        shape = "x".join(map(str, row["groups"])) or "1"
+        table.add_row(row["name"], row["kind"], shape, f"{row['weights']:,}", ", ".join(row["patterns"]))
+    size = found["size"]
+    lines = [
+        text_of(table),
+        f"{size['parameters']:,} parameters, {size['macs']:,} multiplications for 25 source and 25 target tokens",
+        *(["not shown: the lines of single matrices (--kind lines)"] if found["lines_left_out"] else []),
+    ]
+    return "\n".join([*lines, *(f"checked: {line}" for line in found.get("checked", ()))])
+
+
+def quality_table(found: Mapping[str, Any]) -> str:
+    """Scores of one or two models, their difference, and the metrics' signatures."""
+    table = Table("", "BLEU", "95 % interval", "chrF", box=None, pad_edge=False)
+    for name, score in found["scores"].items():
+        interval = f"{score['bleu_low']:.2f} to {score['bleu_high']:.2f}"
+        table.add_row(name, f"{score['bleu']:.2f}", interval, f"{score['chrf']:.2f}")
+    first = next(iter(found["scores"].values()))
+    lines = [text_of(table)]
+    if gap := found["paired"]:
+        lines.append(
+            f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, {gap['high']:+.2f}], p {gap['p_value']:.3f}"
+        )
+    how = "beam as exported" if found["beams"] is None else f"beam {found['beams']}"
+    signatures = f"{first['bleu_signature']}; {first['chrf_signature']}"
+    return "\n".join(
+        [*lines, f"{first['sentences']:,} sentences, {how}; intervals by bootstrap over sentences; {signatures}"]
+    )
+
+
+def export_table(found: Mapping[str, Any]) -> str:
+    """What was written, and how well it agrees with PyTorch."""
+    table = Table("file", "bytes", box=None, pad_edge=False)
+    for name, size in found["files"].items():
+        table.add_row(name, f"{size:,}")
+    n = found["sentences"]
+    agrees = [
+        f"{kind} {found[f'{kind}_equal']} of {n} equal"
+        + (f", {ties} at a tie" if (ties := found[f"{kind}_ties"]) else "")
+        for kind in ("greedy", "beam")
+    ]
+    return "\n".join([
+        text_of(table), f"logits differ by {found['max_relative_error']:.1e} of the largest; {'; '.join(agrees)}", f"\n{found['out']}",
+    ])  # fmt: skip
+
+
+def runtimes_table(found: Mapping[str, Any]) -> str:
+    """Runtimes, what is installed, and how to get the rest."""
+    table = Table(
+        "runtime", "installed", "precision", "made by", "milliseconds", "to install", box=None, pad_edge=False
+    )
+    for row in found["runtimes"]:
+        table.add_row(
+            row["name"], row["version"] or "no", ", ".join(row["precisions"]), row["needs"] or "the checkpoint itself",
+            "measured, can be a target" if row["timed"] else "not measured", "" if row["version"] else row["install"],
+        )  # fmt: skip
+    return text_of(table)
+
+
+def bench_table(found: Mapping[str, Any]) -> str:
+    """The table of `tprune bench`, as text."""
+    table = Table("", "dense", "pruned", "speedup", "95 % interval", box=None, pad_edge=False)
+    for runtime, speedup in found["speedup"].items():
+        for key, label in MEASURES.items():
+            low, high = found["speedup_interval"][runtime][key]
+            one, other = (found["latency_ms"][side][runtime][key] for side in ("dense", "pruned"))
+            table.add_row(
+                f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}"
+            )
+    tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
+    table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
+    for key, label in (("parameters", "parameters"), ("macs", "multiplications, 25 + 25 tokens")):
+        table.add_row(label, f"{found[key]['dense']:,}", f"{found[key]['pruned']:,}")
+    table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
+    table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
+    return "\n".join(
+        [
+            text_of(table),
+            f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds",
+            found["noise"]["says"],
+        ]
+    )

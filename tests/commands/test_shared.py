@@ -1,0 +1,70 @@
+"""The options that every verb has."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tprune.cli import VERBS, app
+from tprune.commands.shared import OPTIONS
+from tprune.models import FAMILIES
+from tprune.plan import METHODS
+from tprune.recipe import check_recipe
+
+Call = Callable[..., tuple[int, str, str]]
+PLUGIN = """
+from dataclasses import dataclass
+from tprune.methods.group_lasso import GroupLasso
+from tprune.plan import METHODS
+
+@dataclass(frozen=True)
+class Mine(GroupLasso):
+    pass
+
+METHODS["mine"] = Mine
+"""
+
+
+def test_every_verb_has_them_and_a_line_of_help(tprune: Call) -> None:
+    assert len(VERBS) == len(app.registered_commands) == 11
+    for verb in VERBS:
+        code, said, _ = tprune(verb, "--help")
+        assert code == 0 and all(f"--{option}" in said for option in OPTIONS), verb
+        assert (VERBS[verb].__doc__ or "").strip()
+
+
+def test_a_plugin_adds_a_method_that_recipes_may_name(tprune: Call, tmp_path: Path) -> None:
+    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+    stage = {"steps": 1}
+    recipe = {"data": {}, "train": stage, "prune": {**stage, "method": "mine", "macs": 0.5}, "recover": stage}
+    with pytest.raises(ValueError, match="expected one of group_lasso, hoyer_square"):
+        check_recipe(recipe)
+    try:
+        code, said, _ = tprune("runtimes", "--plugin", "my_plugin", "--json")
+        assert code == 0 and json.loads(said)["runtimes"][0]["name"] == "onnxruntime"
+        assert check_recipe(recipe).prune.method == "mine"
+    finally:
+        METHODS.pop("mine", None)
+    assert not FAMILIES
+
+
+def test_a_plugin_that_is_none_is_named(tprune: Call, tmp_path: Path) -> None:
+    (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
+    for name, says in (("no_such_module", "ModuleNotFoundError"), ("broken_plugin", "ZeroDivisionError")):
+        code, _, notes = tprune("runtimes", "--plugin", name)
+        assert code == 1 and f"--plugin {name}: cannot be imported ({says}" in notes
+
+
+def test_offline_and_debug(tprune: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TPRUNE_DEBUG"):
+        monkeypatch.setenv(variable, "")
+    assert tprune("runtimes", "--offline", "--debug")[0] == 0
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["HF_DATASETS_OFFLINE"] == os.environ["TPRUNE_DEBUG"] == "1"
+
+
+def test_a_gpu_that_is_not_there(tprune: Call, model: Path) -> None:
+    data = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--device", "cuda", "--out", "run", *data)
+    assert code == 1 and "finds no GPU here" in notes and not (model.parent / "run").exists()
