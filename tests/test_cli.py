@@ -157,9 +157,23 @@ def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> 
 
 
 def test_an_interrupted_run_says_how_to_go_on(tprune: Tprune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tprune.pipeline.run", interrupt)
-    done = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", *files(tmp_path))
-    assert done.returncode == 130 and "to go on: tprune run" in done.stderr
+    monkeypatch.setattr("tprune.pipeline.run", interrupted)
+    out = tmp_path / "my run"
+    done = tprune("run", recipe(tmp_path), "--out", out, *files(tmp_path))
+    assert done.returncode == 130
+    assert f"interrupted; to go on: tprune run {tmp_path / 'recipe.yaml'} --out '{out}'" in done.stderr
+    monkeypatch.setattr("tprune.runtimes.matrix.matrix", interrupted)
+    done = tprune("runtimes")
+    assert done.returncode == 130 and done.stderr == "tprune: interrupted\n"
+
+
+def test_a_full_disk_is_said_in_words() -> None:
+    wrapped = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    for error in (wrapped, OSError(28, "No space left on device", "weights")):
+        said = cli.explained(error)
+        assert "the disk is full; nothing that was finished is lost" in said and "unexpected" not in said
+    assert cli.explained(InputError("a b")) == "a b"
+    assert cli.explained(ZeroDivisionError("x")) == "unexpected ZeroDivisionError: x (--debug shows where)"

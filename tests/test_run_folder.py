@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,14 @@ from tprune.data import Corpus
 from tprune.errors import InputError
 from tprune.progress import Progress
 from tprune.recipe import check_recipe
-from tprune.run_folder import HOLDER, Run, held
+from tprune.run_folder import HOLDER, LOCK, Run, held
 
 HOLDS = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from tprune.run_folder import held
-with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first")):
+with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first", force=False)):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -66,3 +67,21 @@ def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path / "mine.txt")):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
+    out, kept = tmp_path / "run", tmp_path / "precious"
+    kept.mkdir()
+    (kept / "file").write_text("kept")
+    (out / "stages").mkdir(parents=True)
+    (out / "stages" / "train.json").write_text("{}")
+    (out / "run.json").write_text("{}")
+    (out / "link").symlink_to(kept)
+    with held(run_in(out)):
+        assert (out / "stages" / "train.json").exists()
+    with held(replace(run_in(out), force=True)):
+        assert {path.name for path in out.iterdir()} <= {LOCK, HOLDER}
+    assert (kept / "file").read_text() == "kept"
+    with pytest.raises(InputError, match="is no tprune run"), held(replace(run_in(kept), force=True)):
+        pass
+    assert (kept / "file").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tprune.errors import DivergedError
 from tprune.models import couplings
 from tprune.plan import Mode, make_plan
 from tprune.regularise import Regulariser
+from tprune.resume import SEAL, last_checkpoint
 from tprune.schedule import Training
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, MarianSize, new_model
-from tprune.train import dropout_at, faster_in_bf16, last_checkpoint, token_loss, train, use_bf16
+from tprune.train import dropout_at, faster_in_bf16, token_loss, train, use_bf16
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
 HOW = Training(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)
@@ -110,13 +112,41 @@ def test_a_broken_training_resumes_to_the_weights_of_an_unbroken_one(
     assert any(not torch.equal(whole[name], start[name]) for name in whole)
 
 
-def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> None:
+def unfinished(checkpoint: Path) -> None:
+    (checkpoint / SEAL).unlink()
+    (checkpoint / "trainer_state.json").unlink()
+    (checkpoint / "optimizer.pt").write_bytes(b"half")
+
+
+def flipped(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    found = bytearray(weights.read_bytes())
+    found[-1] ^= 1
+    weights.write_bytes(found)
+
+
+def shortened(checkpoint: Path) -> None:
+    (checkpoint / "optimizer.pt").write_bytes((checkpoint / "optimizer.pt").read_bytes()[:-100])
+
+
+def gone(checkpoint: Path) -> None:
+    (checkpoint / "rng_state.pth").unlink()
+
+
+def sealed_by_nobody(checkpoint: Path) -> None:
+    (checkpoint / SEAL).write_text("[1, 2")
+
+
+@pytest.mark.parametrize("spoil", [unfinished, flipped, shortened, gone, sealed_by_nobody])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     whole = run(tmp_path / "whole", HOW)
     with pytest.raises(KilledError):
         run(tmp_path / "broken", HOW, KillAt(6))
     newest = tmp_path / "broken" / "checkpoint-6"
-    (newest / "trainer_state.json").unlink()
-    (newest / "optimizer.pt").write_bytes(b"half")
+    spoil(newest)
+    said: list[str] = []
+    assert last_checkpoint(tmp_path / "broken", said.append) == str(tmp_path / "broken" / "checkpoint-4")
+    assert "checkpoint-6 is passed over: " in said[0]
     assert last_checkpoint(tmp_path / "broken") == str(tmp_path / "broken" / "checkpoint-4")
     begins = Begins()
     assert_equal(run(tmp_path / "broken", HOW, begins), whole)

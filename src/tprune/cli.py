@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -30,15 +31,21 @@ def main() -> None:
     _quieten()
     try:
         app()
-    except (TpruneError, OSError) as error:
-        print(f"tprune: {error}", file=sys.stderr)
-        sys.exit(1)
     except Exception as error:
-        if os.environ.get("TPRUNE_DEBUG"):
+        if os.environ.get("TPRUNE_DEBUG") and not isinstance(error, TpruneError):
             raise
-        said = " ".join(str(error).split())[:300]
-        print(f"tprune: unexpected {type(error).__name__}: {said} (--debug shows where)", file=sys.stderr)
+        print(f"tprune: {explained(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def explained(error: Exception) -> str:
+    """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its words."""
+    said = " ".join(str(error).split())[:300]
+    if os.strerror(errno.ENOSPC) in said:
+        return f"{said}: the disk is full; nothing that was finished is lost, and the same command goes on once there is room"
+    if isinstance(error, (TpruneError, OSError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
 
 
 def _quieten() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -22,13 +23,14 @@ def replacing(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     fresh, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    restore(out)
     try:
         fresh.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
     try:
         yield fresh
-        _readable(fresh)
+        _settle(fresh)
         if out.exists():
             out.rename(old)
         try:
@@ -42,13 +44,24 @@ def replacing(out: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _readable(folder: Path) -> None:
-    """Gives files the rights any new file gets; libraries that write through temporary files leave them private."""
+def restore(out: Path) -> None:
+    """Puts a folder back that a process was killed over between moving it aside and moving its successor in."""
+    aside = sorted(out.parent.glob(f".{glob.escape(out.name)}.[0-9]*.old")) if not out.exists() else []
+    if aside:
+        aside[-1].rename(out)
+
+
+def _settle(folder: Path) -> None:
+    """Sees every file to the disk, with the rights any new file gets; libraries that write through temporary files leave them
+    private.
+    """
     umask = os.umask(0)
     os.umask(umask)
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o666 & ~umask)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -47,12 +48,11 @@ class Progress(TrainerCallback):
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
         left = sum(self.plan.values())
-        self.console.print(
-            f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""), markup=False, soft_wrap=True
-        )
+        self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""))
 
     def note(self, text: str) -> None:
         """A line without the clock."""
+        logging.getLogger("tprune.progress").info(text)
         self.console.print(text, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

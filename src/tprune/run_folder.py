@@ -38,6 +38,7 @@ class Run:
     vocabulary: Parallel | None = None  # sentences whose tokens are the only ones to keep
     dry: bool = False  # stop before the pruning is trained
     until: str | None = None  # the last stage to do
+    force: bool = False  # whatever the directory holds of another run goes
 
     def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
@@ -98,6 +99,8 @@ def held(run: Run) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"--out {run.out}: cannot be written ({error.strerror or error})") from None
     try:
+        if run.force:
+            clear(run.out)
         for left in run.out.rglob(HALF_WRITTEN):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
@@ -105,6 +108,15 @@ def held(run: Run) -> Iterator[None]:
     finally:
         (run.out / HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def clear(out: Path) -> None:
+    """Empties a run directory; its marker goes last, so that what is left of a broken attempt is still known as a run."""
+    inside = sorted(out.iterdir(), key=lambda path: path.name == "run.json")
+    for path in inside:
+        if path.name in (LOCK, HOLDER):
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def check_folder(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.errors import DivergedError, InputError
+from tprune.resume import Seals, last_checkpoint
 from tprune.schedule import Training, rewound
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
 
@@ -191,12 +193,12 @@ def train(
     )  # fmt: skip
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
     trainer = TranslationTrainer(
-        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, *extra],
+        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Seals(), *callbacks, *extra],
         how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(out))
+        trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))
     finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         config.use_cache = use_cache
@@ -248,10 +250,3 @@ def dropout_at(model: nn.Module, rate: float | None) -> Iterator[None]:
     finally:
         for module, old in before:
             module.dropout = old
-
-
-def last_checkpoint(out: Path) -> str | None:
-    """The newest complete checkpoint in a folder; one that was being written when the process died is passed over."""
-    written = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]  # the Trainer writes this file last
-    complete = [path for path in written if path.name.removeprefix("checkpoint-").isdecimal()]
-    return str(max(complete, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if complete else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from tprune.commands.options import (
     Device,
     Devices,
     DryRun,
+    Force,
     GivenPlan,
     Kinds,
     LatencyMs,
@@ -50,7 +50,11 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def demo(
-    out: Out = Path("runs/demo"), seed: Seed = None, device: Device = Devices.AUTO, as_json: AsJson = False
+    out: Out = Path("runs/demo"),
+    seed: Seed = None,
+    device: Device = Devices.AUTO,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """First success: train a small translation model, prune it, and measure what that gave. A few minutes, no downloads."""
     from tprune.recipe import read_recipe
@@ -58,7 +62,7 @@ def demo(
 
     recipe = read_recipe(PACKAGE / "demo.yaml")
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
-    _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json, device=device)
+    _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json, device=device, force=force)
 
 
 def run_recipe(
@@ -72,7 +76,7 @@ def run_recipe(
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
-    device: Device = Devices.AUTO, as_json: AsJson = False,
+    device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
@@ -118,7 +122,7 @@ def prune(
     one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
-    device: Device = Devices.AUTO, as_json: AsJson = False,
+    device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
@@ -166,7 +170,7 @@ def _stock(asked: bool) -> dict[str, Any]:
 
 def _run(
     recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool, *,
-    trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto",
+    trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto", force: bool = False,
 ) -> None:  # fmt: skip
     from tprune.commands.prune import vocabulary_of
     from tprune.machine import use_device
@@ -176,6 +180,7 @@ def _run(
     from tprune.progress import Progress
     from tprune.report.table import results_table
     from tprune.run_folder import Run
+    from tprune.run_log import logged
 
     size = recipe.model
     parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
@@ -183,11 +188,8 @@ def _run(
     if dry:
         progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
     vocabulary = vocabulary_of(trim, corpus)
-    try:
-        results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until))
-    except KeyboardInterrupt:
-        print(f"tprune: interrupted; to go on: {typed()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with logged(out, progress.note):
+        results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
     if until is not None:
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")
         return

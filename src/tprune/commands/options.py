@@ -174,6 +174,7 @@ Until = Annotated[
     typer.Option("--until", metavar="STAGE", help="Stop after this stage; without it, a later call goes on."),
 ]
 Device = Annotated[Devices, typer.Option("--device", help="What trains; the GPU if there is one, with auto.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what --out holds of an earlier run.")]
 DryRun = Annotated[
     bool,
     typer.Option(

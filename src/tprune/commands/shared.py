@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tprune.commands.console import say, typed
 from tprune.errors import InputError
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
@@ -37,7 +38,12 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def prepared(*, offline: bool, plugin: list[str] | None, debug: bool, **given: Any) -> None:
         prepare(offline, plugin or (), debug)
-        verb(**given)
+        try:
+            verb(**given)
+        except KeyboardInterrupt:
+            again = f"; to go on: {typed()}" if "force" in given else ""  # a run, then
+            say(f"interrupted{again}")
+            raise typer.Exit(130) from None
 
     prepared.__signature__ = own.replace(parameters=[*own.parameters.values(), *extra])  # type: ignore[attr-defined]
     return prepared

@@ -1,0 +1,36 @@
+"""What goes to `run.log`, and what a user is told."""
+
+import logging
+import warnings
+from pathlib import Path
+
+from transformers.utils import logging as theirs
+
+from tprune.errors import TpruneWarning
+from tprune.progress import Progress
+from tprune.run_log import logged
+
+
+def test_strangers_go_to_the_log_and_ours_to_the_user_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "run.json").write_text("{}")
+    before = theirs.get_verbosity(), logging.getLogger().handlers[:], warnings.showwarning
+    with logged(tmp_path, said.append):
+        warnings.warn("a stranger's", UserWarning, stacklevel=1)
+        warnings.warn("ours", TpruneWarning, stacklevel=1)
+        theirs.get_logger("transformers.trainer").warning("from transformers")
+        logging.getLogger("tprune.train").warning("a checkpoint is passed over")
+        Progress({}).note("stage 1 of 2")
+    log = (tmp_path / "run.log").read_text()
+    for text in ("a stranger's", "warning: ours", "from transformers", "a checkpoint is passed over", "stage 1 of 2"):
+        assert text in log
+    assert said == ["warning: ours", "a checkpoint is passed over"]
+    assert (theirs.get_verbosity(), logging.getLogger().handlers[:], warnings.showwarning) == before
+
+
+def test_nothing_is_written_into_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with logged(tmp_path, print):
+        logging.getLogger("tprune").info("too early")
+    with logged(tmp_path / "nowhere", print):
+        logging.getLogger("tprune").info("too early")
+    assert not list(tmp_path.iterdir())
