@@ -38,6 +38,7 @@ from tprune.policies.promise import promise
 from tprune.policies.size import Target, counted
 from tprune.realise.certificate import Certificate
 from tprune.recipe import SIZES, TIMES, Prune, Recipe
+from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
 from tprune.runtimes.onnx_export import export
@@ -122,6 +123,7 @@ def _stages(run: Run) -> dict[str, Any]:
     for line in worse:
         run.progress.note(f"warning: {line}")
     results = {**collect(run), "model": run.model or "trained in this run", "warnings": [*odd, *worse]}
+    write_json(out / "norms.json", sorted_norms(dense, load(out / "pruned")))
     write_json(out / "results.json", results)
     write_report(out)
     return results

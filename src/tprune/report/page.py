@@ -15,9 +15,15 @@ from tprune.analysis import Analysis
 from tprune.errors import InputError
 from tprune.files import read_json
 from tprune.plan import Plan
+from tprune.policies.choice import number
+from tprune.report.citations import citations
+from tprune.report.drawing import drawing
+from tprune.report.norms import curves
+from tprune.report.scatter import Dot, scatter
 from tprune.report.table import faster, notes, per_token, rows
 
 SHOWN = 20
+UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
 
 
 def finished(run: Path) -> dict[str, Any]:
@@ -35,15 +41,70 @@ def finished(run: Path) -> dict[str, Any]:
 def write_report(run: Path) -> Path:
     """Writes the page of a finished run and returns its path. Raises `InputError` when a file of the run is damaged."""
     results, said = finished(run), read_json(run / "translations.json")
-    plan = Plan.load(run / "cut" / "plan.json")
+    plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
+    norms = read_json(run / "norms.json") if (run / "norms.json").exists() else []
     page = template("page.html").render(
-        results=results, faster=faster, per_token=per_token, rows=rows(results), notes=notes(results), bars=kept_bars(plan),
-        heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [], sentences=side_by_side(said), command=results["command"],
-        versions=results["versions"], machine=results["machine"], commit=results["commit"],
+        results=results, runtime=next(iter(results["speedup"])), faster=faster, per_token=per_token, rows=rows(results), notes=notes(results),
+        targets=targets(results, read_json(run / "promise.json")), stacks=drawing(plan, read_json(run / "dense" / "config.json")),
+        norms=curves(norms), heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [],
+        plot=quality_and_speed(results), times=where_time_goes(results), sentences=side_by_side(said),
+        citations=citations(made_for["recipe"], made_for.get("plan") is not None),
     )  # fmt: skip
     out = run / "report.html"
     out.write_text(page, encoding="utf-8")
     return out
+
+
+def targets(results: Mapping[str, Any], promise: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Unit, asked, predicted before training, reached; sizes are exact, so that predicted and reached are one."""
+    asked, reached = results["target"]["asked"], results["target"]["reached"]
+    found = []
+    for unit, value in asked.items():
+        if unit == "sentence_ms":
+            took = results["pruned"]["latency_ms"][next(iter(results["speedup"]))]["sentence"]
+            found.append(("milliseconds a sentence", number(value), number(reached[unit]), number(took)))
+        else:
+            after = results["pruned"]["peak_memory"] / 1e6 if unit == "memory_mb" else reached[unit]
+            found.append((UNITS.get(unit, unit), number(value), number(reached[unit]), number(after)))
+    runtime = next(iter(results["speedup"]))
+    low, high = results["speedup_interval"][runtime]["sentence"]
+    wanted = results["target"].get("speedup")
+    found.append((
+        "speedup of a sentence", f"{wanted:g}x" if wanted else "", f"{promise['speedup']:.2f}x" if promise.get("speedup") else "",
+        f"{results['speedup'][runtime]['sentence']:.2f}x [{low:.2f}, {high:.2f}]",
+    ))  # fmt: skip
+    return found
+
+
+def quality_and_speed(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Dense and pruned in a plot; the interval of BLEU is that of the difference."""
+    runtime, gap = next(iter(results["speedup"])), results["bleu_difference"]
+    dense, middle = results["dense"]["bleu"], results["speedup"][runtime]["sentence"]
+    low, high = results["speedup_interval"][runtime]["sentence"]
+    return scatter([
+        Dot("dense", (1.0, 1.0, 1.0), (dense, dense, dense), hollow=True),
+        Dot("pruned", (low, middle, high), (dense + gap["low"], dense + gap["delta"], dense + gap["high"])),
+    ])  # fmt: skip
+
+
+def where_time_goes(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each side the milliseconds of a sentence: encoder, decoder steps (one step times the tokens written), and the rest."""
+    runtime = next(iter(results["speedup"]))
+    longest = max(results[side]["latency_ms"][runtime]["sentence"] for side in ("dense", "pruned"))
+    found = []
+    for side in ("dense", "pruned"):
+        took = results[side]["latency_ms"][runtime]
+        steps = min(
+            took["decoder_step"] * results[side]["tokens_per_sentence"], max(0.0, took["sentence"] - took["encoder"])
+        )
+        parts = {
+            "encoder": took["encoder"],
+            "decoder steps": steps,
+            "the rest": max(0.0, took["sentence"] - took["encoder"] - steps),
+        }
+        shares = [{"name": name, "ms": ms, "share": round(100 * ms / longest, 2)} for name, ms in parts.items()]
+        found.append({"side": side, "ms": took["sentence"], "parts": shares})
+    return found
 
 
 def template(name: str) -> Template:
@@ -51,20 +112,6 @@ def template(name: str) -> Template:
     return Environment(
         loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined
     ).get_template(name)
-
-
-def kept_bars(plan: Plan) -> list[dict[str, Any]]:
-    """For each coupling: its name, how many groups it had and how many it has kept; dimensions of removed heads are gone too."""
-    heads = {e.coupling.name.rpartition(".")[0]: e.keep for e in plan.entries if e.coupling.kind == "heads"}
-    bars = []
-    for entry in plan.entries:
-        keep, sublayer = entry.keep, entry.coupling.name.rpartition(".")[0]
-        if entry.coupling.kind in ("qk", "vo") and sublayer in heads:
-            keep = keep & heads[sublayer][:, None]
-        name, kept = entry.coupling.name.removeprefix("model."), int(keep.sum())
-        share = round(100 * kept / keep.numel(), 1)
-        bars.append({"name": name, "total": keep.numel(), "kept": kept, "share": share})
-    return bars
 
 
 def heat_map(analysis: Analysis) -> list[dict[str, Any]]:

@@ -1,0 +1,104 @@
+"""The model drawn layer by layer: what is left of every sublayer inside the outline of the dense one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from tprune.plan import Entry, Plan
+
+WIDE, PITCH = 230, 32
+STACKS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}
+WORDS = {"self_attn": "self-attention", "encoder_attn": "cross-attention", "ffn": "feed-forward"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A head, or the units of an FFN: where it lies in the row, and which share of it is left."""
+
+    x: float
+    wide: float
+    left: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """One sublayer."""
+
+    label: str
+    says: str
+    y: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The encoder or the decoder, first layer on top."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    high: int
+
+
+def drawing(plan: Plan, config: Mapping[str, Any]) -> list[Stack]:
+    """Both stacks of an encoder-decoder; sublayers that the plan does not name are whole.
+
+    Args:
+        plan: after selection.
+        config: of the dense model: layers, heads and FFN sizes.
+    """
+    entries = {entry.coupling.name: entry for entry in plan.entries}
+    found = []
+    for stack, places in STACKS.items():
+        blocks: list[Block] = []
+        for layer in range(int(config[f"{stack}_layers"])):
+            for place in places:
+                name = f"model.{stack}.layers.{layer}.{place}"
+                heads = int(config[f"{stack}_attention_heads"])
+                cells, says = _units(entries, name) if place == "ffn" else _heads(entries, name, heads)
+                label = f"{layer + 1} {WORDS[place]}"
+                blocks.append(Block(label, says, PITCH * len(blocks), tuple(cells)))
+        found.append(Stack(stack, tuple(blocks), PITCH * len(blocks)))
+    return found
+
+
+def _heads(entries: Mapping[str, Entry], name: str, heads: int) -> tuple[list[Cell], str]:
+    keep = _keep(entries, f"{name}.heads")
+    stays = [True] * heads if keep is None else [bool(k) for k in keep]
+    inside = [mask for kind in ("qk", "vo") if (mask := _keep(entries, f"{name}.{kind}")) is not None]
+    whole = 2 - len(inside)  # of queries and keys, values and outputs: what no coupling of the plan touches
+    share = [(sum(float(mask[h].double().mean()) for mask in inside) + whole) / 2 for h in range(heads)]
+    if _gone(entries, name) or not any(stays):
+        return [Cell(x, w, 0.0) for x, w in _places(heads)], "removed"
+    left = [s if kept else 0.0 for s, kept in zip(share, stays, strict=True)]
+    some = [s for s in left if s]
+    says = f"{sum(stays)} of {heads} heads" + (f", at {sum(some) / len(some):.0%}" if inside else "")
+    return [Cell(x, w, s) for (x, w), s in zip(_places(heads), left, strict=True)], says
+
+
+def _units(entries: Mapping[str, Entry], name: str) -> tuple[list[Cell], str]:
+    keep = _keep(entries, name)
+    if _gone(entries, name) or (keep is not None and not bool(keep.any())):
+        return [Cell(0.0, float(WIDE), 0.0)], "removed"
+    if keep is None:
+        return [Cell(0.0, float(WIDE), 1.0)], "whole"
+    share = float(keep.double().mean())
+    cells = [Cell(0.0, round(WIDE * share, 1), 1.0), Cell(round(WIDE * share, 1), round(WIDE * (1 - share), 1), 0.0)]
+    return [cell for cell in cells if cell.wide], f"{int(keep.sum()):,} of {keep.numel():,} units"
+
+
+def _keep(entries: Mapping[str, Entry], name: str) -> Tensor | None:
+    return entries[name].keep if name in entries else None
+
+
+def _gone(entries: Mapping[str, Entry], name: str) -> bool:
+    keep = _keep(entries, f"{name}.sublayer")
+    return keep is not None and not bool(keep.all())
+
+
+def _places(cells: int) -> Iterator[tuple[float, float]]:
+    wide = WIDE / cells
+    return ((round(i * wide, 1), round(wide, 1)) for i in range(cells))
