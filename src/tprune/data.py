@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tprune.errors import InputError
+from tprune.tables import column_of, read_column
 
 SPLITS = ("train", "valid", "test")
+LONGEST = 20_000  # characters of a sentence
+PACKED = 300  # how many times smaller gzip makes text, at most
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,16 @@ class Corpus:
 def read_lines(path: str | Path) -> tuple[str, ...]:
     r"""Reads one sentence a line: UTF-8, split on ``\n`` only (U+2028 stays inside a line), `.gz` or plain.
 
+    `FILE.csv:COLUMN`, likewise `.tsv` and `.jsonl`, reads one column of a table; see `tprune.tables`.
+
     Raises:
         InputError: naming file and line, for a missing or empty file, a broken gzip, bytes that are not UTF-8,
-            a byte-order mark, CRLF line ends, NUL, or an empty line.
+            a byte-order mark, CRLF line ends, NUL, an empty line, or one of more than `LONGEST` characters.
     """
+    if (table := column_of(path)) is not None:
+        return tuple(_sentence(text, f"{table[0]}: row {row}") for row, text in read_column(*table, contents(table[0])))
     path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a text file") from None
-    if path.suffix == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: not a complete gzip file ({error})") from None
+    raw = contents(path)
     if raw.startswith(b"\xef\xbb\xbf"):
         raise InputError(
             f"{path}: line 1 starts with a byte-order mark; expected plain UTF-8 (remove the first 3 bytes)"
@@ -92,6 +92,31 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
     if not lines:
         raise InputError(f"{path}: the file is empty; expected one sentence a line")
     return tuple(_decode(line, path, number) for number, line in enumerate(lines, start=1))
+
+
+def contents(path: Path) -> bytes:
+    """A file's bytes, unpacked where it is a `.gz`.
+
+    Raises:
+        InputError: it cannot be read, is no complete gzip file, or unpacks to what no text would.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a text file") from None
+    if path.suffix != ".gz":
+        return raw
+    parts, size = [], 0
+    try:
+        with gzip.open(io.BytesIO(raw)) as packed:
+            while part := packed.read(1 << 20):
+                size += len(part)
+                if size > max(PACKED * len(raw), 1 << 24):
+                    raise InputError(f"{path}: unpacks to more than {PACKED} times its size; no text does")
+                parts.append(part)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not a complete gzip file ({error})") from None
+    return b"".join(parts)
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:
@@ -108,8 +133,15 @@ def _decode(line: bytes, path: Path, number: int) -> str:
         raise InputError(
             f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})"
         ) from None
+    return _sentence(text, f"{path}: line {number}")
+
+
+def _sentence(text: str, where: str) -> str:
+    """The text, if it may be a sentence; a tokeniser would take minutes over a book."""
     if not text.strip():
-        raise InputError(f"{path}: line {number} is empty; every line holds a sentence")
+        raise InputError(f"{where} is empty; every line holds a sentence")
+    if len(text) > LONGEST:
+        raise InputError(f"{where} has {len(text):,} characters; expected a sentence, of at most {LONGEST:,}")
     return text
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tprune.data import LONGEST
 from tprune.errors import InputError
 
 
@@ -39,4 +40,8 @@ def stdin_lines() -> list[str]:
             raise InputError(
                 f"standard input: line {number} is not UTF-8 (byte {error.start + 1} of the line)"
             ) from None
+        if len(lines[-1]) > LONGEST:
+            raise InputError(
+                f"standard input: line {number} has {len(lines[-1]):,} characters; expected a sentence, of at most {LONGEST:,}"
+            )
     return lines
