@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-all lint bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-all fuzz lint bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -19,6 +19,9 @@ test-slow: $(READY)
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto
+
+fuzz: $(READY)
+	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -168,7 +168,7 @@ def set_config(**values: Any) -> Any:
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "config.json").unlink(), "config.json: cannot be read"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "config.json: cannot be read"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json: holds list"),
         (set_config(pruned=None), "cannot be loaded|do not fit"),
         (set_config(pruned={"width": 3}), "cannot be loaded|do not fit"),
         (set_config(pruned={"ffn": {"model.nowhere": 3}}), "cannot be loaded"),

@@ -93,6 +93,7 @@ MALFORMED = [
     (edited(lambda d: d.pop("tprune_plan")), "version 1"),
     (edited(lambda d: d.pop("entries")), "entries"),
     (edited(lambda d: d.pop("family")), "family"),
+    (edited(lambda d: d.update(family=["a"])), "family is ['a']; expected text"),
     (edited(lambda d: d.update(entries=7)), "malformed"),
     (edited(lambda d: d.update(entries=[7])), "malformed"),
     (edited(lambda d: d["entries"][0].pop("views")), "views"),

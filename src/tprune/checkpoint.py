@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ PRUNED: dict[str, type[PreTrainedModel]] = {
     PrunedMarianConfig.model_type: PrunedMarianMTModel,
     PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
 }
+
+# what would take hours or all memory before anyone noticed that the weights are of other sizes
+LARGEST = {
+    "encoder_layers": 1000, "decoder_layers": 1000, "max_position_embeddings": 100_000, "encoder_attention_heads": 10_000,
+    "decoder_attention_heads": 10_000, "d_model": 1_000_000, "vocab_size": 10_000_000,
+}  # fmt: skip
 
 for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
     AutoConfig.register(_type, _class.config_class, exist_ok=True)
@@ -74,17 +81,21 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
     if not Path(path).is_dir() and (local or path.endswith("/")):
         raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
     try:
+        if Path(path).is_dir():
+            check_files(Path(path))
         model_type = _model_type(path, offline)
         known = [family.name for family in families()]
         if model_type not in {*known, *PRUNED}:
             raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
         kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
         model, report = kind.from_pretrained(
-            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto"
+            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto", trust_remote_code=False
         )
     except InputError:
         raise
     except Exception as error:  # safetensors, json and the hub each raise their own kinds
+        if "ignore_mismatched_sizes" in str(error):
+            raise InputError(f"{path}: the weights do not fit the configuration, their sizes differ") from None
         files = ", ".join(sorted(file.name for file in Path(path).glob("*.safetensors")))
         raise InputError(
             f"{path}: cannot be loaded ({_first_line(error)}){files and f'; its weights: {files}'}"
@@ -105,7 +116,9 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
 def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedTokenizerBase:
     """Loads a model's tokeniser. Raises `InputError` when there is none that can be read."""
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(path), local_files_only=offline)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(path), local_files_only=offline, trust_remote_code=False
+        )
     except Exception as error:
         raise InputError(
             f"{path}: no tokeniser can be loaded ({_first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
@@ -115,15 +128,41 @@ def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedToke
     return tokenizer
 
 
+def check_files(folder: Path) -> None:
+    """Whether a model's directory is what it seems: sizes that a model may have, and weights that lie in it.
+
+    Raises:
+        InputError: naming file and value.
+    """
+    config = _content(folder / "config.json")
+    for key, most in LARGEST.items():
+        value = config.get(key)
+        if value is not None and (type(value) is not int or not 0 <= value <= most):
+            raise InputError(
+                f"{folder / 'config.json'}: {key} is {reprlib.repr(value)}; expected a whole number, at most {most:,}"
+            )
+    for index in folder.glob("*.index.json"):
+        found = _content(index).get("weight_map")
+        files = set(found.values()) if isinstance(found, dict) and all(type(f) is str for f in found.values()) else {""}
+        if outside := sorted(file for file in files if not file or Path(file).name != file):
+            raise InputError(f"{index}: weights are said to be in {outside[0]!r}; expected names of files beside it")
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration"
+        ) from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: holds {type(found).__name__}; expected a Hugging Face configuration")
+    return found
+
+
 def _model_type(path: str, offline: bool) -> str:
     if Path(path).is_dir():
-        file = Path(path) / "config.json"
-        try:
-            return str(json.loads(file.read_text(encoding="utf-8")).get("model_type", ""))
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration"
-            ) from None
+        return str(_content(Path(path) / "config.json").get("model_type", ""))
     return str(AutoConfig.from_pretrained(path, local_files_only=offline).model_type)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -184,12 +185,15 @@ class Plan:
         for key in ("asked", "reached"):
             sizes = data.get(key)
             if not isinstance(sizes, dict) or any(type(size) not in (int, float) for size in sizes.values()):
-                raise InputError(f"{where}: {key} is {sizes!r}; expected numbers by unit")
+                raise InputError(f"{where}: {key} is {reprlib.repr(sizes)}; expected numbers by unit")
+        for key in ("family", "fingerprint"):
+            if not isinstance(data.get(key), str):
+                raise InputError(f"{where}: {key} is {reprlib.repr(data.get(key))}; expected text")
         try:
             entries = tuple(_entry_from_json(entry) for entry in data["entries"])
             return Plan(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
         except (KeyError, TypeError, AttributeError) as error:
-            missing = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            missing = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
             raise InputError(f"{where}: malformed ({missing}); expected a plan.json that tprune wrote") from None
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
