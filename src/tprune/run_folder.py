@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ class Run:
 
 
 LOCK, HOLDER = ".lock", ".held-by.json"
-HALF_WRITTEN = ".*.[0-9]*.new"  # see `tprune.files.replacing`
+HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.files`
 
 
 @contextmanager
@@ -101,8 +102,10 @@ def held(run: Run) -> Iterator[None]:
     try:
         if run.force:
             clear(run.out)
-        for left in run.out.rglob(HALF_WRITTEN):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for left in [
+            path for path in run.out.rglob(".*") if HALF_WRITTEN.match(path.name)
+        ]:  # by a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
         yield
     finally:
