@@ -70,6 +70,7 @@ def arguments(tmp_path: Path) -> list[str]:
     return [*folders, *taught, *how.split()]
 
 
+@pytest.mark.slow
 def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     bench.main([*arguments, "--only", "word"])

@@ -73,7 +73,10 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
     assert share_of_macs(dense, dense) == 1
 
 
-@pytest.mark.parametrize("name", METHODS)
+SEARCHED = ("ours", "ours-faded", "second-order")  # they measure many selections
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SEARCHED else ()) for n in METHODS])
 def test_every_method_reaches_the_speed_and_spends_the_compute(
     name: str, dense: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from tprune.plan import Plan, make_plan
 
 Call = Callable[..., tuple[int, str, str]]
 
-DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
+DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t", "--set", "prune.search=0")
 
 
 def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> None:
@@ -41,7 +41,7 @@ def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, mo
 
 def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call, model: Path) -> None:
     (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in range(36)) + "\n", encoding="utf-8")
-    foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f")
+    foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f", "--set", "prune.search=0")
     code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *foreign)
     assert code == 0, notes
     warned = json.loads(said)["promise"]["warnings"]
@@ -180,12 +180,12 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
 
 
 def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Call, model: Path) -> None:
-    sets = ("--set", "prune.search=0", "--set", "prune.kinds=[ffn]", "--set", "beams=1")
-    code, said, notes = tprune("prune", model, "--macs", 0.9, "--until", "time", "--json", *sets, "--out", "run", *DATA)
+    sets = ("--set", "prune.search=3", "--set", "prune.kinds=[ffn]", "--set", "beams=1")
+    code, said, notes = tprune("prune", model, "--macs", 0.9, "--until", "time", "--json", "--out", "run", *DATA, *sets)
     assert code == 0, notes
     assert json.loads(said) == {"stopped": "time"}
     recipe = json.loads((model.parent / "run" / "run.json").read_text())["recipe"]
-    assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["beams"]) == (0, ["ffn"], 1)
+    assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["beams"]) == (3, ["ffn"], 1)
     assert {path.stem for path in (model.parent / "run" / "stages").iterdir()} == {"train", "time"}
 
 

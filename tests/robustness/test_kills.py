@@ -17,7 +17,7 @@ from fuzzing import LONG
 from test_compression import PAIRS
 
 pytestmark = pytest.mark.slow
-KILLS = 24 if LONG else 4
+KILLS = 24 if LONG else 3
 RECIPE = """
 task: translation
 data: {}
