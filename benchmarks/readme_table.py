@@ -23,19 +23,14 @@ PARTS = {
 LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
-    "student": "student with one decoder layer",
-    "student-more": "the same, with dense's compute too",
-    "layer-drop": "fewer layers",
-    "narrower": "narrower, from scratch",
+    "student-more": "student from scratch, 6 times the training",
     "ours": "**tprune**",
     "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
     "fisher-repaired": "Fisher masks, repaired by tprune",
     "michel": "gradients (Michel)",
     "hard-concrete": "hard-concrete gates",
-    "torch-pruning": "Torch-Pruning",
     "magnitude": "magnitude",
-    "group-lasso": "group lasso (WMT21)",
     "tprune-paper": "TPrune as published",
 }
 
