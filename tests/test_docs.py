@@ -6,6 +6,7 @@ A block marked `python no-run` is only compiled. One marked `python slow`, and t
 import doctest
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -126,3 +127,13 @@ def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert sum(len(test.examples) for test in tests) == written, f"{name}: examples that nothing runs"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert sum(runner.run(test).failed for test in tests) == 0
+
+
+def test_the_reference_is_made_from_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == made.reference()
+    lines = [line for line in made.reference().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert not lines, f"nothing is said about {lines[:3]}"

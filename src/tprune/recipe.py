@@ -35,7 +35,16 @@ class _Section(BaseModel):
 
 
 class Data(_Section):
-    """Where sentences come from: the built-in grammar, files (under `--data` where that is given), or the hub."""
+    """Where sentences come from: the built-in grammar, files (under `--data` where that is given), or the hub.
+
+    Attributes:
+        grammar: the built-in one, of the demo.
+        hub: id of a data set with splits train, validation and test.
+        source: its column of sentences, by language.
+        target: its column of translations.
+        files: pairs of source and target file; several of a split are joined, test sets scored together.
+        limit: the first so many sentences of a split.
+    """
 
     grammar: bool = False
     hub: str | None = None
@@ -46,7 +55,18 @@ class Data(_Section):
 
 
 class Model(_Section):
-    """The dense model to train, where none is given."""
+    """The dense model to train, where none is given.
+
+    Attributes:
+        family: of the architecture.
+        d_model: width of the residual.
+        layers: of encoder and decoder.
+        heads: in every attention.
+        ffn: units of every feed-forward sublayer.
+        vocabulary: tokens of source and target together.
+        dropout: while it trains.
+        positions: the longest sentence, in tokens.
+    """
 
     family: Literal["marian"] = "marian"
     d_model: int = Field(256, ge=2)
@@ -59,7 +79,17 @@ class Model(_Section):
 
 
 class Stage(_Section):
-    """How one stage trains."""
+    """How one stage trains.
+
+    Attributes:
+        steps: of the optimiser; 0 leaves the stage out.
+        lr: the learning rate after warm-up; it falls along a cosine.
+        warmup: steps in which it rises; at most half of all.
+        tokens: in a batch, source and target, padding included.
+        smoothing: of labels.
+        eval_every: steps between looks at the validation loss; the best weights are kept. 0: none.
+        patience: looks without gain after which training ends; 0: never.
+    """
 
     steps: int = Field(ge=0)
     lr: float = Field(1e-3, gt=0)
@@ -105,6 +135,14 @@ class Analyze(_Section):
     """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn.
 
     Without steps there is no analysis.
+
+    Attributes:
+        steps: of the optimiser, shared by all strengths.
+        lr: the learning rate, constant.
+        strength: of the penalty, over the gradient of the task.
+        path: factors of the strength, rising.
+        blocks: whole matrices, or the slices of attention projections that belong to one head.
+        tokens: in a batch.
     """
 
     steps: int = Field(150, ge=0)
@@ -150,6 +188,23 @@ class Prune(Taught):
     `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `budget` says how
     sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
     shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one shot.
+
+    Attributes:
+        kinds: of couplings that may be cut.
+        method: that drives groups to zero; one of ours, or of a plugin.
+        mode: how it reaches the weights.
+        strength: of the penalty, over the gradient of the task.
+        macs: target, multiplications.
+        params: target, parameters.
+        bytes: target, of the weights.
+        memory_mb: target, peak memory of the process that runs it, in 10⁶ bytes.
+        speedup: target, times faster on a sentence.
+        latency_ms: target, milliseconds a sentence.
+        budget: how sublayers share a size.
+        search: selections measured as a whole.
+        floor: share of every coupling that stays.
+        multiple: what numbers of groups are rounded to.
+        stock: only what a stock configuration expresses.
     """
 
     kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
@@ -216,7 +271,14 @@ class Recover(Taught):
 
 
 class Bench(_Section):
-    """How speed is measured."""
+    """How speed is measured.
+
+    Attributes:
+        threads: of the runtime.
+        batch: sentences at once.
+        sentences: of the test set that are timed.
+        rounds: in which both sides take turns; an even number.
+    """
 
     threads: int = Field(1, ge=1)
     batch: int = Field(1, ge=1)
@@ -225,7 +287,14 @@ class Bench(_Section):
 
 
 class Recipe(_Section):
-    """A whole experiment."""
+    """A whole experiment.
+
+    Attributes:
+        task: what is trained and scored.
+        beams: of the search when translations are scored.
+        seed: of weights, batches and dropout.
+        precision: of training; auto measures which is faster here.
+    """
 
     task: Literal["translation"] = "translation"
     data: Data

@@ -40,8 +40,8 @@ def bench(
     dense: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
     pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
     sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-    batch: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 1,
     rounds: Annotated[int, typer.Option(min=4, callback=even, help="An even number.")] = 16,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +56,7 @@ def bench(
 def translate(
     model: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
     beams: Beams = None,
-    threads: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
 ) -> None:
     """Sentences from standard input to standard output, by onnxruntime alone."""
     from tprune.runtimes.onnx_translate import Translator

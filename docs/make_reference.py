@@ -1,0 +1,139 @@
+"""Writes docs/reference.md: every verb with its options, and every key of a recipe, from the code itself (a test compares).
+
+python docs/make_reference.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from typer.models import ArgumentInfo
+
+from tprune.cli import VERBS
+from tprune.commands.shared import OPTIONS
+from tprune.recipe import Recipe
+
+WORDS = {int: "number", float: "number", str: "text", bool: "yes or no"}
+PAGE = Path(__file__).with_name("reference.md")
+
+
+def reference() -> str:
+    """The page."""
+    lines = [
+        "# Reference",
+        "",
+        "Made from the code by `python docs/make_reference.py`.",
+        "",
+        "## Verbs",
+        *options_of_all(),
+    ]
+    for verb in VERBS:
+        lines += verb_lines(verb)
+    lines += ["", "## Recipes", "", "A recipe is a YAML file; `--set KEY=VALUE` sets one of its keys."]
+    return "\n".join([*lines, *recipe_lines()]) + "\n"
+
+
+def options_of_all() -> Iterator[str]:
+    """The options that every verb has."""
+    yield from ("", "Every verb has:", "", *table((name, *given) for name, given in OPTIONS.items()))
+
+
+def verb_lines(verb: str) -> Iterator[str]:
+    """One verb: what it does, and its own options."""
+    found = inspect.signature(VERBS[verb], eval_str=True).parameters.values()
+    own = [(p.name, p.annotation, p.default) for p in found]
+    arguments = [name.upper() for name, hint, _ in own if isinstance(hint.__metadata__[0], ArgumentInfo)]
+    yield from ("", f"### tprune {' '.join([verb, *arguments])}", "", inspect.cleandoc(VERBS[verb].__doc__ or ""), "")
+    if own:
+        yield from table(own)
+
+
+def table(parameters: Iterable[tuple[str, Any, Any]]) -> Iterator[str]:
+    """Options in Markdown, from their names, annotations and defaults."""
+    yield from ("| option | default | says |", "|---|---|---|")
+    for name, hint, value in parameters:
+        type_, info = get_args(hint)
+        # in an annotation, typer keeps the first name where defaults would be
+        names = [
+            each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str) and each.startswith("-")
+        ]
+        shown = ", ".join(f"`{each}`" for each in names or (f"--{name.replace('_', '-')}",))
+        if isinstance(info, ArgumentInfo):
+            shown = f"`{name.upper()}`"
+        kinds = [
+            t
+            for t in (type_, *get_args(type_), *(x for t in get_args(type_) for x in get_args(t)))
+            if isinstance(t, type) and issubclass(t, StrEnum)
+        ]
+        choices = f" One of {', '.join(f'`{each}`' for each in kinds[0])}." if kinds else ""
+        needed = "required" if value is inspect.Parameter.empty else default(value)
+        yield f"| {shown} | {needed} | {info.help or ''}{choices} |"
+
+
+def recipe_lines() -> Iterator[str]:
+    """Every section of a recipe with its keys."""
+    yield from ("", *section("", Recipe))
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from ("", f"### {name}", "", *section(f"{name}.", field.annotation))
+
+
+def section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    """What a section is for, and its keys."""
+    said = inspect.cleandoc(model.__doc__ or "")
+    before, _, attributes = said.partition("Attributes:")
+    yield from (before.strip(), "", "| key | type | default | says |", "|---|---|---|---|")
+    inherited = [
+        inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]
+        for base in model.__mro__
+        if issubclass(base, BaseModel)
+    ]
+    meaning = {
+        key: text
+        for part in (*reversed(inherited), attributes)
+        for key, text in re.findall(r"^\s*(\w+): (.+)$", part, re.MULTILINE)
+    }
+    for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            continue
+        value = field.get_default(call_default_factory=True)
+        needed = "required" if value is PydanticUndefined else default(value)
+        yield f"| `{prefix}{key}` | {kind(field.annotation)} | {needed} | {meaning.get(key, '')} |"
+
+
+def kind(annotation: Any) -> str:
+    """A type as a reader would say it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind(inner[0])
+    if origin is Literal:
+        return " or ".join(f"`{each}`" for each in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(kind(each) for each in inner if each is not NoneType)
+    if origin is dict:
+        return f"{kind(inner[1])}, by {kind(inner[0])}"
+    if origin in (list, tuple):
+        parts = dict.fromkeys(kind(each) for each in inner if each is not Ellipsis)
+        return f"list of {', '.join(parts)}"
+    return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def default(value: Any) -> str:
+    """A default as one would type it."""
+    if value is None or value == {} or callable(value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"`{list(value) if isinstance(value, tuple) else getattr(value, 'value', value)}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")
