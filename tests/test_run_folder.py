@@ -64,9 +64,12 @@ def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):
         pass
-    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path / "mine.txt")):
+    with pytest.raises(InputError, match="is a file, and no tprune run"), held(run_in(tmp_path / "mine.txt")):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "run.json").write_text('{"experiment": "somebody else\'s"}')
+    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):
+        pass
 
 
 def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
@@ -75,10 +78,18 @@ def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
     (kept / "file").write_text("kept")
     (out / "stages").mkdir(parents=True)
     (out / "stages" / "train.json").write_text("{}")
-    (out / "run.json").write_text("{}")
-    (out / "link").symlink_to(kept)
+    (out / "run.json").write_text('{"recipe": {}, "corpus": {}, "model": null}')
+    (out / "onnx").symlink_to(kept)
     with held(run_in(out)):
         assert (out / "stages" / "train.json").exists()
+    (out / "thesis.tex").write_text("mine")
+    with (
+        pytest.raises(InputError, match=r"holds 'thesis.tex', which no run wrote"),
+        held(replace(run_in(out), force=True)),
+    ):
+        pass
+    assert (out / "stages" / "train.json").exists()
+    (out / "thesis.tex").unlink()
     with held(replace(run_in(out), force=True)):
         assert {path.name for path in out.iterdir()} <= {LOCK, HOLDER}
     assert (kept / "file").read_text() == "kept"

@@ -82,6 +82,10 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
         raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
     try:
         if Path(path).is_dir():
+            if (Path(path) / "encoder.onnx").exists() and not (Path(path) / "config.json").exists():
+                raise InputError(
+                    f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
+                )
             check_files(Path(path))
         model_type = _model_type(path, offline)
         known = [family.name for family in families()]

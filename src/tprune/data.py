@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def _decode(line: bytes, path: Path, number: int) -> str:
 
 def _sentence(text: str, where: str) -> str:
     """The text, if it may be a sentence; a tokeniser would take minutes over a book."""
-    if not text.strip():
+    if all(unicodedata.category(sign)[0] in "ZC" for sign in text):  # spaces, controls, and what has no width
         raise InputError(f"{where} is empty; every line holds a sentence")
     if len(text) > LONGEST:
         raise InputError(f"{where} has {len(text):,} characters; expected a sentence, of at most {LONGEST:,}")

@@ -175,8 +175,8 @@ def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, tri
     step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
     return {
         "train": recipe.train.steps * step if with_training else 5,
-        **({"trim": 10.0} if trims else {}), **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}),
-        **({"time": 400.0 if recipe.prune.timed else 60.0} if recipe.prune.by_loss else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
+        **({"trim": 10.0} if trims else {}), **({"time": 400.0 if recipe.prune.timed else 60.0} if recipe.prune.by_loss else {}),
+        **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
         "evaluate": 20, "bench": 20,
     }  # fmt: skip
 
@@ -278,10 +278,13 @@ def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) 
 
 def _clock(run: Run) -> Clock:
     done = read_json(run.out / "stages" / "time.json")
-    curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])
-    return Clock(
-        LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, curves, done["faster"]
-    )
+    try:
+        curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])
+        faster = float(done["faster"])
+    except (KeyError, TypeError, ValueError):
+        marker = run.out / "stages" / "time.json"
+        raise InputError(f"{marker}: damaged; delete it, and the same command measures again") from None
+    return Clock(LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None, curves, faster)
 
 
 def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Run:
     def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
         marker = self.out / "stages" / f"{name}.json"
-        if marker.exists():
+        if self.has(name):
             self.progress.plan.pop(name, None)
             self.progress.total -= 1
             found: dict[str, Any] = read_json(marker)
@@ -62,8 +62,13 @@ class Run:
         return result
 
     def has(self, name: str) -> bool:
-        """Whether a stage is done."""
-        return (self.out / "stages" / f"{name}.json").exists()
+        """Whether a stage is done; one whose marker is damaged, or whose model is gone, is not any more."""
+        if name in MODELS and not (self.out / MODELS[name] / "config.json").exists():
+            return False
+        try:
+            return isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
+        except InputError:
+            return False
 
     def work(self, name: str) -> Path:
         """Where a stage keeps its checkpoints."""
@@ -75,6 +80,11 @@ class Run:
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
 
 
+MODELS = {"train": "dense", "trim": "trimmed", "prune": "regularised", "shrink": "cut", "recover": "pruned"}
+WRITTEN = {
+    *MODELS.values(), "taught", "onnx", "stages", "work", "run.json", "run.log", "promise.json", "latency.json", "analysis.json",
+    "translations.json", "norms.json", "results.json", "report.html",
+}  # fmt: skip
 LOCK, HOLDER = ".lock", ".held-by.json"
 HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.files`
 
@@ -114,11 +124,17 @@ def held(run: Run) -> Iterator[None]:
 
 
 def clear(out: Path) -> None:
-    """Empties a run directory; its marker goes last, so that what is left of a broken attempt is still known as a run."""
-    inside = sorted(out.iterdir(), key=lambda path: path.name == "run.json")
-    for path in inside:
-        if path.name in (LOCK, HOLDER):
-            continue
+    """Empties a run directory; its marker goes last, so that what is left of a broken attempt is still known as a run.
+
+    Raises:
+        InputError: it holds what no run writes.
+    """
+    inside = [path for path in out.iterdir() if path.name not in (LOCK, HOLDER)]
+    if foreign := sorted(p.name for p in inside if p.name not in WRITTEN and not HALF_WRITTEN.match(p.name)):
+        raise InputError(
+            f"--force {out}: holds {foreign[0]!r}, which no run wrote; move it elsewhere, or choose another --out"
+        )
+    for path in sorted(inside, key=lambda path: path.name == "run.json"):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
@@ -128,10 +144,21 @@ def check_folder(out: Path) -> None:
     Raises:
         InputError: it holds something else, or is a file.
     """
-    if (out / "run.json").exists() or not out.exists():
+    if not out.exists():
         return
-    if out.is_file() or any(path.name not in (LOCK, HOLDER) for path in out.iterdir()):
-        raise InputError(f"{out} exists and is no tprune run; choose another --out")
+    if not out.is_dir():
+        raise InputError(f"--out {out}: is a file, and no tprune run; choose another")
+    marker = out / "run.json"
+    if any(path.name not in (LOCK, HOLDER) for path in out.iterdir()) and not (marker.exists() and _describes(marker)):
+        raise InputError(f"--out {out} exists and is no tprune run; choose another")
+
+
+def _describes(marker: Path) -> bool:
+    """Whether a `run.json` is ours; any program may call a file so."""
+    try:
+        return {"recipe", "corpus", "model"} <= set(read_json(marker))
+    except (InputError, TypeError):
+        return False
 
 
 # which stages use each part of a run's description (the others: training); until one has begun it may still be changed

@@ -114,3 +114,12 @@ def test_a_wrong_table_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = inspected(model)["couplings"]
     with pytest.raises(InputError, match="not what its family says"):
         checked(model, rows)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3"])
+def test_damaged_results_are_named(tprune: Call, runs: list[Path], content: str) -> None:
+    (runs[0] / "results.json").write_text(content)
+    for command in (("report", runs[0]), ("report", *runs)):
+        code, _, notes = tprune(*command)
+        assert code == 1 and str(runs[0]) in notes and "unexpected" not in notes
+    assert f"{runs[0]}: its results are not what a run writes" in notes

@@ -187,6 +187,11 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     recipe = json.loads((model.parent / "run" / "run.json").read_text())["recipe"]
     assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["beams"]) == (3, ["ffn"], 1)
     assert {path.stem for path in (model.parent / "run" / "stages").iterdir()} == {"train", "time"}
+    other = ("prune", model, "--macs", 0.8, "--until", "train", "--out", "run", *DATA)
+    code, _, notes = tprune(*other)
+    assert code == 1 and "holds a run with another recipe" in notes
+    assert tprune(*other, "--force")[0] == 0
+    assert {path.stem for path in (model.parent / "run" / "stages").iterdir()} == {"train"}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +199,7 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     [
         (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
         (("--set", "prune.search"), "--set prune.search: expected KEY=VALUE"),
+        (("--set", "prune.search="), "--set prune.search=: expected KEY=VALUE"),
         (("--set", "prune.search=[1"), "--set prune.search=[1: no valid YAML"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
         (("--until", "lunch"), "this run has no stage 'lunch'; its stages are train, "),

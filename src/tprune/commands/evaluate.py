@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,12 @@ def evaluate(
     if against is None and is_run(model):
         model, against = (str(exported(Path(model), side)) for side in reversed(SIDES))
     said: dict[str, list[str]] = {}
-    for name in dict.fromkeys(filter(None, (against, model))):
-        with tempfile.TemporaryDirectory() as folder:
-            translator = Translator.load(opened(name, Path(folder), pairs.source, report), threads or free_cores())
+    with ExitStack() as folders:
+        translators = {}  # all of them first: what cannot be opened is said before anything is translated
+        for name in dict.fromkeys(filter(None, (against, model))):
+            folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
+            translators[name] = Translator.load(opened(name, folder, pairs.source, report), threads or free_cores())
+        for name, translator in translators.items():
             report(
                 f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
             )

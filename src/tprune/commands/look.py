@@ -72,15 +72,16 @@ def report(
 ) -> None:  # fmt: skip
     """The page of a run, drawn anew; of several runs a comparison, quality against speed."""
     from tprune.report.comparison import compare, comparison_table, write_comparison
-    from tprune.report.page import finished, write_report
+    from tprune.report.page import finished, reading, write_report
     from tprune.report.table import results_table
 
     if len(runs) == 1:
         if out is not None:
             raise typer.BadParameter("--out is for several runs; the page of one lies in it")
-        results = finished(runs[0])
-        page = write_report(runs[0])
-        show(results, as_json, results_table)
+        with reading(runs[0]):
+            results = finished(runs[0])
+            page = write_report(runs[0])
+            show(results, as_json, results_table)
     else:
         found = compare(runs)
         page = write_comparison(found, out or Path("comparison.html"))

@@ -107,6 +107,7 @@ def run_recipe(
         dry=dry_run,
         until=until,
         device=device,
+        force=force,
     )
 
 
@@ -140,6 +141,8 @@ def prune(
     from tprune.recipe import read_recipe
 
     extra = settings(sets or ())
+    if one_shot and (trains := [key for key in ("prune.steps", "recover.steps") if extra.get(key)]):
+        raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
     file = recipe or PACKAGE / "prune.yaml"
     given = {
         "bench.threads": threads, "bench.batch": batch, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
@@ -160,6 +163,7 @@ def prune(
         dry=dry_run,
         until=until,
         device=device,
+        force=force,
     )
 
 
@@ -187,6 +191,9 @@ def _run(
     progress = Progress(expected_seconds(recipe, parameters, model is None, trim is not None))
     if dry:
         progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
+    elif until in progress.plan:
+        names = list(progress.plan)
+        progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})
     vocabulary = vocabulary_of(trim, corpus)
     with logged(out, progress.note):
         results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))

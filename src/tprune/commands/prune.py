@@ -63,7 +63,7 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
     found = {}
     for text in given:
         key, equals, value = text.partition("=")
-        if not equals or not all(key.split(".")):
+        if not equals or not value.strip() or not all(key.split(".")):
             raise InputError(f"--set {text}: expected KEY=VALUE, such as prune.search=16")
         found[key] = read_yaml(value, f"--set {text}")
     return found

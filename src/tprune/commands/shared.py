@@ -37,8 +37,8 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def prepared(*, offline: bool, plugin: list[str] | None, debug: bool, **given: Any) -> None:
-        prepare(offline, plugin or (), debug)
         try:
+            prepare(offline, plugin or (), debug)
             verb(**given)
         except KeyboardInterrupt:
             again = f"; to go on: {typed()}" if "force" in given else ""  # a run, then
@@ -56,10 +56,12 @@ def prepare(offline: bool, plugins: Sequence[str], debug: bool) -> None:
     if debug:
         os.environ["TPRUNE_DEBUG"] = "1"
     for name in plugins:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise InputError(f"--plugin {name}: expected the name of a module, as in an import, not a path")
         sys.path.insert(0, str(Path.cwd()))  # a module beside the data, as `python -m` would find it
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever a stranger's module raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises
             raise InputError(
                 f"--plugin {name}: cannot be imported ({type(error).__name__}: {error}); expected an importable module"
             ) from error

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tprune.errors import InputError
 from tprune.files import read_json
-from tprune.report.page import finished, template
+from tprune.report.page import finished, reading, template
 from tprune.report.scatter import Dot, scatter
 from tprune.report.table import text_of
 
@@ -59,8 +59,12 @@ def compare(runs: Sequence[Path]) -> Comparison:
     """
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("one run is named twice; name each once")
-    results = {name: finished(run) for name, run in zip(names(runs), runs, strict=True)}
-    rows = [row_of(name, found) for name, found in results.items()]
+    results, rows = {}, []
+    for name, run in zip(names(runs), runs, strict=True):
+        with reading(run):
+            results[name] = finished(run)
+            rows.append(row_of(name, results[name]))
+            cells(rows[-1])
     best = {row.run for row in rows if not any(_beats(other, row) for other in rows)}
     made_for = [read_json(run / "run.json") for run in runs]
     return Comparison(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, UndefinedError
 from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
@@ -26,6 +27,20 @@ SHOWN = 20
 UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
 
 
+@contextmanager
+def reading(run: Path) -> Iterator[None]:
+    """Says that a run's files are damaged, where something in them is not what a run writes."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, UndefinedError) as error:
+        raise InputError(
+            f"{run}: its results are not what a run writes ({type(error).__name__}: {error}); delete {run / 'results.json'} and give the "
+            "run's command again, which measures nothing twice"
+        ) from None
+
+
 def finished(run: Path) -> dict[str, Any]:
     """The results of a run. Raises `InputError` where it is no run, or not finished."""
     if not (run / "run.json").is_file():
@@ -35,6 +50,8 @@ def finished(run: Path) -> dict[str, Any]:
         last = f"its last finished stage is {done[-1].stem}" if done else "no stage of it is finished"
         raise InputError(f"{run}: this run has no results yet; {last}")
     found: dict[str, Any] = read_json(run / "results.json")
+    if not isinstance(found, dict):
+        raise TypeError(f"a {type(found).__name__}")
     return found
 
 
