@@ -8,7 +8,8 @@ from typing import Any
 
 from tprune.data import Corpus, Parallel, read_pair
 from tprune.errors import InputError
-from tprune.recipe import Recipe, check_recipe, read_yaml
+from tprune.recipe import Recipe, check_recipe
+from tprune.yaml_text import read_yaml
 
 Files = tuple[Path | None, Path | None]
 
