@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,9 +78,8 @@ def bleu_interval(
         InputError: the two differ in length or are empty.
     """
     _check(hypotheses, references)
-    rows, rng = _statistics(hypotheses, references), np.random.default_rng(seed)
-    n = len(references)
-    scores = [_bleu(rows[rng.integers(n, size=n)].sum(0)) for _ in range(samples)]
+    counts = _statistics(hypotheses, references)
+    scores = [_bleu(counts[rows].sum(0)) for rows in _draws(len(references), samples, seed)]
     low, high = np.percentile(scores, [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)
 
@@ -125,12 +124,17 @@ def paired_over_runs(
         old, new = (np.mean([_bleu(run[rows].sum(0)) for run in runs]) for runs in counts)
         return float(new - old)
 
-    rng = np.random.default_rng(seed)
-    deltas = np.array([difference(rng.integers(len(references), size=len(references))) for _ in range(samples)])
+    deltas = np.array([difference(rows) for rows in _draws(len(references), samples, seed)])
     delta = difference(slice(None))
     low, high = np.percentile(deltas, [2.5, 97.5])
     p_value = (np.sum(np.abs(deltas - deltas.mean()) >= abs(delta)) + 1) / (samples + 1)
     return Paired(round(delta, 4), round(float(low), 4), round(float(high), 4), round(float(p_value), 4), samples, seed)
+
+
+def _draws(sentences: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Resampled test sets: as many sentences as there are, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    return (rng.integers(sentences, size=sentences) for _ in range(samples))
 
 
 def _statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from tprune.machine import version_of
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,7 @@ class Runtime:
     @property
     def version(self) -> str | None:
         """The installed version; None where there is none."""
-        try:
-            return importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return version_of(self.package)
 
 
 RUNTIMES = (
