@@ -96,8 +96,23 @@ def test_translations_stay_in_onnxruntime(pair: tuple[Any, Any], tmp_path: Path)
     report = export(found.model, found.tokenizer, tmp_path / "onnx", CORPUS.source)
     assert report.greedy_equal == report.beam_equal == len(CORPUS)
     translator = Translator.load(tmp_path / "onnx")
-    assert translator.layout.vocabulary == len(found.kept)
+    assert translator.layout.vocabulary == len(found.kept) > translator.layout.writable == found.written
     assert translator.translate(CORPUS.source) == list(CORPUS.target)
+    whole = export(found.model, found.tokenizer, tmp_path / "onnx", CORPUS.source[:1])
+    assert whole.files == report.files
+
+
+def test_only_tokens_of_translations_are_written(pair: tuple[Any, Any]) -> None:
+    model, tokenizer = pair
+    found = trim_vocabulary(model, tokenizer, CORPUS)
+    never = set(found.model.generation_config.suppress_tokens)
+    assert len(never) == len(found.kept) - found.written > 0
+    target = {t for row in found.tokenizer(text_target=list(CORPUS.target)).input_ids for t in row}
+    source = {t for row in found.tokenizer(list(CORPUS.source)).input_ids for t in row}
+    assert not never & target and never & source
+    # what it would say of a foreign sentence is made of writable tokens, too
+    said = found.model.generate(**found.tokenizer([SOURCE[5]], return_tensors="pt"), num_beams=2, max_length=12)
+    assert not never & set(said[0].tolist())
 
 
 def test_the_report(taught: tuple[Any, Any]) -> None:
@@ -137,7 +152,7 @@ def test_rare_tokens_go_and_more_sentences_stay(taught: tuple[Any, Any]) -> None
 def test_a_corpus_that_needs_everything_cuts_nothing(taught: tuple[Any, Any]) -> None:
     once = trim_vocabulary(*taught, CORPUS)
     again = trim_vocabulary(once.model, once.tokenizer, CORPUS)
-    assert again.whole and again.kept == tuple(range(len(once.kept))) and "nothing was cut" in str(again)
+    assert again.whole and again.written == again.writable == once.written and again.kept == tuple(range(len(once.kept))) and "nothing was cut" in str(again)
     assert again.tokenizer.backend_tokenizer.to_str() == once.tokenizer.backend_tokenizer.to_str()
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), once.model.parameters(), strict=True))
 

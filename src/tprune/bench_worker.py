@@ -68,7 +68,7 @@ def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]
     if request["do"] == "encoder":
         return {"ms": _visit(lambda: translator.start(rows), SPENT_MS, 3)}
     steps = translator.start(rows)
-    tokens = np.full(len(rows), rows[0][0], np.int64)
+    tokens = np.full(len(rows), translator.layout.decoding.decoder_start_token_id, np.int64)
     for _ in range(request["past"]):
         steps.logits(tokens)
     return {"ms": _visit(lambda: steps.peek(tokens), SPENT_MS, 3)}

@@ -62,7 +62,9 @@ class Trimmed:
         model: with one row per kept token.
         tokenizer: of the kept tokens.
         kept: for every new id the old one, ascending.
-        tokens: how many there were.
+        written: how many of the kept tokens the model may write; the others it only reads.
+        tokens: how many there were, and `writable` how many of them it might write.
+        writable: see `tokens`.
         before: the model's size before; `after` of what is left.
         corpus: what happened to the corpus.
         held_out: what happened to the held-out text, if one was given.
@@ -71,7 +73,9 @@ class Trimmed:
     model: Any
     tokenizer: PreTrainedTokenizerBase
     kept: tuple[int, ...]
+    written: int
     tokens: int
+    writable: int
     before: Size
     after: Size
     corpus: Coverage
@@ -80,11 +84,11 @@ class Trimmed:
     @property
     def whole(self) -> bool:
         """Whether every token is needed, so that nothing was cut."""
-        return len(self.kept) == self.tokens
+        return (len(self.kept), self.written) == (self.tokens, self.writable)
 
     def __str__(self) -> str:
         rows = [
-            ("tokens", self.tokens, len(self.kept)), ("parameters", self.before.parameters, self.after.parameters),
+            ("tokens", self.tokens, len(self.kept)), ("written", self.writable, self.written), ("parameters", self.before.parameters, self.after.parameters),
             ("bytes", self.before.bytes, self.after.bytes), ("MACs", self.before.macs, self.after.macs),
         ]  # fmt: skip
         lines = [f"{name:<11}{was:>12,} -> {now:>12,}  {_percent(now, was):>7}" for name, was, now in rows]
@@ -110,6 +114,9 @@ def trim_vocabulary(
     The kept tokens K have the embeddings and logits of before, so `p'(t) = p(t) / Σ_{u∈K} p(u)` for t in K. A greedy
     translation stays the same if all its tokens are kept. Beam search adds up the renormalised probabilities, and may choose
     another one. With `least=1` the corpus itself is split into the same tokens as before.
+
+    Of the kept tokens the model writes only those of the translations: the others are `suppress_tokens` of its generation
+    settings, and an export leaves their rows out of the decoder, where the output layer is most of what pruning cannot cut.
 
     Args:
         model: a (pruned) Marian or BART model.
@@ -142,10 +149,14 @@ def trim_vocabulary(
         raise InputError(
             f"the tokeniser has {len(ids)} tokens, the model {rows}; expected a model with the tokeniser it was trained with"
         )
-    counts = _counts(tokenizer, corpus, tuple(also))
+    counts, written = _counts(tokenizer, corpus, tuple(also))
     frequent = (token for token, count in counts.items() if count >= least)
-    kept = tuple(sorted(words.base | words.needed(frequent) | special_ids(model)))
+    always = words.base | special_ids(model)
+    kept = tuple(sorted(always | words.needed(frequent)))
     small, trimmed = trim_model(model, kept), words.keep(kept)
+    never = set(model.generation_config.suppress_tokens or ())
+    said = (always | {token for token, count in written.items() if count >= least}) - never
+    write_only_(small, [index for index, old in enumerate(kept) if old in said])
 
     def covered(text: Parallel) -> Coverage:
         return coverage(_encoded(tokenizer, text), _encoded(trimmed, text), kept, words.unknown)
@@ -156,7 +167,23 @@ def trim_vocabulary(
         message = f"{corpus.name}: the tokeniser does not know {share} of the tokens; is this one of its languages?"
         warnings.warn(message, TpruneWarning, stacklevel=2)
     beyond = None if held_out is None else covered(held_out)
-    return Trimmed(small, trimmed, kept, rows, size(model), size(small), found, beyond)
+    return Trimmed(small, trimmed, kept, len(said), rows, rows - len(never), size(model), size(small), found, beyond)
+
+
+def write_only_(model: Any, tokens: Sequence[int]) -> None:
+    """Lets a model write these tokens and no others, with probabilities among them, in place; by its generation settings.
+
+    Example:
+        >>> from tprune.tasks.translation import MarianSize, new_model
+        >>> model = new_model(MarianSize(16, (1, 1), 2, 32, 6, 0.0, 32), 6)
+        >>> write_only_(model, [0, 1, 2, 4])
+        >>> model.generation_config.suppress_tokens
+        [3, 5]
+    """
+    config, left = model.generation_config, set(tokens)
+    others = [token for token in range(model.final_logits_bias.shape[-1]) if token not in left]
+    if others:
+        config.suppress_tokens, config.renormalize_logits = sorted({*(config.suppress_tokens or ()), *others}), True
 
 
 def coverage(
@@ -181,19 +208,30 @@ def coverage(
     )
 
 
-def _counts(tokenizer: Any, corpus: Parallel, more: Sequence[str]) -> Counter[int]:
-    """How often each token is seen; of `more`, as the side on which it is seen more often, for the sides may differ."""
-    found = Counter(token for row in _encoded(tokenizer, corpus) for token in row)
+def _counts(tokenizer: Any, corpus: Parallel, more: Sequence[str]) -> tuple[Counter[int], Counter[int]]:
+    """How often each token is seen, and how often in translations.
+
+    Of `more`, whose side nobody knows, as the side on which it is seen more often, and as a translation.
+    """
+    source, target = (Counter(token for row in side for token in row) for side in _sides(tokenizer, corpus))
+    found = source + target
     if more:
-        sides = tokenizer(list(more), verbose=False), tokenizer(text_target=list(more), verbose=False)
-        source, target = (Counter(token for row in side.input_ids for token in row) for side in sides)
-        found += source | target
-    return found
+        both = (Counter(t for row in side for t in row) for side in _sides(tokenizer, Parallel(tuple(more), tuple(more))))
+        source, others = both
+        found, target = found + (source | others), target + (source | others)
+    return found, target
+
+
+def _sides(tokenizer: Any, text: Parallel) -> tuple[list[list[int]], list[list[int]]]:
+    return (
+        tokenizer(list(text.source), verbose=False).input_ids,
+        tokenizer(text_target=list(text.target), verbose=False).input_ids,
+    )
 
 
 def _encoded(tokenizer: Any, text: Parallel) -> list[list[int]]:
-    sides = tokenizer(list(text.source), verbose=False), tokenizer(text_target=list(text.target), verbose=False)
-    return [row for side in sides for row in side.input_ids]
+    source, target = _sides(tokenizer, text)
+    return [*source, *target]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -68,11 +68,11 @@ def test_a_wrong_graph_is_refused_and_the_old_export_stays(
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     true_write = onnx_export.write_graphs
 
-    def wrong_write(model: Any, folder: Path) -> Any:
+    def wrong_write(model: Any, folder: Path, rows: Any) -> Any:
         attention = model.model.decoder.layers[2].self_attn
         attention.scaling *= 1.5
         try:
-            return true_write(model, folder)
+            return true_write(model, folder, rows)
         finally:
             attention.scaling /= 1.5
 
@@ -87,7 +87,29 @@ def test_a_wrong_graph_is_refused_and_the_old_export_stays(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def junk(model: Any, folder: Path) -> Any:
+@pytest.mark.slow
+@pytest.mark.parametrize("renormalised", [True, False])
+def test_tokens_that_are_never_written(model: Any, tokenizer: Any, tmp_path: Path, renormalised: bool) -> None:
+    whole = export(model, tokenizer, tmp_path / "whole", SENTENCES[:1]).files["decoder.onnx"]
+    g, tokens = model.generation_config, len(tokenizer)
+    never = sorted({*range(2, tokens, 3), int(g.decoder_start_token_id)} - {g.eos_token_id})
+    g.update(suppress_tokens=never, renormalize_logits=renormalised, bad_words_ids=[[3, 4], [0], [4, 5]])
+    report = export(model, tokenizer, tmp_path / "out", SENTENCES)
+    assert report.greedy_equal == report.beam_equal == len(SENTENCES)
+    translator = Translator.load(tmp_path / "out")
+    layout = translator.layout
+    said = translator.generate(translator.encode(SENTENCES), beams=3)
+    assert not set(never) & {token for row in said for token in row}
+    if not renormalised:  # they take part in the probabilities, so their logits are needed
+        assert layout.rows == () and layout.writable == layout.vocabulary == tokens
+        return
+    assert set(range(tokens)) - set(layout.rows) <= set(never) and len(layout.rows) < 0.7 * tokens
+    assert layout.tokens(layout.numbers(layout.rows)).tolist() == list(layout.rows)
+    assert [layout.numbers([3, 4]).tolist()] == list(map(list, layout.decoding.phrases))  # [4, 5] holds a token that is gone
+    assert report.files["decoder.onnx"] < whole
+
+
+def junk(model: Any, folder: Path, rows: Any) -> Any:
     for name in ("encoder.onnx", "decoder.onnx"):
         (folder / name).write_bytes(b"no graph")
     return (), ()
@@ -142,6 +164,7 @@ def reset(**settings: Any) -> Callable[[MarianMTModel], None]:
         (reset(pad_token_id=None), "pad_token_id", 1),
         (reset(eos_token_id=[1, 2]), "eos_token_id", (1, 2)),
         (reset(bad_words_ids=[[0], [1], [3, 4]]), "bad_words_ids", ((0,), (3, 4))),  # the end token is never forbidden
+        (reset(suppress_tokens=[5, 0]), "bad_words_ids", ((0,), (5,))),
         (reset(min_new_tokens=3), "min_length", 4),
         (reset(forced_eos_token_id=1), "forced_eos_token_id", (1,)),
     ],

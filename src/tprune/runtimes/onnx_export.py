@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
     "do_sample": (None, False), "num_beam_groups": (None, 1), "num_return_sequences": (None, 1), "constraints": (None,),
     "repetition_penalty": (None, 1.0), "encoder_repetition_penalty": (None, 1.0), "no_repeat_ngram_size": (None, 0),
-    "encoder_no_repeat_ngram_size": (None, 0), "suppress_tokens": (None, []), "begin_suppress_tokens": (None, []),
+    "encoder_no_repeat_ngram_size": (None, 0), "begin_suppress_tokens": (None, []),
     "sequence_bias": (None,), "guidance_scale": (None, 1.0), "exponential_decay_length_penalty": (None,),
     "penalty_alpha": (None, 0.0), "force_words_ids": (None,), "stop_strings": (None,), "max_time": (None,),
 }  # fmt: skip
@@ -75,14 +75,20 @@ def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sent
     started, out = time.perf_counter(), Path(out)
     _check(model, sentences)
     generation = generation_of(model)
+    rows = rows_of(model, generation)
+    if rows:
+        known = set(rows)
+        words = tuple(word for word in generation.bad_words_ids if known.issuperset(word))
+        generation = replace(generation, bad_words_ids=words)
     _ours(out)
     with replacing(out) as folder, _evaluated(model) as plain:
-        cross, past = write_graphs(plain, folder)
+        cross, past = write_graphs(plain, folder, rows)
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
         counted = size(plain)
-        layout = Layout(generation, cross, past, vocabulary, positions, counted.parameters, counted.macs, stamps)
+        macs = counted.macs - _spared(plain, rows)
+        layout = Layout(generation, cross, past, vocabulary, positions, counted.parameters, macs, stamps, rows)
         layout.write(folder)
         translator = Translator.load(folder)
         _same_tokens(tokenizer, translator, sentences)
@@ -121,12 +127,36 @@ def generation_of(model: Any) -> Generation:
         decoder_start_token_id=int(start), eos_token_id=eos,
         pad_token_id=int(eos[0] if g.pad_token_id is None else g.pad_token_id),
         max_length=min(int(longest), positions + 1), num_beams=int(_or(g.num_beams, 1)),
-        bad_words_ids=tuple(tuple(word) for word in g.bad_words_ids or () if tuple(word) not in {(e,) for e in eos}),
+        bad_words_ids=_forbidden(g, eos),
         min_length=int(_or(g.min_length, 0) if g.min_new_tokens is None else g.min_new_tokens + 1),
         length_penalty=float(_or(g.length_penalty, 1.0)), early_stopping=_or(g.early_stopping, False),
         forced_bos_token_id=g.forced_bos_token_id, forced_eos_token_id=_tuple(g.forced_eos_token_id),
         renormalize_logits=bool(g.renormalize_logits),
     )  # fmt: skip
+
+
+def rows_of(model: Any, generation: Generation) -> tuple[int, ...]:
+    """The tokens that the decoder has to know: all but those of `suppress_tokens`, or none for all.
+
+    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities; then all stay.
+    """
+    never = {int(token) for token in model.generation_config.suppress_tokens or ()} if generation.renormalize_logits else set()
+    g = generation
+    fed = {g.decoder_start_token_id, g.pad_token_id, *g.eos_token_id, *g.forced_eos_token_id, g.forced_bos_token_id}
+    gone = never - fed
+    return tuple(token for token in range(model.final_logits_bias.shape[-1]) if token not in gone) if gone else ()
+
+
+def _forbidden(g: Any, eos: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and `suppress_tokens`."""
+    words = [tuple(word) for word in g.bad_words_ids or () if tuple(word) not in {(end,) for end in eos}]
+    return tuple(dict.fromkeys([*words, *((int(token),) for token in g.suppress_tokens or ())]))
+
+
+def _spared(model: Any, rows: Sequence[int]) -> int:
+    """Multiply-accumulates of the output rows that are gone, for as many target tokens as `size` counts."""
+    tokens, width = model.lm_head.weight.shape
+    return min(25, int(model.config.max_position_embeddings)) * int(width) * (int(tokens) - len(rows)) if rows else 0
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tprune.errors import InputError
 
 LAYOUT = "generation.json"
 GRAPHS = ("encoder.onnx", "decoder.onnx")
 FORMAT = 1
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,16 @@ class Generation:
     forced_bos_token_id: int | None = None
     forced_eos_token_id: tuple[int, ...] = ()
     renormalize_logits: bool = False
+
+    @cached_property
+    def never(self) -> Ints:
+        """The tokens that are forbidden everywhere."""
+        return np.array([word[0] for word in self.bad_words_ids if len(word) == 1], np.int64)
+
+    @cached_property
+    def phrases(self) -> tuple[tuple[int, ...], ...]:
+        """The forbidden words of several tokens."""
+        return tuple(word for word in self.bad_words_ids if len(word) > 1)
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,8 @@ class Stamp:
 class Layout:
     """All of `generation.json`: decoding, cache layout, limits in tokens, size of the model, stamps of the other files.
 
-    `macs` are the multiply-accumulates of 25 source and 25 target tokens.
+    `macs` are the multiply-accumulates of 25 source and 25 target tokens. `rows` are the tokens that the decoder knows,
+    ascending (none: all); the decoder numbers them 0, 1, 2, ...
     """
 
     generation: Generation
@@ -82,6 +98,36 @@ class Layout:
     parameters: int
     macs: int
     files: Mapping[str, Stamp]
+    rows: tuple[int, ...] = ()
+
+    @cached_property
+    def decoding(self) -> Generation:
+        """`generation` in the decoder's numbers; a forbidden word with a token that the decoder does not know is gone."""
+        if not self.rows:
+            return self.generation
+        row, g = {token: row for row, token in enumerate(self.rows)}, self.generation
+        return replace(
+            g, decoder_start_token_id=row[g.decoder_start_token_id], pad_token_id=row[g.pad_token_id],
+            eos_token_id=tuple(row[end] for end in g.eos_token_id),
+            bad_words_ids=tuple(tuple(row[t] for t in word) for word in g.bad_words_ids if all(t in row for t in word)),
+            forced_bos_token_id=None if g.forced_bos_token_id is None else row[g.forced_bos_token_id],
+            forced_eos_token_id=tuple(row[end] for end in g.forced_eos_token_id),
+        )  # fmt: skip
+
+    @property
+    def writable(self) -> int:
+        """How many tokens the decoder knows."""
+        return len(self.rows) or self.vocabulary
+
+    def tokens(self, rows: Sequence[int] | Ints) -> Ints:
+        """The tokens of the decoder's numbers."""
+        numbers = np.asarray(rows, np.int64)
+        return np.array(self.rows, np.int64)[numbers] if self.rows else numbers
+
+    def numbers(self, tokens: Sequence[int] | Ints) -> Ints:
+        """The decoder's numbers of tokens that it knows."""
+        ids = np.asarray(tokens, np.int64)
+        return np.searchsorted(np.array(self.rows, np.int64), ids) if self.rows else ids
 
     def write(self, folder: Path) -> None:
         """Writes `generation.json` into `folder`."""
@@ -146,6 +192,7 @@ def _parse(raw: Any, path: Path) -> Layout:
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
             int(raw["vocabulary"]), int(raw["source_positions"]), int(raw["parameters"]), int(raw["macs"]), files,
+            tuple(map(int, raw.get("rows", ()))),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None

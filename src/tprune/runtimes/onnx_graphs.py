@@ -6,6 +6,7 @@ Marian and BART have post-norm layers, `x = LN(x + sublayer(x))`. Every size is 
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -87,9 +88,9 @@ def _feed_forward(layer: Any, x: Tensor) -> Tensor:
     return out
 
 
-def _embed(stack: Any, ids: Tensor, positions: Tensor) -> Tensor:
+def _embed(stack: Any, words: Tensor, positions: Tensor) -> Tensor:
     # BART's embedding multiplies by its scale itself and keeps none on the stack
-    x: Tensor = stack.embed_tokens(ids) * getattr(stack, "embed_scale", 1.0) + positions
+    x: Tensor = words * getattr(stack, "embed_scale", 1.0) + positions
     norm = getattr(stack, "layernorm_embedding", None)
     return x if norm is None else norm(x)
 
@@ -115,7 +116,8 @@ class Encoder(nn.Module):
         """See the class."""
         stack = self.model.model.encoder
         offset = getattr(stack.embed_positions, "offset", 0)
-        x = _embed(stack, input_ids, stack.embed_positions.weight[offset : offset + input_ids.shape[1]])
+        place = stack.embed_positions.weight[offset : offset + input_ids.shape[1]]
+        x = _embed(stack, stack.embed_tokens(input_ids), place)
         mask = _additive(attention_mask, x)
         for layer, projections in zip(stack.layers, self.own, strict=True):
             attention = layer.self_attn
@@ -137,12 +139,14 @@ class DecoderStep(nn.Module):
 
     `input_ids` `[B, 1]`, `position` `[1]` (how many tokens went before), `attention_mask` `[B, S]`, `cross` as the
     encoder gives it, `past` keys and values in turn, each `[B, h, T, d]` with T = `position`. With one token a row
-    the residual is `[B, d]`: products take their bias along, and heads need no transposition.
+    the residual is `[B, d]`: products take their bias along, and heads need no transposition. With `rows`, only those
+    tokens are known, numbered 0, 1, 2, ...
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, rows: Sequence[int] = ()) -> None:
         super().__init__()
         self.model = model
+        self.words, self.output, self.bias = _words(model, rows)
         layers = model.model.decoder.layers
         self.own = nn.ModuleList(_unless_removed(layer.self_attn, "q_proj", "k_proj", "v_proj") for layer in layers)
         self.queries = nn.ModuleList(_unless_removed(layer.encoder_attn, "q_proj") for layer in layers)
@@ -154,7 +158,7 @@ class DecoderStep(nn.Module):
         stack = self.model.model.decoder
         offset = getattr(stack.embed_positions, "offset", 0)
         place = torch.index_select(stack.embed_positions.weight, 0, position + offset)
-        x = _embed(stack, input_ids[:, 0], place)
+        x = _embed(stack, self.words(input_ids[:, 0]), place)
         mask = _additive(attention_mask, x)
         crossing, before = iter(cross), iter(past)
         present: list[Tensor] = []
@@ -168,7 +172,7 @@ class DecoderStep(nn.Module):
                 mixed = _mix(query, next(crossing), next(crossing), mask)
                 x = layer.encoder_attn_layer_norm(x + attention.out_proj(mixed.flatten(1)))
             x = _feed_forward(layer, x)
-        logits = nn.functional.linear(x, self.model.lm_head.weight, self.model.final_logits_bias[0])
+        logits = nn.functional.linear(x, self.output, self.bias)
         return (logits, *present)
 
     @staticmethod
@@ -188,6 +192,18 @@ class DecoderStep(nn.Module):
         return mixed
 
 
+def _words(model: Any, rows: Sequence[int]) -> tuple[nn.Module, nn.Parameter, Tensor]:
+    """The decoder's embedding, output matrix and output bias of these tokens."""
+    words, output, bias = model.model.decoder.embed_tokens, model.lm_head.weight, model.final_logits_bias[0]
+    if not rows:
+        return words, output, bias
+    index, tied = torch.tensor(list(rows)), output.data_ptr() == words.weight.data_ptr()
+    fewer = copy.deepcopy(words)
+    fewer.padding_idx, fewer.num_embeddings = None, len(rows)
+    fewer.weight = nn.Parameter(words.weight.detach()[index])
+    return fewer, fewer.weight if tied else nn.Parameter(output.detach()[index]), bias[index]
+
+
 def _unless_removed(attention: Any, *names: str) -> nn.Module:
     return nn.Identity() if removed(attention) else Projections(attention, *names)
 
@@ -198,9 +214,14 @@ def layer_caches(layers: Sequence[tuple[int, Any]], tensors: Sequence[Tensor]) -
     return tuple(LayerCache(number, key.shape[1], key.shape[3], value.shape[3]) for (number, _), key, value in pairs)
 
 
-def write_graphs(model: Any, folder: Path) -> tuple[tuple[LayerCache, ...], tuple[LayerCache, ...]]:
-    """Writes `encoder.onnx` and `decoder.onnx`; returns the layout of the cross and of the past caches."""
-    encoder, decoder = Encoder(model).eval(), DecoderStep(model).eval()
+def write_graphs(
+    model: Any, folder: Path, rows: Sequence[int] = ()
+) -> tuple[tuple[LayerCache, ...], tuple[LayerCache, ...]]:
+    """Writes `encoder.onnx` and `decoder.onnx`; returns the layout of the cross and of the past caches.
+
+    The decoder knows the tokens `rows` only, or all.
+    """
+    encoder, decoder = Encoder(model).eval(), DecoderStep(model, rows).eval()
     # sizes 0 and 1 are treated as constants by torch.export, so the example uses larger ones that all differ
     batch, source, target = 2, 5, 3
     ids, mask = torch.zeros(batch, source, dtype=torch.long), torch.ones(batch, source, dtype=torch.long)

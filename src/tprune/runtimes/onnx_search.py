@@ -42,14 +42,14 @@ def log_softmax(x: Floats) -> Floats:
 def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
     """The logits processors: forbidden words, least length, forced first and last token, in transformers' order.
 
+    All but `renormalize_logits`, which changes nothing for the likeliest token; see `log_probabilities`.
     `prefix` is `[N, length]` with the start token; `scores` `[N, V]` may be changed in place.
     """
     length = prefix.shape[1]
-    for word in g.bad_words_ids:
+    scores[:, g.never] = -np.inf
+    for word in g.phrases:
         before = len(word) - 1
-        if before == 0:
-            scores[:, word[0]] = -np.inf
-        elif before <= length:
+        if before <= length:
             rows = (prefix[:, length - before :] == np.array(word[:-1], np.int64)).all(1)
             scores[rows, word[-1]] = -np.inf
     if length < g.min_length:
@@ -60,7 +60,14 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
     if length == g.max_length - 1 and g.forced_eos_token_id:
         scores[:] = -np.inf
         scores[:, list(g.forced_eos_token_id)] = 0
-    return log_softmax(scores) if g.renormalize_logits else scores
+    return scores
+
+
+def log_probabilities(logits: Floats, prefix: Ints, g: Generation) -> Floats:
+    """Of the next token, with the processors before or after the softmax as `renormalize_logits` says."""
+    if g.renormalize_logits:
+        return log_softmax(constrain(logits, prefix, g))
+    return constrain(log_softmax(logits), prefix, g)
 
 
 def greedy(steps: Steps, rows: int, g: Generation) -> list[list[int]]:
@@ -93,7 +100,7 @@ def beam(steps: Steps, rows: int, beams: int, g: Generation) -> list[list[int]]:
     out: list[list[int]] = [[] for _ in range(rows)]
     for length in range(1, g.max_length):
         prefix = state.running[:, :, :length].reshape(-1, length)
-        scores = constrain(log_softmax(steps.logits(prefix[:, -1])), prefix, g)
+        scores = log_probabilities(steps.logits(prefix[:, -1]), prefix, g)
         state, parents, done = _advance(state, scores, length, g)
         for i in np.flatnonzero(done):
             out[state.ids[i]] = state.best[i, 0, 1 : state.best_lengths[i, 0]].tolist()

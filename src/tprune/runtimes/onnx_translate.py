@@ -93,16 +93,20 @@ class Translator:
 
     def greedy(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
         """One batch, the likeliest token each time; ids without the start token."""
-        return greedy(self.start(ids), len(ids), self.layout.generation) if ids else []
+        return self._said(greedy(self.start(ids), len(ids), self.layout.decoding)) if ids else []
 
     def beam(self, ids: Sequence[Sequence[int]], beams: int) -> list[list[int]]:
         """One batch, beam search as transformers' `generate(num_beams=beams)`. Raises `InputError` below 1 beam."""
         kept = max(2, 1 + len(self.layout.generation.eos_token_id)) * beams
-        if not 0 < kept <= self.layout.vocabulary:
+        if not 0 < kept <= self.layout.writable:
             raise InputError(
-                f"beams {beams}; expected at least 1, and few for the vocabulary of {self.layout.vocabulary}"
+                f"beams {beams}; expected at least 1, and few for the vocabulary of {self.layout.writable}"
             )
-        return beam(self.start(ids), len(ids), beams, self.layout.generation) if ids else []
+        return self._said(beam(self.start(ids), len(ids), beams, self.layout.decoding)) if ids else []
+
+    def _said(self, rows: list[list[int]]) -> list[list[int]]:
+        """Token ids, for what the decoder calls them."""
+        return [self.layout.tokens(row).tolist() for row in rows] if self.layout.rows else rows
 
     def start(self, ids: Sequence[Sequence[int]]) -> OnnxSteps:
         """Pads one batch, runs the encoder and gives the decoder's first state."""
@@ -123,7 +127,7 @@ class Translator:
 
 
 class OnnxSteps:
-    """The state of a batch in onnxruntime: see `tprune.runtimes.onnx_search.Steps`."""
+    """The state of a batch in onnxruntime, in the decoder's numbers: see `tprune.runtimes.onnx_search.Steps`."""
 
     def __init__(self, decoder: Any, outputs: list[str], source: Arrays, past: Arrays) -> None:
         self._decoder, self._outputs, self._source, self._past = decoder, outputs, source, past

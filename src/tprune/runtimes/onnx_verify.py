@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from tprune.errors import CertificateError
-from tprune.runtimes.onnx_folder import Generation
-from tprune.runtimes.onnx_search import Floats, Ints, constrain, log_softmax
+from tprune.runtimes.onnx_folder import Generation, Layout
+from tprune.runtimes.onnx_search import Floats, Ints, log_probabilities
 from tprune.runtimes.onnx_translate import Translator
 
 LOGIT_TOLERANCE = 1e-4  # of the largest logit
@@ -34,20 +34,25 @@ class Parity:
 
 @dataclass(frozen=True)
 class Reference:
-    """The PyTorch model, decoding without a cache: slow, and right whatever was pruned."""
+    """The PyTorch model, decoding without a cache: slow, and right whatever was pruned. Targets are the decoder's numbers."""
 
     model: Any
-    generation: Generation
+    layout: Layout
+
+    @property
+    def generation(self) -> Generation:
+        """As the decoder numbers its tokens."""
+        return self.layout.decoding
 
     def search(self, ids: Ids, beams: int) -> list[list[int]]:
-        """transformers' `generate` on one padded batch; tokens without the start token, up to the end token."""
+        """transformers' `generate` on one padded batch; without the start token, up to the end token."""
         source, mask = self._padded(ids)
         with torch.no_grad():
             rows = self.model.generate(
                 input_ids=source, attention_mask=mask, num_beams=beams, use_cache=False,
                 max_length=self.generation.max_length,
             )  # fmt: skip
-        return [self._cut(row[1:]) for row in rows.tolist()]
+        return [self._cut(self.layout.numbers(row[1:]).tolist()) for row in rows.tolist()]
 
     def _cut(self, row: list[int]) -> list[int]:
         ends = [i for i, token in enumerate(row) if token in self.generation.eos_token_id]
@@ -57,10 +62,10 @@ class Reference:
         """Teacher-forced logits `[B, T, V]`: those at step t predict `targets[:, t]`."""
         source, mask = self._padded(ids)
         with torch.no_grad():
-            fed = torch.from_numpy(self.fed(targets))
+            fed = torch.from_numpy(self.layout.tokens(self.fed(targets)))
             out = self.model(input_ids=source, attention_mask=mask, decoder_input_ids=fed)
         logits: Floats = out.logits.numpy()
-        return logits
+        return logits[..., self.layout.tokens(np.arange(self.layout.writable))]
 
     def fed(self, targets: Ids) -> Ints:
         """What the decoder is fed: the start token and all but the last target, padded."""
@@ -70,13 +75,14 @@ class Reference:
     def score(self, ids: Sequence[int], target: Sequence[int]) -> float:
         """The hypothesis' beam-search score: summed log-probability / length^length_penalty."""
         g, fed = self.generation, self.fed([target])
-        logp = log_softmax(self.logits([ids], [target])[0])
-        total = sum(float(constrain(logp[t : t + 1], fed[:, : t + 1], g)[0, token]) for t, token in enumerate(target))
+        logits = self.logits([ids], [target])[0]
+        steps = (log_probabilities(logits[t : t + 1], fed[:, : t + 1], g)[0] for t in range(len(target)))
+        total = sum(float(step[token]) for step, token in zip(steps, target, strict=True))
         return total / float(len(target) ** g.length_penalty)
 
     def _padded(self, ids: Ids) -> tuple[torch.Tensor, torch.Tensor]:
         mask = _pad([[1] * len(row) for row in ids], 0)
-        return torch.from_numpy(_pad(ids, self.generation.pad_token_id)), torch.from_numpy(mask)
+        return torch.from_numpy(_pad(ids, self.layout.generation.pad_token_id)), torch.from_numpy(mask)
 
 
 def verify(model: Any, translator: Translator, sentences: Sequence[str]) -> Parity:
@@ -86,8 +92,12 @@ def verify(model: Any, translator: Translator, sentences: Sequence[str]) -> Pari
         CertificateError: where they differ by more than rounding (sentence and step).
     """
     ids = translator.encode(sentences)
-    g = translator.layout.generation
-    reference = Reference(model, g)
+    layout = translator.layout
+    reference, g = Reference(model, layout), layout.decoding
+
+    def numbered(said: Ids) -> list[list[int]]:
+        return [layout.numbers(row).tolist() for row in said]
+
     worst, greedy_ties, beam_ties = 0.0, 0, 0
     for first, rows in _batches(ids):
         targets = reference.search(rows, 1)
@@ -96,9 +106,10 @@ def verify(model: Any, translator: Translator, sentences: Sequence[str]) -> Pari
         for i, row in enumerate(rows if len(rows) > 1 else ()):
             single = reference.logits([row], targets[i : i + 1])
             worst = max(worst, _same_logits(reference, translator, first + i, [row], targets[i : i + 1], single))
-        greedy_ties += _greedy_ties(reference, first, targets, translator.greedy(rows), expected)
+        greedy_ties += _greedy_ties(reference, first, targets, numbered(translator.greedy(rows)), expected)
         beams = g.num_beams if g.num_beams > 1 else 4
-        beam_ties += _beam_ties(reference, first, rows, reference.search(rows, beams), translator.beam(rows, beams))
+        found = numbered(translator.beam(rows, beams))
+        beam_ties += _beam_ties(reference, first, rows, reference.search(rows, beams), found)
     return Parity(worst, len(ids) - greedy_ties, greedy_ties, len(ids) - beam_ties, beam_ties)
 
 
