@@ -152,7 +152,12 @@ def test_rare_tokens_go_and_more_sentences_stay(taught: tuple[Any, Any]) -> None
 def test_a_corpus_that_needs_everything_cuts_nothing(taught: tuple[Any, Any]) -> None:
     once = trim_vocabulary(*taught, CORPUS)
     again = trim_vocabulary(once.model, once.tokenizer, CORPUS)
-    assert again.whole and again.written == again.writable == once.written and again.kept == tuple(range(len(once.kept))) and "nothing was cut" in str(again)
+    assert (
+        again.whole
+        and again.written == again.writable == once.written
+        and again.kept == tuple(range(len(once.kept)))
+        and "nothing was cut" in str(again)
+    )
     assert again.tokenizer.backend_tokenizer.to_str() == once.tokenizer.backend_tokenizer.to_str()
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), once.model.parameters(), strict=True))
 

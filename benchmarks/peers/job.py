@@ -105,13 +105,15 @@ class Method:
     """One row of the comparison: `make` gives the smaller model, `recovery` how it is trained from there.
 
     `timed` is false where the model is not made to a speed: the dense reference, or element sparsity, which gains none.
-    `shaped` is true where shapes are timed that the latency table does not know.
+    `shaped` is true where shapes are timed that the latency table does not know. `aimed` is true where a plan is made without
+    training, so that it can be timed and made again until it is as fast as asked.
     """
 
     make: Callable[[Job], Made]
     recovery: Callable[[Job], Recovery] = field(default=lambda job: job.recovery)
     timed: bool = True
     shaped: bool = False
+    aimed: bool = False
 
 
 def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:

@@ -5,7 +5,8 @@
 
 What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency table.
 
-Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know; best on a quiet machine),
+Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know), `aim-METHOD-SPEEDx` (the plan is timed, and made again
+for a little more or less, until it is as fast as asked; both best on a quiet machine),
 `train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU), and at last `time`: all
 models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on from its last
 checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as
@@ -48,12 +49,14 @@ from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe
 from tprune.teach import teach
+from tprune.vocabulary import writable, write_only_
 from units import Queue, deploy, timings
 
 HERE = Path(__file__).parent
 RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
 KINDS = ("ffn", "heads", "qk", "vo")
 TARGETS = ("references", "taught", "both")
+AIMS, CLOSE = 4, 0.015  # how often a plan is timed, and how near to the asked speed is near enough
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, A
         return {"failed": str(error)}
     queue.save(model, name, made.plan, made.certificate)
     return {
-        "asked": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
+        "aim": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
         "recovery_steps": steps, "macs_share": share_of_macs(model, job.dense), "pruning": cost, "recovery": asdict(meter),
         "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
         "certificate": made.certificate.to_dict() if made.certificate else None,
@@ -103,6 +106,26 @@ def shape_unit(job: Job, method: Method) -> dict[str, Any]:
         return {"predicted": made.speedup, "notes": list(made.notes)}
     except UnreachableError as error:
         return {"failed": str(error)}
+
+
+def aim_unit(job: Job, method: Method) -> dict[str, Any]:
+    """What to ask the latency table for, so that a plan is measured to be as fast as the job asks; over at most `AIMS` plans."""
+    tried: list[tuple[float, float]] = []
+    aim = job.target
+    for _ in range(AIMS):
+        try:
+            model = method.make(dataclasses.replace(job, target=aim)).model
+        except UnreachableError as error:
+            return {
+                "aim": min(tried, key=lambda t: abs(t[1] / job.target - 1))[0] if tried else aim,
+                "tried": tried,
+                "failed": str(error),
+            }
+        tried.append((aim, job.speed.of_model(model)))
+        if abs(tried[-1][1] / job.target - 1) < CLOSE:
+            break
+        aim *= job.target / tried[-1][1]
+    return {"aim": min(tried, key=lambda t: abs(t[1] / job.target - 1))[0], "tried": tried}
 
 
 def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any]]:
@@ -129,11 +152,20 @@ def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any
 def speed_of(queue: Queue, table_file: Path | None) -> Speed:
     """Predictions from a table that is given, or measured now (a quarter of an hour on a quiet machine)."""
     dense, tokenizer, sentences = queue.dense().eval(), load_tokenizer(queue.out / "dense"), queue.corpus.valid.source
+    base = start_of(queue)
     if table_file is None:
-        found = measured(dense, tokenizer, sentences, Setting(), cache_folder() / "latency", print, KINDS)
+        found = measured(base, tokenizer, sentences, Setting(), cache_folder() / "latency", print, KINDS)
     else:
         found = LatencyTable.load(table_file)
-    return Speed(found, Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed"))
+    watch = Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed")
+    return Speed(found, watch, watch(base))
+
+
+def start_of(queue: Queue) -> Any:
+    """The dense model that writes only tokens of the training translations: what all methods start from."""
+    model = queue.dense().eval()
+    write_only_(model, writable(model, load_tokenizer(queue.out / "dense"), queue.corpus.train.target))
+    return model
 
 
 def taught_material(queue: Queue, file: Path | None) -> Material:
@@ -163,8 +195,10 @@ def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace
 
 def job_of(queue: Queue, spec: Spec, speed: Speed, taught: Material | None, how: Recovery, units: float) -> Job:
     seeded = partial(dataclasses.replace, seed=spec.seed)
+    aimed = queue.out / "done" / f"aim-{spec.method}-{spec.speed:g}x.json"
+    target = float(read_json(aimed)["aim"]) if aimed.exists() else spec.speed
     return Job(
-        queue.dense().eval(), seeded(queue.material), None if taught is None else seeded(taught), speed, spec.speed, units,
+        start_of(queue), seeded(queue.material), None if taught is None else seeded(taught), speed, target, units,
         dataclasses.replace(how, material=seeded(how.material)), spec.seed, queue.out / "work" / f"train-{spec}",
     )  # fmt: skip
 
@@ -208,13 +242,18 @@ def main() -> None:
     trainings = [spec for spec in todo if wanted(f"train-{spec}")]
     shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
     shapes = {name: spec for name, spec in shapes.items() if wanted(name)}
-    if trainings or shapes:
+    aims = {f"aim-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].aimed}
+    aims = {name: spec for name, spec in aims.items() if wanted(name)}
+    if trainings or shapes or aims:
         teaches = asked.targets != "references" or any(spec.method.startswith("student") for spec in trainings)
         speed, taught = speed_of(queue, asked.table), taught_material(queue, asked.taught) if teaches else None
         how = recovery_of(queue, taught, asked)
         for name, spec in shapes.items():
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(name, partial(shape_unit, job, METHODS[spec.method]))
+        for name, spec in aims.items():
+            job = job_of(queue, spec, speed, taught, how, asked.units)
+            queue.unit(name, partial(aim_unit, job, METHODS[spec.method]))
         for spec in trainings:
             job = job_of(queue, spec, speed, taught, how, asked.units)
             queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))

@@ -79,7 +79,7 @@ def clock_step(
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
         check = beyond_reach(model, plan, how, faster)
-        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, how.floor == 0, check)
+        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, empties(how), check)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
     return Clock(table, curves_step(model, plan, how, material, report), faster)
 
@@ -118,7 +118,7 @@ def beyond_reach(model: Any, plan: Plan, how: Prune, faster: float = 1.0) -> Cal
             for e in plan.entries
         }
         least = timer.times(plan.with_kept(masks, {}, {}), table).sentence
-        room = 0.95 if how.floor and set(how.kinds) <= INSIDE else 0.5
+        room = 0.95 if not empties(how) and set(how.kinds) <= INSIDE else 0.5
         if budget < room * least:
             raise UnreachableError(
                 f"asked for {number(budget)} ms a sentence ({dense / budget:,.3g}x); with one group left in every coupling it "
@@ -221,7 +221,13 @@ def confirm_step(
 
 def limits_of(how: Prune) -> Limits:
     """What a selection must respect."""
-    return Limits({str(kind): multiple for kind, multiple in how.multiple.items()}, how.floor)
+    multiples = {str(kind): multiple for kind, multiple in how.multiple.items()}
+    return Limits(multiples, how.floor, {str(kind): floor for kind, floor in how.floors.items()})
+
+
+def empties(how: Prune) -> bool:
+    """Whether a sublayer may be left with nothing but its mean."""
+    return any(limits_of(how).may_empty(kind) for kind in how.kinds)
 
 
 def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, clock: Clock | None = None) -> Plan:

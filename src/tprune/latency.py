@@ -22,7 +22,7 @@ from tprune.files import read_json
 from tprune.plan import Plan
 from tprune.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
 
-FORMAT = 3  # of the file; format 2 timed single decoder steps, format 1 knew no kinds
+FORMAT = 4  # of the file; format 3 timed graphs without attention operators, format 2 single decoder steps, format 1 knew no kinds
 RUNTIMES = (RUNTIME,)
 MODEL = "model"  # the place of the residual width
 LEAST = 0.02  # of the dense time: nothing is predicted to be faster

@@ -39,6 +39,7 @@ SHARES: Mapping[str, Sequence[float]] = {
 STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
 TRIES = 3
 ANCHORS = (0.6, 0.3)  # everything that is asked for cut to these shares, to see how savings add up
+EVEN = 8
 TIMED = ("encoder", "sentence")
 
 
@@ -94,8 +95,9 @@ def _variant(model: Any, members: Sequence[Groups], kind: str, kept: int) -> Var
 
 def key_of(model: Any, setting: Setting) -> str:
     """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
-    here = machine()
-    parts = [FORMAT, fingerprint(model), versions().get(setting.runtime), here["cpu"], here["cores"], asdict(setting)]
+    here, never = machine(), len(model.generation_config.suppress_tokens or ())
+    about = [versions().get(setting.runtime), here["cpu"], here["cores"], asdict(setting)]
+    parts = [FORMAT, fingerprint(model), never, *about]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,15 +157,18 @@ def measured(
 
 
 def whole_plans(model: Any, kinds: Sequence[str]) -> Iterator[Plan]:
-    """Plans that cut heads, dimensions and units everywhere to the same share."""
+    """Plans that cut heads, dimensions and units everywhere to the same share, to sizes that products are fast at."""
     chosen = [kind for kind in kinds if kind not in ("sublayer", "width")] or ["ffn", "heads"]
     plan = make_plan(model, family_of(model).name, couplings(model, chosen))
     for share in ANCHORS:
         each = share if len(chosen) < 3 else share**0.5  # heads and their dimensions multiply
-        masks = {
-            e.coupling.name: keep_best(torch.ones(e.groups), max(1, round(each * e.groups[-1]))) for e in plan.entries
-        }
+        masks = {e.coupling.name: keep_best(torch.ones(e.groups), _even(each * e.groups[-1])) for e in plan.entries}
         yield plan.with_kept(masks, {}, {})
+
+
+def _even(size: float) -> int:
+    """A multiple of 8, as a selection would choose it: 25 lines take as long as 32."""
+    return max(1, EVEN * round(size / EVEN) if size > EVEN else round(size))
 
 
 class Timer:

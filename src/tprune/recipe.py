@@ -204,6 +204,7 @@ class Prune(Taught):
         budget: how sublayers share a size.
         search: selections measured as a whole.
         floor: share of every coupling that stays.
+        floors: likewise for single kinds, where it differs.
         multiple: what numbers of groups are rounded to.
         stock: only what a stock configuration expresses.
     """
@@ -221,6 +222,7 @@ class Prune(Taught):
     budget: Literal["loss", "analysis", "uniform"] = "analysis"
     search: int = Field(40, ge=0)
     floor: float = Field(0.1, ge=0, lt=1)
+    floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
     stock: bool = False
 

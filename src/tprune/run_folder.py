@@ -167,7 +167,7 @@ USED_BY = {
     "recipe.analyze": ("analyze",), "recipe.prune.budget": ("time", "prune"), "recipe.prune.search": ("time", "prune"),
     **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
     "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
-    "recipe.prune.floor": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
+    "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
     "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
 }  # fmt: skip
 

@@ -86,19 +86,24 @@ class Limits:
         multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is said.
         floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
+        floors: likewise for single kinds, where it differs.
     """
 
     MAY_BE_EMPTY: ClassVar = frozenset({"ffn", "heads", "lines"})  # of the others nothing sensible would be left
 
     multiple: Mapping[str, int] = field(default_factory=dict)
     floor: float = 0.1
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+    def may_empty(self, kind: str) -> bool:
+        """Whether a coupling of this kind may be left with nothing."""
+        return self.floors.get(kind, self.floor) == 0 and kind in self.MAY_BE_EMPTY
 
     def round(self, k: float, total: int, kind: str) -> int:
         """`k` of `total` groups, rounded as the kind wants and not below the floor."""
         if kind == "sublayer":
             return round(min(k, total))
-        one = 0 if self.floor == 0 and kind in self.MAY_BE_EMPTY else 1
-        least = max(one, math.ceil(self.floor * total - 1e-9))
+        least = max(0 if self.may_empty(kind) else 1, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)
 
 

@@ -170,6 +170,16 @@ def trim_vocabulary(
     return Trimmed(small, trimmed, kept, len(said), rows, rows - len(never), size(model), size(small), found, beyond)
 
 
+def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[int]:
+    """The tokens of texts as translations, with those that every translation may need; ascending.
+
+    Raises:
+        InputError: an unsupported model or tokeniser, as `trim_vocabulary`.
+    """
+    rows = tokenizer(text_target=list(texts), verbose=False).input_ids
+    return sorted(vocabulary_of(tokenizer).base | special_ids(model) | {token for row in rows for token in row})
+
+
 def write_only_(model: Any, tokens: Sequence[int]) -> None:
     """Lets a model write these tokens and no others, with probabilities among them, in place; by its generation settings.
 
@@ -216,7 +226,9 @@ def _counts(tokenizer: Any, corpus: Parallel, more: Sequence[str]) -> tuple[Coun
     source, target = (Counter(token for row in side for token in row) for side in _sides(tokenizer, corpus))
     found = source + target
     if more:
-        both = (Counter(t for row in side for t in row) for side in _sides(tokenizer, Parallel(tuple(more), tuple(more))))
+        both = (
+            Counter(t for row in side for t in row) for side in _sides(tokenizer, Parallel(tuple(more), tuple(more)))
+        )
         source, others = both
         found, target = found + (source | others), target + (source | others)
     return found, target

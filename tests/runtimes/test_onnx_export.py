@@ -105,7 +105,9 @@ def test_tokens_that_are_never_written(model: Any, tokenizer: Any, tmp_path: Pat
         return
     assert set(range(tokens)) - set(layout.rows) <= set(never) and len(layout.rows) < 0.7 * tokens
     assert layout.tokens(layout.numbers(layout.rows)).tolist() == list(layout.rows)
-    assert [layout.numbers([3, 4]).tolist()] == list(map(list, layout.decoding.phrases))  # [4, 5] holds a token that is gone
+    assert [layout.numbers([3, 4]).tolist()] == list(
+        map(list, layout.decoding.phrases)
+    )  # [4, 5] holds a token that is gone
     assert report.files["decoder.onnx"] < whole
 
 

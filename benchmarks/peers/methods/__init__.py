@@ -1,7 +1,7 @@
 """The methods, by the name they have in tables and on the command line. One file each."""
 
 from peers.job import Method
-from peers.methods.dense import dense_more
+from peers.methods.dense import dense_more, fewer_tokens
 from peers.methods.fisher import fisher
 from peers.methods.group_lasso import group_lasso
 from peers.methods.hard_concrete import hard_concrete
@@ -17,16 +17,17 @@ from peers.methods.torch_pruning import torch_pruning
 
 METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),
-    "ours": Method(ours),
+    "fewer-tokens": Method(fewer_tokens, timed=False),
+    "ours": Method(ours, aimed=True),
     "ours-faded": Method(ours_faded),
     "second-order": Method(ours_two_kinds),
     "tprune-paper": Method(paper_tprune),
     "group-lasso": Method(group_lasso),
     "magnitude": Method(magnitude),
     "hard-concrete": Method(hard_concrete),
-    "fisher": Method(fisher),
-    "michel": Method(michel),
-    "fisher-repaired": Method(repaired(fisher)),
+    "fisher": Method(fisher, aimed=True),
+    "michel": Method(michel, aimed=True),
+    "fisher-repaired": Method(repaired(fisher), aimed=True),
     "michel-repaired": Method(repaired(michel)),
     "magnitude-repaired": Method(repaired(magnitude)),
     "torch-pruning": Method(torch_pruning),

@@ -1,4 +1,4 @@
-"""The reference: the dense model, with the extra training that every pruned model gets."""
+"""The reference: the dense model, with the extra training that every pruned model gets; and what fewer tokens make of it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,12 @@ from peers.job import Job, Made
 
 
 def dense_more(job: Job) -> Made:
-    """Nothing is cut."""
-    return Made(copy.deepcopy(job.dense), 1.0)
+    """Nothing is cut, and all tokens may be written."""
+    twin = copy.deepcopy(job.dense)
+    twin.generation_config.update(suppress_tokens=None, renormalize_logits=False)
+    return Made(twin, 1.0)
+
+
+def fewer_tokens(job: Job) -> Made:
+    """Only the tokens that no model writes are cut, as they are from all smaller models."""
+    return Made(copy.deepcopy(job.dense), job.speed.faster)

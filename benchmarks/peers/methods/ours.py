@@ -24,7 +24,7 @@ def ours(job: Job) -> Made:
 
 def ours_two_kinds(job: Job) -> Made:
     """FFN units and heads alone, and sublayers may go, in the style of ZipLM (Kurtić, Frantar and Alistarh, 2023)."""
-    return by_loss(job, TWO, empties=True)
+    return by_loss(job, TWO, empties=TWO)
 
 
 def ours_faded(job: Job) -> Made:
@@ -32,16 +32,16 @@ def ours_faded(job: Job) -> Made:
     return by_loss(job, TWO, fade=True)
 
 
-def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False, empties: bool = False) -> Made:
-    """Measures, selects, cuts; `empties`: whether a sublayer may be left with nothing but its mean."""
+def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False, empties: Sequence[Kind] = ()) -> Made:
+    """Measures, selects, cuts; `empties`: kinds of which a sublayer may be left with nothing but its mean."""
     stage, limits = job.recovery.stage, job.limits
     steps = job.pruning_steps if fade else 0
     how = Prune(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=0.0 if empties else limits.floor,
+        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0),
     )  # fmt: skip
     plan = plan_step(job.dense, how)
-    clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material))
+    clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material), job.speed.faster)
     looks = 1 + sum(len(curve.kept) - 1 for curve in clock.curves)
     clock = interact_step(job.dense, plan, how, clock, job.material)
     goal = select_step(job.dense, plan, how, None, clock)

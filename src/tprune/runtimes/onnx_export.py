@@ -140,7 +140,11 @@ def rows_of(model: Any, generation: Generation) -> tuple[int, ...]:
 
     Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities; then all stay.
     """
-    never = {int(token) for token in model.generation_config.suppress_tokens or ()} if generation.renormalize_logits else set()
+    never = (
+        {int(token) for token in model.generation_config.suppress_tokens or ()}
+        if generation.renormalize_logits
+        else set()
+    )
     g = generation
     fed = {g.decoder_start_token_id, g.pad_token_id, *g.eos_token_id, *g.forced_eos_token_id, g.forced_bos_token_id}
     gone = never - fed

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.onnx import ops
 
 from tprune.runtimes.onnx_folder import LayerCache
 
 Tensors = Sequence[Tensor]
+OPSET = 23  # the first with an operator for attention
 MASKED = -1e9  # added to the scores of padding; exp() of it is exactly 0 in float32
 
 
@@ -70,10 +72,16 @@ class Projections(nn.Module):
         return parts
 
 
-def _mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of `[B, h, T, d]` tensors."""
-    scores = query @ key.transpose(-1, -2)
-    return (scores if mask is None else scores + mask).softmax(-1) @ value
+def _mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: Tensor) -> tuple[Tensor, ...]:
+    """Attention of `[B, h, T, d]` tensors, one operator of ONNX; with past keys and values also the grown ones."""
+    if not torch.compiler.is_exporting():
+        return ops.attention(query, key, value, mask, *past, scale=1.0)[:3]
+    # while tracing, torch's own `attention` takes values to be as wide as queries
+    shapes = [[*query.shape[:3], value.shape[3]]]
+    for fresh, before in zip((key, value), past, strict=False):
+        shapes.append([*fresh.shape[:2], before.shape[2] + fresh.shape[2], fresh.shape[3]])
+    outputs = {"dtypes": [query.dtype] * len(shapes), "shapes": shapes, "version": OPSET}
+    return tuple(ops.symbolic_multi_out("Attention", [query, key, value, mask, *past], {"scale": 1.0}, **outputs))
 
 
 def _left(attention: Any, x: Tensor) -> Tensor | float:
@@ -118,14 +126,14 @@ class Encoder(nn.Module):
         offset = getattr(stack.embed_positions, "offset", 0)
         place = stack.embed_positions.weight[offset : offset + input_ids.shape[1]]
         x = _embed(stack, stack.embed_tokens(input_ids), place)
-        mask = _additive(attention_mask, x)
+        mask = _additive(attention_mask, x).expand(-1, -1, x.shape[1], -1)  # onnxruntime wants a row for each query
         for layer, projections in zip(stack.layers, self.own, strict=True):
             attention = layer.self_attn
             if removed(attention):
                 x = layer.self_attn_layer_norm(x + _left(attention, x))
             else:
                 query, key, value = (_heads(each, attention.num_heads) for each in projections(x))
-                mixed = _mix(query, key, value, mask).transpose(1, 2).flatten(2)
+                mixed = _mix(query, key, value, mask)[0].transpose(1, 2).flatten(2)
                 x = layer.self_attn_layer_norm(x + attention.out_proj(mixed))
             x = _feed_forward(layer, x)
         crossing: list[Tensor] = []
@@ -169,7 +177,7 @@ class DecoderStep(nn.Module):
                 x = layer.encoder_attn_layer_norm(x + _left(attention, x))
             else:
                 query = self._one(queries(x)[0], attention)
-                mixed = _mix(query, next(crossing), next(crossing), mask)
+                mixed = _mix(query, next(crossing), next(crossing), mask)[0]
                 x = layer.encoder_attn_layer_norm(x + attention.out_proj(mixed.flatten(1)))
             x = _feed_forward(layer, x)
         logits = nn.functional.linear(x, self.output, self.bias)
@@ -185,11 +193,11 @@ class DecoderStep(nn.Module):
     ) -> Tensor | float:
         if removed(attention):
             return _left(attention, x)
-        query, *fresh = (self._one(each, attention) for each in own(x))
-        key, value = (torch.cat([next(before), each], 2) for each in fresh)
-        present += [key, value]
-        mixed: Tensor = attention.out_proj(_mix(query, key, value, None).flatten(1))
-        return mixed
+        query, key, value = (self._one(each, attention) for each in own(x))
+        mixed, *grown = _mix(query, key, value, None, next(before), next(before))
+        present += grown
+        out: Tensor = attention.out_proj(mixed.flatten(1))
+        return out
 
 
 def _words(model: Any, rows: Sequence[int]) -> tuple[nn.Module, nn.Parameter, Tensor]:
@@ -263,7 +271,7 @@ def _write(
     with _quiet():
         torch.onnx.export(
             graph, example, path, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
-            dynamo=True, verbose=False, external_data=False,
+            dynamo=True, verbose=False, external_data=False, opset_version=OPSET,
         )  # fmt: skip
 
 
