@@ -29,6 +29,7 @@ from tprune.report.table import notes
 from tprune.run_folder import Run
 from tprune.runtimes.onnx_folder import read_layout
 from tprune.size import size
+from tprune.vocabulary import write_only_
 
 TABLE = LatencyTable(
     "0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0,
@@ -179,7 +180,7 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
         LatencyTable.load(path)
     old = {key: value for key, value in TABLE.to_json().items() if key != "format"}
     path.write_text(json.dumps(old))
-    with pytest.raises(InputError, match=r"format 1, expected 3\); delete it to measure again"):
+    with pytest.raises(InputError, match=r"format 1, expected 4\); delete it to measure again"):
         LatencyTable.load(path)
 
 
@@ -240,7 +241,8 @@ def test_points_are_kept_one_by_one_and_only_the_missing_ones_measured(
 
     assert table() == replace(TABLE, points=()) and not said
     ffn = table("ffn")
-    assert len(ffn.points) == len(said) - 2 == 4 and {p.encoder for p in ffn.points} == {1.0 / 2, 1.0 / 3}
+    raw = LatencyTable.load(next(tmp_path.glob("*.json"))).points
+    assert len(ffn.points) == len(raw) == len(said) - 3 == 4 and {p.encoder for p in raw} == {1.0 / 2, 1.0 / 3}
     assert table("ffn") == ffn and not said and Fake.made == 2
     with pytest.raises(NoisyMachineError):
         table("ffn", "qk")
@@ -259,7 +261,10 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
     table = measured(model, tokenizer, ["a cat sat"], Setting(), tmp_path, kinds=("ffn", "qk", "sublayer", "width"))
     assert table.dense.token == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8
-    assert len(table.anchors) == 2 and table.anchors[0].measured > table.anchors[1].measured
+    assert len(table.anchors) == 3 and table.anchors[0].measured > table.anchors[-1].measured
+    assert key_of(model, Setting()) == table.key
+    write_only_(model, range(5))
+    assert key_of(model, Setting()) != table.key  # its decoder is another
     assert {p.place for p in table.points if p.kind == "sublayer"} == {*PLACES} - {"decoder.encoder_attn"}
     assert all(p.encoder > 0 for p in table.points) and ("model", "width") in {(p.place, p.kind) for p in table.points}
     with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries"):

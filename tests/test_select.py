@@ -87,6 +87,13 @@ def test_sublayers_go_as_a_whole_whatever_the_floor_and_heads_keep_a_dimension()
     assert Limits(floor=0.0).round(0.0, 1, "qk") == 1 and Limits(floor=0.0).round(0.0, 8, "ffn") == 0
 
 
+def test_floors_are_by_kind() -> None:
+    limits = Limits(floor=0.25, floors={"ffn": 0.0, "qk": 0.0, "heads": 0.5})
+    assert [limits.round(0.0, 8, kind) for kind in ("ffn", "qk", "heads", "vo")] == [0, 1, 4, 2]
+    assert [limits.may_empty(kind) for kind in ("ffn", "qk", "heads", "vo")] == [True, False, False, False]
+    assert Limits(floor=0.0, floors={"heads": 0.1}).round(0.0, 8, "heads") == 1
+
+
 def test_multiples_are_by_kind() -> None:
     limits = Limits({"ffn": 16}, floor=0.0)
     assert limits.round(30.0, 64, "ffn") == 32 and limits.round(30.0, 64, "heads") == 30

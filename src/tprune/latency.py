@@ -6,9 +6,8 @@ against the dense model in turns (`tprune.latency_points`). Caches and fixed cos
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,10 +77,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A whole plan that was timed: (encoder, token) in milliseconds as single savings add up, and as measured."""
+    """A whole plan that was timed: (encoder, token) in milliseconds as single savings add up, and as measured; and what it kept."""
 
     added: tuple[float, float]
     measured: tuple[float, float]
+    shares: Mapping[str, Shares] = field(default_factory=dict)
+    width: float = 1.0
+
+    def added_up(self, table: LatencyTable) -> Anchor:
+        """The same with the savings of another table."""
+        encoder, token = (float(x) for x in table.added(self.shares, self.width))
+        return replace(self, added=(encoder, token))
 
 
 @dataclass(frozen=True)
@@ -199,9 +205,8 @@ class LatencyTable:
 
     def with_anchor(self, plan: Plan, measured: Times) -> LatencyTable:
         """The table that knows how fast this plan is."""
-        encoder, token = (float(x) for x in self.added(shares_of(plan), width_of(plan)))
-        anchor = Anchor((encoder, token), (measured.encoder, measured.token))
-        return dataclasses.replace(self, anchors=(*self.anchors, anchor))
+        found = Anchor((0.0, 0.0), (measured.encoder, measured.token), shares_of(plan), width_of(plan))
+        return replace(self, anchors=(*self.anchors, found.added_up(self)))
 
     def saved_by(self, place: str, shares: Shares) -> Floats:
         """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
@@ -234,11 +239,14 @@ class LatencyTable:
         try:
             if data.get("format") != FORMAT:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-            anchors = ((tuple(map(float, a["added"])), tuple(map(float, a["measured"]))) for a in data["anchors"])
+            anchors = (
+                (tuple(map(float, a["added"])), tuple(map(float, a["measured"])), a["shares"], float(a["width"]))
+                for a in data["anchors"]
+            )
             return LatencyTable(
                 data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]),
                 tuple(Point(**point) for point in data["points"]), data["machine"], int(data["peak_memory"]),
-                tuple(Anchor((a[0], a[1]), (m[0], m[1])) for a, m in anchors),
+                tuple(Anchor((a[0], a[1]), (m[0], m[1]), shares, width) for a, m, shares, width in anchors),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(

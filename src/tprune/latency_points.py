@@ -22,6 +22,7 @@ from tprune.coupling import Groups, bind
 from tprune.errors import NoisyMachineError
 from tprune.files import write_json
 from tprune.latency import FORMAT, MODEL, LatencyTable, Point, Setting, Times
+from tprune.latency_fit import smoothed
 from tprune.machine import machine, versions
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, fingerprint, make_plan
@@ -38,7 +39,7 @@ SHARES: Mapping[str, Sequence[float]] = {
 }  # fmt: skip
 STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
 TRIES = 3
-ANCHORS = (0.6, 0.3)  # everything that is asked for cut to these shares, to see how savings add up
+ANCHORS = (0.6, 0.3, 0.1)  # everything that is asked for cut to these shares, to see how savings add up
 EVEN = 8
 TIMED = ("encoder", "sentence")
 
@@ -108,7 +109,7 @@ def measured(
 ) -> LatencyTable:  # fmt: skip
     """The latency table of a model on this machine; points that `cache` (a folder) has are not measured again.
 
-    Every point is kept as soon as it is measured, so that a run that was stopped, or one that asks for more kinds, measures only
+    What is cached is what was measured; what is given back is less noisy, see `tprune.latency_fit`. Every point is kept as soon as it is measured, so that a run that was stopped, or one that asks for more kinds, measures only
     what is missing.
 
     Args:
@@ -131,7 +132,7 @@ def measured(
     known = {(p.place, p.kind, p.share) for p in table.points} if table else set()
     missing = [v for v in variants(model, kinds, removal) if (v.place, v.kind, v.share) not in known]
     if table and not missing:
-        return table
+        return smoothed(table, model)
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer(model, tokenizer, tuple(sentences), setting, Path(folder))
         if table is None:
@@ -153,7 +154,7 @@ def measured(
             report("everything cut at once")
             table = table.with_anchor(plan, timer.times(plan, table))
             write_json(path, table.to_json())
-    return table
+    return smoothed(table, model)
 
 
 def whole_plans(model: Any, kinds: Sequence[str]) -> Iterator[Plan]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from peers.compute import affordable, share_of_macs, step_units
-from peers.job import Job, Recovery, finish
+from peers.job import Job, Made, Method, Recovery, finish
 from peers.methods import METHODS, scratch
 from peers.speed import Speed
 from tprune.latency import LatencyTable, Point, Setting, Times, place_of
@@ -18,6 +20,7 @@ from tprune.recipe import Recover
 from tprune.select import Limits
 from tprune.size import size
 from tprune.tasks.translation import EncodedPairs, MarianSize, new_model
+from tprune.vocabulary import write_only_
 
 UNITS, TARGET = 40.0, 1.5
 MORE_UNITS = {  # they read 150 to 250 losses, or fit matrices, before they train
@@ -102,6 +105,40 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(
     assert torch.isfinite(model(**job.material.batch()).logits).all()
     after = dense.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before) and not dense.training
+
+
+def test_a_plan_is_aimed_until_it_is_measured_as_asked(dense: Any, tmp_path: Path) -> None:
+    from peers.run import aim_unit
+    from tprune.errors import UnreachableError
+
+    def job(measured: Any) -> Job:
+        found = job_for(dense, tmp_path)
+        return replace(found, speed=replace(found.speed, timer=measured))
+
+    asks = Method(lambda job: Made(job.target, job.target), aimed=True)  # a "model" that says what was asked
+    found = aim_unit(job(lambda asked: 0.6 + 0.5 * asked), asks)
+    assert 0.6 + 0.5 * found["aim"] == pytest.approx(TARGET, rel=0.015) and found["tried"][0] == (TARGET, 1.35)
+    assert len(aim_unit(job(lambda asked: asked), asks)["tried"]) == 1
+
+    def fast_enough(job: Job) -> Made:
+        if job.target > 1.6:
+            raise UnreachableError("too fast")
+        return Made(job.target, job.target)
+
+    found = aim_unit(job(lambda asked: 0.8 * asked), Method(fast_enough, aimed=True))
+    assert found["aim"] == TARGET and found["failed"] == "too fast"
+
+
+def test_fewer_tokens_leave_all_but_the_reference(dense: Any, tmp_path: Path) -> None:
+    twin = copy.deepcopy(dense)
+    write_only_(twin, range(20))
+    job = job_for(twin, tmp_path)
+    never = {
+        name: METHODS[name].make(job).model.generation_config.suppress_tokens
+        for name in ("dense-more", "fewer-tokens", "magnitude", "student", "layer-drop")
+    }
+    assert never.pop("dense-more") is None and all(tokens == list(range(20, 40)) for tokens in never.values())
+    assert replace(job.speed, faster=1.25).dense == pytest.approx(1.25 * job.speed.dense)
 
 
 def test_a_speed_that_plans_cannot_reach_is_refused(dense: Any, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tprune.select import Kept, Scores, keep_best, lines_of
 from tprune.sensitivity import Curve
 from tprune.sublayers import READS_SOURCE, Left, Sublayer, combined, sublayers_of
 
-TIGHTEN = 4  # how often a selection that turns out too large is made again
+TIGHTEN = 8  # how often a selection that turns out too large is made again
+STEP = 1e-3  # of the budget, at least
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def select_by_loss(
         reached = exact(chosen)
         if reached <= budget * (1 + 1e-12):
             break
-        wanted -= (reached - budget) * 1.01
+        wanted -= max(
+            (reached - budget) * 1.01, STEP * budget
+        )  # where less is saved than the meters say, 1.01 never arrives
     else:
         raise UnreachableError(f"asked for {budget:,.4g} {unit}; the nearest selection takes {reached:,.4g}")
     return plan.with_kept({e.coupling.name: e.keep for e in chosen.entries}, {unit: budget}, {unit: reached})

@@ -80,8 +80,10 @@ def _mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: 
     shapes = [[*query.shape[:3], value.shape[3]]]
     for fresh, before in zip((key, value), past, strict=False):
         shapes.append([*fresh.shape[:2], before.shape[2] + fresh.shape[2], fresh.shape[3]])
-    outputs = {"dtypes": [query.dtype] * len(shapes), "shapes": shapes, "version": OPSET}
-    return tuple(ops.symbolic_multi_out("Attention", [query, key, value, mask, *past], {"scale": 1.0}, **outputs))
+    inputs, types = [query, key, value, mask, *past], [query.dtype] * len(shapes)
+    return tuple(
+        ops.symbolic_multi_out("Attention", inputs, {"scale": 1.0}, dtypes=types, shapes=shapes, version=OPSET)
+    )
 
 
 def _left(attention: Any, x: Tensor) -> Tensor | float:
