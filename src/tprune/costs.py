@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from tprune.policies import Target, select_size, select_to
 from tprune.policies.choice import number
 from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
 from tprune.progress import Report, counted
-from tprune.recipe import MEMORY, TIMES, Prune
+from tprune.recipe import MEMORY, TIMES, Kind, Prune
 from tprune.repair import repair_
 from tprune.search import search
 from tprune.second_order import keep_counts, removal_scores, second_order_curves
@@ -132,12 +132,14 @@ def beyond_reach(model: Any, plan: Plan, how: Prune, faster: float = 1.0) -> Cal
 def curves_step(
     model: Any, plan: Plan, how: Prune, material: Material, report: Report = lambda text: None
 ) -> tuple[Curve, ...]:
-    """The loss that each coupling adds when it alone is cut, and what reads it fitted again."""
+    """The loss that each coupling adds when it alone is cut, and what reads it fitted again, less what training wins back of it."""
     fitted = material.batches(material.train, FITTED)
     limits = limits_of(how)
     looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))
     loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
-    return second_order_curves(model, plan, fitted, loss, limits)[0]
+    curves = second_order_curves(model, plan, fitted, loss, limits)[0]
+    left = {c.name: 1 - how.regain.get(cast(Kind, c.kind), 0.0) for c in plan.couplings}
+    return tuple(replace(c, losses=tuple(left[c.name] * x for x in c.losses)) for c in curves)
 
 
 def interact_step(

@@ -203,6 +203,7 @@ class Prune(Taught):
         latency_ms: target, milliseconds a sentence.
         budget: how sublayers share a size.
         search: selections measured as a whole.
+        regain: share of the loss of a kind that training wins back.
         floor: share of every coupling that stays.
         floors: likewise for single kinds, where it differs.
         multiple: what numbers of groups are rounded to.
@@ -221,6 +222,7 @@ class Prune(Taught):
     latency_ms: float | None = Field(None, gt=0)
     budget: Literal["loss", "analysis", "uniform"] = "analysis"
     search: int = Field(40, ge=0)
+    regain: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)
     floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
