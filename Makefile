@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-all fuzz lint bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-all fuzz lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -27,6 +27,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench-peers: $(READY)
 	@test -n "$(DATA)" || { echo "give the folder of the Multi30k files: make bench-peers DATA=DIR [MODEL=DIR]" >&2; exit 1; }

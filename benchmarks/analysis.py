@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
             "seeds": given.seeds,
         }
         write_json(given.json, {**found, "settings": made, **provenance(command)})
-        given.json.with_suffix(".svg").write_text((given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8")  # fmt: skip
+        (Path(__file__).parents[1] / "docs" / "analysis.svg").write_text((given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8")  # fmt: skip
 
 
 if __name__ == "__main__":

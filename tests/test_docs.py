@@ -1,6 +1,6 @@
 """The documentation is true: its Python blocks run, its patterns parse, its links lead somewhere, docstring examples hold.
 
-A block marked `python no-run` is only compiled. One marked `python slow`, and the page up to it, runs with the slow tests.
+A block titled "not run by the tests" is only compiled. One titled "takes a minute", and the page up to it, runs with the slow tests.
 """
 
 import doctest
@@ -24,6 +24,7 @@ from tprune.plan import METHODS
 from tprune.testing import check_structure
 
 ROOT = Path(__file__).parents[1]
+NOT_RUN, SLOW = "not run by the tests", "takes a minute"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 BLOCK = re.compile(r"^```python(?P<marks>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -36,17 +37,17 @@ def blocks(page: Path) -> Iterator[tuple[set[str], Any]]:
     for found in BLOCK.finditer(text):
         above = "\n" * text.count("\n", 0, found.start("code"))
         code = compile(above + found["code"], str(page), "exec", dont_inherit=True)
-        yield set(found["marks"].split()), code
+        yield set(re.findall(r'title="([^"]*)"', found["marks"])), code
 
 
 def pages() -> Iterator[Any]:
     for page in PAGES:
         marks = [marks for marks, _ in blocks(page)]
-        assert {mark for found in marks for mark in found} <= {"no-run", "slow"}, f"{page}: unknown mark"
+        assert {mark for found in marks for mark in found} <= {NOT_RUN, SLOW}, f"{page}: unknown mark"
         if any(not found for found in marks):
-            yield pytest.param(page, {"no-run", "slow"}, id=page.stem)
-        if any("slow" in found for found in marks):
-            yield pytest.param(page, {"no-run"}, id=f"{page.stem}-slow", marks=pytest.mark.slow)
+            yield pytest.param(page, {NOT_RUN, SLOW}, id=page.stem)
+        if any(SLOW in found for found in marks):
+            yield pytest.param(page, {NOT_RUN}, id=f"{page.stem}-slow", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("page", "skipped"), list(pages()))
@@ -69,6 +70,12 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     for marks, code in blocks(page):
         if not marks & skipped:
             exec(code, namespace)
+
+
+def test_every_page_is_in_the_site() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    named = [page for part in nav for page in ([part] if isinstance(part, str) else next(iter(part.values())))]
+    assert sorted(named) == [page.name for page in PAGES]
 
 
 def test_pages_are_found() -> None:
