@@ -25,6 +25,8 @@ LABELS = {
     "dense-more": "dense, trained on",
     "student-more": "student from scratch, 6 times the training",
     "ours": "**tprune**",
+    "ours-regain": "**tprune**, `regain: {ffn: 0.75}`",
+    "fewer-tokens": "dense, trained on, fewer tokens to write",
     "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
     "fisher-repaired": "Fisher masks, repaired by tprune",

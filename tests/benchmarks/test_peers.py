@@ -24,7 +24,7 @@ from tprune.vocabulary import write_only_
 
 UNITS, TARGET = 40.0, 1.5
 MORE_UNITS = {  # they read 150 to 250 losses, or fit matrices, before they train
-    "ours": 900.0, "ours-faded": 900.0, "second-order": 900.0,
+    "ours": 900.0, "ours-regain": 900.0, "ours-faded": 900.0, "second-order": 900.0,
     "fisher-repaired": 80.0, "michel-repaired": 80.0, "magnitude-repaired": 80.0,
 }  # fmt: skip
 SHARES = {
@@ -76,7 +76,7 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
     assert share_of_macs(dense, dense) == 1
 
 
-SEARCHED = ("ours", "ours-faded", "second-order")  # they measure many selections
+SEARCHED = ("ours", "ours-regain", "ours-faded", "second-order")  # they measure many selections
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SEARCHED else ()) for n in METHODS])

@@ -8,7 +8,7 @@ from peers.methods.hard_concrete import hard_concrete
 from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
 from peers.methods.michel import michel
-from peers.methods.ours import ours, ours_faded, ours_two_kinds
+from peers.methods.ours import ours, ours_faded, ours_regain, ours_two_kinds
 from peers.methods.paper_tprune import paper_tprune
 from peers.methods.repaired import repaired
 from peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
@@ -19,6 +19,7 @@ METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),
     "fewer-tokens": Method(fewer_tokens, timed=False),
     "ours": Method(ours, aimed=True),
+    "ours-regain": Method(ours_regain, aimed=True),
     "ours-faded": Method(ours_faded),
     "second-order": Method(ours_two_kinds),
     "tprune-paper": Method(paper_tprune),

@@ -3,7 +3,7 @@ fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
@@ -22,6 +22,11 @@ def ours(job: Job) -> Made:
     return by_loss(job, EVERYTHING)
 
 
+def ours_regain(job: Job) -> Made:
+    """FFN units and heads, where three quarters of what FFN units cost are taken to be won back by training."""
+    return by_loss(job, TWO, regain={"ffn": 0.75})
+
+
 def ours_two_kinds(job: Job) -> Made:
     """FFN units and heads alone, and sublayers may go, in the style of ZipLM (Kurtić, Frantar and Alistarh, 2023)."""
     return by_loss(job, TWO, empties=TWO)
@@ -32,13 +37,15 @@ def ours_faded(job: Job) -> Made:
     return by_loss(job, TWO, fade=True)
 
 
-def by_loss(job: Job, kinds: Sequence[Kind], fade: bool = False, empties: Sequence[Kind] = ()) -> Made:
-    """Measures, selects, cuts; `empties`: kinds of which a sublayer may be left with nothing but its mean."""
+def by_loss(
+    job: Job, kinds: Sequence[Kind], fade: bool = False, empties: Sequence[Kind] = (), regain: Mapping[Kind, float] | None = None
+) -> Made:  # fmt: skip
+    """Measures, selects, cuts; `empties`: kinds of which a sublayer may be left with nothing but its mean; `regain`: see the recipe."""
     stage, limits = job.recovery.stage, job.limits
     steps = job.pruning_steps if fade else 0
     how = Prune(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0),
+        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0), regain=dict(regain or {}),
     )  # fmt: skip
     plan = plan_step(job.dense, how)
     clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material), job.speed.faster)
