@@ -109,8 +109,8 @@ def measured(
 ) -> LatencyTable:  # fmt: skip
     """The latency table of a model on this machine; points that `cache` (a folder) has are not measured again.
 
-    What is cached is what was measured; what is given back is less noisy, see `tprune.latency_fit`. Every point is kept as soon as it is measured, so that a run that was stopped, or one that asks for more kinds, measures only
-    what is missing.
+    Every point is kept as soon as it is measured, so that a run that was stopped, or one that asks for more kinds, measures only
+    what is missing. What is kept is what was measured; what is given back is less noisy, see `tprune.latency_fit`.
 
     Args:
         model: a trained dense model.

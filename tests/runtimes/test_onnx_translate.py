@@ -126,6 +126,16 @@ def test_a_harmed_file_is_named(folder: Path, name: str, harm: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rows", [[0, 1, 99], [1, 0, 5], [0, 5], [0, 1, "x"], [0, 1, 1]])
+def test_rows_that_no_export_wrote(folder: Path, rows: list[Any]) -> None:
+    path = folder / "generation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": rows}))
+    with pytest.raises(InputError, match=r"generation\.json: .*export the model again"):
+        read_layout(folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": [0, 1, 5]}))
+    assert read_layout(folder).writable == 3 and read_layout(folder).tokens([2, 0]).tolist() == [5, 0]
+
+
 def test_other_bad_folders(folder: Path) -> None:
     with pytest.raises(InputError, match=r"encoder\.onnx: onnxruntime cannot load it"):
         Translator.load(folder)

@@ -112,9 +112,8 @@ def select_by_loss(
         reached = exact(chosen)
         if reached <= budget * (1 + 1e-12):
             break
-        wanted -= max(
-            (reached - budget) * 1.01, STEP * budget
-        )  # where less is saved than the meters say, 1.01 never arrives
+        # where less is saved than the meters say, steps of the excess alone never arrive
+        wanted -= max((reached - budget) * 1.01, STEP * budget)
     else:
         raise UnreachableError(f"asked for {budget:,.4g} {unit}; the nearest selection takes {reached:,.4g}")
     return plan.with_kept({e.coupling.name: e.keep for e in chosen.entries}, {unit: budget}, {unit: reached})

@@ -188,11 +188,19 @@ def _parse(raw: Any, path: Path) -> Layout:
         missing = [name for name in GRAPHS if name not in files]
         if missing:
             raise InputError(f"{path}: lists no {missing[0]}; export the model again")
-        return Layout(
+        layout = Layout(
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
             int(raw["vocabulary"]), int(raw["source_positions"]), int(raw["parameters"]), int(raw["macs"]), files,
             tuple(map(int, raw.get("rows", ()))),
         )  # fmt: skip
+        if list(layout.rows) != sorted(set(layout.rows)) or not all(
+            0 <= row < layout.vocabulary for row in layout.rows
+        ):
+            raise InputError(
+                f"{path}: rows are not ascending token ids below {layout.vocabulary}; export the model again"
+            )
+        _ = layout.decoding  # fails where the start, end or padding token has no row
+        return layout
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None
