@@ -54,7 +54,7 @@ def _row(queue: Queue, name: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def together(queue: Queue, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line for each method and speed asked for: means over its seeds, and the differences to dense trained on and to `ours`."""
+    """One line for each method and speed asked for: means over its seeds, and the differences to dense trained on and to `ours` (`ours-regain`)."""
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         if "failed" not in row:
@@ -74,7 +74,7 @@ def _group(queue: Queue, groups: Mapping[tuple[str, float], Sequence[Row]], key:
     }  # fmt: skip
     rivals = {
         "against_dense_more": groups.get(("dense-more", 1.0), ()),
-        "against_ours": groups.get(("ours", key[1]), ()),
+        "against_ours": groups.get(("ours", key[1])) or groups.get(("ours-regain", key[1]), ()),
     }
     for name, rival in rivals.items():
         if gap := _difference(queue, mine, rival):
