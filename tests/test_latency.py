@@ -267,7 +267,9 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
     assert key_of(model, Setting()) != table.key  # its decoder is another
     assert {p.place for p in table.points if p.kind == "sublayer"} == {*PLACES} - {"decoder.encoder_attn"}
     assert all(p.encoder + p.token > 0 for p in table.points)
-    assert all(p.token == 0 for p in table.points if p.place.startswith("encoder.")) and ("model", "width") in {(p.place, p.kind) for p in table.points}
+    assert all(p.token == 0 for p in table.points if p.place.startswith("encoder.")) and ("model", "width") in {
+        (p.place, p.kind) for p in table.points
+    }
     with pytest.raises(NoisyMachineError, match=r"varies by 20\.0% after 3 tries"):
         monkeypatch.setattr(latency_points, "bench", restless)
         timer = Timer(model, tokenizer, ("a cat sat",), Setting(), tmp_path)
