@@ -122,12 +122,16 @@ class Layout:
     def tokens(self, rows: Sequence[int] | Ints) -> Ints:
         """The tokens of the decoder's numbers."""
         numbers = np.asarray(rows, np.int64)
-        return np.array(self.rows, np.int64)[numbers] if self.rows else numbers
+        return self._known[numbers] if self.rows else numbers
 
     def numbers(self, tokens: Sequence[int] | Ints) -> Ints:
         """The decoder's numbers of tokens that it knows."""
         ids = np.asarray(tokens, np.int64)
-        return np.searchsorted(np.array(self.rows, np.int64), ids) if self.rows else ids
+        return np.searchsorted(self._known, ids) if self.rows else ids
+
+    @cached_property
+    def _known(self) -> Ints:
+        return np.array(self.rows, np.int64)  # once: every sentence asks
 
     def write(self, folder: Path) -> None:
         """Writes `generation.json` into `folder`."""
