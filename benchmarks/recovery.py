@@ -34,8 +34,8 @@ from tprune.machine import provenance
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.recipe import Prune, Recover
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.translate import Translator
 from tprune.schedule import Training
 from tprune.sensitivity import token_loss_on
 from tprune.size import size

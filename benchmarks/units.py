@@ -22,8 +22,8 @@ from tprune.pipeline import untrained
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recipe
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.translate import Translator
 from tprune.size import size
 
 

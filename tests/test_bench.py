@@ -50,7 +50,7 @@ def test_sides_take_turns_and_the_first_round_is_not_kept() -> None:
 def result(dense: list[float], pruned: list[float]) -> Any:
     footprint = dict.fromkeys(("dense", "pruned"), Footprint(1.0, 1, 1, 1, 1, 1))
     times = {"dense": dict.fromkeys(MEASURES, dense), "pruned": dict.fromkeys(MEASURES, pruned)}
-    return _result(times, footprint, 1, 1, Work())
+    return _result(times, footprint, 1, 1, Work(), "onnxruntime")
 
 
 def test_speedup_is_the_median_of_each_rounds_ratio() -> None:
@@ -123,7 +123,7 @@ def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "tprune.bench_worker", raising=False)  # another test may have needed it
-    from tprune.runtimes.onnx_export import export
+    from tprune.runtimes.export import export
 
     tokenizer = train_tokenizer(SENTENCES, vocabulary=60, max_length=32)
     for name, layers in (("large", (3, 3)), ("small", (1, 1))):

@@ -27,7 +27,7 @@ from tprune.realise.shrink import shrink
 from tprune.recipe import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
-from tprune.runtimes.onnx_folder import read_layout
+from tprune.runtimes.folder import read_layout
 from tprune.size import size
 from tprune.vocabulary import write_only_
 
@@ -119,7 +119,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 
 def test_only_runtimes_that_exist_are_timed() -> None:
-    with pytest.raises(InputError, match="runtime 'tflite' cannot be timed; there is onnxruntime"):
+    with pytest.raises(InputError, match="runtime 'tflite'; expected one of onnxruntime"):
         Setting(runtime="tflite")
 
 

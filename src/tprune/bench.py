@@ -19,9 +19,8 @@ import numpy as np
 from tprune.data import read_lines
 from tprune.errors import InputError
 from tprune.machine import machine, versions
-from tprune.runtimes.onnx_folder import read_layout
+from tprune.runtimes.folder import read_layout
 
-RUNTIME = "onnxruntime"
 MEASURES = ("encoder", "decoder_step", "sentence")
 QUIET = 0.03  # a machine whose two halves of the same measurement differ by more is too noisy
 Side = Mapping[str, Sequence[float]]  # measure → one number a round
@@ -82,19 +81,21 @@ class BenchResult:
     rounds: int
     work: Work
     machine: Mapping[str, Any]
+    runtime: str = "onnxruntime"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the runtime's name between side and measure."""
+        name = self.runtime
         return {
-            "latency_ms": {side: {RUNTIME: dict(values)} for side, values in self.latency_ms.items()},
-            "spread": {side: {RUNTIME: {k: list(v) for k, v in x.items()}} for side, x in self.spread.items()},
-            "speedup": {RUNTIME: dict(self.speedup)},
-            "speedup_interval": {RUNTIME: {key: list(value) for key, value in self.interval.items()}},
+            "latency_ms": {side: {name: dict(values)} for side, values in self.latency_ms.items()},
+            "spread": {side: {name: {k: list(v) for k, v in x.items()}} for side, x in self.spread.items()},
+            "speedup": {name: dict(self.speedup)},
+            "speedup_interval": {name: {key: list(value) for key, value in self.interval.items()}},
             "noise": {
                 "noisy": self.noisy, "says": self.noise,
-                "self_ratio": {side: {RUNTIME: dict(values)} for side, values in self.self_ratio.items()},
+                "self_ratio": {side: {name: dict(values)} for side, values in self.self_ratio.items()},
             },
-            **{name.name: {side: getattr(weight, name.name) for side, weight in self.footprint.items()} for name in fields(Footprint)},
+            **{each.name: {side: getattr(weight, each.name) for side, weight in self.footprint.items()} for each in fields(Footprint)},
             "threads": self.threads, "batch": self.batch, "rounds": self.rounds, "work": asdict(self.work), "machine": dict(self.machine),
         }  # fmt: skip
 
@@ -149,9 +150,14 @@ def bench_all(
         sides: dict[str, str | None] = {"dense": None, "pruned": name}
         found[name] = _result(
             {side: times[key] for side, key in sides.items()}, {side: footprint[key] for side, key in sides.items()},
-            threads, batch, work,
+            threads, batch, work, _runtime(Path(dense), Path(others[name])),
         )  # fmt: skip
     return found
+
+
+def _runtime(dense: Path, pruned: Path) -> str:
+    """The runtime of both folders, or both names where they differ."""
+    return " / ".join(dict.fromkeys(read_layout(folder).runtime for folder in (dense, pruned)))
 
 
 def _requests(
@@ -263,7 +269,7 @@ def _rounds(
 
 
 def _result(
-    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work
+    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work, runtime: str
 ) -> BenchResult:
     ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in work.measures}
     interval = {name: median_interval(ratio.tolist()) for name, ratio in ratios.items()}
@@ -274,7 +280,7 @@ def _result(
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
         speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
-        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions()},
+        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions()}, runtime=runtime,
     )  # fmt: skip
 
 

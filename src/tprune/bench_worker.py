@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from tprune.errors import InputError
-from tprune.runtimes.onnx_translate import Translator
+from tprune.plugins import import_named
+from tprune.runtimes.translate import Translator
 
 SPENT_MS = 100.0  # how long one visit of the encoder or the decoder step lasts, roughly
 SENTENCES_MS = 250.0  # likewise for sentences
@@ -86,6 +87,7 @@ def main(arguments: list[str]) -> int:
     folder, threads = arguments
     before = peak_memory()
     try:
+        import_named()
         translator = Translator.load(folder, int(threads))
         print(json.dumps({"memory_before_load": before}), flush=True)
         for line in sys.stdin:

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tprune.bench import RUNTIME
 from tprune.errors import InputError
 from tprune.files import read_json
 from tprune.plan import Plan
+from tprune.runtimes.runtime import runtime_named
 from tprune.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
 
 FORMAT = 4  # of the file; format 3 timed graphs without attention operators, format 2 single decoder steps, format 1 knew no kinds
-RUNTIMES = (RUNTIME,)
 MODEL = "model"  # the place of the residual width
 LEAST = 0.02  # of the dense time: nothing is predicted to be faster
 Floats = NDArray[np.float64]
@@ -41,11 +40,10 @@ class Setting:
     source: int = 15
     rounds: int = 8
     sentences: int = 20
-    runtime: str = RUNTIME
+    runtime: str = "onnxruntime"
 
     def __post_init__(self) -> None:
-        if self.runtime not in RUNTIMES:
-            raise InputError(f"runtime {self.runtime!r} cannot be timed; there is {', '.join(RUNTIMES)}")
+        runtime_named(self.runtime)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from tprune.errors import NoisyMachineError
 from tprune.files import write_json
 from tprune.latency import FORMAT, MODEL, LatencyTable, Point, Setting, Times
 from tprune.latency_fit import smoothed
-from tprune.machine import machine, versions
+from tprune.machine import machine, version_of
 from tprune.models import couplings, family_of
 from tprune.plan import Plan, fingerprint, make_plan
 from tprune.progress import Report, minutes
 from tprune.realise.shrink import shrink
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.translate import Translator
 from tprune.select import keep_best, lines_of
 from tprune.sublayers import READS_SOURCE, place_of
 
@@ -97,7 +98,7 @@ def _variant(model: Any, members: Sequence[Groups], kind: str, kept: int) -> Var
 def key_of(model: Any, setting: Setting) -> str:
     """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
     here, never = machine(), len(model.generation_config.suppress_tokens or ())
-    about = [versions().get(setting.runtime), here["cpu"], here["cores"], asdict(setting)]
+    about = [version_of(runtime_named(setting.runtime).package), here["cpu"], here["cores"], asdict(setting)]
     parts = [FORMAT, fingerprint(model), never, *about]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -180,7 +181,9 @@ class Timer:
 
     def __init__(self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path) -> None:
         self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
-        self._export = partial(export, tokenizer=tokenizer, sentences=sentences[:1])
+        self._export = partial(
+            export, tokenizer=tokenizer, sentences=sentences[:1], runtime=runtime_named(setting.runtime)
+        )
         self._export(model, out=folder / "dense")
         self.tokens = self._tokens(folder / "dense")
         self._export(self._as_long(model), out=folder / "dense")

@@ -41,8 +41,9 @@ from tprune.recipe import SIZES, TIMES, Prune, Recipe
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.translate import Translator
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
 from tprune.sublayers import blind
@@ -115,8 +116,8 @@ def _stages(run: Run) -> dict[str, Any]:
     stage("prune", lambda: _regularise(run, dense, goal, material), how)
     stage("shrink", lambda: _shrink(run, material), "cut, and compare with the masked model")
     stage("recover", lambda: _recover(run, dense, material), f"{recipe.recover.steps} steps")
-    stage("export", lambda: _export(run), "to ONNX, checked against PyTorch")
-    tests = f"{len(run.corpus.pooled_test())} sentences in onnxruntime, beam {recipe.beams}"
+    stage("export", lambda: _export(run), f"to {recipe.bench.runtime}, checked against PyTorch")
+    tests = f"{len(run.corpus.pooled_test())} sentences in {recipe.bench.runtime}, beam {recipe.beams}"
     stage("evaluate", lambda: _evaluate(run), tests)
     stage("bench", lambda: _bench(run), "dense and pruned in turns")
     worse = _harm(run)
@@ -258,7 +259,7 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) -> dict[str, Any]:
     how, bench_ = of_whole(run), run.recipe.bench
-    setting = Setting(threads=bench_.threads, batch=bench_.batch)
+    setting = Setting(threads=bench_.threads, batch=bench_.batch, runtime=bench_.runtime)
     faster, sentences = 1.0, run.corpus.valid.source
     if run.vocabulary is not None and how.target()[0] == "speedup":
         whole = run.out / "dense"
@@ -333,13 +334,13 @@ def _harm(run: Run) -> list[str]:
 
 
 def _export(run: Run) -> dict[str, Any]:
-    sentences = run.corpus.valid.source[:12]
+    sentences, runtime = run.corpus.valid.source[:12], runtime_named(run.recipe.bench.runtime)
     return {
         side: {"max_relative_error": report.max_relative_error, "greedy_equal": report.greedy_equal,
                "beam_equal": report.beam_equal, "beam_ties": report.beam_ties, "sentences": report.sentences,
                "files": dict(report.files)}
         for side in SIDES
-        for report in [export(load(run.out / side).eval(), load_tokenizer(run.out / side), run.out / "onnx" / side, sentences)]
+        for report in [export(load(run.out / side).eval(), load_tokenizer(run.out / side), run.out / "onnx" / side, sentences, runtime)]
     }  # fmt: skip
 
 

@@ -180,6 +180,15 @@ def _known_method(name: str) -> str:
     return name
 
 
+def _known_runtime(name: str) -> str:
+    from tprune.runtimes.runtime import runtimes  # here, because numpy takes a moment
+
+    known = [runtime.name for runtime in runtimes()]
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
+    return name
+
+
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 
 
@@ -283,12 +292,14 @@ class Bench(_Section):
         batch: sentences at once.
         sentences: of the test set that are timed.
         rounds: in which both sides take turns; an even number.
+        runtime: what the models are exported to, scored and timed with.
     """
 
     threads: int = Field(1, ge=1)
     batch: int = Field(1, ge=1)
     sentences: int = Field(50, ge=1)
     rounds: int = Field(16, ge=4, multiple_of=2)
+    runtime: Annotated[str, AfterValidator(_known_runtime)] = "onnxruntime"
 
 
 class Recipe(_Section):

@@ -169,7 +169,8 @@ USED_BY = {
     **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
     "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
     "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
-    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
+    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"),
+    "recipe.bench.runtime": ("time", "export"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
 }  # fmt: skip
 
 

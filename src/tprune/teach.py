@@ -16,9 +16,9 @@ from tprune.data import Parallel, read_lines
 from tprune.errors import InputError
 from tprune.files import claim
 from tprune.progress import Report
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_folder import LAYOUT
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.folder import LAYOUT
+from tprune.runtimes.translate import Translator
 from tprune.tasks.translation import encode, max_length
 
 CHUNK = 512  # sentences translated between two writes

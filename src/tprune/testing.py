@@ -1,4 +1,4 @@
-"""The conformance check for methods, structures, couplings and model families, ours and others'; needs no test runner.
+"""The conformance check for methods, structures, couplings, model families and runtimes, ours and others'; needs no test runner.
 
 Every check raises `AssertionError` with a message that names what disagrees, and returns nothing. Models are compared
 in double precision, where a correct cut agrees to about 1e-15 and a mistake does not.
@@ -13,18 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tprune.checkpoint import load, save
 from tprune.coupling import Coupling, Groups, Role, bias, consumer, groups_of, producer, tensors_of
-from tprune.errors import InputError
+from tprune.errors import CertificateError, InputError
 from tprune.methods import Method, Update
 from tprune.models import couplings, family_of
 from tprune.plan import Mode, Plan, make_plan
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
 from tprune.regularise import Regulariser
+from tprune.runtimes.runtime import Runtime
 from tprune.select import keep_best, lines_of
 from tprune.structure import Shape, Structure
 
@@ -305,6 +307,50 @@ def check_family(
 
 
 @torch.no_grad()
+def check_runtime(runtime: Runtime, model: Any, tokenizer: Any, sentences: Sequence[str]) -> None:
+    """What a runtime computes is what PyTorch computes, through an exported folder.
+
+    Args:
+        runtime: to check.
+        model: a model that can be exported, in evaluation mode, float32.
+        tokenizer: its own.
+        sentences: source sentences of unequal lengths; at least two.
+
+    Raises:
+        AssertionError: naming what disagrees.
+
+    Example: see `docs/add-your-own.md`.
+    """
+    from tprune.runtimes.export import export
+    from tprune.runtimes.translate import Translator
+
+    _require(len(sentences) > 1, "a runtime is checked on at least two sentences")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "exported"
+        try:
+            export(model, tokenizer, out, sentences, runtime)
+        except CertificateError as error:
+            raise AssertionError(f"{runtime.name}: {error}") from error
+        translator = Translator.load(out)
+        _require(translator.layout.runtime == runtime.name, f"{runtime.name}: the folder names another runtime")
+        first, ids = translator.layout.decoding.decoder_start_token_id, translator.encode(sentences[:2])
+        tokens = np.array([first, first], np.int64)
+        state = translator.start(ids)
+        state.peek(tokens)
+        told = state.logits(tokens)
+        _require(
+            np.array_equal(told, translator.start(ids).logits(tokens)), f"{runtime.name}: peek() changes the state"
+        )
+        both, swapped, alone = translator.start(ids), translator.start(ids), np.array([1, 0])
+        swapped.take(alone)
+        _require(
+            np.allclose(swapped.logits(tokens), both.logits(tokens)[alone], atol=1e-5),
+            f"{runtime.name}: take() does not reorder sources",
+        )
+        swapped.take(alone[:1])
+        _require(len(swapped.logits(tokens[:1])) == 1, f"{runtime.name}: take() does not drop rows")
+
+
 def check_agrees(reference: Any, small: Any, batch: Mapping[str, Tensor], where: str = "model", beams: int = 3) -> None:
     """Two encoder-decoders agree: a padded forward pass, cached decoding step by step, and beam search.
 

@@ -21,6 +21,7 @@ def tprune(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TPRUNE_PLUGINS", "")  # what --plugin sets goes with the test
 
     def call(*arguments: Any) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["tprune", *map(str, arguments)])

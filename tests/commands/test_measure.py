@@ -1,6 +1,7 @@
 """evaluate, export, runtimes: models by any of their names."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from tprune.commands.evaluate import checkpoint_of, evaluate, is_run
 from tprune.data import Parallel, read_pair
 from tprune.errors import InputError
 from tprune.evaluate import quality
-from tprune.runtimes.matrix import RUNTIMES, Runtime
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.onnx_runtime import OnnxRuntime
+from tprune.runtimes.runtime import RUNTIMES
+from tprune.runtimes.translate import Translator
 
 Call = Callable[..., tuple[int, str, str]]
 TEST = ("--src", "s", "--tgt", "t")
@@ -79,11 +81,40 @@ def test_runs_that_are_not_there_yet_are_named(tmp_path: Path) -> None:
 
 def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = tprune("runtimes")
-    assert code == 0 and all(runtime.name in out for runtime in RUNTIMES) and "pip install" not in out
-    absent = Runtime("other", "no-such-package", "pip install no-such-package", ("fp32",), "tprune export", False)
-    monkeypatch.setattr("tprune.runtimes.matrix.RUNTIMES", (absent,))
+    assert code == 0 and "onnxruntime" in out and "transformers" in out and "pip install" not in out
+    absent = OnnxRuntime("other", "no-such-package", "pip install no-such-package", ("int4",))
+    monkeypatch.setattr("tprune.runtimes.runtime.RUNTIMES", [absent])
     code, out, _ = tprune("runtimes")
-    assert absent.version is None and "no-such-package" in out and "fp32" in out
+    assert code == 0 and "pip install no-such-package" in out and "int4" in out
+
+
+@pytest.mark.slow
+def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
+    tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's example as a module: `bench` runs it in processes of its own."""
+    page = (Path(__file__).parents[2] / "docs" / "add-your-own.md").read_text(encoding="utf-8")
+    code = next(block for block in page.split("```python\n") if "RUNTIMES.append" in block).partition("```")[0]
+    (model.parent / "torch_runtime.py").write_text(f"import torch\n{code}")
+    monkeypatch.setenv("TPRUNE_PLUGINS", "")
+    plugin = ("--plugin", "torch_runtime")
+    try:
+        status, _, notes = tprune(
+            "export", model, "--out", "torched", "--runtime", "torch", "--sentences", "s", *plugin
+        )
+        assert status == 0, notes
+        assert json.loads((model.parent / "torched" / "generation.json").read_text())["runtime"] == "torch"
+        assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
+        status, out, notes = tprune("evaluate", "torched", *TEST, "--against", "onnx", "--json", *plugin)
+        assert status == 0 and json.loads(out)["paired"]["delta"] == 0.0, notes
+        status, out, notes = tprune("bench", "onnx", "torched", "--sentences", "s", "--rounds", 4, "--json", *plugin)
+        assert status == 0 and list(json.loads(out)["speedup"]) == ["onnxruntime / torch"], notes
+    finally:
+        RUNTIMES.clear()
+        sys.modules.pop("torch_runtime", None)
+    monkeypatch.setenv("TPRUNE_PLUGINS", "")  # as without --plugin
+    status, _, notes = tprune("bench", "onnx", "torched", "--sentences", "s", "--rounds", 4)
+    assert status == 1 and "runtime 'torch'; expected one of onnxruntime" in notes
 
 
 def test_precisions_and_runtimes_that_do_not_exist_are_refused(tprune: Call, model: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", "nan"), "'--macs': got nan; expected a fraction of the dense model in (0, 1], or a number of at least 1000"),
         (("--macs", 2), "'--macs': got 2;"),
         (("--macs", "half"), "'--macs'"),
-        (("--macs", 0.5, "--runtime", "tflite"), "'tflite' is not"),
+        (("--macs", 0.5, "--runtime", "tflite"), "--runtime tflite: expected onnxruntime"),
         (("--macs", 0.5, "--kind", "layers"), "'layers' is not one of 'ffn', 'heads', 'qk', 'vo'"),
         (("--macs", 0.5, "--trim-vocab", "corpus"), "got 'corpus'; expected `train`, or two files"),
         (("--macs", 0.5, "--plan", "s"), "--plan says what is kept; leave out --macs 0.5"),

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast, RobertaTokenizer
 from small_tokenizers import opus_tokenizer
 from tprune.checkpoint import load_tokenizer
 from tprune.errors import InputError
-from tprune.runtimes.onnx_tokens import JsonTokens, SentencePieceTokens
+from tprune.runtimes.tokens import JsonTokens, SentencePieceTokens
 from tprune.tasks.subset import steps, vocabulary_of
 from tprune.tasks.translation import train_tokenizer
 

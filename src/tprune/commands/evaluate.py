@@ -15,9 +15,10 @@ from tprune.errors import InputError
 from tprune.evaluate import bleu_interval, paired_bootstrap, quality
 from tprune.machine import free_cores
 from tprune.progress import Report
-from tprune.runtimes.onnx_export import export
-from tprune.runtimes.onnx_folder import LAYOUT
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.export import export
+from tprune.runtimes.folder import LAYOUT
+from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.translate import Translator
 from tprune.tasks.grammar import corpus
 
 CHECKED = 8  # sentences that an export is checked on where nothing else is said
@@ -26,7 +27,7 @@ SIDES = ("dense", "pruned")
 
 def evaluate(
     model: str, pairs: Parallel, against: str | None = None, beams: int | None = None, threads: int | None = None,
-    report: Report = lambda text: None,
+    report: Report = lambda text: None, runtime: str = "onnxruntime",
 ) -> dict[str, Any]:  # fmt: skip
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
@@ -37,6 +38,7 @@ def evaluate(
         beams: of the search; as exported if not given.
         threads: of the runtime; the free cores if not given.
         report: is told what is going on.
+        runtime: what translates a model that is not exported yet.
 
     Raises:
         InputError: no such model, a run that is not exported yet, or a sentence that is too long.
@@ -49,7 +51,9 @@ def evaluate(
         translators = {}  # all of them first: what cannot be opened is said before anything is translated
         for name in dict.fromkeys(filter(None, (against, model))):
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
-            translators[name] = Translator.load(opened(name, folder, pairs.source, report), threads or free_cores())
+            translators[name] = Translator.load(
+                opened(name, folder, pairs.source, report, runtime), threads or free_cores()
+            )
         for name, translator in translators.items():
             report(
                 f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
@@ -66,9 +70,9 @@ def evaluate(
 
 
 def export_to(
-    model: str, out: Path, sentences: Sequence[str] | None, report: Report = lambda text: None
-) -> dict[str, Any]:
-    """Exports a model, checked on the given sentences, and returns what `ExportReport` says.
+    model: str, out: Path, sentences: Sequence[str] | None, report: Report = lambda text: None, runtime: str = "onnxruntime"
+) -> dict[str, Any]:  # fmt: skip
+    """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
 
     Raises:
         InputError: no such model, or one that is exported already; see `export`.
@@ -79,19 +83,20 @@ def export_to(
     where = checkpoint_of(model)
     if sentences is None:
         report(f"checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
-    done = export(load(where).eval(), load_tokenizer(where), out, sentences if sentences is not None else built_in())
-    return {"model": model, "out": str(out), **asdict(done)}
+    texts = sentences if sentences is not None else built_in()
+    done = export(load(where).eval(), load_tokenizer(where), out, texts, runtime_named(runtime))
+    return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
 
 
-def opened(model: str, folder: Path, sentences: Sequence[str], report: Report) -> Path:
+def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, runtime: str) -> Path:
     """The exported folder that a name means; what is none yet is exported into `folder`."""
     if (Path(model) / LAYOUT).is_file():
         return Path(model)
     if is_run(model):
         return exported(Path(model), "pruned")
-    report(f"{model}: exporting to onnxruntime for this, checked against PyTorch")
-    export(load(model).eval(), load_tokenizer(model), folder / "onnx", sentences[:CHECKED])
-    return folder / "onnx"
+    report(f"{model}: exporting to {runtime} for this, checked against PyTorch")
+    export(load(model).eval(), load_tokenizer(model), folder / "exported", sentences[:CHECKED], runtime_named(runtime))
+    return folder / "exported"
 
 
 def exported(run: Path, side: str) -> Path:

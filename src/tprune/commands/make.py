@@ -26,7 +26,6 @@ from tprune.commands.options import (
     Params,
     Precision,
     Runtime,
-    Runtimes,
     Seed,
     Settings,
     Source,
@@ -73,7 +72,7 @@ def run_recipe(
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
-    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
     device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
@@ -89,6 +88,7 @@ def run_recipe(
     given = {
         "bench.threads": threads,
         "bench.batch": batch,
+        "bench.runtime": runtime,
         "seed": seed,
         "precision": precision,
         **_stock(stock),
@@ -116,7 +116,7 @@ def prune(
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
-    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = Runtimes.ONNXRUNTIME,
+    latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
     trim_vocab: TrimVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
     kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 3000 if not given.")] = None,
@@ -145,7 +145,7 @@ def prune(
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
     file = recipe or PACKAGE / "prune.yaml"
     given = {
-        "bench.threads": threads, "bench.batch": batch, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
+        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
         "recover.steps": 0 if one_shot else steps, **_stock(stock),
         # what nothing is trained for afterwards may as well go
         "prune.floor": 0.0 if one_shot and recipe is None else None, **extra,

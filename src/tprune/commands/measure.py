@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from tprune.commands.console import say, show, stdin_lines
-from tprune.commands.options import AsJson, ExportPrecision, ExportPrecisions, Runtime, Runtimes, even, not_empty
+from tprune.commands.options import AsJson, ExportPrecision, ExportPrecisions, Runtime, even, not_empty
 
 AnyModel = Annotated[
     str,
     typer.Argument(callback=not_empty, help="An exported model, a run, a model's directory, or a hub id."),
 ]
+ONNX = "onnxruntime"
 Beams = Annotated[int | None, typer.Option("--beam", min=1, help="As exported if not given; 1 is greedy.")]
 
 
@@ -24,7 +25,7 @@ def evaluate(
     against: Annotated[str | None, typer.Option(callback=not_empty, help="Another model to compare with, on the same sentences.")] = None,
     beams: Beams = None,
     threads: Annotated[int | None, typer.Option(min=1, help="The free cores if not given.")] = None,
-    runtime: Runtime = Runtimes.ONNXRUNTIME,
+    runtime: Runtime = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """BLEU and chrF with signature and 95 % interval; of a run, its pruned model against its dense one."""
@@ -32,12 +33,12 @@ def evaluate(
     from tprune.data import read_pair
     from tprune.report.verb_tables import quality_table
 
-    found = evaluated(model, read_pair(src, tgt), against, beams, threads, say)
+    found = evaluated(model, read_pair(src, tgt), against, beams, threads, say, runtime or ONNX)
     show(found, as_json, quality_table)
 
 
 def bench(
-    dense: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    dense: Annotated[Path, typer.Argument(help="An exported model, such as runs/demo/onnx/pruned.")],
     pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
     sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
@@ -54,12 +55,12 @@ def bench(
 
 
 def translate(
-    model: Annotated[Path, typer.Argument(help="An exported model: a folder with encoder.onnx and decoder.onnx.")],
+    model: Annotated[Path, typer.Argument(help="An exported model, such as runs/demo/onnx/pruned.")],
     beams: Beams = None,
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
 ) -> None:
-    """Sentences from standard input to standard output, by onnxruntime alone."""
-    from tprune.runtimes.onnx_translate import Translator
+    """Sentences from standard input to standard output, by the runtime that the model was exported for."""
+    from tprune.runtimes.translate import Translator
 
     translator = Translator.load(model, threads)
     for said in translator.translate(stdin_lines(), beams):
@@ -70,7 +71,7 @@ def export(
     model: AnyModel,
     out: Annotated[Path, typer.Option("--out", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
     sentences: Annotated[Path | None, typer.Option(help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
-    runtime: Runtime = Runtimes.ONNXRUNTIME,
+    runtime: Runtime = None,
     precision: ExportPrecision = ExportPrecisions.FP32,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -79,7 +80,7 @@ def export(
     from tprune.data import read_lines
     from tprune.report.verb_tables import export_table
 
-    found = export_to(model, out, None if sentences is None else read_lines(sentences), say)
+    found = export_to(model, out, None if sentences is None else read_lines(sentences), say, runtime or ONNX)
     show(found, as_json, export_table)
 
 

@@ -31,12 +31,6 @@ class Kinds(StrEnum):
     WIDTH = "width"
 
 
-class Runtimes(StrEnum):
-    """What can be timed."""
-
-    ONNXRUNTIME = "onnxruntime"
-
-
 class Devices(StrEnum):
     """What trains."""
 
@@ -187,7 +181,9 @@ Threads = Annotated[
 Batch = Annotated[
     int | None, typer.Option("--batch", min=1, help="Sentences at once that speed means; the recipe's if not given.")
 ]
-Runtime = Annotated[Runtimes, typer.Option("--runtime", help="What runs the model.")]
+Runtime = Annotated[
+    str | None, typer.Option("--runtime", callback=not_empty, help="What runs the model; onnxruntime if not given. See `tprune runtimes`.")
+]  # fmt: skip
 TrimVocab = Annotated[
     str | None,
     typer.Option(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tprune.commands.console import say, typed
-from tprune.errors import InputError
+from tprune.plugins import import_plugins
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", help="Import this module first, for the methods and families it adds; repeat for several."
+        "--plugin", help="Import this module first, for the methods, families and runtimes it adds; repeat for several."
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error comes from.")]
@@ -39,6 +36,8 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
     def prepared(*, offline: bool, plugin: list[str] | None, debug: bool, **given: Any) -> None:
         try:
             prepare(offline, plugin or (), debug)
+            if given.get("runtime") is not None:
+                check_runtime(given["runtime"])
             verb(**given)
         except KeyboardInterrupt:
             again = f"; to go on: {typed()}" if "force" in given else ""  # a run, then
@@ -55,15 +54,12 @@ def prepare(offline: bool, plugins: Sequence[str], debug: bool) -> None:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     if debug:
         os.environ["TPRUNE_DEBUG"] = "1"
-    for name in plugins:
-        if not all(part.isidentifier() for part in name.split(".")):
-            raise InputError(f"--plugin {name}: expected the name of a module, as in an import, not a path")
-        sys.path.insert(0, str(Path.cwd()))  # a module beside the data, as `python -m` would find it
-        try:
-            importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # whatever a stranger's module raises
-            raise InputError(
-                f"--plugin {name}: cannot be imported ({type(error).__name__}: {error}); expected an importable module"
-            ) from error
-        finally:
-            sys.path.pop(0)
+    import_plugins(plugins)
+
+
+def check_runtime(name: str) -> None:
+    """Whether there is such a runtime, plugins imported. Raises `typer.BadParameter`."""
+    from tprune.runtimes.runtime import runtimes
+
+    if name not in (known := [runtime.name for runtime in runtimes()]):
+        raise typer.BadParameter(f"--runtime {name}: expected {' or '.join(known)}")

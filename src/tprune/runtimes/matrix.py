@@ -1,45 +1,29 @@
-"""What runs where: one record a runtime, for `tprune runtimes` and the documentation."""
+"""What runs where, for `tprune runtimes` and the documentation."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from tprune.machine import version_of
+from tprune.runtimes.runtime import runtimes
 
-
-@dataclass(frozen=True)
-class Runtime:
-    """What a runtime can do with a pruned model.
-
-    Attributes:
-        name: on the command line.
-        package: whose version counts.
-        install: how to get it.
-        precisions: that it computes in.
-        needs: what a folder for it is made by; empty where a checkpoint itself runs.
-        timed: whether it can be timed and given a budget of milliseconds.
-    """
-
-    name: str
-    package: str
-    install: str
-    precisions: tuple[str, ...]
-    needs: str
-    timed: bool
-
-    @property
-    def version(self) -> str | None:
-        """The installed version; None where there is none."""
-        return version_of(self.package)
-
-
-RUNTIMES = (
-    Runtime("onnxruntime", "onnxruntime", "pip install onnxruntime", ("fp32",), "tprune export", True),
-    Runtime("transformers", "transformers", "pip install torch transformers", ("fp32", "bf16", "fp16"), "", False),
-)
+CHECKPOINT = {
+    "name": "transformers", "package": "transformers", "install": "pip install torch transformers",
+    "precisions": ["fp32", "bf16", "fp16"], "needs": "", "timed": False,
+}  # fmt: skip
 
 
 def matrix() -> list[dict[str, Any]]:
-    """The runtimes as plain data, with the version that is installed here."""
-    return [{**asdict(runtime), "version": runtime.version} for runtime in RUNTIMES]
+    """A line for each runtime that models are exported for, and one for transformers, which runs checkpoints as they are.
+
+    With the version that is installed here, None where there is none; `needs` says what makes a folder for it, `timed`
+    whether it can be timed and given a budget of milliseconds.
+    """
+    rows = [
+        {
+            "name": one.name, "package": one.package, "install": one.install, "precisions": list(one.precisions),
+            "needs": f"tprune export --runtime {one.name}", "timed": True,
+        }
+        for one in runtimes()
+    ]  # fmt: skip
+    return [{**row, "version": version_of(str(row["package"]))} for row in (*rows, CHECKPOINT)]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.onnx import ops
 
-from tprune.runtimes.onnx_folder import LayerCache
+from tprune.runtimes.folder import Caches, LayerCache
 
 Tensors = Sequence[Tensor]
 OPSET = 23  # the first with an operator for attention
@@ -224,9 +224,7 @@ def layer_caches(layers: Sequence[tuple[int, Any]], tensors: Sequence[Tensor]) -
     return tuple(LayerCache(number, key.shape[1], key.shape[3], value.shape[3]) for (number, _), key, value in pairs)
 
 
-def write_graphs(
-    model: Any, folder: Path, rows: Sequence[int] = ()
-) -> tuple[tuple[LayerCache, ...], tuple[LayerCache, ...]]:
+def write_graphs(model: Any, folder: Path, rows: Sequence[int] = ()) -> tuple[Caches, Caches]:
     """Writes `encoder.onnx` and `decoder.onnx`; returns the layout of the cross and of the past caches.
 
     The decoder knows the tokens `rows` only, or all.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tprune.runtimes.onnx_folder import Generation
+from tprune.runtimes.folder import Generation
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -10,11 +10,11 @@ import torch
 from onnx_models import SENTENCES
 from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
 
-import tprune.runtimes.onnx_export as onnx_export
 from tprune.errors import CertificateError, InputError
-from tprune.runtimes.onnx_export import export, generation_of
+from tprune.runtimes import onnx_graphs
+from tprune.runtimes.export import export, generation_of
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.translate import Translator
 
 
 def padded(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,7 +66,7 @@ def test_a_wrong_graph_is_refused_and_the_old_export_stays(
     out = tmp_path / "out"
     export(marian, tokenizer, out, SENTENCES[:2])
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    true_write = onnx_export.write_graphs
+    true_write = onnx_graphs.write_graphs
 
     def wrong_write(model: Any, folder: Path, rows: Any) -> Any:
         attention = model.model.decoder.layers[2].self_attn
@@ -76,7 +76,7 @@ def test_a_wrong_graph_is_refused_and_the_old_export_stays(
         finally:
             attention.scaling /= 1.5
 
-    monkeypatch.setattr(onnx_export, "write_graphs", wrong_write)
+    monkeypatch.setattr(onnx_graphs, "write_graphs", wrong_write)
     # the first step attends to one token only, so the scaling shows from the second step on
     with pytest.raises(CertificateError, match=r"sentence \d+, step ([2-9]|\d\d) .*logits differ by"):
         export(marian, tokenizer, out, SENTENCES[:2])
@@ -120,7 +120,7 @@ def junk(model: Any, folder: Path, rows: Any) -> Any:
 def test_a_failing_export_leaves_nothing(
     marian: MarianMTModel, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_export, "write_graphs", junk)
+    monkeypatch.setattr(onnx_graphs, "write_graphs", junk)
     with pytest.raises(InputError, match=r"encoder\.onnx: onnxruntime cannot load it"):
         export(marian, tokenizer, tmp_path / "new", SENTENCES)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Translating with an exported folder: numpy, onnxruntime and tokenizers, no torch."""
+"""Translating with an exported folder, whatever runtime it is for: numpy and tokenizers, no torch of ours."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
 
 from tprune.errors import InputError
-from tprune.runtimes.onnx_folder import GRAPHS, Layout, read_layout
-from tprune.runtimes.onnx_search import Floats, Ints, beam, greedy
-from tprune.runtimes.onnx_tokens import Tokens, load_tokens
-
-Arrays = dict[str, NDArray[Any]]
+from tprune.runtimes.folder import Layout, read_layout
+from tprune.runtimes.runtime import Engine, State, runtime_named
+from tprune.runtimes.search import beam, greedy
+from tprune.runtimes.tokens import Tokens, load_tokens
 
 
 @dataclass(frozen=True)
@@ -32,15 +28,15 @@ class Translator:
 
     layout: Layout
     tokens: Tokens
-    encoder: Any
-    decoder: Any
+    engine: Engine
 
     @staticmethod
     def load(folder: str | Path, threads: int = 1) -> Translator:
         """Opens an exported folder; `threads` is how many cores one operation uses.
 
         Raises:
-            InputError: a file is missing, truncated or changed (naming it), or there are not as many cores as `threads`.
+            InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`, or
+                the folder is for a runtime that is not known here.
         """
         folder = Path(folder)
         cores = os.cpu_count() or 1
@@ -48,7 +44,7 @@ class Translator:
             raise InputError(f"threads {threads}; expected 1 to {cores}, the cores of this machine")
         layout = read_layout(folder)
         tokens = load_tokens(folder)
-        return Translator(layout, tokens, *(_session(folder / name, threads) for name in GRAPHS))
+        return Translator(layout, tokens, runtime_named(layout.runtime).open(folder, layout, threads))
 
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
@@ -108,61 +104,11 @@ class Translator:
         """Token ids, for what the decoder calls them."""
         return [self.layout.tokens(row).tolist() for row in rows] if self.layout.rows else rows
 
-    def start(self, ids: Sequence[Sequence[int]]) -> OnnxSteps:
+    def start(self, ids: Sequence[Sequence[int]]) -> State:
         """Pads one batch, runs the encoder and gives the decoder's first state."""
         width = max(map(len, ids))
         rows = np.full((len(ids), width), self.layout.generation.pad_token_id, np.int64)
         mask = np.zeros((len(ids), width), np.int64)
         for i, row in enumerate(ids):
             rows[i, : len(row)], mask[i, : len(row)] = row, 1
-        names = [name for layer in self.layout.cross for name in layer.names("cross")]
-        cross = self.encoder.run(names, {"input_ids": rows, "attention_mask": mask})
-        past = {
-            name: np.zeros((len(ids), layer.heads, 0, size), np.float32)
-            for layer in self.layout.past
-            for name, size in zip(layer.names("past"), (layer.key, layer.value), strict=True)
-        }
-        outputs = ["logits", *(name for layer in self.layout.past for name in layer.names("present"))]
-        return OnnxSteps(self.decoder, outputs, {"attention_mask": mask} | dict(zip(names, cross, strict=True)), past)
-
-
-class OnnxSteps:
-    """The state of a batch in onnxruntime, in the decoder's numbers: see `tprune.runtimes.onnx_search.Steps`."""
-
-    def __init__(self, decoder: Any, outputs: list[str], source: Arrays, past: Arrays) -> None:
-        self._decoder, self._outputs, self._source, self._past = decoder, outputs, source, past
-        self._position = 0
-
-    def logits(self, tokens: Ints) -> Floats:
-        """One step: tokens `[N]` to logits `[N, V]`."""
-        logits, present = self.peek(tokens)
-        self._past = dict(zip(self._past, present, strict=True))
-        self._position += 1
-        return logits
-
-    def peek(self, tokens: Ints) -> tuple[Floats, list[Floats]]:
-        """The step `logits` makes, without taking it: logits and grown caches."""
-        feeds = {"input_ids": tokens[:, None], "position": np.array([self._position])} | self._source | self._past
-        logits, *present = self._decoder.run(self._outputs, feeds)
-        return logits, present
-
-    def take(self, rows: Ints) -> None:
-        """Rows of caches and sources."""
-        self._source = {name: x[rows] for name, x in self._source.items()}
-        self.reorder(rows)
-
-    def reorder(self, rows: Ints) -> None:
-        """Rows of the self-attention caches only: beams of one sentence share their source."""
-        self._past = {name: x[rows] for name, x in self._past.items()}
-
-
-def _session(path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    # two sessions take turns: threads of the one that rests must not spin on the other's cores
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has one class per status code, none of them public
-        raise InputError(f"{path}: onnxruntime cannot load it ({str(error).splitlines()[0][:200]})") from None
+        return self.engine.start(rows, mask)

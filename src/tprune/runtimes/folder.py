@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tprune.errors import InputError
 
 LAYOUT = "generation.json"
-GRAPHS = ("encoder.onnx", "decoder.onnx")
 FORMAT = 1
 Ints = NDArray[np.int64]
 
@@ -68,6 +67,9 @@ class LayerCache:
         return f"{kind}_key_{self.layer}", f"{kind}_value_{self.layer}"
 
 
+Caches = tuple[LayerCache, ...]
+
+
 @dataclass(frozen=True)
 class Stamp:
     """A file's size in bytes and its checksum."""
@@ -87,18 +89,19 @@ class Layout:
     """All of `generation.json`: decoding, cache layout, limits in tokens, size of the model, stamps of the other files.
 
     `macs` are the multiply-accumulates of 25 source and 25 target tokens. `rows` are the tokens that the decoder knows,
-    ascending (none: all); the decoder numbers them 0, 1, 2, ...
+    ascending (none: all); the decoder numbers them 0, 1, 2, ... `runtime` is the one that the folder is for.
     """
 
     generation: Generation
-    cross: tuple[LayerCache, ...]
-    past: tuple[LayerCache, ...]
+    cross: Caches
+    past: Caches
     vocabulary: int
     source_positions: int
     parameters: int
     macs: int
     files: Mapping[str, Stamp]
     rows: tuple[int, ...] = ()
+    runtime: str = "onnxruntime"
 
     @cached_property
     def decoding(self) -> Generation:
@@ -189,14 +192,11 @@ def _parse(raw: Any, path: Path) -> Layout:
                     f"{path}: {key} is {generation[key]!r}; expected a whole number, export the model again"
                 )
         files = {name: Stamp(**stamp) for name, stamp in raw["files"].items()}
-        missing = [name for name in GRAPHS if name not in files]
-        if missing:
-            raise InputError(f"{path}: lists no {missing[0]}; export the model again")
         layout = Layout(
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
             int(raw["vocabulary"]), int(raw["source_positions"]), int(raw["parameters"]), int(raw["macs"]), files,
-            tuple(map(int, raw.get("rows", ()))),
+            tuple(map(int, raw.get("rows", ()))), str(raw.get("runtime", "onnxruntime")),
         )  # fmt: skip
         if list(layout.rows) != sorted(set(layout.rows)) or not all(
             0 <= row < layout.vocabulary for row in layout.rows

@@ -1,11 +1,11 @@
-"""Exports a (pruned) translation model to a folder that onnxruntime runs without torch, and checks it first."""
+"""Exports a (pruned) translation model to a folder that a runtime executes, and checks it first."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from transformers import BartForConditionalGeneration, MarianMTModel, PreTrained
 
 from tprune.errors import CertificateError, InputError
 from tprune.files import replacing
-from tprune.runtimes.onnx_folder import GRAPHS, LAYOUT, Generation, Layout, Stamp
-from tprune.runtimes.onnx_graphs import cross_layers, write_graphs
-from tprune.runtimes.onnx_tokens import SENTENCEPIECE
-from tprune.runtimes.onnx_translate import Translator
-from tprune.runtimes.onnx_verify import verify
+from tprune.runtimes.folder import LAYOUT, Generation, Layout, Stamp, read_layout
+from tprune.runtimes.onnx_graphs import cross_layers
+from tprune.runtimes.onnx_runtime import ONNXRUNTIME
+from tprune.runtimes.runtime import Runtime
+from tprune.runtimes.tokens import SENTENCEPIECE
+from tprune.runtimes.translate import Translator
+from tprune.runtimes.verify import verify
 from tprune.size import size
 
-WRITTEN = {*GRAPHS, LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
-LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
+WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
 
-# what `generate` would do beyond the searches of onnx_search, and the values that switch it off
+# what `generate` would do beyond the searches of `search`, and the values that switch it off
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
     "do_sample": (None, False), "num_beam_groups": (None, 1), "num_return_sequences": (None, 1), "constraints": (None,),
     "repetition_penalty": (None, 1.0), "encoder_repetition_penalty": (None, 1.0), "no_repeat_ngram_size": (None, 0),
@@ -53,14 +54,17 @@ class ExportReport:
     seconds: float
 
 
-def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sentences: Sequence[str]) -> ExportReport:
-    """Writes `encoder.onnx`, `decoder.onnx`, the tokeniser and `generation.json` into `out` (float32) and checks them.
+def export(
+    model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sentences: Sequence[str], runtime: Runtime = ONNXRUNTIME
+) -> ExportReport:  # fmt: skip
+    """Writes what the runtime executes, the tokeniser and `generation.json` into `out` (float32) and checks them.
 
     Args:
         model: a MarianMTModel or BartForConditionalGeneration, or a pruned subclass of one; it is left as it was.
         tokenizer: the model's own.
         out: the folder; an older export there is replaced, but only after the new one passed its check.
         sentences: source sentences for the check; more of them check more.
+        runtime: what it is for; onnxruntime's files are `encoder.onnx` and `decoder.onnx`.
 
     Raises:
         InputError: another kind of model, settings of `generate` that have no counterpart here, no sentences or one
@@ -82,13 +86,14 @@ def export(model: Any, tokenizer: PreTrainedTokenizerBase, out: str | Path, sent
         generation = replace(generation, bad_words_ids=words)
     _ours(out)
     with replacing(out) as folder, _evaluated(model) as plain:
-        cross, past = write_graphs(plain, folder, rows)
+        cross, past = runtime.write(plain, folder, rows)
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
         counted = size(plain)
         macs = counted.macs - _spared(plain, rows)
-        layout = Layout(generation, cross, past, vocabulary, positions, counted.parameters, macs, stamps, rows)
+        parameters, name = counted.parameters, runtime.name
+        layout = Layout(generation, cross, past, vocabulary, positions, parameters, macs, stamps, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
         _same_tokens(tokenizer, translator, sentences)
@@ -185,9 +190,6 @@ def _check(model: Any, sentences: Sequence[str]) -> None:
         raise InputError(f"sentences to check the export on: {sentences!r}; expected a list of at least one")
     if not cross_layers(model):
         raise InputError(f"cannot export this {name}: every cross attention is removed, so it does not read its source")
-    size = 4 * max(sum(p.numel() for p in stack.parameters()) for stack in (model.model.encoder, model.model.decoder))
-    if size > LARGEST:
-        raise InputError(f"cannot export this {name}: {size} bytes in one graph; an ONNX file holds at most {LARGEST}")
 
 
 @contextmanager
@@ -233,7 +235,10 @@ def _same_tokens(tokenizer: Any, translator: Translator, sentences: Sequence[str
 def _ours(out: Path) -> None:
     """Raises `InputError` where `out` holds anything that no export wrote."""
     if out.exists():
-        strange = sorted(x.name for x in out.iterdir() if x.name not in WRITTEN) if out.is_dir() else [out.name]
+        known = set(WRITTEN)
+        with suppress(InputError):  # a damaged one is still made of files of these names
+            known |= set(read_layout(out).files)
+        strange = sorted(x.name for x in out.iterdir() if x.name not in known) if out.is_dir() else [out.name]
         if strange:
             raise InputError(
                 f"{out}: holds {strange[0]}, which no export wrote; expected a new folder or an older export"

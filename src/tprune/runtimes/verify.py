@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from tprune.errors import CertificateError
-from tprune.runtimes.onnx_folder import Generation, Layout
-from tprune.runtimes.onnx_search import Floats, Ints, log_probabilities
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.folder import Generation, Layout
+from tprune.runtimes.search import Floats, Ints, log_probabilities
+from tprune.runtimes.translate import Translator
 
 LOGIT_TOLERANCE = 1e-4  # of the largest logit
 TIE = 1e-3  # relative difference of two hypotheses' scores

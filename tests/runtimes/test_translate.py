@@ -12,12 +12,12 @@ from onnx_models import SENTENCES
 from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from tprune.errors import InputError
-from tprune.runtimes.onnx_export import export, generation_of
-from tprune.runtimes.onnx_folder import Generation, LayerCache, Layout, Stamp, read_layout
+from tprune.runtimes.export import export, generation_of
+from tprune.runtimes.folder import Generation, LayerCache, Layout, Stamp, read_layout
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder
-from tprune.runtimes.onnx_search import beam, constrain, greedy
-from tprune.runtimes.onnx_tokens import SentencePieceTokens
-from tprune.runtimes.onnx_translate import Translator
+from tprune.runtimes.search import beam, constrain, greedy
+from tprune.runtimes.tokens import SentencePieceTokens
+from tprune.runtimes.translate import Translator
 
 
 class TorchSteps:
@@ -157,7 +157,7 @@ def test_other_bad_folders(folder: Path) -> None:
 
 
 def test_importing_needs_no_torch() -> None:
-    imports = "import sys, tprune.bench, tprune.bench_worker, tprune.runtimes.onnx_translate"
+    imports = "import sys, tprune.bench, tprune.bench_worker, tprune.runtimes.translate"
     code = f"{imports}; print({{'torch', 'transformers'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
