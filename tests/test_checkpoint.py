@@ -17,6 +17,7 @@ from tprune.coupling import tensors_of
 from tprune.errors import InputError
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
+from tprune.plugins import trusting
 from tprune.realise.certificate import certify
 from tprune.realise.shrink import shrink
 from tprune.tasks.translation import train_tokenizer
@@ -174,7 +175,8 @@ def set_config(**values: Any) -> Any:
         (set_config(pruned={"ffn": {"model.nowhere": 3}}), "cannot be loaded"),
         (set_config(decoder_layers=2), "cannot be loaded|do not fit"),
         (set_config(encoder_layers=3), "cannot be loaded|do not fit"),
-        (set_config(model_type="nothing"), "supported families are"),
+        (set_config(model_type="nothing"), "code of its own"),
+        (set_config(model_type="nothing", auto_map=None), "supported families are"),
     ],
 )  # fmt: skip
 def test_damaged_folders_are_input_errors(damage: Any, says: str, saved: Path) -> None:
@@ -250,3 +252,42 @@ def test_others_may_read_the_folder(tmp_path: Path) -> None:
         os.umask(mask)
     assert stat.S_IMODE(out.stat().st_mode) == 0o755
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o644}
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import MarianMTModel
+
+Path(__file__).with_name("it_ran").touch()
+Path({ran!r}).touch()
+
+
+class Own(MarianMTModel):
+    pass
+"""
+
+
+def test_code_that_a_model_brings_runs_only_when_trusted(
+    words: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    folder, ran = save(small_model("marian").float(), tmp_path / "own", words), tmp_path / "it_ran"
+    (folder / "modeling_own.py").write_text(OWN_CODE.format(ran=str(ran)))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "auto_map": {"AutoModelForSeq2SeqLM": "modeling_own.Own"}})
+    )
+    with pytest.raises(InputError, match=r"code of its own \(modeling_own.Own\).*--trust-remote-code"):
+        load(folder)
+    assert not ran.exists()
+    with trusting():
+        model, tokenizer = load(folder), load_tokenizer(folder)
+    assert ran.exists() and type(model).__name__ == "Own" and len(tokenizer) == len(words)
+    ran.unlink()
+    with pytest.raises(InputError, match="trust_remote_code=True"):
+        load(folder)  # the trust was for once
+    plan = random_kept(model, make_plan(model, "marian", couplings(model)))
+    again = load(save(shrink(model, plan), tmp_path / "small", tokenizer, plan))  # ordinary, and without that code
+    assert type(again).__name__ == "PrunedMarianMTModel" and "modeling_own" not in str(contents(tmp_path / "small"))
+    assert type(load(folder, trust_remote_code=True)).__name__ == "Own"

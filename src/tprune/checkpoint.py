@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
 from tprune.errors import InputError
 from tprune.files import replacing
-from tprune.models import families
+from tprune.models import families, family_of
 from tprune.models.modeling_tprune import (
     PrunedBartConfig,
     PrunedBartForConditionalGeneration,
@@ -21,6 +28,7 @@ from tprune.models.modeling_tprune import (
     PrunedMarianMTModel,
 )
 from tprune.plan import Plan
+from tprune.plugins import trusted
 from tprune.realise.certificate import Certificate
 
 PRUNED: dict[str, type[PreTrainedModel]] = {
@@ -65,16 +73,20 @@ def save(
     return out
 
 
-def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False) -> Any:
+def load(
+    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
+) -> Any:
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
         path: a directory or a hub id.
         dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
         offline: never ask the hub.
+        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
 
     Raises:
-        InputError: no such model, a damaged file, or weights that do not fit the configuration.
+        InputError: no such model, a damaged file, weights that do not fit the configuration, or a model with code of its own
+            that is not trusted.
     """
     path = str(path)
     local = path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir()
@@ -87,14 +99,21 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
                     f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
                 )
             check_files(Path(path))
-        model_type = _model_type(path, offline)
+        model_type, foreign = _described(path, offline)
+        trust = bool(foreign) and (trust_remote_code or trusted())
+        if foreign and not trust:
+            raise InputError(
+                f"{path}: comes with code of its own ({foreign}), which is not run unless you say so: read it, then "
+                "--trust-remote-code, or trust_remote_code=True"
+            )
         known = [family.name for family in families()]
-        if model_type not in {*known, *PRUNED}:
+        if model_type not in {*known, *PRUNED} and not trust:
             raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
         kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
         model, report = kind.from_pretrained(
-            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto", trust_remote_code=False
+            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto", trust_remote_code=trust
         )
+        family_of(model)
     except InputError:
         raise
     except Exception as error:  # safetensors, json and the hub each raise their own kinds
@@ -117,11 +136,13 @@ def load(path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = 
     return model
 
 
-def load_tokenizer(path: str | Path, *, offline: bool = False) -> PreTrainedTokenizerBase:
-    """Loads a model's tokeniser. Raises `InputError` when there is none that can be read."""
+def load_tokenizer(
+    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Loads a model's tokeniser. Raises `InputError` when there is none that can be read, or its code is not trusted."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(path), local_files_only=offline, trust_remote_code=False
+            str(path), local_files_only=offline, trust_remote_code=trust_remote_code or trusted()
         )
     except Exception as error:
         raise InputError(
@@ -164,10 +185,16 @@ def _content(file: Path) -> dict[str, Any]:
     return found
 
 
-def _model_type(path: str, offline: bool) -> str:
+def _described(path: str, offline: bool) -> tuple[str, str]:
+    """The type of a model, and the classes of others that it brings; none of their code is run for this."""
     if Path(path).is_dir():
-        return str(_content(Path(path) / "config.json").get("model_type", ""))
-    return str(AutoConfig.from_pretrained(path, local_files_only=offline).model_type)
+        config = _content(Path(path) / "config.json")
+    else:
+        config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
+    kind, brought = str(config.get("model_type", "")), config.get("auto_map")
+    if not brought or kind in PRUNED:
+        return kind, ""
+    return kind, (", ".join(map(str, brought.values())) if isinstance(brought, dict) else str(brought))[:200]
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,11 +10,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tprune.errors import InputError
 from tprune.tables import column_of, read_column
 
-SPLITS = ("train", "valid", "test")
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 LONGEST = 20_000  # characters of a sentence
 PACKED = 300  # how many times smaller gzip makes text, at most
 
@@ -187,27 +189,3 @@ def _named(files: Sequence[tuple[Path, Path]], sets: Sequence[Parallel]) -> dict
             f"test set {next(n for n in names if names.count(n) > 1)} is given twice; give every test set once"
         )
     return {name: dataclasses.replace(pair, name=name) for name, pair in zip(names, sets, strict=True)}
-
-
-def from_hub(name: str, source: str, target: str) -> Corpus:
-    """Loads a parallel corpus from the Hugging Face hub: columns named by language, splits train, validation, test.
-
-    Raises:
-        InputError: the data set, a split or a column is missing, or the hub cannot be reached.
-    """
-    import datasets
-
-    try:
-        loaded = datasets.load_dataset(name)
-    except Exception as error:  # the hub raises its own zoo of errors; all mean the same to the user
-        raise InputError(
-            f"data set {name!r} could not be loaded from the hub ({error}); pass local files with --data"
-        ) from None
-    pairs: dict[str, Parallel] = {}
-    for split, key in zip(SPLITS, ("train", "validation", "test"), strict=True):
-        if key not in loaded or not {source, target} <= set(loaded[key].column_names):
-            raise InputError(
-                f"data set {name!r}: expected split {key!r} with columns {source!r} and {target!r}, found {loaded}"
-            )
-        pairs[split] = Parallel(tuple(loaded[key][source]), tuple(loaded[key][target]), key)
-    return Corpus(pairs["train"], pairs["valid"], {"test": pairs["test"]})

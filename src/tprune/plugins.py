@@ -1,16 +1,41 @@
-"""Modules that a user names, imported for the methods, families and runtimes that they enter."""
+"""Code of others: modules that a user names, for the methods, families and runtimes that they enter; and code that models bring."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from tprune.errors import InputError
 
 NAMES = "TPRUNE_PLUGINS"  # for the processes that this one starts
+_TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
+
+
+@contextmanager
+def trusting(models: bool = True) -> Iterator[None]:
+    """Inside, whatever loads a model may run the code that comes with it."""
+    before = _TRUSTED.set(models)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
+def trusted() -> bool:
+    """Whether code that comes with a model may be run: only inside `trusting`.
+
+    Example:
+        >>> with trusting():
+        ...     inside = trusted()
+        >>> inside, trusted()
+        (True, False)
+    """
+    return _TRUSTED.get()
 
 
 def import_plugins(names: Sequence[str]) -> None:

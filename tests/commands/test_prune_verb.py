@@ -208,3 +208,24 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
 def test_settings_that_make_no_sense(tprune: Call, model: Path, options: tuple[str, str], says: str) -> None:
     code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
     assert code == 1 and says in notes and not (model.parent / "run").exists()
+
+
+def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(model.parent / "cache"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(model.parent / "cache"))
+    (model.parent / "set").mkdir()
+    pairs = list(zip(*((model.parent / name).read_text().splitlines() for name in "st"), strict=True))
+    for split in ("train", "validation"):
+        rows = [json.dumps({"pair": {"en": source, "xx": target}}) for source, target in pairs]
+        (model.parent / "set" / f"{split}.jsonl").write_text("\n".join(rows) + "\n")
+    named = ("--data", "set", "--columns", "pair.en,pair.xx")
+    code, out, notes = tprune("prune", model, "--macs", 0.9, "--out", "run", "--dry-run", "--json", *named)
+    assert code == 0 and json.loads(out)["promise"], notes
+    code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--data", "set")
+    assert code == 1 and "no column 'en'; there are 'pair'" in notes and not (model.parent / "other").exists()
+    code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--src", "s", "--tgt", "t", *named)
+    assert code == 1 and "give either --data or files, not both" in notes
+    code, _, notes = tprune("analyze", model, "--data", "set", "--columns", "pair.en")
+    assert code == 2 and "expected two columns, SOURCE,TARGET" in notes
+    code, _, notes = tprune("evaluate", model, "--data", "set", "--columns", "pair.en,pair.xx")
+    assert code == 1 and "no split 'test'; there are 'train', 'validation'" in notes

@@ -31,7 +31,7 @@ def test_every_verb_has_them_and_a_line_of_help(tprune: Call) -> None:
     assert len(VERBS) == len(app.registered_commands) == 11
     for verb in VERBS:
         code, said, _ = tprune(verb, "--help")
-        assert code == 0 and all(f"--{option}" in said for option in OPTIONS), verb
+        assert code == 0 and all(f"--{option.replace('_', '-')}" in said for option in OPTIONS), verb
         assert (VERBS[verb].__doc__ or "").strip()
 
 

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from tprune.commands.console import say, show, typed
-from tprune.commands.options import AsJson, Blocks, DenseModel, Device, Devices
+from tprune.commands.options import (
+    AsJson,
+    Blocks,
+    Columns,
+    DataSet,
+    DenseModel,
+    Device,
+    Devices,
+    Source,
+    Translations,
+    ValidSource,
+    ValidTranslations,
+)  # fmt: skip
 
 
 def inspect(
@@ -32,10 +44,8 @@ def inspect(
 
 def analyze(
     model: DenseModel,
-    src: Annotated[Path, typer.Option(help="Source sentences to train on, one a line (.gz too).")],
-    tgt: Annotated[Path, typer.Option(help="Their translations.")],
-    valid_src: Annotated[Path, typer.Option(help="Source sentences for validation.")],
-    valid_tgt: Annotated[Path, typer.Option(help="Their translations.")],
+    src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
+    data: DataSet = None, columns: Columns = None,
     steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
     blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
     device: Device = Devices.AUTO,
@@ -48,17 +58,17 @@ def analyze(
 
     use_device(device)
     from tprune.commands import analyze as verb
-    from tprune.data import read_pair
+    from tprune.commands.sentences import Given, corpus_of
     from tprune.progress import Progress
-    from tprune.recipe import Analyze
+    from tprune.recipe import Analyze, Data
     from tprune.report.analysis_table import analysis_table
 
-    train, valid = read_pair(src, tgt), read_pair(valid_src, valid_tgt)
+    text = corpus_of(Given((src, tgt), (valid_src, valid_tgt), data=data, columns=columns), Data(), ("train", "valid"))
     progress = Progress({"analyze": 1.3 * steps})
     progress.stage("analyze", f"{steps} steps of group lasso on all lines")
     how = Analyze(steps=steps, blocks=blocks.value)
     found = verb.analyze(
-        model, train, valid, how, out=out, seed=seed, command=typed(), callbacks=[progress], report=say
+        model, text.train, text.valid, how, out=out, seed=seed, command=typed(), callbacks=[progress], report=say
     )
     show(found.as_dict(), as_json, analysis_table)
     if out is not None and not as_json:

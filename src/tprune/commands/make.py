@@ -12,6 +12,8 @@ from tprune.commands.options import (
     AsJson,
     Batch,
     Bytes,
+    Columns,
+    DataSet,
     DenseModel,
     Device,
     Devices,
@@ -25,6 +27,7 @@ from tprune.commands.options import (
     Out,
     Params,
     Precision,
+    RecipeData,
     Runtime,
     Seed,
     Settings,
@@ -43,7 +46,6 @@ from tprune.commands.options import (
     one_target,
     together,
 )  # fmt: skip
-from tprune.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -67,7 +69,7 @@ def demo(
 def run_recipe(
     recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
     out: Out,
-    data: Annotated[Path | None, typer.Option(help="The folder with the recipe's files; without it the corpus comes from the hub.")] = None,
+    data: RecipeData = None, columns: Columns = None,
     model: Annotated[str | None, typer.Option(callback=not_empty, help="Start from this trained model: a directory or a hub id.")] = None,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
@@ -82,6 +84,7 @@ def run_recipe(
     targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, False, **targets)
     from tprune.commands.prune import changed, settings
+    from tprune.commands.sentences import Given, corpus_of
     from tprune.recipe import read_recipe
 
     extra = settings(sets or ())
@@ -95,10 +98,10 @@ def run_recipe(
         **extra,
     }
     checked = changed(read_recipe(recipe), str(recipe), given, targets, needed=plan is None)
-    files = _files(data, train=(src, tgt), valid=(valid_src, valid_tgt), test=(test_src, test_tgt))
+    given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
-        _corpus(checked, files, data),
+        corpus_of(given_text, checked.data, ("train", "valid", "test")),
         model,
         out,
         as_json,
@@ -112,7 +115,7 @@ def run_recipe(
 
 
 def prune(
-    model: DenseModel, out: Out,
+    model: DenseModel, out: Out, data: DataSet = None, columns: Columns = None,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
@@ -137,7 +140,8 @@ def prune(
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
     from tprune.commands.analyze import dense_of
-    from tprune.commands.prune import changed, pairs_of, settings
+    from tprune.commands.prune import changed, settings
+    from tprune.commands.sentences import Given, corpus_of
     from tprune.recipe import read_recipe
 
     extra = settings(sets or ())
@@ -151,10 +155,10 @@ def prune(
         "prune.floor": 0.0 if one_shot and recipe is None else None, **extra,
     }  # fmt: skip
     checked = changed(read_recipe(file), str(file) if recipe else "prune", given, targets, needed=plan is None)
-    files = pairs_of((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt))
+    given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
-        _corpus(checked, files, None),
+        corpus_of(given_text, checked.data, ("train", "valid")),
         dense_of(model),
         out,
         as_json,
@@ -176,7 +180,7 @@ def _run(
     recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool, *,
     trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto", force: bool = False,
 ) -> None:  # fmt: skip
-    from tprune.commands.prune import vocabulary_of
+    from tprune.commands.sentences import vocabulary_of
     from tprune.machine import use_device
 
     use_device(device)
@@ -206,31 +210,3 @@ def _run(
     show(results, as_json, results_table)
     if not as_json:
         print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")
-
-
-def _files(root: Path | None, **pairs: tuple[Path | None, Path | None]) -> dict[str, list[tuple[Path, Path]]]:
-    given = [path for pair in pairs.values() for path in pair]
-    if not any(given):
-        return {}
-    if root is not None:
-        raise InputError("give either --data or the six files, not both")
-    if not all(given):
-        raise InputError("own files: give all six of --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
-    return {split: [(source, target)] for split, (source, target) in pairs.items() if source and target}
-
-
-def _corpus(recipe: Any, files: dict[str, list[tuple[Path, Path]]], root: Path | None) -> Any:
-    from tprune.data import Corpus, from_hub, read_corpus
-
-    spec = recipe.data
-    if files:
-        found = read_corpus(files)
-    elif root is not None:
-        found = read_corpus({k: [(Path(s), Path(t)) for s, t in v] for k, v in spec.files.items()}, root)
-    elif spec.hub:
-        found = from_hub(spec.hub, spec.source, spec.target)
-    else:
-        raise InputError("no corpus: give --data DIR, or --src --tgt --valid-src --valid-tgt --test-src --test-tgt")
-    most = {split: spec.limit.get(split, 10**9) for split in ("train", "valid", "test")}
-    tests = {name: pairs.head(most["test"]) for name, pairs in found.tests.items()}
-    return Corpus(found.train.head(most["train"]), found.valid.head(most["valid"]), tests)

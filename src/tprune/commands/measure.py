@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from tprune.commands.console import say, show, stdin_lines
-from tprune.commands.options import AsJson, ExportPrecision, ExportPrecisions, Runtime, even, not_empty
+from tprune.commands.options import (
+    AsJson,
+    Columns,
+    DataSet,
+    ExportPrecision,
+    ExportPrecisions,
+    Runtime,
+    even,
+    not_empty,
+)
 
 AnyModel = Annotated[
     str,
@@ -20,8 +29,10 @@ Beams = Annotated[int | None, typer.Option("--beam", min=1, help="As exported if
 
 def evaluate(
     model: AnyModel,
-    src: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
-    tgt: Annotated[Path, typer.Option(help="Their reference translations.")],
+    src: Annotated[Path | None, typer.Option(help="Source sentences, one a line (.gz too).")] = None,
+    tgt: Annotated[Path | None, typer.Option(help="Their reference translations.")] = None,
+    data: DataSet = None,
+    columns: Columns = None,
     against: Annotated[str | None, typer.Option(callback=not_empty, help="Another model to compare with, on the same sentences.")] = None,
     beams: Beams = None,
     threads: Annotated[int | None, typer.Option(min=1, help="The free cores if not given.")] = None,
@@ -30,10 +41,10 @@ def evaluate(
 ) -> None:  # fmt: skip
     """BLEU and chrF with signature and 95 % interval; of a run, its pruned model against its dense one."""
     from tprune.commands.evaluate import evaluate as evaluated
-    from tprune.data import read_pair
+    from tprune.commands.sentences import test_of
     from tprune.report.verb_tables import quality_table
 
-    found = evaluated(model, read_pair(src, tgt), against, beams, threads, say, runtime or ONNX)
+    found = evaluated(model, test_of(src, tgt, data, columns), against, beams, threads, say, runtime or ONNX)
     show(found, as_json, quality_table)
 
 

@@ -87,6 +87,13 @@ def not_empty(value: str | None) -> str | None:
     return value
 
 
+def two_columns(value: str | None) -> str | None:
+    """Two names. Raises `typer.BadParameter`."""
+    if value is None or (value.count(",") == 1 and all(name.strip() for name in value.split(","))):
+        return value
+    raise typer.BadParameter(f"got {value!r}; expected two columns, SOURCE,TARGET")
+
+
 def even(value: int) -> int:
     """An even number. Raises `typer.BadParameter`."""
     if value % 2:
@@ -127,6 +134,18 @@ ValidSource = Annotated[Path | None, typer.Option("--valid-src", help="Source se
 ValidTranslations = Annotated[Path | None, typer.Option("--valid-tgt", help="Their translations.")]
 TestSource = Annotated[Path | None, typer.Option("--test-src", help="Source sentences to score and time.")]
 TestTranslations = Annotated[Path | None, typer.Option("--test-tgt", help="Their translations.")]
+RecipeData = Annotated[
+    str | None,
+    typer.Option("--data", callback=not_empty, help="The folder with the recipe's files, or a data set: see --data of prune. Without it the recipe's, from the hub."),
+]  # fmt: skip
+DataSet = Annotated[
+    str | None,
+    typer.Option("--data", callback=not_empty, help="A data set instead of files: a hub id, or a folder of CSV, JSON lines or Parquet files of train, validation and test."),
+]  # fmt: skip
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", callback=two_columns, metavar="SOURCE,TARGET", help="The data set's columns, with dots for what lies inside one: translation.en,translation.de."),
+]  # fmt: skip
 Macs = Annotated[
     float | None,
     typer.Option("--macs", callback=size_asked, help="Target: this fraction of the dense model's multiplications, or a number."),

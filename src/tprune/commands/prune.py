@@ -1,17 +1,13 @@
-"""`tprune prune` and `tprune run`: what the options change in a recipe, and which sentences they name."""
+"""`tprune prune` and `tprune run`: what the options change in a recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tprune.data import Corpus, Parallel, read_pair
 from tprune.errors import InputError
 from tprune.recipe import Recipe, check_recipe
 from tprune.yaml_text import read_yaml
-
-Files = tuple[Path | None, Path | None]
 
 
 def changed(
@@ -68,38 +64,3 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"--set {text}: expected KEY=VALUE, such as prune.search=16")
         found[key] = read_yaml(value, f"--set {text}")
     return found
-
-
-def pairs_of(train: Files, valid: Files, test: Files) -> dict[str, list[tuple[Path, Path]]]:
-    """The files of each split, by pairs; without test files the validation sentences are scored and timed.
-
-    Raises:
-        InputError: training or validation files are missing, or one of a pair is.
-    """
-    found: dict[str, list[tuple[Path, Path]]] = {}
-    for split, (source, target), options in (
-        ("train", train, "--src and --tgt"), ("valid", valid, "--valid-src and --valid-tgt"), ("test", test, "--test-src and --test-tgt"),
-    ):  # fmt: skip
-        if (source is None) != (target is None):
-            raise InputError(f"{options} belong together; got {source or target} alone")
-        if source is not None and target is not None:
-            found[split] = [(source, target)]
-        elif split != "test":
-            raise InputError(f"no {split} sentences: give {options}")
-    return {"test": found["valid"], **found}
-
-
-def vocabulary_of(asked: str | None, corpus: Corpus) -> Parallel | None:
-    """The sentences whose tokens are to be kept: `train`, or two files with a comma between them.
-
-    Raises:
-        InputError: neither, or files that cannot be read.
-    """
-    if asked is None:
-        return None
-    if asked == "train":
-        return corpus.train
-    source, comma, target = asked.partition(",")
-    if not comma:
-        raise InputError(f"--trim-vocab {asked}: expected `train`, or two files, SOURCE,TRANSLATIONS")
-    return read_pair(Path(source), Path(target))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tprune.commands.console import say, typed
-from tprune.plugins import import_plugins
+from tprune.plugins import import_plugins, trusting
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Plugins = Annotated[
@@ -20,8 +20,13 @@ Plugins = Annotated[
         "--plugin", help="Import this module first, for the methods, families and runtimes it adds; repeat for several."
     ),
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that a model brings with it; read that code first.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error comes from.")]
-OPTIONS: dict[str, tuple[Any, Any]] = {"offline": (Offline, False), "plugin": (Plugins, None), "debug": (Debug, False)}
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "offline": (Offline, False), "plugin": (Plugins, None), "trust_remote_code": (Trust, False), "debug": (Debug, False),
+}  # fmt: skip
 
 
 def shared(verb: Callable[..., None]) -> Callable[..., None]:
@@ -33,12 +38,15 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @wraps(verb)
-    def prepared(*, offline: bool, plugin: list[str] | None, debug: bool, **given: Any) -> None:
+    def prepared(
+        *, offline: bool, plugin: list[str] | None, trust_remote_code: bool, debug: bool, **given: Any
+    ) -> None:
         try:
             prepare(offline, plugin or (), debug)
             if given.get("runtime") is not None:
                 check_runtime(given["runtime"])
-            verb(**given)
+            with trusting(trust_remote_code):
+                verb(**given)
         except KeyboardInterrupt:
             again = f"; to go on: {typed()}" if "force" in given else ""  # a run, then
             say(f"interrupted{again}")

@@ -1,0 +1,113 @@
+"""Which sentences the options name: pairs of files, the files of a recipe, or a data set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tprune.commands.console import say
+from tprune.data import SPLITS, Corpus, Parallel, read_corpus, read_pair
+from tprune.errors import InputError
+from tprune.recipe import Data
+
+Files = tuple[Path | None, Path | None]
+OPTIONS = {"train": "--src and --tgt", "valid": "--valid-src and --valid-tgt", "test": "--test-src and --test-tgt"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says of sentences: two files for each split, and `--data` with `--columns`."""
+
+    train: Files = (None, None)
+    valid: Files = (None, None)
+    test: Files = (None, None)
+    data: str | None = None
+    columns: str | None = None
+
+    def named(self) -> dict[str, tuple[Path, Path]]:
+        """The files by split, where any are given.
+
+        Raises:
+            InputError: one of a pair without the other, files beside `--data`, or `--columns` without it.
+        """
+        found: dict[str, tuple[Path, Path]] = {}
+        for split, (source, target) in (("train", self.train), ("valid", self.valid), ("test", self.test)):
+            if source is not None and target is not None:
+                found[split] = (source, target)
+            elif source is not None or target is not None:
+                raise InputError(f"{OPTIONS[split]} belong together; got {source or target} alone")
+        if found and self.data is not None:
+            raise InputError(
+                f"give either --data or files, not both; got --data {self.data} and {OPTIONS[next(iter(found))]}"
+            )
+        return found
+
+
+def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
+    """The corpus that was named, of at most as many sentences as the recipe's `data.limit`.
+
+    Args:
+        given: by options.
+        spec: the recipe's `data`: its files lie under `--data`, or its data set is taken where nothing was given.
+        needed: splits whose files must be given where any are; without test files the validation sentences are scored.
+
+    Raises:
+        InputError: nothing says where sentences are, or what says so cannot be used.
+    """
+    files = given.named()
+    most = {split: spec.limit.get(split, sys.maxsize) for split in SPLITS}
+    if files:
+        if missing := [split for split in needed if split not in files]:
+            raise InputError(f"no {missing[0]} sentences: give {OPTIONS[missing[0]]}")
+        found = read_corpus({split: [files.get(split, files["valid"])] for split in OPTIONS})
+    elif given.data is not None and spec.files and Path(given.data).is_dir() and not given.columns:
+        under: dict[str, list[tuple[Path, Path]]] = {
+            k: [(Path(s), Path(t)) for s, t in v] for k, v in spec.files.items()
+        }
+        found = read_corpus(under, Path(given.data))
+    elif (name := given.data or spec.hub) is not None:
+        sets = _data_set(given, spec, name, most)
+        if missing := [split for split in ("train", "valid") if split not in sets]:
+            raise InputError(f"data set {name!r} has no split for {missing[0]}; name files of sentences instead")
+        found = Corpus(sets["train"], sets["valid"], {"test": sets.get("test", sets["valid"])})
+    else:
+        raise InputError(
+            f"no sentences: give {', '.join(OPTIONS[split] for split in needed)}, or --data (a folder or a data set's id)"
+        )
+    tests = {name: pairs.head(most["test"]) for name, pairs in found.tests.items()}
+    return Corpus(found.train.head(most["train"]), found.valid.head(most["valid"]), tests)
+
+
+def test_of(source: Path | None, target: Path | None, data: str | None, columns: str | None) -> Parallel:
+    """The sentences to score: two files, or the test split of a data set. Raises `InputError` as `corpus_of`."""
+    given = Given(test=(source, target), data=data, columns=columns)
+    if files := given.named():
+        return read_pair(*files["test"])
+    if data is None:
+        raise InputError("no sentences: give --src and --tgt, or --data (a folder or a data set's id)")
+    return _data_set(given, Data(), data, {"test": sys.maxsize})["test"]
+
+
+def _data_set(given: Given, spec: Data, name: str, limit: Mapping[str, int]) -> dict[str, Parallel]:
+    from tprune.data_sets import read_data_set
+
+    source, target = given.columns.split(",") if given.columns else (spec.source, spec.target)
+    return read_data_set(name, source.strip(), target.strip(), limit, say)
+
+
+def vocabulary_of(asked: str | None, corpus: Corpus) -> Parallel | None:
+    """The sentences whose tokens are to be kept: `train`, or two files with a comma between them.
+
+    Raises:
+        InputError: neither, or files that cannot be read.
+    """
+    if asked is None:
+        return None
+    if asked == "train":
+        return corpus.train
+    source, comma, target = asked.partition(",")
+    if not comma:
+        raise InputError(f"--trim-vocab {asked}: expected `train`, or two files, SOURCE,TRANSLATIONS")
+    return read_pair(Path(source), Path(target))

@@ -1,0 +1,91 @@
+"""Parallel text from a data set: of the Hugging Face hub, or of a folder that the `datasets` library reads."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tprune.data import LONGEST, Parallel
+from tprune.errors import InputError
+from tprune.progress import Report
+
+NAMES = {"train": "train", "valid": "validation", "test": "test"}
+
+
+def read_data_set(
+    name: str, source: str, target: str, limit: Mapping[str, int], report: Report = lambda text: None
+) -> dict[str, Parallel]:
+    """Loads those of the splits train, validation and test that a data set has, as `train`, `valid` and `test`.
+
+    Args:
+        name: a hub id, or a folder with CSV, JSON lines or Parquet files of these splits.
+        source: its column of sentences; with dots for what lies inside a column (`translation.en`).
+        target: its column of translations.
+        limit: the first so many pairs of a split; only these splits are read.
+        report: is told how many pairs are left out: those with a side that is no sentence (blank, of several lines, or of more
+            than `LONGEST` characters).
+
+    Raises:
+        InputError: the data set, all of its splits, or a column is missing, or the hub cannot be reached.
+    """
+    import datasets
+
+    local = Path(name)
+    if not local.is_dir() and (name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1):
+        raise InputError(f"{name}: no such folder; expected one with the corpus, or a data set's id on the hub")
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:  # the hub and the readers raise their own zoo of errors; all mean the same to the user
+        said = " ".join(str(error).split())[:300]
+        where = "read" if local.is_dir() else "loaded from the hub"
+        raise InputError(
+            f"data set {name!r} could not be {where} ({type(error).__name__}: {said}); expected a hub id, or a folder with CSV, "
+            "JSON lines or Parquet files of train, validation and test; or name the files of sentences instead"
+        ) from None
+    found = {split: name for split, name in NAMES.items() if split in limit and name in loaded}
+    if not found:
+        raise InputError(
+            f"data set {name!r}: no split {' or '.join(repr(NAMES[split]) for split in limit)}; there are {', '.join(map(repr, loaded))}"
+        )
+    return {
+        split: _pairs(loaded[key], f"{name}, {key}", source, target, limit[split], report)
+        for split, key in found.items()
+    }
+
+
+def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: Report) -> Parallel:
+    rows = rows.select(range(min(most, len(rows))))
+    sides = [_column(rows, where, column) for column in (source, target)]
+    kept = [(a, b) for a, b in zip(*sides, strict=True) if _is_sentence(a) and _is_sentence(b)]
+    if len(kept) < len(sides[0]):
+        report(f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is no sentence")
+    if not kept:
+        raise InputError(f"data set {where}: no pair of sentences in columns {source!r} and {target!r}")
+    return Parallel(tuple(a for a, _ in kept), tuple(b for _, b in kept), where)
+
+
+def _column(rows: Any, where: str, column: str) -> list[Any]:
+    """A column's values. A name with dots is first looked for as it is."""
+    outer, *inner = [column] if column in rows.column_names else column.split(".")
+    if outer not in rows.column_names:
+        known = ", ".join(map(repr, rows.column_names))
+        raise InputError(f"data set {where}: no column {outer!r}; there are {known} (--columns SOURCE,TARGET)")
+    values = list(rows[outer])
+    for key in inner:
+        if not all(isinstance(value, dict) and key in value for value in values):
+            raise InputError(f"data set {where}: column {outer!r} holds no {key!r}")
+        values = [value[key] for value in values]
+    if odd := next((value for value in values if value is not None and not isinstance(value, str)), None):
+        raise InputError(f"data set {where}: column {column!r} holds {type(odd).__name__}; expected text")
+    return values
+
+
+def _is_sentence(text: Any) -> bool:
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= LONGEST
+        and not any(sign in text for sign in "\n\r\0")
+        and any(unicodedata.category(sign)[0] not in "ZC" for sign in text)
+    )
