@@ -20,20 +20,17 @@ PARTS = {
     "all": "translations, words, hidden states", "all+rewound": "the same, rates rewound", "at once": "cut by norms at once, references",
     "in rounds": "cut by norms in 3 rounds, references",
 }  # fmt: skip
-SPEEDS = (1, 2, 2.7, 3)  # others are in docs/peers.md
+SPEEDS = (1, 2, 2.7, 3)  # others, and other methods, are in docs/peers.md
 LABELS = {
     "dense": "dense",
     "dense-more": "dense, trained on",
     "student-more": "student from scratch, 6 times the training",
     "ours": "**tprune**",
     "ours-regain": "**tprune**, `regain: {ffn: 0.75}`",
-    "fewer-tokens": "dense, trained on, fewer tokens to write",
     "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
     "fisher-repaired": "Fisher masks, repaired by tprune",
     "michel": "gradients (Michel)",
-    "hard-concrete": "hard-concrete gates",
-    "magnitude": "magnitude",
     "tprune-paper": "TPrune as published",
 }
 
@@ -41,26 +38,25 @@ LABELS = {
 def table(data: Mapping[str, Any]) -> str:
     """The table in Markdown, a line for each method and speed, means over seeds; and how it was made."""
     lines = [
-        "| model | asked | measured: sentence | encoder | decoder step | BLEU | against dense, trained on | against tprune | parameters |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | asked | measured | BLEU | against dense, trained on | parameters |",
+        "|---|---|---|---|---|---|",
     ]
     rows = [row for row in data["together"] if row["method"] in LABELS and row["asked"] in SPEEDS]
     for row in sorted(rows, key=lambda r: (r["asked"], -r["bleu"])):
         speed, (low, high) = row["speedup"], row["speedup_range"]
         lines.append(
             f"| {LABELS[row['method']]} | {'' if row['asked'] == 1 else format(row['asked'], 'g') + 'x'} "
-            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {speed['encoder']:.2f}x | {speed['decoder_step']:.2f}x "
-            f"| {row['bleu']:.2f}{_seeds(row)} | {gap(row.get('against_dense_more'))} | {gap(row.get('against_ours'))} "
-            f"| {row['parameters'] / 1e6:.2f} M |"
+            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {row['bleu']:.2f}{_seeds(row)} "
+            f"| {gap(row.get('against_dense_more'))} | {row['parameters'] / 1e6:.2f} M |"
         )
     bench, noisy, models = data["bench"], sum(r["noisy"] for r in rows), sum(len(r["seeds"]) for r in rows)
     signature = next(r["bleu_signature"] for r in data["rows"] if "failed" not in r)
     lines += [
         "",
-        f"Multi30k English to German, {data['sentences']:,} test sentences (four sets pooled), beam {data['beams']}, `{signature}`; one seed "
-        f"where no number of seeds stands. Differences in BLEU with 95 % intervals by paired bootstrap over sentences. Speed: onnxruntime fp32, "
+        f"Multi30k English to German, {data['sentences']:,} test sentences (four sets pooled), beam {data['beams']}, `{signature}`; in brackets the "
+        f"range and number of seeds, else one. Differences with 95 % intervals by paired bootstrap. Speed: whole sentences, onnxruntime fp32, "
         f"{bench['threads']} thread, batch {bench['batch']}, greedy, against the dense model in turns, median of {bench['rounds']} rounds with its "
-        f"95 % interval; {data['machine']['cpu']}. The bench found the machine too noisy for 3 % in {noisy} of {models} timings; see the intervals.",
+        f"95 % interval; {data['machine']['cpu']}; too noisy for 3 % in {noisy} of {models} timings.",
     ]
     return "\n".join(lines)
 
@@ -77,7 +73,7 @@ def recovery_table(data: Mapping[str, Any]) -> str:
 
 def _seeds(row: Mapping[str, Any]) -> str:
     low, high = row["bleu_range"]
-    return f" ({low:.2f} to {high:.2f}, {len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
+    return f" ({low:.2f} to {high:.2f}; {len(row['seeds'])})" if len(row["seeds"]) > 1 else ""
 
 
 def gap(found: Mapping[str, Any] | None) -> str:

@@ -58,7 +58,7 @@ def test_what_is_no_data_set_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match="no such folder; expected one with the corpus"):
         read_data_set(str(folder), "en", "de", ALL)
     folder.mkdir()
-    with pytest.raises(InputError, match="could not be read .*expected a hub id, or a folder"):
+    with pytest.raises(InputError, match=r"could not be read .*expected a hub id, or a folder"):
         read_data_set(str(folder), "en", "de", ALL)
     with pytest.raises(InputError, match="could not be loaded from the hub"):
         read_data_set("nobody/nothing-here", "en", "de", ALL)

@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from tprune.testing import check_structure
 ROOT = Path(__file__).parents[1]
 NOT_RUN, SLOW = "not run by the tests", "takes a minute"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 BLOCK = re.compile(r"^```python(?P<marks>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = sorted(module.name for module in pkgutil.walk_packages(tprune.__path__, "tprune."))
@@ -75,7 +77,31 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
 def test_every_page_is_in_the_site() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     named = [page for part in nav for page in ([part] if isinstance(part, str) else next(iter(part.values())))]
-    assert sorted(named) == [page.name for page in PAGES]
+    assert sorted(named) == sorted([NOTEBOOK.name, *(page.name for page in PAGES)])
+
+
+def test_the_notebook_was_run_from_top_to_bottom() -> None:
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert len(outputs) >= len(cells) - 1 and not any(output["output_type"] == "error" for output in outputs)
+    text = json.dumps(outputs)
+    assert "/tmp" not in text and "/home" not in text and "image/png" in text
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cells, with few steps: that the calls are right, not what they give."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    pytest.importorskip("matplotlib")
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    short = re.sub(r"steps=[1-9]\d+", "steps=4", code.replace("train=16000", "train=300")).replace(
+        "rounds=8", "rounds=4"
+    )
+    assert short.count("steps=4") == 3
+    exec(compile(short, str(NOTEBOOK), "exec", dont_inherit=True), {"__name__": "notebook"})
 
 
 def test_pages_are_found() -> None:

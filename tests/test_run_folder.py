@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from small_models import small_model
 from test_compression import PAIRS
+from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import InputError
+from tprune.files import write_json
 from tprune.progress import Progress
 from tprune.recipe import check_recipe
-from tprune.run_folder import HOLDER, LOCK, Run, held
+from tprune.run_folder import HOLDER, LOCK, MODELS, Run, held, whole
 
 HOLDS = """
 import sys, time
@@ -96,3 +101,25 @@ def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no tprune run"), held(replace(run_in(kept), force=True)):
         pass
     assert (kept / "file").exists()
+
+
+@pytest.mark.parametrize("left", [0, 4, 8, 100, -1])
+def test_a_stage_whose_weights_end_too_early_is_not_done(tmp_path: Path, left: int) -> None:
+    run = run_in(tmp_path)
+    folder = save(small_model("marian"), tmp_path / MODELS["train"])
+    write_json(tmp_path / "stages" / "train.json", {})
+    assert whole(folder) and run.has("train")
+    file = folder / "model.safetensors"
+    raw = file.read_bytes()
+    file.write_bytes(raw[:left])
+    assert not whole(folder) and not run.has("train")
+    file.write_bytes(raw)
+    assert run.has("train")
+
+
+def test_what_is_done_already_is_not_in_the_time_left() -> None:
+    said = io.StringIO()
+    progress = Progress({"train": 600.0, "prune": 60.0}, Console(file=said))
+    progress.skip(["train", "never planned"])
+    progress.stage("prune")
+    assert "[1/1] prune  (about 1:00 left)" in said.getvalue()

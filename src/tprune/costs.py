@@ -175,7 +175,7 @@ def interact_step(
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     best = search(len(clock.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
-        f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selections measured; "
+        f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selection{'s' * (best.measured != 1)} measured; "
         f"the one that single losses add up to: {best.additive:.3f})"
     )
     return best.kept[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
@@ -39,6 +39,12 @@ class Progress(TrainerCallback):
         self.done += 1
         self.name, self.said, self.loss = name, time.monotonic(), None
         self.say(f"[{self.done}/{self.total}] {name}" + (f": {what}" if what else ""))
+
+    def skip(self, names: Iterable[str]) -> None:
+        """Takes stages that are done already out of what is to come."""
+        for name in names:
+            if self.plan.pop(name, None) is not None:
+                self.total -= 1
 
     def finished(self) -> None:
         """Drops the current stage from what is left."""

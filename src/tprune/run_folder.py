@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -45,8 +46,7 @@ class Run:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
         marker = self.out / "stages" / f"{name}.json"
         if self.has(name):
-            self.progress.plan.pop(name, None)
-            self.progress.total -= 1
+            self.progress.skip([name])
             found: dict[str, Any] = read_json(marker)
             return self._left(name, found)
         self.progress.stage(name, what)
@@ -63,7 +63,7 @@ class Run:
 
     def has(self, name: str) -> bool:
         """Whether a stage is done; one whose marker is damaged, or whose model is gone, is not any more."""
-        if name in MODELS and not (self.out / MODELS[name] / "config.json").exists():
+        if name in MODELS and not whole(self.out / MODELS[name]):
             return False
         try:
             return isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
@@ -78,6 +78,24 @@ class Run:
     def base(self) -> Path:
         """The model that is pruned and that teaches: the dense one, with a smaller vocabulary where that was asked for."""
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
+
+
+def whole(model: Path) -> bool:
+    """Whether a saved model is there and none of its weights' files ends too early (after a disk failed, say).
+
+    A safetensors file begins with the length of its header, in 8 bytes; the header says where each tensor ends.
+    """
+    try:
+        for file in model.glob("*.safetensors"):
+            with file.open("rb") as read:
+                length = int.from_bytes(read.read(8), "little")
+                header = json.loads(read.read(length)) if length < file.stat().st_size else {}
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            if file.stat().st_size != 8 + length + max(ends, default=0):
+                return False
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return False
+    return (model / "config.json").exists()
 
 
 MODELS = {"train": "dense", "trim": "trimmed", "prune": "regularised", "shrink": "cut", "recover": "pruned"}

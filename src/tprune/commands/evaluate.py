@@ -58,7 +58,10 @@ def evaluate(
             report(
                 f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
             )
-            said[name] = translator.translate(pairs.source, beams, batch=16)
+            try:
+                said[name] = translator.translate(pairs.source, beams, batch=16)
+            except InputError as error:  # a sentence by its number
+                raise InputError(f"{pairs.files[0] if pairs.files else pairs.name}: {error}") from None
     scores = {}
     for name, hypotheses in said.items():
         low, high = bleu_interval(hypotheses, pairs.target)
