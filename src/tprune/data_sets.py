@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tprune.data import LONGEST, Parallel
+from tprune.data import LONGEST, Parallel, Split
 from tprune.errors import InputError
 from tprune.progress import Report
 
-NAMES = {"train": "train", "valid": "validation", "test": "test"}
+NAMES: Mapping[Split, str] = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def read_data_set(
-    name: str, source: str, target: str, limit: Mapping[str, int], report: Report = lambda text: None
+    name: str, source: str, target: str, limit: Mapping[Split, int], report: Report = lambda text: None
 ) -> dict[str, Parallel]:
     """Loads those of the splits train, validation and test that a data set has, as `train`, `valid` and `test`.
 

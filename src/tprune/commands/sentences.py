@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tprune.commands.console import say
-from tprune.data import SPLITS, Corpus, Parallel, read_corpus, read_pair
+from tprune.data import SPLITS, Corpus, Parallel, Split, read_corpus, read_pair
 from tprune.errors import InputError
 from tprune.recipe import Data
 
@@ -90,7 +90,7 @@ def test_of(source: Path | None, target: Path | None, data: str | None, columns:
     return _data_set(given, Data(), data, {"test": sys.maxsize})["test"]
 
 
-def _data_set(given: Given, spec: Data, name: str, limit: Mapping[str, int]) -> dict[str, Parallel]:
+def _data_set(given: Given, spec: Data, name: str, limit: Mapping[Split, int]) -> dict[str, Parallel]:
     from tprune.data_sets import read_data_set
 
     source, target = given.columns.split(",") if given.columns else (spec.source, spec.target)
