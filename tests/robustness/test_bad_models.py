@@ -126,7 +126,8 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
         content = json.loads((twin / name).read_text())
         content["auto_map"] = {key: ["evil.X", None] if key == "AutoTokenizer" else "evil.X" for key in keys}
         (twin / name).write_text(json.dumps(content | ({"tokenizer_class": "Unknown"} if "token" in name else {})))
-    load(twin)
+    with pytest.raises(InputError, match="comes with code of its own"):
+        load(twin)
     try:
         load_tokenizer(twin)
     except InputError as error:
