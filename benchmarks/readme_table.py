@@ -1,5 +1,5 @@
-"""Writes the README's result table from benchmarks/peers/peers.json, and that of docs/recovery.md from benchmarks/recovery.json,
-so that they cannot differ (a test checks it).
+"""Writes the README's result table from benchmarks/peers/peers.json, that of docs/recovery.md from benchmarks/recovery.json, and that of
+docs/recipes.md from benchmarks/recipes.json, so that they cannot differ (a test checks it).
 
 python benchmarks/readme_table.py
 """
@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
 RECOVERY = ROOT / "benchmarks" / "recovery.json"
+RECIPES = ROOT / "benchmarks" / "recipes.json"
 PARTS = {
     "dense": "the dense model", "cut": "cut, untrained", "labels": "references", "sequence": "the teacher's translations",
     "word": "references, and words", "word+sequence": "translations, and words", "hidden": "references, and hidden states",
@@ -71,6 +72,21 @@ def recovery_table(data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def recipes_table(data: Mapping[str, Any]) -> str:
+    """What the recipes gave, in Markdown, a line for each run."""
+    lines = ["| recipe | asked | BLEU: dense | pruned | difference | speed of a sentence | parameters | the machine |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, run in data.items():
+        ((runtime, speed),) = run["speedup"].items()
+        low, high = run["speedup_interval"][runtime]["sentence"]
+        (unit,) = set(run["target"]) - {"asked", "reached"}
+        sizes = " → ".join(f"{run[side]['parameters'] / 1e6:.2f}" for side in ("dense", "pruned"))
+        lines.append(
+            f"| `{name}` | {unit} {run['target'][unit]:g} | {run['dense']['bleu']:.2f} | {run['pruned']['bleu']:.2f} | {gap(run['bleu_difference'])} "
+            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {sizes} M | {run['machine']['cpu']}, {'noisy' if run['noise']['noisy'] else 'quiet'} |"
+        )
+    return "\n".join(lines)
+
+
 def _seeds(row: Mapping[str, Any]) -> str:
     low, high = row["bleu_range"]
     return f" ({low:.2f} to {high:.2f}; {len(row['seeds'])})" if len(row["seeds"]) > 1 else ""
@@ -89,9 +105,13 @@ def written(page: str, name: str, content: str) -> str:
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
+PAGES = (
+    (ROOT / "README.md", "results", NUMBERS, table),
+    (ROOT / "docs" / "recovery.md", "recovery", RECOVERY, recovery_table),
+    (ROOT / "docs" / "recipes.md", "recipes", RECIPES, recipes_table),
+)
+
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    data = json.loads(NUMBERS.read_text(encoding="utf-8"))
-    readme.write_text(written(readme.read_text(encoding="utf-8"), "results", table(data)), encoding="utf-8")
-    page, data = ROOT / "docs" / "recovery.md", json.loads(RECOVERY.read_text(encoding="utf-8"))
-    page.write_text(written(page.read_text(encoding="utf-8"), "recovery", recovery_table(data)), encoding="utf-8")
+    for page, name, numbers, made in PAGES:
+        content = made(json.loads(numbers.read_text(encoding="utf-8")))
+        page.write_text(written(page.read_text(encoding="utf-8"), name, content), encoding="utf-8")

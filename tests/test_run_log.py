@@ -1,9 +1,11 @@
 """What goes to `run.log`, and what a user is told."""
 
+import io
 import logging
 import warnings
 from pathlib import Path
 
+from rich.console import Console
 from transformers.utils import logging as theirs
 
 from tprune.errors import TpruneWarning
@@ -26,6 +28,14 @@ def test_strangers_go_to_the_log_and_ours_to_the_user_too(tmp_path: Path) -> Non
         assert text in log
     assert said == ["warning: ours", "a checkpoint is passed over"]
     assert (theirs.get_verbosity(), logging.getLogger().handlers[:], warnings.showwarning) == before
+
+
+def test_our_own_warnings_are_in_the_log_once(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    shown = io.StringIO()
+    with logged(tmp_path, Progress({}, Console(file=shown)).show):
+        warnings.warn("ours", TpruneWarning, stacklevel=1)
+    assert shown.getvalue().count("ours") == (tmp_path / "run.log").read_text().count("warning: ours") == 1
 
 
 def test_nothing_is_written_into_a_folder_that_is_no_run(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ class Progress(TrainerCallback):
     def note(self, text: str) -> None:
         """A line without the clock."""
         logging.getLogger("tprune.progress").info(text)
+        self.show(text)
+
+    def show(self, text: str) -> None:
+        """A line for the person alone: the log has it already."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -199,7 +199,7 @@ def _run(
         names = list(progress.plan)
         progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})
     vocabulary = vocabulary_of(trim, corpus)
-    with logged(out, progress.note):
+    with logged(out, progress.show):
         results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
     if until is not None:
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")

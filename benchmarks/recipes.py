@@ -1,0 +1,44 @@
+"""Collects what the recipes gave, from finished runs of them, for docs/recipes.md.
+
+    tprune demo --out runs/demo; tprune run recipes/tprune-multi30k.yaml --data DIR --out runs/m30k
+    python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
+
+A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tprune.errors import InputError
+from tprune.files import read_json, write_json
+from tprune.recipe import check_recipe, read_recipe
+from tprune.report.page import finished
+
+ROOT = Path(__file__).parents[1]
+RECIPES = (ROOT / "src" / "tprune" / "demo.yaml", *sorted((ROOT / "recipes").glob("*.yaml")))
+NUMBERS = Path(__file__).with_suffix(".json")
+KEPT = ("bleu_difference", "speedup", "speedup_interval", "noise", "target", "signatures", "beams", "bench", "seed", "commit", "versions", "machine")  # fmt: skip
+
+
+def result(run: Path) -> tuple[str, dict[str, Any]]:
+    """The name of a run's recipe, and what of its results the page shows. Raises `InputError` for a run of no recipe here."""
+    found, made_for = finished(run), check_recipe(read_json(run / "run.json")["recipe"])
+    names = [file.stem for file in RECIPES if read_recipe(file) == made_for]
+    if not names:
+        raise InputError(f"{run}: a run of none of {', '.join(file.name for file in RECIPES)} as they are")
+    sides = {side: {key: found[side][key] for key in ("bleu", "chrf", "parameters", "macs", "latency_ms")} for side in ("dense", "pruned")}  # fmt: skip
+    return names[0], {**sides, **{key: found[key] for key in KEPT}}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    known = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
+    for folder in parser.parse_args().runs:
+        name, shown = result(folder)
+        known[name] = shown
+    write_json(NUMBERS, known)
