@@ -30,7 +30,7 @@ class Given:
         """The files by split, where any are given.
 
         Raises:
-            InputError: one of a pair without the other, files beside `--data`, or `--columns` without it.
+            InputError: one of a pair without the other, or files beside `--data` or `--columns`.
         """
         found: dict[str, tuple[Path, Path]] = {}
         for split, (source, target) in (("train", self.train), ("valid", self.valid), ("test", self.test)):
@@ -38,9 +38,10 @@ class Given:
                 found[split] = (source, target)
             elif source is not None or target is not None:
                 raise InputError(f"{OPTIONS[split]} belong together; got {source or target} alone")
-        if found and self.data is not None:
+        if found and (other := self.data or self.columns):
+            option = "--data" if self.data else "--columns"
             raise InputError(
-                f"give either --data or files, not both; got --data {self.data} and {OPTIONS[next(iter(found))]}"
+                f"give either files or a data set, not both; got {OPTIONS[next(iter(found))]}, and {option} {other}"
             )
         return found
 
@@ -60,7 +61,9 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
     most = {split: spec.limit.get(split, sys.maxsize) for split in SPLITS}
     if files:
         if missing := [split for split in needed if split not in files]:
-            raise InputError(f"no {missing[0]} sentences: give {OPTIONS[missing[0]]}")
+            raise InputError(
+                f"no {' and '.join(missing)} sentences: give {', '.join(OPTIONS[split] for split in missing)}"
+            )
         found = read_corpus({split: [files.get(split, files["valid"])] for split in OPTIONS})
     elif given.data is not None and spec.files and Path(given.data).is_dir() and not given.columns:
         under: dict[str, list[tuple[Path, Path]]] = {
