@@ -9,9 +9,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from tprune import __version__
 from tprune.commands import look, make, measure
 from tprune.commands.shared import shared
 from tprune.errors import TpruneError
@@ -22,8 +24,35 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": look.report, "run": make.run_recipe, "analyze": look.analyze, "export": measure.export,
     "translate": measure.translate, "runtimes": measure.runtimes,
 }  # fmt: skip
+IN_SHORT = {
+    "demo": "First success: a small model, pruned and measured.",
+    "inspect": "What a model could lose.",
+    "prune": "A trained model to a smaller one.",
+    "evaluate": "BLEU and chrF, with intervals.",
+    "bench": "Two exported models, timed in turns.",
+    "report": "The page of a run; several runs compared.",
+    "run": "All stages of a recipe.",
+    "analyze": "What gives way in a trained model.",
+    "export": "A model to what a runtime executes, checked.",
+    "translate": "Standard input to standard output.",
+    "runtimes": "What can run a model, and what is here.",
+}
+EXAMPLE = "tprune prune MODEL --speedup 2 --out runs/fast --src a.en --tgt a.de --valid-src b.en --valid-tgt b.de"
 for _name, _verb in VERBS.items():
-    app.command(_name)(shared(_verb))
+    app.command(_name, short_help=IN_SHORT[_name])(shared(_verb))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=f"For example: {EXAMPLE}   (--dry-run: what it would be)")
+def start(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and leave.")] = False,
+) -> None:  # fmt: skip
+    """Makes trained Transformers really smaller and faster on CPUs and phones, and proves it by measuring. Begin with: tprune demo"""
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tprune import __version__
 from tprune.cli import VERBS, app
 from tprune.commands.shared import OPTIONS
 from tprune.models import FAMILIES
@@ -33,6 +34,14 @@ def test_every_verb_has_them_and_a_line_of_help(tprune: Call) -> None:
         code, said, _ = tprune(verb, "--help")
         assert code == 0 and all(f"--{option.replace('_', '-')}" in said for option in OPTIONS), verb
         assert (VERBS[verb].__doc__ or "").strip()
+
+
+def test_the_first_help_has_every_verb_whole_and_an_example(tprune: Call) -> None:
+    code, said, _ = tprune("--help")
+    assert code == 0 and all(verb in said for verb in VERBS) and "..." not in said.replace("[ARGS]...", "")
+    assert "tprune demo" in said and "--speedup 2" in said
+    code, said, _ = tprune("--version")
+    assert code == 0 and said == f"tprune {__version__}\n"
 
 
 def test_a_plugin_adds_a_method_that_recipes_may_name(tprune: Call, tmp_path: Path) -> None:
