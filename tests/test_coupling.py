@@ -154,3 +154,8 @@ def test_norms_pass_gradients_to_every_counted_member_and_none_at_zero() -> None
         assert grad is not None and grad.isfinite().all()
         assert (grad.movedim(1 - dim, 0)[0] == 0).all()
         assert (grad.movedim(1 - dim, 0)[1:] != 0).all()
+
+
+def test_a_coupling_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="coupling nothing: no views; expected at least one tensor"):
+        Coupling("nothing", ())

@@ -88,6 +88,10 @@ class Coupling:
     closed: bool = True
     kind: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise InputError(f"coupling {self.name}: no views; expected at least one tensor")
+
     def __str__(self) -> str:
         return f"{self.name}: " + "; ".join(f"{view.param} `{view.structure.pattern}`" for view in self.views)
 

@@ -1,8 +1,21 @@
 """The errors a user is meant to read: one line each, no traceback on the command line."""
 
 
+LONGEST = 1500  # characters of a message; what is quoted from a damaged file may be as long as the file
+
+
 class TpruneError(Exception):
-    """Something the user can mend: says what was given, what was expected and where."""
+    """Something the user can mend: says what was given, what was expected and where.
+
+    Example:
+        >>> len(str(TpruneError("x" * 10_000)))
+        1500
+    """
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        half = (LONGEST - 5) // 2
+        return said if len(said) <= LONGEST else f"{said[: LONGEST - 5 - half]} ... {said[-half:]}"
 
 
 class InputError(TpruneError, ValueError):
