@@ -17,10 +17,9 @@ from test_compression import PAIRS
 from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import InputError
-from tprune.files import write_json
 from tprune.progress import Progress
 from tprune.recipe import check_recipe
-from tprune.run_folder import HOLDER, LOCK, MODELS, Run, held, whole
+from tprune.run_folder import HOLDER, LOCK, Run, held
 
 HOLDS = """
 import sys, time
@@ -103,18 +102,54 @@ def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
     assert (kept / "file").exists()
 
 
-@pytest.mark.parametrize("left", [0, 4, 8, 100, -1])
-def test_a_stage_whose_weights_end_too_early_is_not_done(tmp_path: Path, left: int) -> None:
-    run = run_in(tmp_path)
-    folder = save(small_model("marian"), tmp_path / MODELS["train"])
-    write_json(tmp_path / "stages" / "train.json", {})
-    assert whole(folder) and run.has("train")
-    file = folder / "model.safetensors"
-    raw = file.read_bytes()
-    file.write_bytes(raw[:left])
-    assert not whole(folder) and not run.has("train")
-    file.write_bytes(raw)
+@pytest.mark.parametrize("harm", ["truncated", "gone", "flipped", "marker"])
+def test_what_a_stage_left_is_done_again_once_it_is_damaged(tmp_path: Path, harm: str) -> None:
+    run, done = run_in(tmp_path), []
+    run.progress.plan["train"] = 1.0
+
+    def train() -> None:
+        save(small_model("marian"), tmp_path / "dense")
+        done.append("train")
+
+    run.stage("train", train)
+    run.stage("train", train)
+    assert done == ["train"] and run.has("train")
+    (tmp_path / "dense" / "mine.txt").write_text("added, which harms nothing")
     assert run.has("train")
+    file = tmp_path / "dense" / "model.safetensors"
+    raw = file.read_bytes()
+    if harm == "gone":
+        file.unlink()
+    elif harm == "marker":
+        (tmp_path / "stages" / "train.json").write_text("{")
+    else:
+        file.write_bytes(raw[:-1] if harm == "truncated" else bytes([raw[0] ^ 1]) + raw[1:])
+    assert not run.has("train")
+    run.progress.plan["train"] = 1.0
+    run.stage("train", train)
+    assert done == ["train"] * 2 and run.has("train") and file.read_bytes() == raw
+    assert (tmp_path / "dense.damaged-1" / "mine.txt").read_text() == "added, which harms nothing"
+
+
+def test_force_spares_what_is_to_be_read(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (out / "dense").mkdir(parents=True)
+    (out / "run.json").write_text('{"recipe": {}, "corpus": {}, "model": null}')
+    (out / "plan.json").write_text("{}")
+    for given in (
+        replace(run_in(out), model=str(out / "dense"), force=True),
+        replace(run_in(out), plan=out / ".." / "run" / "plan.json", force=True),
+    ):
+        with pytest.raises(InputError, match=r"--force would delete .* which lies in --out"), held(given):
+            pass
+    assert (out / "dense").exists() and (out / "plan.json").exists()
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "run.json").write_text('{"re')
+    with pytest.raises(InputError, match=r"run.json: damaged"), held(run_in(tmp_path)):
+        pass
 
 
 def test_what_is_done_already_is_not_in_the_time_left() -> None:

@@ -1,6 +1,5 @@
 """The errors a user is meant to read: one line each, no traceback on the command line."""
 
-
 LONGEST = 1500  # characters of a message; what is quoted from a damaged file may be as long as the file
 
 

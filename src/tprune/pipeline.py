@@ -74,9 +74,6 @@ def run(run: Run) -> dict[str, Any]:
     with held(run):
         claim(run)
         run.progress.skip([name for name in run.progress.plan if run.has(name)])
-        for name in run.progress.plan:
-            if (run.out / "stages" / f"{name}.json").exists():
-                run.progress.note(f"warning: what stage {name} left in {run.out} is damaged; it is done again")
         try:
             return _stages(run)
         except Stopped as reached:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
+from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
 
@@ -49,8 +49,15 @@ class Run:
             self.progress.skip([name])
             found: dict[str, Any] = read_json(marker)
             return self._left(name, found)
+        if marker.exists():
+            moved = set_aside(self.out, name)
+            kept = f", set aside as {', '.join(moved)}" if moved else ""
+            self.progress.note(
+                f"warning: {self.out}: what stage {name} left is damaged ({damage(self.out, name) or marker.name}{kept}); it is done again"
+            )
         self.progress.stage(name, what)
         result = work() or {}
+        note_sums(self.out, name)
         write_json(marker, result)
         self.progress.finished()
         shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
@@ -62,13 +69,12 @@ class Run:
         return result
 
     def has(self, name: str) -> bool:
-        """Whether a stage is done; one whose marker is damaged, or whose model is gone, is not any more."""
-        if name in MODELS and not whole(self.out / MODELS[name]):
-            return False
+        """Whether a stage is done; one whose marker, or anything it left, is damaged or gone is not any more."""
         try:
-            return isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
+            marked = isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
         except InputError:
             return False
+        return marked and damage(self.out, name) is None
 
     def work(self, name: str) -> Path:
         """Where a stage keeps its checkpoints."""
@@ -80,25 +86,6 @@ class Run:
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
 
 
-def whole(model: Path) -> bool:
-    """Whether a saved model is there and none of its weights' files ends too early (after a disk failed, say).
-
-    A safetensors file begins with the length of its header, in 8 bytes; the header says where each tensor ends.
-    """
-    try:
-        for file in model.glob("*.safetensors"):
-            with file.open("rb") as read:
-                length = int.from_bytes(read.read(8), "little")
-                header = json.loads(read.read(length)) if length < file.stat().st_size else {}
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-            if file.stat().st_size != 8 + length + max(ends, default=0):
-                return False
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return False
-    return (model / "config.json").exists()
-
-
-MODELS = {"train": "dense", "trim": "trimmed", "prune": "regularised", "shrink": "cut", "recover": "pruned"}
 WRITTEN = {
     *MODELS.values(), "taught", "onnx", "stages", "work", "run.json", "run.log", "promise.json", "latency.json", "analysis.json",
     "translations.json", "norms.json", "results.json", "report.html",
@@ -129,6 +116,7 @@ def held(run: Run) -> Iterator[None]:
         raise InputError(f"--out {run.out}: cannot be written ({error.strerror or error})") from None
     try:
         if run.force:
+            _spare_inputs(run)
             clear(run.out)
         for left in [
             path for path in run.out.rglob(".*") if HALF_WRITTEN.match(path.name)
@@ -139,6 +127,15 @@ def held(run: Run) -> Iterator[None]:
     finally:
         (run.out / HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def _spare_inputs(run: Run) -> None:
+    """Raises `InputError` where what is to be emptied holds what is to be read."""
+    for what, path in (("the model", run.model), ("--plan", run.plan)):
+        if path is not None and Path(path).exists() and Path(path).resolve().is_relative_to(run.out.resolve()):
+            raise InputError(
+                f"--force would delete {what}, {path}, which lies in --out {run.out}; choose another --out"
+            )
 
 
 def clear(out: Path) -> None:
@@ -167,6 +164,10 @@ def check_folder(out: Path) -> None:
     if not out.is_dir():
         raise InputError(f"--out {out}: is a file, and no tprune run; choose another")
     marker = out / "run.json"
+    if marker.exists() and (out / "stages").is_dir() and not _describes(marker):
+        raise InputError(
+            f"{marker}: damaged, so that nobody can say whether this is the run you mean; choose another --out"
+        )
     if any(path.name not in (LOCK, HOLDER) for path in out.iterdir()) and not (marker.exists() and _describes(marker)):
         raise InputError(f"--out {out} exists and is no tprune run; choose another")
 
