@@ -37,7 +37,7 @@ def test_columns_inside_columns_and_missing_splits(folder: Path) -> None:
         read_data_set(str(folder), "en", "de", ALL)
     with pytest.raises(InputError, match=r"column 'translation' holds no 'fr'"):
         read_data_set(str(folder), "translation.en", "translation.fr", ALL)
-    with pytest.raises(InputError, match=r"column 'translation' holds dict; expected text"):
+    with pytest.raises(InputError, match=r"row 1 of column 'translation' holds dict; expected text"):
         read_data_set(str(folder), "translation", "translation.de", ALL)
 
 
@@ -49,7 +49,9 @@ def test_csv_and_what_is_no_sentence(folder: Path) -> None:
     said: list[str] = []
     found = read_data_set(str(folder), "en", "de", {"train": 1000}, said.append)
     assert found["train"].source == ("one", "five\u2028", "<b>")
-    assert said == [f"{folder}, train: 3 of 6 pairs left out: a side is no sentence"]
+    assert said == [
+        f"{folder}, train: 3 of 6 pairs left out: a side is blank, of several lines, or of more than 20,000 characters"
+    ]
     with pytest.raises(InputError, match="no pair of sentences in columns 'en' and 'de'"):
         read_data_set(str(folder), "en", "de", ALL)
 

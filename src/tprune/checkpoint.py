@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,7 @@ def load(
         model_type, foreign = _described(path, offline)
         trust = bool(foreign) and (trust_remote_code or trusted())
         if foreign and not trust:
-            raise InputError(
-                f"{path}: comes with code of its own ({foreign}), which is not run unless you say so: read it, then "
-                "--trust-remote-code, or trust_remote_code=True"
-            )
+            raise _refuse(path, foreign)
         known = [family.name for family in families()]
         if model_type not in {*known, *PRUNED} and not trust:
             raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
@@ -140,9 +138,12 @@ def load_tokenizer(
     path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
     """Loads a model's tokeniser. Raises `InputError` when there is none that can be read, or its code is not trusted."""
+    trust, described = trust_remote_code or trusted(), Path(path) / "tokenizer_config.json"
+    if described.is_file() and not trust and (foreign := _brought(str(described), _content(described))):
+        raise _refuse(described, foreign)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(path), local_files_only=offline, trust_remote_code=trust_remote_code or trusted()
+            str(path), local_files_only=offline, trust_remote_code=trust
         )
     except Exception as error:
         raise InputError(
@@ -191,10 +192,27 @@ def _described(path: str, offline: bool) -> tuple[str, str]:
         config = _content(Path(path) / "config.json")
     else:
         config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
-    kind, brought = str(config.get("model_type", "")), config.get("auto_map")
-    if not brought or kind in PRUNED:
-        return kind, ""
-    return kind, (", ".join(map(str, brought.values())) if isinstance(brought, dict) else str(brought))[:200]
+    kind = str(config.get("model_type", ""))
+    return kind, "" if kind in PRUNED else _brought(path, config)
+
+
+def _brought(path: str, config: Mapping[str, Any]) -> str:
+    """The classes of others that a configuration names. Raises `InputError` for what names none."""
+    named = config.get("auto_map")
+    if not named:
+        return ""
+    values = named.values() if isinstance(named, dict) else [named]
+    classes = [name for one in values for name in (one if isinstance(one, list) else [one]) if name is not None]
+    if not isinstance(named, dict) or not all(isinstance(name, str) and "." in name for name in classes):
+        raise InputError(f"{path}: auto_map is {reprlib.repr(named)}; expected names of classes, as module.Class")
+    return ", ".join(map(str, classes))[:200]
+
+
+def _refuse(path: str | Path, foreign: str) -> InputError:
+    return InputError(
+        f"{path}: comes with code of its own ({foreign}), which is not run unless you say so: read it, then "
+        "--trust-remote-code, or trust_remote_code=True"
+    )
 
 
 def _first_line(error: BaseException) -> str:

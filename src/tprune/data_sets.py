@@ -33,15 +33,22 @@ def read_data_set(
     import datasets
 
     local = Path(name)
+    if local.is_file():
+        raise InputError(
+            f"{name}: a file; expected a folder or a data set's id; files of sentences go to --src and --tgt"
+        )
     if not local.is_dir() and (name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1):
         raise InputError(f"{name}: no such folder; expected one with the corpus, or a data set's id on the hub")
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(50)  # it says what it raises, too
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:  # the hub and the readers raise their own zoo of errors; all mean the same to the user
-        said = " ".join(str(error).split())[:300]
+        first = _first(error)
+        said = " ".join(str(first).split())[:300] or "nothing in it"
         where = "read" if local.is_dir() else "loaded from the hub"
         raise InputError(
-            f"data set {name!r} could not be {where} ({type(error).__name__}: {said}); expected a hub id, or a folder with CSV, "
+            f"data set {name!r} could not be {where} ({type(first).__name__}: {said}); expected a hub id, or a folder with CSV, "
             "JSON lines or Parquet files of train, validation and test; or name the files of sentences instead"
         ) from None
     found = {split: name for split, name in NAMES.items() if split in limit and name in loaded}
@@ -60,7 +67,10 @@ def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: R
     sides = [_column(rows, where, column) for column in (source, target)]
     kept = [(a, b) for a, b in zip(*sides, strict=True) if _is_sentence(a) and _is_sentence(b)]
     if len(kept) < len(sides[0]):
-        report(f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is no sentence")
+        report(
+            f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is blank, of several lines, or of more than "
+            f"{LONGEST:,} characters"
+        )
     if not kept:
         raise InputError(f"data set {where}: no pair of sentences in columns {source!r} and {target!r}")
     return Parallel(tuple(a for a, _ in kept), tuple(b for _, b in kept), where)
@@ -77,9 +87,19 @@ def _column(rows: Any, where: str, column: str) -> list[Any]:
         if not all(isinstance(value, dict) and key in value for value in values):
             raise InputError(f"data set {where}: column {outer!r} holds no {key!r}")
         values = [value[key] for value in values]
-    if odd := next((value for value in values if value is not None and not isinstance(value, str)), None):
-        raise InputError(f"data set {where}: column {column!r} holds {type(odd).__name__}; expected text")
+    for row, value in enumerate(values, start=1):
+        if value is not None and not isinstance(value, str):
+            raise InputError(
+                f"data set {where}: row {row} of column {column!r} holds {type(value).__name__}; expected text"
+            )
     return values
+
+
+def _first(error: BaseException) -> BaseException:
+    """Where a chain of errors began: what a reader says, not what is said of its saying so."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
 
 
 def _is_sentence(text: Any) -> bool:

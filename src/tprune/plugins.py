@@ -52,7 +52,7 @@ def import_plugins(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises
             raise InputError(
-                f"--plugin {name}: cannot be imported ({type(error).__name__}: {error}); expected an importable module"
+                f"--plugin {name}: cannot be imported ({type(error).__name__}: {' '.join(str(error).split())}); expected an importable module"
             ) from error
         finally:
             sys.path.pop(0)

@@ -230,7 +230,7 @@ class Prune(Taught):
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
     budget: Literal["loss", "analysis", "uniform"] = "analysis"
-    search: int = Field(40, ge=0)
+    search: int = Field(40, ge=0, le=100_000)
     regain: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)
     floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)

@@ -107,6 +107,8 @@ def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
         assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
         status, out, notes = tprune("evaluate", "torched", *TEST, "--against", "onnx", "--json", *plugin)
         assert status == 0 and json.loads(out)["paired"]["delta"] == 0.0, notes
+        status, _, notes = tprune("evaluate", "torched", *TEST, "--runtime", "onnxruntime", *plugin)
+        assert status == 1 and "torched: exported for torch, not for onnxruntime" in notes
         status, out, notes = tprune("bench", "onnx", "torched", "--sentences", "s", "--rounds", 4, "--json", *plugin)
         assert status == 0 and list(json.loads(out)["speedup"]) == ["onnxruntime / torch"], notes
     finally:
@@ -114,7 +116,7 @@ def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
         sys.modules.pop("torch_runtime", None)
     monkeypatch.setenv("TPRUNE_PLUGINS", "")  # as without --plugin
     status, _, notes = tprune("bench", "onnx", "torched", "--sentences", "s", "--rounds", 4)
-    assert status == 1 and "runtime 'torch'; expected one of onnxruntime" in notes
+    assert status == 1 and "torched: exported for runtime 'torch'; expected one of onnxruntime; a plugin's" in notes
 
 
 def test_precisions_and_runtimes_that_do_not_exist_are_refused(tprune: Call, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,40 @@ def test_a_gpu_that_is_not_there(tprune: Call, model: Path) -> None:
     data = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t")
     code, _, notes = tprune("prune", model, "--macs", 0.8, "--device", "cuda", "--out", "run", *data)
     assert code == 1 and "finds no GPU here" in notes and not (model.parent / "run").exists()
+
+
+RUNTIMES_THAT_ARE_NONE = """
+from tprune.runtimes.runtime import RUNTIMES
+from tprune.runtimes.onnx_runtime import OnnxRuntime
+
+class Broken(OnnxRuntime):
+    def write(self, model, folder, rows):
+        raise {error}
+
+RUNTIMES.append({entered})
+"""
+
+
+@pytest.mark.parametrize(
+    ("entered", "error", "says"),
+    [
+        ("None", "KeyError", "None was entered as a runtime, but has no name"),
+        ("OnnxRuntime()", "KeyError", "two runtimes are called 'onnxruntime'"),
+        ("Broken('mine')", "KeyError('two\\nlines')", "runtime mine: KeyError: 'two\\nlines'"),
+        (
+            "Broken('mine')",
+            "SystemExit(0)",
+            "code of a model or a plugin ended the program (exit 0) before export was done",
+        ),
+    ],
+)
+def test_a_runtime_that_is_none_is_blamed(
+    tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch, entered: str, error: str, says: str
+) -> None:
+    monkeypatch.setattr("tprune.runtimes.runtime.RUNTIMES", [])
+    (model.parent / "odd_runtime.py").write_text(RUNTIMES_THAT_ARE_NONE.format(entered=entered, error=error))
+    try:
+        code, _, notes = tprune("export", model, "--out", "small", "--runtime", "mine", "--plugin", "odd_runtime")
+    finally:
+        sys.modules.pop("odd_runtime", None)
+    assert code == 1 and says.replace("\n", "\\n") in notes and not (model.parent / "small").exists(), notes

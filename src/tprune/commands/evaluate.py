@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import Parallel
 from tprune.errors import InputError
@@ -16,7 +18,7 @@ from tprune.evaluate import bleu_interval, paired_bootstrap, quality
 from tprune.machine import free_cores
 from tprune.progress import Report
 from tprune.runtimes.export import export
-from tprune.runtimes.folder import LAYOUT
+from tprune.runtimes.folder import LAYOUT, read_layout
 from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.translate import Translator
 from tprune.tasks.grammar import corpus
@@ -27,7 +29,7 @@ SIDES = ("dense", "pruned")
 
 def evaluate(
     model: str, pairs: Parallel, against: str | None = None, beams: int | None = None, threads: int | None = None,
-    report: Report = lambda text: None, runtime: str = "onnxruntime",
+    report: Report = lambda text: None, runtime: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
@@ -38,7 +40,7 @@ def evaluate(
         beams: of the search; as exported if not given.
         threads: of the runtime; the free cores if not given.
         report: is told what is going on.
-        runtime: what translates a model that is not exported yet.
+        runtime: what translates; onnxruntime, or what an exported model is for, if not given.
 
     Raises:
         InputError: no such model, a run that is not exported yet, or a sentence that is too long.
@@ -85,20 +87,36 @@ def export_to(
         raise InputError(f"{model}: exported already; expected a model's directory, a hub id or a run")
     where = checkpoint_of(model)
     if sentences is None:
-        report(f"checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
+        report(f"it will be checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
     texts = sentences if sentences is not None else built_in()
-    done = export(load(where).eval(), load_tokenizer(where), out, texts, runtime_named(runtime))
+    done = export(load(where, dtype=torch.float32).eval(), load_tokenizer(where), out, texts, runtime_named(runtime))
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
 
 
-def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, runtime: str) -> Path:
-    """The exported folder that a name means; what is none yet is exported into `folder`."""
-    if (Path(model) / LAYOUT).is_file():
-        return Path(model)
-    if is_run(model):
-        return exported(Path(model), "pruned")
+def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, runtime: str | None) -> Path:
+    """The exported folder that a name means; what is none yet is exported into `folder`.
+
+    Raises:
+        InputError: it is exported for another runtime than the one asked for.
+    """
+    made = (
+        Path(model) if (Path(model) / LAYOUT).is_file() else exported(Path(model), "pruned") if is_run(model) else None
+    )
+    if made is not None:
+        if runtime is not None and (found := read_layout(made).runtime) != runtime:
+            raise InputError(
+                f"{made}: exported for {found}, not for {runtime}; leave out --runtime, or name the checkpoint"
+            )
+        return made
+    runtime = runtime or "onnxruntime"
     report(f"{model}: exporting to {runtime} for this, checked against PyTorch")
-    export(load(model).eval(), load_tokenizer(model), folder / "exported", sentences[:CHECKED], runtime_named(runtime))
+    export(
+        load(model, dtype=torch.float32).eval(),
+        load_tokenizer(model),
+        folder / "exported",
+        sentences[:CHECKED],
+        runtime_named(runtime),
+    )
     return folder / "exported"
 
 

@@ -83,7 +83,7 @@ def run_recipe(
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
     targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, False, **targets)
-    from tprune.commands.prune import changed, settings
+    from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
     from tprune.recipe import read_recipe
 
@@ -95,9 +95,9 @@ def run_recipe(
         "seed": seed,
         "precision": precision,
         **_stock(stock),
-        **extra,
     }
-    checked = changed(read_recipe(recipe), str(recipe), given, targets, needed=plan is None)
+    named = " with --set ".join([str(recipe), *(sets or ())])
+    checked = changed(read_recipe(recipe), named, options(given, extra), targets, needed=plan is None)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
@@ -140,7 +140,7 @@ def prune(
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
     from tprune.commands.analyze import dense_of
-    from tprune.commands.prune import changed, settings
+    from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
     from tprune.recipe import read_recipe
 
@@ -152,9 +152,10 @@ def prune(
         "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None,
         "recover.steps": 0 if one_shot else steps, **_stock(stock),
         # what nothing is trained for afterwards may as well go
-        "prune.floor": 0.0 if one_shot and recipe is None else None, **extra,
+        "prune.floor": 0.0 if one_shot and recipe is None else None,
     }  # fmt: skip
-    checked = changed(read_recipe(file), str(file) if recipe else "prune", given, targets, needed=plan is None)
+    named = " with --set ".join([str(file) if recipe else "prune", *(sets or ())])
+    checked = changed(read_recipe(file), named, options(given, extra), targets, needed=plan is None)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,

@@ -44,7 +44,7 @@ def evaluate(
     from tprune.commands.sentences import test_of
     from tprune.report.verb_tables import quality_table
 
-    found = evaluated(model, test_of(src, tgt, data, columns), against, beams, threads, say, runtime or ONNX)
+    found = evaluated(model, test_of(src, tgt, data, columns), against, beams, threads, say, runtime)
     show(found, as_json, quality_table)
 
 

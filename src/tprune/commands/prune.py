@@ -18,7 +18,7 @@ def changed(
     Args:
         recipe: as read.
         where: its name, for messages.
-        given: values by the recipe's keys (`prune.kinds`, `seed`); None where nothing was given.
+        given: values by the recipe's keys (`prune.kinds`, `seed`); see `options`.
         targets: sizes and times asked for, by key of `prune`; where one is given it replaces the recipe's.
         needed: whether there must be a target in the end; a plan says itself what is kept.
 
@@ -29,12 +29,21 @@ def changed(
     if any(value is not None for value in targets.values()):
         data["prune"] |= targets
     for key, value in given.items():
-        if value is not None:
-            put(data, key, value)
+        put(data, key, value)
     found = check_recipe(data, where)
     if needed:
         found.prune.target()
     return found
+
+
+def options(given: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
+    """What options ask for, by the recipe's keys, where they were given; what `--set` says wins, an empty value too.
+
+    Example:
+        >>> options({"seed": 3, "bench.threads": None}, {"prune.speedup": None})
+        {'seed': 3, 'prune.speedup': None}
+    """
+    return {**{key: value for key, value in given.items() if value is not None}, **sets}
 
 
 def put(data: dict[str, Any], key: str, value: Any) -> None:

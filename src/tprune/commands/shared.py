@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tprune.commands.console import say, typed
+from tprune.errors import InputError
 from tprune.plugins import import_plugins, trusting
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
@@ -47,6 +48,10 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
                 check_runtime(given["runtime"])
             with trusting(trust_remote_code):
                 verb(**given)
+        except SystemExit as left:  # no verb does; code of a model or plugin may
+            raise InputError(
+                f"code of a model or a plugin ended the program (exit {left.code!r}) before {verb.__name__} was done"
+            ) from None
         except KeyboardInterrupt:
             again = f"; to go on: {typed()}" if "force" in given else ""  # a run, then
             say(f"interrupted{again}")

@@ -18,7 +18,7 @@ from tprune.files import replacing
 from tprune.runtimes.folder import LAYOUT, Generation, Layout, Stamp, read_layout
 from tprune.runtimes.onnx_graphs import cross_layers
 from tprune.runtimes.onnx_runtime import ONNXRUNTIME
-from tprune.runtimes.runtime import Runtime
+from tprune.runtimes.runtime import Runtime, blamed
 from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.runtimes.translate import Translator
 from tprune.runtimes.verify import verify
@@ -85,7 +85,7 @@ def export(
         words = tuple(word for word in generation.bad_words_ids if known.issuperset(word))
         generation = replace(generation, bad_words_ids=words)
     _ours(out)
-    with replacing(out) as folder, _evaluated(model) as plain:
+    with replacing(out) as folder, _evaluated(model) as plain, blamed(runtime):
         cross, past = runtime.write(plain, folder, rows)
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}

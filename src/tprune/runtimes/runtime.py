@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from tprune.errors import InputError
+from tprune.errors import InputError, TpruneError
 from tprune.runtimes.folder import Caches, Layout
 from tprune.runtimes.search import Ints, Steps
 
@@ -68,16 +69,44 @@ class Runtime(Protocol):
         ...
 
 
+PARTS = ("name", "package", "install", "precisions", "write", "open")
 RUNTIMES: list[Runtime] = []  # entered by modules that a user imports
 
 
 def runtimes() -> tuple[Runtime, ...]:
-    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed plugins (entry points `tprune.runtimes`)."""
+    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed plugins (entry points `tprune.runtimes`).
+
+    Raises:
+        InputError: what was entered is no runtime, or has the name of another one.
+    """
     from importlib.metadata import entry_points
 
     from tprune.runtimes.onnx_runtime import ONNXRUNTIME
 
-    return (ONNXRUNTIME, *RUNTIMES, *(point.load() for point in entry_points(group="tprune.runtimes")))
+    found = (ONNXRUNTIME, *RUNTIMES, *(point.load() for point in entry_points(group="tprune.runtimes")))
+    for one in found:
+        if lacks := [part for part in PARTS if not hasattr(one, part)]:
+            raise InputError(
+                f"{one!r} was entered as a runtime, but has no {lacks[0]}; see tprune.runtimes.runtime.Runtime"
+            )
+    names = [one.name for one in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two runtimes are called {twice[0]!r}; a plugin's needs a name of its own")
+    return found
+
+
+@contextmanager
+def blamed(runtime: Runtime) -> Iterator[None]:
+    """Errors of a plugin's runtime are said to be its own."""
+    from tprune.runtimes.onnx_runtime import ONNXRUNTIME
+
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TpruneError) or runtime is ONNXRUNTIME:
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"runtime {runtime.name}: {type(error).__name__}: {said}") from error
 
 
 def runtime_named(name: str) -> Runtime:
@@ -90,7 +119,7 @@ def runtime_named(name: str) -> Runtime:
         >>> runtime_named("onnxruntime").precisions
         ('fp32',)
     """
-    known = {runtime.name: runtime for runtime in reversed(runtimes())}
+    known = {runtime.name: runtime for runtime in runtimes()}
     if name not in known:
         raise InputError(f"runtime {name!r}; expected one of {', '.join(sorted(known))}")
     return known[name]

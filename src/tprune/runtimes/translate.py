@@ -11,7 +11,7 @@ import numpy as np
 
 from tprune.errors import InputError
 from tprune.runtimes.folder import Layout, read_layout
-from tprune.runtimes.runtime import Engine, State, runtime_named
+from tprune.runtimes.runtime import Engine, State, blamed, runtime_named
 from tprune.runtimes.search import beam, greedy
 from tprune.runtimes.tokens import Tokens, load_tokens
 
@@ -44,7 +44,12 @@ class Translator:
             raise InputError(f"threads {threads}; expected 1 to {cores}, the cores of this machine")
         layout = read_layout(folder)
         tokens = load_tokens(folder)
-        return Translator(layout, tokens, runtime_named(layout.runtime).open(folder, layout, threads))
+        try:
+            runtime = runtime_named(layout.runtime)
+        except InputError as error:
+            raise InputError(f"{folder}: exported for {error}; a plugin's needs its --plugin here too") from None
+        with blamed(runtime):
+            return Translator(layout, tokens, runtime.open(folder, layout, threads))
 
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
