@@ -28,7 +28,7 @@ IN_SHORT = {
     "demo": "First success: a small model, pruned and measured.",
     "inspect": "What a model could lose.",
     "prune": "A trained model to a smaller one.",
-    "evaluate": "BLEU and chrF, with intervals.",
+    "evaluate": "BLEU with its interval, and chrF.",
     "bench": "Two exported models, timed in turns.",
     "report": "The page of a run; several runs compared.",
     "run": "All stages of a recipe.",
@@ -81,6 +81,7 @@ def _quieten() -> None:
     """Third parties' warnings and bars are not the user's; their errors still come through as ours."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")

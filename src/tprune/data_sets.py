@@ -37,7 +37,8 @@ def read_data_set(
         raise InputError(
             f"{name}: a file; expected a folder or a data set's id; files of sentences go to --src and --tgt"
         )
-    if not local.is_dir() and (name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1):
+    here = local.parent != Path() and local.parent.is_dir()
+    if not local.is_dir() and (here or name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1):
         raise InputError(f"{name}: no such folder; expected one with the corpus, or a data set's id on the hub")
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(50)  # it says what it raises, too

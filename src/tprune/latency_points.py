@@ -238,7 +238,7 @@ class Timer:
                 return {name: float(ratio) for name, ratio in found.speedup.items()}
         raise NoisyMachineError(
             f"{what}: the ratio to the dense model varies by {spread:.1%} after {TRIES} tries, more than {STEADY:.0%}; "
-            "stop other work on this machine and measure again"
+            "stop other work on this machine and give the command again; what is measured already is kept"
         )
 
     def from_ratios(self, ratios: Mapping[str, float], table: LatencyTable) -> Times:

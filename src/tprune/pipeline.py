@@ -15,6 +15,7 @@ from tprune.bench import Work, bench
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, teach_step
 from tprune.costs import (
+    ALONE,
     CALIBRATION,
     Clock,
     check_reachable,
@@ -47,7 +48,7 @@ from tprune.runtimes.translate import Translator
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
 from tprune.sublayers import blind
-from tprune.tasks.coverage import unfamiliar
+from tprune.tasks.coverage import guesses, unfamiliar
 from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
 from tprune.vocabulary import trim_vocabulary
 
@@ -92,6 +93,11 @@ def _stages(run: Run) -> dict[str, Any]:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
     material = _material(run, dense, tokenizer)
+    if run.model is not None:
+        found = guesses(token_loss_on(material.batches(material.valid, ALONE))(dense), dense.config.vocab_size)
+        for line in found:
+            run.progress.note(f"warning: {line}")
+        odd = [*odd, *found]
     expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
     run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
     for pairs in run.corpus.tests.values():  # a sentence that is too long is said now, not when it is translated

@@ -212,13 +212,18 @@ def claim(run: Run) -> None:
                 what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
                     f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 )  # fmt: skip
-                raise InputError(f"{run.out} holds a run with {what}; choose another --out")
+                raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
     write_json(marker, mine)
 
 
 def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
-    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), ("train",))
+    otherwise = (
+        ("train",)
+        if run.model is None or not key.startswith("corpus.")
+        else ("trim", "time", "analyze", "teach", "prune")
+    )
+    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), otherwise)
     return any(run.has(stage) or run.work(stage).exists() for stage in users)
 
 

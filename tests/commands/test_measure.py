@@ -95,7 +95,7 @@ def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
     """The page's example as a module: `bench` runs it in processes of its own."""
     page = (Path(__file__).parents[2] / "docs" / "add-your-own.md").read_text(encoding="utf-8")
     code = next(block for block in page.split("```python\n") if "RUNTIMES.append" in block).partition("```")[0]
-    (model.parent / "torch_runtime.py").write_text(f"import torch\n{code}")
+    (model.parent / "torch_runtime.py").write_text(code)
     monkeypatch.setenv("TPRUNE_PLUGINS", "")
     plugin = ("--plugin", "torch_runtime")
     try:

@@ -3,7 +3,7 @@
 import pytest
 
 from tprune.data import Parallel
-from tprune.tasks.coverage import coverage, unfamiliar
+from tprune.tasks.coverage import coverage, guesses, unfamiliar
 from tprune.tasks.grammar import corpus
 from tprune.tasks.translation import train_tokenizer
 
@@ -30,3 +30,9 @@ def test_short_tokens_show_without_unknown_ones() -> None:
     found = coverage(spelt, TOKENIZER)
     assert found.unknown == 0 and not found.familiar
     assert found.efficiency < coverage(OWN.valid.source, TOKENIZER).efficiency / 1.5
+
+
+def test_a_model_that_guesses_is_said_to() -> None:
+    assert guesses(None, 1000) == guesses(2.0, 1000) == []
+    (line,) = guesses(6.5, 1000)
+    assert "is 6.50 nats per token (guessing: 6.91)" in line

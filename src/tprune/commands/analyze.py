@@ -23,11 +23,10 @@ from tprune.models import couplings
 from tprune.progress import Report
 from tprune.recipe import Analyze
 from tprune.report.analysis_page import write_page
-from tprune.tasks.coverage import unfamiliar
+from tprune.tasks.coverage import guesses, unfamiliar
 
 KINDS = ("ffn", "heads", "qk", "vo")
 WRITTEN = frozenset({"analysis.json", "analysis.html"})
-LOST = 0.7  # of the loss of guessing: a model that does no better was not trained on such sentences
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,9 @@ def analyze(
     known = {coupling.kind for coupling in couplings(loaded)}
     with tempfile.TemporaryDirectory() as work:
         found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work), report)
-    guessing = float(torch.log(torch.tensor(float(loaded.config.vocab_size))))
-    if found.loss is not None and found.loss > LOST * guessing:
-        odd.append(
-            f"the model's loss on the validation sentences is {found.loss:.2f} nats per token (guessing: {guessing:.2f}); "
-            "are source and target those it was trained on, in this order?"
-        )
-        report(f"warning: {odd[-1]}")
+    for line in guesses(found.loss, loaded.config.vocab_size):
+        odd.append(line)
+        report(f"warning: {line}")
     if not any(component.zero for component in found.components):
         odd.append(
             f"nothing vanished in {how.steps} steps, so the advice is drawn from how much shrank and from what cutting costs; "

@@ -39,7 +39,7 @@ def evaluate(
     runtime: Runtime = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """BLEU and chrF with signature and 95 % interval; of a run, its pruned model against its dense one."""
+    """BLEU with its 95 % interval, chrF, signatures; of a run, its pruned model against its dense one."""
     from tprune.commands.evaluate import evaluate as evaluated
     from tprune.commands.sentences import test_of
     from tprune.report.verb_tables import quality_table
@@ -49,12 +49,17 @@ def evaluate(
 
 
 def bench(
-    dense: Annotated[Path, typer.Argument(help="An exported model, such as runs/demo/onnx/pruned.")],
+    dense: Annotated[Path, typer.Argument(help="An exported model, such as runs/demo/onnx/dense.")],
     pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
     sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 1,
-    rounds: Annotated[int, typer.Option(min=4, callback=even, help="An even number.")] = 16,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=4, callback=even, help="An even number; under 6 the intervals are the range of what was measured."
+        ),
+    ] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Two exported models against each other: one process each, in turns; encoder, decoder step, whole sentences."""

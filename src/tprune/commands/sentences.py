@@ -73,7 +73,8 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
     elif (name := given.data or spec.hub) is not None:
         sets = _data_set(given, spec, name, most)
         if missing := [split for split in ("train", "valid") if split not in sets]:
-            raise InputError(f"data set {name!r} has no split for {missing[0]}; name files of sentences instead")
+            wanted = {"train": "train", "valid": "validation"}[missing[0]]
+            raise InputError(f"data set {name!r} has no split {wanted!r}, in a folder a file such as {wanted}.jsonl")
         found = Corpus(sets["train"], sets["valid"], {"test": sets.get("test", sets["valid"])})
     else:
         raise InputError(

@@ -64,19 +64,23 @@ def loss_curve(found: Mapping[str, Any]) -> dict[str, Any] | None:
     points = [p for p in found["path"] if p["loss"] is not None and math.isfinite(p["loss"])]
     if not points or found["loss"] is None:
         return None
-    low, high = found["loss"], max([p["loss"] for p in points] + [found["loss"] + 1e-3])
+    losses = [found["loss"], *(p["loss"] for p in points)]
+    low, high = min(losses), max(max(losses), min(losses) + 1e-3)
     first, last = math.log(points[0]["strength"]), math.log(points[-1]["strength"])
+
+    def height(loss: float) -> float:
+        return float(HIGH - 40 - (HIGH - 70) * (loss - low) / (high - low))
 
     def at(point: Mapping[str, Any]) -> tuple[float, float]:
         across = (math.log(point["strength"]) - first) / (last - first) if last > first else 0.5
-        return 60 + (WIDE - 120) * across, HIGH - 40 - (HIGH - 70) * (point["loss"] - low) / (high - low)
+        return 60 + (WIDE - 120) * across, height(point["loss"])
 
     dots = [
         {"x": round(x, 1), "y": round(y, 1), "strength": f"{p['strength']:.3g}", "loss": f"{p['loss']:.2f}"}
         for p in points
         for x, y in [at(p)]
     ]
-    return {"width": WIDE, "height": HIGH, "base": HIGH - 40, "dense": f"{low:.2f}", "dots": dots,
+    return {"width": WIDE, "height": HIGH, "base": round(height(found["loss"]), 1), "bottom": HIGH - 40, "dense": f"{found['loss']:.2f}", "dots": dots,
             "line": " ".join(f"{d['x']},{d['y']}" for d in dots)}  # fmt: skip
 
 

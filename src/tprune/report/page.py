@@ -21,7 +21,7 @@ from tprune.report.citations import citations
 from tprune.report.drawing import drawing
 from tprune.report.norms import curves
 from tprune.report.scatter import Dot, scatter
-from tprune.report.table import faster, notes, per_token, rows
+from tprune.report.table import between, faster, notes, per_token, rows
 
 SHOWN = 20
 UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
@@ -61,7 +61,7 @@ def write_report(run: Path) -> Path:
     plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
     norms = read_json(run / "norms.json") if (run / "norms.json").exists() else []
     page = template("page.html").render(
-        results=results, runtime=next(iter(results["speedup"])), faster=faster, per_token=per_token, rows=rows(results), notes=notes(results),
+        results=results, runtime=next(iter(results["speedup"])), faster=faster, between=between, per_token=per_token, rows=rows(results), notes=notes(results),
         targets=targets(results, read_json(run / "promise.json")), stacks=drawing(plan, read_json(run / "dense" / "config.json")),
         norms=curves(norms), heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [],
         plot=quality_and_speed(results), times=where_time_goes(results), sentences=side_by_side(said),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tprune.errors import InputError
 
 LAYOUT = "generation.json"
+MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of that name
 FORMAT = 1
 Ints = NDArray[np.int64]
 
@@ -150,8 +151,8 @@ def read_layout(folder: Path) -> Layout:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected an exported model (encoder.onnx, decoder.onnx, {LAYOUT})")
     path = folder / LAYOUT
-    if not path.exists() and (folder / "config.json").exists():
-        raise InputError(f"{folder}: a model, not an exported one; a run keeps those in onnx/dense and onnx/pruned")
+    if not path.exists() and (what := [name for name, marker in MISTAKEN.items() if (folder / marker).exists()]):
+        raise InputError(f"{folder}: {what[0]}, not an exported model; a run keeps those in onnx/dense and onnx/pruned")
     try:
         layout = _parse(json.loads(path.read_bytes().decode("utf-8")), path)
     except OSError as error:

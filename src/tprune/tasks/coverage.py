@@ -1,7 +1,8 @@
-"""Whether a tokeniser was made for a text: text of another language falls into short or unknown tokens."""
+"""Whether a tokeniser and a model were made for a text: of another language it falls into short or unknown tokens, or is guessed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tprune.data import Parallel
 UNKNOWN = 0.005  # share of unknown tokens above which a text is probably not what the tokeniser was made for
 EFFICIENCY = 0.55  # and the efficiency below which it is
 LOOKED_AT = 1000  # sentences, evenly spaced
+LOST = 0.7  # of the loss of guessing: a model that does no better was not trained on such sentences
 
 
 @dataclass(frozen=True)
@@ -70,3 +72,23 @@ def unfamiliar(pairs: Parallel, tokenizer: PreTrainedTokenizerBase) -> list[str]
                 f"at most {UNKNOWN:.1%}, at least {EFFICIENCY:.0%}); is this the {side} language of the model?"
             )
     return found
+
+
+def guesses(loss: float | None, vocabulary: int) -> list[str]:
+    """A warning where a model does hardly better than guessing on sentences.
+
+    Args:
+        loss: nats per token.
+        vocabulary: how many tokens there are to guess from.
+
+    Example:
+        >>> guesses(2.0, 1000), len(guesses(6.5, 1000))
+        ([], 1)
+    """
+    guessing = math.log(vocabulary)
+    if loss is None or loss <= LOST * guessing:
+        return []
+    return [
+        f"the model's loss on the validation sentences is {loss:.2f} nats per token (guessing: {guessing:.2f}); "
+        "are source and target those it was trained on, in this order?"
+    ]
