@@ -98,7 +98,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     short = re.sub(r"steps=[1-9]\d+", "steps=4", code.replace("train=16000", "train=300")).replace(
-        "rounds=8", "rounds=4"
+        "rounds=24", "rounds=4"
     )
     assert short.count("steps=4") == 3
     exec(compile(short, str(NOTEBOOK), "exec", dont_inherit=True), {"__name__": "notebook"})
