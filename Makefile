@@ -15,10 +15,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow -n auto
+	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
 
 test-all: $(READY) lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 fuzz: $(READY)
 	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness

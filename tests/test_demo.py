@@ -18,7 +18,8 @@ from tprune.realise.mask import mask_
 from tprune.select import keep_best, lines_of
 from tprune.tasks.grammar import corpus
 
-pytestmark = pytest.mark.slow
+# one worker for all of them: a second would only wait for the demo
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,11 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("matplotlib")
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    short = re.sub(r"steps=[1-9]\d+", "steps=4", code.replace("train=16000", "train=300")).replace(
-        "rounds=24", "rounds=4"
-    )
+    less = {"train=16000": "train=300", "test=150": "test=12", "rounds=24": "rounds=4", "sentences=20": "sentences=2"}
+    short = re.sub(r"steps=[1-9]\d+", "steps=4", code)
+    for much, little in less.items():
+        assert much in short
+        short = short.replace(much, little)
     assert short.count("steps=4") == 3
     exec(compile(short, str(NOTEBOOK), "exec", dont_inherit=True), {"__name__": "notebook"})
 
