@@ -103,7 +103,9 @@ def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "gone", "flipped", "marker"])
-def test_what_a_stage_left_is_done_again_once_it_is_damaged(tmp_path: Path, harm: str) -> None:
+def test_what_a_stage_left_is_done_again_once_it_is_damaged(
+    tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, done = run_in(tmp_path), []
     run.progress.plan["train"] = 1.0
 
@@ -128,6 +130,8 @@ def test_what_a_stage_left_is_done_again_once_it_is_damaged(tmp_path: Path, harm
     run.progress.plan["train"] = 1.0
     run.stage("train", train)
     assert done == ["train"] * 2 and run.has("train") and file.read_bytes() == raw
+    wrong = "stages/train.json" if harm == "marker" else "dense/model.safetensors"
+    assert f"left is damaged ({wrong}, set aside as dense.damaged-1)" in capsys.readouterr().err
     assert (tmp_path / "dense.damaged-1" / "mine.txt").read_text() == "added, which harms nothing"
 
 

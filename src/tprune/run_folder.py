@@ -50,10 +50,11 @@ class Run:
             found: dict[str, Any] = read_json(marker)
             return self._left(name, found)
         if marker.exists():
+            wrong = damage(self.out, name) or marker.relative_to(self.out).as_posix()
             moved = set_aside(self.out, name)
             kept = f", set aside as {', '.join(moved)}" if moved else ""
             self.progress.note(
-                f"warning: {self.out}: what stage {name} left is damaged ({damage(self.out, name) or marker.name}{kept}); it is done again"
+                f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
             )
         self.progress.stage(name, what)
         result = work() or {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tprune.commands.console import say
 from tprune.data import SPLITS, Corpus, Parallel, Split, read_corpus, read_pair
+from tprune.data_sets import NAMES, read_data_set
 from tprune.errors import InputError
 from tprune.recipe import Data
 
@@ -72,8 +73,8 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
         found = read_corpus(under, Path(given.data))
     elif (name := given.data or spec.hub) is not None:
         sets = _data_set(given, spec, name, most)
-        if missing := [split for split in ("train", "valid") if split not in sets]:
-            wanted = {"train": "train", "valid": "validation"}[missing[0]]
+        if missing := [split for split in SPLITS[:2] if split not in sets]:
+            wanted = NAMES[missing[0]]
             raise InputError(f"data set {name!r} has no split {wanted!r}, in a folder a file such as {wanted}.jsonl")
         found = Corpus(sets["train"], sets["valid"], {"test": sets.get("test", sets["valid"])})
     else:
@@ -95,8 +96,6 @@ def test_of(source: Path | None, target: Path | None, data: str | None, columns:
 
 
 def _data_set(given: Given, spec: Data, name: str, limit: Mapping[Split, int]) -> dict[str, Parallel]:
-    from tprune.data_sets import read_data_set
-
     source, target = given.columns.split(",") if given.columns else (spec.source, spec.target)
     return read_data_set(name, source.strip(), target.strip(), limit, say)
 
