@@ -9,7 +9,7 @@ import torch
 import tprune
 from tprune.compression import plan_step
 from tprune.costs import beyond_reach, clock_step, confirm_step, select_step
-from tprune.errors import InputError, UnreachableError
+from tprune.errors import InputError, NoisyMachineError, UnreachableError
 from tprune.latency import LatencyTable, Point, Setting, Times
 from tprune.material import Material
 from tprune.plan import Plan
@@ -94,6 +94,16 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
         else:
             check(Stopped(), table)
         assert len(timed) == looks and all(len(e.kept or ()) == 1 for plan in timed for e in plan.entries)
+
+    class Restless:
+        """A timer on a machine that is too busy to say."""
+
+        def times(self, plan: Plan, table: LatencyTable) -> Times:
+            raise NoisyMachineError("varies by 20%")
+
+    how = Prune(steps=0, speedup=4.0)
+    unsure: Any = beyond_reach(model, plan_step(model, how), how)
+    unsure(Restless(), table)
 
 
 def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:

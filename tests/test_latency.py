@@ -276,11 +276,13 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
         timer.ratios(next(whole_plans(model, ("ffn",))), "decoder.ffn at 50%")
 
 
-def a_run(out: Path, speedup: float, vocabulary: Parallel | None = None) -> dict[str, Any]:
+def a_run(
+    out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
+) -> dict[str, Any]:
     stage = {"steps": 2, "warmup": 1, "tokens": 64}
     recipe = check_recipe({
         "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": stage, "analyze": {"steps": 2, "tokens": 64}, "prune": {**stage, "speedup": speedup}, "recover": stage,
+        "train": stage, "analyze": {"steps": 2, "tokens": 64}, "prune": {**stage, "speedup": speedup, **(prune or {})}, "recover": {**stage, **(recover or {})},
         "bench": {"sentences": 2, "rounds": 4},
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
@@ -298,6 +300,33 @@ def test_a_run_that_is_asked_for_a_time(tmp_path: Path, monkeypatch: pytest.Monk
     assert results["pruned"]["macs"] < results["dense"]["macs"]
     assert f"asked for 1.1x, predicted {6.5 / predicted:.2f}x, measured " in notes(results)[0]
     assert LatencyTable.load(tmp_path / "run" / "latency.json").points
+
+
+def test_a_spelling_saves_in_every_token_and_needs_more_of_them() -> None:
+    for table in (TABLE, replace(TABLE, anchors=(Anchor((1.6, 0.46), (1.7, 0.44)),))):
+        spelled = table.spelled(0.1, 1.2)
+        assert spelled.dense == Times(2.0, pytest.approx(0.4), pytest.approx(2.0 + 24 * 0.4))
+        before, after = table.predict(HALF), spelled.predict(HALF)
+        assert (after.encoder, after.token) == (before.encoder, pytest.approx(before.token - 0.1))
+        assert after.sentence == pytest.approx(before.encoder + 24 * (before.token - 0.1))
+
+
+@pytest.mark.slow
+def test_a_run_that_writes_fewer_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_points, "bench", by_multiplications)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    results = a_run(out, 1.2, recover={"distill": 0.0, "sequence": 0.5}, prune={"written": 36})
+    kept = read_json(out / "stages" / "spell.json")["kept"]
+    pruned = load(out / "pruned")
+    assert len(kept) <= 36 and sorted([*pruned.generation_config.suppress_tokens, *kept]) == list(range(40))
+    faster = read_json(out / "stages" / "time.json")["faster"]
+    longer = read_json(out / "stages" / "spell.json")["longer"]
+    assert faster > 0.8 and longer >= 1
+    asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
+    assert asked == pytest.approx(6.5 / 1.2) and 0 < predicted <= asked
+    assert results["spelling"] == {"written": len(kept), "before": 40, "longer": longer}
+    assert read_layout(out / "onnx" / "pruned").macs < read_layout(out / "onnx" / "dense").macs
 
 
 @pytest.mark.slow

@@ -10,10 +10,11 @@ import pytest
 from test_compression import PAIRS
 from tprune.data import Corpus
 from tprune.files import read_json, write_json
-from tprune.pipeline import _harm, expected_seconds, run, taught
+from tprune.pipeline import expected_seconds, run, taught
 from tprune.progress import Progress
 from tprune.recipe import Recipe, check_recipe
 from tprune.run_folder import Run
+from tprune.run_results import harm
 from tprune.teach import TARGETS
 
 STAGE = {"steps": 2, "warmup": 1, "tokens": 64}
@@ -41,7 +42,7 @@ def test_a_recovery_that_does_harm_is_named(tmp_path: Path, after: float, warned
     recipe = recipe_with({}, {"steps": 20})
     run_ = Run(tmp_path, recipe, Corpus(PAIRS, PAIRS, {}), None, "test", Progress({}))
     write_json(tmp_path / "stages" / "recover.json", {"loss": {"dense": 1.0, "cut": 2.0, "recovered": after}})
-    found = _harm(run_)
+    found = harm(run_)
     assert bool(found) is warned
     if warned:
         assert (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tprune.plan import Plan, make_plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover
 from tprune.select import Kept, Limits, Scores, Select, reach
+from tprune.spelling import Spelling
 
 LIMITS = Limits({"ffn": 16}, floor=0.03)  # at least one head and 32 of 1024 units stay everywhere
 
@@ -50,6 +51,8 @@ class Job:
         units: of training compute, pruning and recovery together; see `peers.compute`.
         recovery: the same for all methods that start from the dense model.
         pruning: the share of the units that methods which train while pruning spend on that.
+        tokenizer: the dense model's.
+        targets: the training translations.
         work: an empty folder, or that of the same job when it was killed.
         limits: multiples and floor of what is kept.
         calibration: batches for methods that look at gradients.
@@ -63,6 +66,8 @@ class Job:
     units: float
     recovery: Recovery
     seed: int
+    tokenizer: Any
+    targets: Sequence[str]
     work: Path
     pruning: float = 1 / 3
     limits: Limits = LIMITS
@@ -89,6 +94,7 @@ class Made:
         spent: units so far.
         plan: what was kept, where a plan can say it.
         certificate: that the cut model computes what the masked one computed.
+        spelling: what it writes, where that is fewer tokens than all models write.
         notes: what a reader of the table must know.
     """
 
@@ -98,6 +104,7 @@ class Made:
     plan: Plan | None = None
     certificate: Certificate | None = None
     notes: tuple[str, ...] = ()
+    spelling: Spelling | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:
     macs, teacher = share_of_macs(made.model, job.dense), how.stage.distill > 0
     steps = affordable(job.units + how.extra - made.spent, macs, teacher)
     stage = how.stage.model_copy(update={"steps": steps, "warmup": min(how.stage.warmup, steps)})
-    model = recover_step(made.model, job.dense, how.material, stage, job.work / "recover")
+    material = how.material if made.spelling is None else how.material.spelled(made.spelling, made.model)
+    model = recover_step(made.model, job.dense, material, stage, job.work / "recover")
     return model, steps, made.spent + steps * step_units(macs, teacher)
 
 

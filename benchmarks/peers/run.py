@@ -48,6 +48,7 @@ from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Recover, read_recipe
+from tprune.spelling import Spelling
 from tprune.teach import teach
 from tprune.vocabulary import writable, write_only_
 from units import Queue, deploy, timings
@@ -114,14 +115,14 @@ def aim_unit(job: Job, method: Method) -> dict[str, Any]:
     aim = job.target
     for _ in range(AIMS):
         try:
-            model = method.make(dataclasses.replace(job, target=aim)).model
+            made = method.make(dataclasses.replace(job, target=aim))
         except UnreachableError as error:
             return {
                 "aim": min(tried, key=lambda t: abs(t[1] / job.target - 1))[0] if tried else aim,
                 "tried": tried,
                 "failed": str(error),
             }
-        tried.append((aim, job.speed.of_model(model)))
+        tried.append((aim, job.speed.of_model(made.model, made.spelling.longer if made.spelling else 1.0)))
         if abs(tried[-1][1] / job.target - 1) < CLOSE:
             break
         aim *= job.target / tried[-1][1]
@@ -139,13 +140,21 @@ def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any
         proof = made.certificate.to_dict() if made.certificate else None
         write_json(
             note,
-            {"speedup": made.speedup, "spent": made.spent, "notes": made.notes, "certificate": proof, "cost": cost},
+            {
+                "speedup": made.speedup,
+                "spent": made.spent,
+                "notes": made.notes,
+                "certificate": proof,
+                "cost": cost,
+                "spelling": made.spelling.to_dict() if made.spelling else None,
+            },
         )
         return made, cost
     found = read_json(note)
     plan = Plan.load(folder / "plan.json") if (folder / "plan.json").exists() else None
     proof = Certificate(**found["certificate"]) if found["certificate"] else None
-    made = Made(load(folder), found["speedup"], found["spent"], plan, proof, tuple(found["notes"]))
+    spelling = Spelling.from_dict(found["spelling"]) if found["spelling"] else None
+    made = Made(load(folder), found["speedup"], found["spent"], plan, proof, tuple(found["notes"]), spelling)
     return made, found["cost"]
 
 
@@ -158,7 +167,7 @@ def speed_of(queue: Queue, table_file: Path | None) -> Speed:
     else:
         found = LatencyTable.load(table_file)
     watch = Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed")
-    return Speed(found, watch, watch(base))
+    return Speed(found, watch, watch(base).sentence)
 
 
 def start_of(queue: Queue) -> Any:
@@ -199,7 +208,8 @@ def job_of(queue: Queue, spec: Spec, speed: Speed, taught: Material | None, how:
     target = float(read_json(aimed)["aim"]) if aimed.exists() else spec.speed
     return Job(
         start_of(queue), seeded(queue.material), None if taught is None else seeded(taught), speed, target, units,
-        dataclasses.replace(how, material=seeded(how.material)), spec.seed, queue.out / "work" / f"train-{spec}",
+        dataclasses.replace(how, material=seeded(how.material)), spec.seed, load_tokenizer(queue.out / "dense"),
+        queue.corpus.train.target, queue.out / "work" / f"train-{spec}",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
 from tprune.control import Controller
-from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step
+from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step, spelled_step
 from tprune.data import Parallel
 from tprune.distill import Width, kept_width
 from tprune.errors import InputError
@@ -29,11 +29,13 @@ from tprune.policies import keep_largest
 from tprune.progress import Report, counted
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
-from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage
+from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage, unlearnt
 from tprune.regularise import Regulariser
 from tprune.sensitivity import token_loss_on
+from tprune.spelling import Spelling, fewest
 from tprune.tasks.translation import encode, max_length
 from tprune.teach import teach
+from tprune.vocabulary import write_only_, writing
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,28 @@ def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work
     return twin.eval(), keep_largest(twin, goal)
 
 
-def cut_step(model: Any, plan: Plan, material: Material, stock: bool) -> tuple[Any, Certificate]:
-    """The smaller model and its certificate.
+def spell_step(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], how: Prune) -> Spelling | None:
+    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see `tprune.spelling`.
+
+    Raises:
+        InputError: too few tokens, or a tokeniser whose pieces do not join.
+    """
+    return None if how.written is None else fewest(model, tokenizer, texts, how.written)
+
+
+def cut_step(
+    model: Any, plan: Plan, material: Material, stock: bool, spelling: Spelling | None = None
+) -> tuple[Any, Certificate]:
+    """The smaller model, which writes the tokens of the spelling alone where there is one, and its certificate.
 
     Raises:
         CertificateError: the cut changed what the model computes.
     """
     small = shrink(model, plan, stock=stock)
-    return small, certify(model.eval(), plan, small, material.batch())
+    certificate = certify(model.eval(), plan, small, material.batch())
+    if spelling is not None:
+        write_only_(small, spelling.kept)
+    return small, certificate
 
 
 def recover_step(
@@ -166,6 +182,8 @@ def compress(
         NoisyMachineError: a time is asked for, and this machine's cannot be measured.
         CertificateError: the cut model does not compute what the masked one computes.
     """
+    if slip := unlearnt(prune, recover):
+        raise InputError(slip)
     torch.manual_seed(seed)
     model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
     material = Material.of(model, tokenizer, train, valid, seed=seed)
@@ -175,17 +193,23 @@ def compress(
         report(f"plan\n{plan}")
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse", report) if analyze else None
         clock = None
+        spelling = spell_step(model, tokenizer, train.target, prune)
+        writer = model if spelling is None else writing(model, spelling.kept)
         if prune.by_loss:
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
+            if spelling is not None and prune.target()[0] in TIMES:
+                clock = spelled_step(clock, model, tokenizer, spelling, valid.source)
             clock = interact_step(model, plan, prune, clock, material, report)
             if prune.target()[0] in TIMES:
-                clock = replace(clock, table=confirm_step(model, tokenizer, plan, prune, clock, valid.source).table)
+                clock = replace(clock, table=confirm_step(writer, tokenizer, plan, prune, clock, valid.source).table)
         goal = select_step(model, plan, prune, found, clock)
         report(f"goal\n{goal}")
         if prune.translates or recover.translates:
             material = teach_step(model, tokenizer, train, material, work / "taught", report)
         trained, plan = regularise_step(model, goal, material, prune, work / "prune")
-        small, certificate = cut_step(trained, plan, material, prune.stock)
+        small, certificate = cut_step(trained, plan, material, prune.stock, spelling)
+        if spelling is not None:
+            material = material.spelled(spelling, model)
         teacher = copy.deepcopy(model).eval()
         small = recover_step(small, teacher, material, recover, work / "recover", kept_width(plan))
     return Compressed(small, plan, certificate, found)

@@ -176,16 +176,21 @@ def _even(size: float) -> int:
 class Timer:
     """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
 
-    All exports write as many tokens as the dense model does on average, so that sentences differ in nothing but the model.
+    All exports write as many tokens as the dense model does on average (or as `tokens` says), so that sentences differ in nothing
+    but the model.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path, tokens: int | None = None
+    ) -> None:  # fmt: skip
         self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
         self._export = partial(
             export, tokenizer=tokenizer, sentences=sentences[:1], runtime=runtime_named(setting.runtime)
         )
-        self._export(model, out=folder / "dense")
-        self.tokens = self._tokens(folder / "dense")
+        if tokens is None:
+            self._export(model, out=folder / "dense")
+            tokens = self._tokens(folder / "dense")
+        self.tokens = tokens
         self._export(self._as_long(model), out=folder / "dense")
 
     def _as_long(self, model: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tprune.data import Parallel
 from tprune.distill import Mixed, Width
 from tprune.recipe import Stage, Taught
 from tprune.schedule import Training
+from tprune.spelling import Spelling
 from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches, encode, max_length
 from tprune.train import dropout_at, train
 
@@ -41,6 +42,13 @@ class Material:
         limit = max_length(model)
         pad = int(model.config.pad_token_id)
         return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
+
+    def spelled(self, spelling: Spelling, model: Any) -> Material:
+        """The same sentences with all targets in the tokens that a spelling keeps."""
+        limit = max_length(model)
+        taught = None if self.taught is None else spelling.of_pairs(self.taught, limit)
+        train, valid = (spelling.of_pairs(pairs, limit) for pairs in (self.train, self.valid))
+        return replace(self, train=train, valid=valid, taught=taught)
 
     def run(
         self, model: Any, stage: Stage, work: Path, *, teacher: Any = None, width: Width | None = None,

@@ -216,6 +216,7 @@ class Prune(Taught):
         floor: share of every coupling that stays.
         floors: likewise for single kinds, where it differs.
         multiple: what numbers of groups are rounded to.
+        written: most tokens that the pruned model writes; words with others are spelled with shorter ones. All if not given.
         stock: only what a stock configuration expresses.
     """
 
@@ -235,6 +236,7 @@ class Prune(Taught):
     floor: float = Field(0.1, ge=0, lt=1)
     floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
+    written: int | None = Field(None, ge=1)
     stock: bool = False
 
     @model_validator(mode="before")
@@ -284,6 +286,20 @@ class Recover(Taught):
     """Fine-tuning of the cut model."""
 
 
+def unlearnt(prune: Prune, recover: Recover) -> str | None:
+    """Why a spelling could not be learnt, which is new to the model and to its teacher; None where it can."""
+    if prune.written is None:
+        return None
+    if not recover.steps:
+        return "prune.written needs recover.steps: how words are spelled anew must be learnt"
+    if recover.distill or recover.hidden:
+        return (
+            "prune.written: the dense model spells otherwise, so nobody can learn this from its states; expected "
+            f"recover.distill 0 and recover.hidden 0 (recover.sequence goes with it), got {recover.distill:g} and {recover.hidden:g}"
+        )
+    return None
+
+
 class Bench(_Section):
     """How speed is measured.
 
@@ -323,6 +339,12 @@ class Recipe(_Section):
     beams: int = Field(4, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @model_validator(mode="after")
+    def _learns_to_spell(self) -> Recipe:
+        if slip := unlearnt(self.prune, self.recover):
+            raise ValueError(slip)
+        return self
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -185,7 +185,7 @@ def _describes(marker: Path) -> bool:
 USED_BY = {
     "plan": ("prune",), "corpus.vocabulary": ("trim", "time", "analyze", "prune"),
     "recipe.analyze": ("analyze",), "recipe.prune.budget": ("time", "prune"), "recipe.prune.search": ("time", "prune"),
-    "recipe.prune.regain": ("time", "prune"),
+    "recipe.prune.regain": ("time", "prune"), "recipe.prune.written": ("spell", "time", "shrink"),
     **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
     "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
     "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),

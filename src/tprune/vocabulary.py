@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -194,6 +195,13 @@ def write_only_(model: Any, tokens: Sequence[int]) -> None:
     others = [token for token in range(model.final_logits_bias.shape[-1]) if token not in left]
     if others:
         config.suppress_tokens, config.renormalize_logits = sorted({*(config.suppress_tokens or ()), *others}), True
+
+
+def writing(model: Any, tokens: Sequence[int]) -> Any:
+    """A copy of a model that writes these tokens and no others; see `write_only_`."""
+    twin = copy.deepcopy(model)
+    write_only_(twin, tokens)
+    return twin
 
 
 def coverage(

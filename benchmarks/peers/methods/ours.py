@@ -3,14 +3,17 @@ fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
 from tprune.compression import plan_step, regularise_step
 from tprune.costs import ALONE, CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
 from tprune.recipe import Kind, Prune
+from tprune.spelling import fewest
 from tprune.tasks.translation import EncodedPairs
+from tprune.vocabulary import write_only_
 
 EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")
 TWO: tuple[Kind, ...] = ("ffn", "heads")
@@ -25,6 +28,19 @@ def ours(job: Job) -> Made:
 def ours_regain(job: Job) -> Made:
     """FFN units and heads, where three quarters of what FFN units cost are taken to be won back by training."""
     return by_loss(job, TWO, regain={"ffn": 0.75})
+
+
+def ours_fewer_tokens(most: int) -> Callable[[Job], Made]:
+    """`ours`, and at most so many tokens are written; words with others are spelled with shorter ones."""
+
+    def make(job: Job) -> Made:
+        spelling = fewest(job.dense, job.tokenizer, job.targets, most)
+        made = ours(dataclasses.replace(job, speed=job.speed.spelled(job.dense, spelling)))
+        write_only_(made.model, spelling.kept)
+        note = f"{len(spelling.kept):,} tokens are written, {spelling.longer:.2f} times as many a sentence"
+        return dataclasses.replace(made, spelling=spelling, notes=(*made.notes, note))
+
+    return make
 
 
 def ours_two_kinds(job: Job) -> Made:

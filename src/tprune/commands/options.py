@@ -211,6 +211,10 @@ TrimVocab = Annotated[
         help="Keep only the tokens of these sentences: `train`, or two files, SOURCE,TRANSLATIONS.",
     ),
 ]
+Written = Annotated[
+    int | None,
+    typer.Option("--written", min=1, help="Most tokens that the smaller model writes; words with others are spelled with shorter ones."),
+]  # fmt: skip
 GivenPlan = Annotated[
     Path | None,
     typer.Option(
