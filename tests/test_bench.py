@@ -12,8 +12,9 @@ from tprune.bench import (
     MEASURES,
     Footprint,
     Work,
+    _requests,
     _result,
-    _rounds,
+    _round,
     _sample,
     bench,
     bench_all,
@@ -36,15 +37,30 @@ class Recorder:
         return {"ms": self.milliseconds, "tokens": 7.0} if request["do"] == "sentence" else {"ms": self.milliseconds}
 
 
-def test_sides_take_turns_and_the_first_round_is_not_kept() -> None:
+def test_sides_take_turns() -> None:
     log: list[tuple[str, str]] = []
     workers: Any = {"dense": Recorder("A", log, 2.0), "pruned": Recorder("B", log, 1.0)}
-    times, tokens = _rounds(workers, {name: {"do": name} for name in MEASURES}, 4)
+    assert _round(workers, {name: [{"do": name}] * 3 for name in MEASURES}) == {
+        "dense": dict.fromkeys(MEASURES, 2.0) | {"tokens": 7.0},
+        "pruned": dict.fromkeys(MEASURES, 1.0) | {"tokens": 7.0},
+    }
     for measure in MEASURES:
-        order = "".join(name for name, what in log if what == measure)
-        assert order == "BA" + "ABBA" * 2
-    assert times == {"dense": dict.fromkeys(MEASURES, [2.0] * 4), "pruned": dict.fromkeys(MEASURES, [1.0] * 4)}
-    assert tokens == {"dense": 7.0, "pruned": 7.0}
+        assert "".join(name for name, what in log if what == measure) == "ABBAAB"
+
+
+def test_a_turn_is_one_batch_and_a_round_their_mean_by_sentences() -> None:
+    requests = _requests(SENTENCES, 1, 3, 4, Work(measures=("sentence",)))
+    assert [request["sentences"] for request in requests["sentence"]] == [
+        ["a dog", "an old man reads", "a cat sat on the mat"],
+        ["two dogs play in the snow"],
+    ]
+
+    class Counter(Recorder):
+        def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+            return {"ms": 10.0 * len(request["sentences"]), "tokens": 2.0 * len(request["sentences"])}
+
+    workers: Any = {"dense": Counter("A", [], 0.0)}
+    assert _round(workers, requests) == {"dense": {"sentence": 25.0, "tokens": 5.0}}
 
 
 def result(dense: list[float], pruned: list[float]) -> Any:

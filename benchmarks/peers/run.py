@@ -57,7 +57,7 @@ HERE = Path(__file__).parent
 RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
 KINDS = ("ffn", "heads", "qk", "vo")
 TARGETS = ("references", "taught", "both")
-AIMS, CLOSE = 4, 0.015  # how often a plan is timed, and how near to the asked speed is near enough
+AIMS, CLOSE = 4, 0.03  # how often a plan is timed, and how near to the asked speed is near enough
 
 
 @dataclass(frozen=True)

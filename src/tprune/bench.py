@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,11 +18,12 @@ import numpy as np
 
 from tprune.data import read_lines
 from tprune.errors import InputError
-from tprune.machine import machine, versions
+from tprune.machine import idle_cores, machine, versions
 from tprune.runtimes.folder import read_layout
 
 MEASURES = ("encoder", "decoder_step", "sentence")
 QUIET = 0.03  # a machine whose two halves of the same measurement differ by more is too noisy
+TURNS = 4  # of the encoder and of the decoder's step in a round; those of sentences are the sentences
 Side = Mapping[str, Sequence[float]]  # measure → one number a round
 Name = TypeVar("Name", str, "str | None")  # of a worker
 
@@ -62,14 +63,14 @@ class Footprint:
 class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys as `MEASURES`.
 
-    `speedup` is the median over rounds of dense / pruned of the same round, `interval` a 95 % interval of that median,
-    `spread` the quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a
+    `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median, `spread` the quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a
     quiet machine. Models that write unequally many
     tokens a sentence do unequal work: see `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]
     spread: Mapping[str, Mapping[str, tuple[float, float]]]
+    ratios: Mapping[str, Sequence[float]]
     speedup: Mapping[str, float]
     interval: Mapping[str, tuple[float, float]]
     self_ratio: Mapping[str, Mapping[str, float]]
@@ -106,7 +107,9 @@ def bench(
 ) -> BenchResult:  # fmt: skip
     """Measures two exported folders on this machine.
 
-    Each side is one worker process. A round does every measure on each, in turns (A B, B A, ...), never both at once.
+    Each side is a worker process. In a round they take turns of milliseconds (a sentence or batch each: A B, B A, ...), never both
+    at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what else uses a memory
+    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by 3 %.
 
     Args:
         dense: the folder of the dense model, `pruned` that of the pruned one.
@@ -138,19 +141,25 @@ def bench_all(
     against one of them.
     """
     work = work or Work()
-    requests = _requests(sentences, threads, batch, rounds, work)
-    with ExitStack() as stack:
-        workers: dict[str | None, Worker] = {None: stack.enter_context(_worker(Path(dense), threads))}
-        for name, folder in others.items():
-            workers[name] = stack.enter_context(_worker(Path(folder), threads))
-        times, tokens = _rounds(workers, requests, rounds)
-        footprint = {side: _footprint(worker, tokens[side]) for side, worker in workers.items()}
+    requests, cores = _requests(sentences, threads, batch, rounds, work), idle_cores(threads)
+    sides: dict[str | None, Path] = {None: Path(dense)} | {name: Path(folder) for name, folder in others.items()}
+    footprint: dict[str | None, Footprint] = {}
+    times: dict[str | None, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in sides}
+    for number in range(rounds):
+        with ExitStack() as stack:
+            workers = {  # loaded in turns too: the last finds better memory than the first
+                side: stack.enter_context(_worker(sides[side], threads, cores)) for side in _in_turns(sides, number)
+            }
+            for side, took in _round(workers, requests).items():
+                for name in requests:
+                    times[side][name].append(took[name])
+                footprint[side] = _footprint(workers[side], took.get("tokens", 0.0))
     found = {}
     for name in others:
-        sides: dict[str, str | None] = {"dense": None, "pruned": name}
+        both: dict[str, str | None] = {"dense": None, "pruned": name}
         found[name] = _result(
-            {side: times[key] for side, key in sides.items()}, {side: footprint[key] for side, key in sides.items()},
-            threads, batch, work, _runtime(Path(dense), Path(others[name])),
+            {side: times[key] for side, key in both.items()}, {side: footprint[key] for side, key in both.items()},
+            threads, batch, work, _runtime(Path(dense), Path(others[name])), cores,
         )  # fmt: skip
     return found
 
@@ -162,8 +171,8 @@ def _runtime(dense: Path, pruned: Path) -> str:
 
 def _requests(
     sentences: Path | Sequence[str], threads: int, batch: int, rounds: int, work: Work
-) -> dict[str, dict[str, Any]]:
-    """What every worker is asked in a round, by measure. Raises `InputError` for what cannot be measured."""
+) -> dict[str, list[dict[str, Any]]]:
+    """What every worker is asked in a round, by measure: its turns. Raises `InputError` for what cannot be measured."""
     if threads < 1 or batch < 1 or rounds < 4 or rounds % 2:
         raise InputError(
             f"threads {threads}, batch {batch}, rounds {rounds}; expected at least 1, 1, and an even 4 or more"
@@ -179,9 +188,13 @@ def _requests(
         )
     texts = _sample(every, max(work.sentences, batch))
     shape = {"source": work.source, "past": work.past, "batch": batch}
-    requests: dict[str, dict[str, Any]] = {name: {"do": name, **shape} for name in work.measures}
+    requests = {name: [{"do": name, **shape}] * TURNS for name in work.measures}
     if "sentence" in requests:
-        requests["sentence"] |= {"sentences": texts, "beams": work.beams}
+        texts = sorted(texts, key=len) if batch > 1 else texts  # batches of like lengths, as in translating
+        groups = [texts[i : i + batch] for i in range(0, len(texts), batch)]
+        requests["sentence"] = [
+            {"do": "sentence", **shape, "sentences": group, "beams": work.beams} for group in groups
+        ]
     return requests
 
 
@@ -223,7 +236,7 @@ class Worker:
 
 
 @contextmanager
-def _worker(folder: Path, threads: int) -> Iterator[Worker]:
+def _worker(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Worker]:
     pools = (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -234,7 +247,7 @@ def _worker(folder: Path, threads: int) -> Iterator[Worker]:
     here = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     environment = os.environ | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": path}
-    command = [sys.executable, "-m", "tprune.bench_worker", str(folder), str(threads)]
+    command = [sys.executable, "-m", "tprune.bench_worker", str(folder), str(threads), ",".join(map(str, cores))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
             command,
@@ -252,35 +265,45 @@ def _worker(folder: Path, threads: int) -> Iterator[Worker]:
             process.communicate()
 
 
-def _rounds(
-    workers: Mapping[Name, Worker], requests: Mapping[str, Mapping[str, Any]], rounds: int
-) -> tuple[dict[Name, dict[str, list[float]]], dict[Name, float]]:
-    """Milliseconds by side, measure and round; round 0 warms up and is not kept."""
-    times: dict[Name, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in workers}
-    tokens = dict.fromkeys(workers, 0.0)
-    for number in range(rounds + 1):
-        for name, request in requests.items():
-            for side in list(workers)[:: 1 if number % 2 else -1]:
-                reply = workers[side].ask(request)
-                if number:
-                    times[side][name].append(reply["ms"])
-                tokens[side] = reply.get("tokens", tokens[side])
-    return times, tokens
+def _in_turns(sides: Iterable[Name], number: int) -> list[Name]:
+    return list(sides)[:: -1 if number % 2 else 1]
+
+
+def _round(
+    workers: Mapping[Name, Worker], requests: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[Name, dict[str, float]]:
+    """Milliseconds by side and measure, and tokens a sentence: means over the turns."""
+    found: dict[Name, dict[str, float]] = {side: {} for side in workers}
+    for name, turns in requests.items():
+        replies: dict[Name, list[dict[str, Any]]] = {side: [] for side in workers}
+        for turn, request in enumerate(turns):
+            for side in _in_turns(workers, turn):
+                replies[side].append(workers[side].ask(request))
+        weights = [len(request.get("sentences", "1")) for request in turns]
+        for side, said in replies.items():
+            found[side][name] = float(np.average([each["ms"] for each in said], weights=weights))
+            if name == "sentence":
+                found[side]["tokens"] = float(np.average([each["tokens"] for each in said], weights=weights))
+    return found
 
 
 def _result(
-    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work, runtime: str
-) -> BenchResult:
-    ratios = {name: np.array(times["dense"][name]) / np.array(times["pruned"][name]) for name in work.measures}
-    interval = {name: median_interval(ratio.tolist()) for name, ratio in ratios.items()}
+    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work, runtime: str,
+    cores: Sequence[int] = (),
+) -> BenchResult:  # fmt: skip
+    ratios = {
+        name: [dense / pruned for dense, pruned in zip(times["dense"][name], times["pruned"][name], strict=True)]
+        for name in work.measures
+    }
+    interval = {name: median_interval(each) for name, each in ratios.items()}
     halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
     noisy, says = noise(halves, interval)
     return BenchResult(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
-        speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
+        ratios=ratios, speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
-        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions()}, runtime=runtime,
+        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions(), "pinned_to": list(cores)}, runtime=runtime,
     )  # fmt: skip
 
 

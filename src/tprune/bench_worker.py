@@ -1,12 +1,13 @@
 """One side of a benchmark: a process with one exported model, which measures what its standard input asks for.
 
-Run as `python -m tprune.bench_worker FOLDER THREADS`. A request is one line of JSON on standard input, a reply one line
+Run as `python -m tprune.bench_worker FOLDER THREADS CORES`; `CORES` are those it is pinned to ("2,3"; none where it is empty). A request is one line of JSON on standard input, a reply one line
 on standard output; an error is one line on standard error, and the end of the process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -20,8 +21,7 @@ from tprune.errors import InputError
 from tprune.plugins import import_named
 from tprune.runtimes.translate import Translator
 
-SPENT_MS = 100.0  # how long one visit of the encoder or the decoder step lasts, roughly
-SENTENCES_MS = 250.0  # likewise for sentences
+SPENT_MS = 25.0  # how long one turn of the encoder or the decoder step lasts, roughly
 MOST = 500
 
 
@@ -46,10 +46,10 @@ def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
     return times
 
 
-def _visit(run: Callable[[], Any], spent: float, least: int) -> float:
-    """Median milliseconds of as many runs as last `spent` (at least `least`), after one that is not counted."""
+def _visit(run: Callable[[], Any], spent: float = SPENT_MS) -> float:
+    """Median milliseconds of as many runs as last `spent` (at least 1), after one that is not counted: caches are another's."""
     first = _milliseconds(run, 1)[0]
-    return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), least, MOST)))))
+    return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), 1, MOST)))))
 
 
 def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]:
@@ -63,16 +63,16 @@ def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]
         def run() -> None:
             last[:] = translator.generate(ids, request["beams"], request["batch"])
 
-        spent = _visit(run, SENTENCES_MS, 1)
+        spent = _visit(run, 0.0)
         return {"ms": spent / len(ids), "tokens": sum(map(len, last)) / len(ids)}
     rows = _source(translator, request["batch"], request["source"])
     if request["do"] == "encoder":
-        return {"ms": _visit(lambda: translator.start(rows), SPENT_MS, 3)}
+        return {"ms": _visit(lambda: translator.start(rows))}
     steps = translator.start(rows)
     tokens = np.full(len(rows), translator.layout.decoding.decoder_start_token_id, np.int64)
     for _ in range(request["past"]):
         steps.logits(tokens)
-    return {"ms": _visit(lambda: steps.peek(tokens), SPENT_MS, 3)}
+    return {"ms": _visit(lambda: steps.peek(tokens))}
 
 
 def _source(translator: Translator, batch: int, length: int) -> list[list[int]]:
@@ -84,7 +84,9 @@ def _source(translator: Translator, batch: int, length: int) -> list[list[int]]:
 
 def main(arguments: list[str]) -> int:
     """Loads the folder, says so, and answers requests until standard input ends."""
-    folder, threads = arguments
+    folder, threads, cores = arguments
+    if cores:
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     before = peak_memory()
     try:
         import_named()

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from tprune.bench import BenchResult, Work, bench
+from tprune.bench import BenchResult, Work, bench, median_interval
 from tprune.coupling import Groups, bind
 from tprune.errors import NoisyMachineError
 from tprune.files import write_json
@@ -39,7 +40,7 @@ SHARES: Mapping[str, Sequence[float]] = {
     "ffn": (0.5, 0.25), "heads": (0.5, 0.25), "qk": (0.5,), "vo": (0.5,), "width": (0.75, 0.5),
 }  # fmt: skip
 STEADY = 0.06  # how far a point's 95 % interval may reach from its middle
-TRIES = 3
+TRIES = (1, 1, 2, 4)  # so many times a setting's rounds are added, while it reaches farther
 ANCHORS = (0.6, 0.3, 0.1)  # everything that is asked for cut to these shares, to see how savings add up
 EVEN = 8
 TIMED = ("encoder", "sentence")
@@ -222,7 +223,7 @@ class Timer:
         return self.compare(shrink(self.model, plan), what)
 
     def compare(self, other: Any, what: str, tokenizer: Any = None) -> dict[str, float]:
-        """Dense over another model's time of encoder and sentence; measured again, longer, while the interval is wide.
+        """Dense over another model's time of encoder and sentence; more rounds are added while the interval is wide.
 
         Args:
             other: a model.
@@ -234,16 +235,19 @@ class Timer:
         """
         own = {} if tokenizer is None else {"tokenizer": tokenizer}
         self._export(self._as_long(other), out=self.folder / "pruned", **own)
+        ratios: dict[str, list[float]] = {name: [] for name in TIMED}
         spread = math.inf
-        for attempt in range(TRIES):
-            found = self._bench(self.folder / "dense", self.folder / "pruned", self.setting.rounds * 2**attempt)
-            low, high = found.interval["sentence"]
+        for times in TRIES:
+            found = self._bench(self.folder / "dense", self.folder / "pruned", self.setting.rounds * times)
+            for name in TIMED:
+                ratios[name] += found.ratios[name]
+            low, high = median_interval(ratios["sentence"])
             spread = (high - low) / (high + low)
             if spread <= STEADY:
-                return {name: float(ratio) for name, ratio in found.speedup.items()}
+                return {name: statistics.median(each) for name, each in ratios.items()}
         raise NoisyMachineError(
-            f"{what}: the ratio to the dense model varies by {spread:.1%} after {TRIES} tries, more than {STEADY:.0%}; "
-            "stop other work on this machine and give the command again; what is measured already is kept"
+            f"{what}: the ratio to the dense model varies by {spread:.1%} over {len(ratios['sentence'])} rounds, more than "
+            f"{STEADY:.0%}; stop other work on this machine and give the command again; what is measured already is kept"
         )
 
     def from_ratios(self, ratios: Mapping[str, float], table: LatencyTable) -> Times:

@@ -27,6 +27,28 @@ def free_cores() -> int:
     return free
 
 
+def idle_cores(count: int) -> list[int]:
+    """The `count` cores to pin a measurement to: no two that share a processor, fast ones, idle ones; none where a system cannot."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    busy = dict(enumerate(psutil.cpu_percent(interval=0.3, percpu=True)))
+
+    def rank(core: int) -> tuple[bool, int, int, int]:
+        folder = Path(f"/sys/devices/system/cpu/cpu{core}")
+        twins = _read(folder / "topology/thread_siblings_list").replace("-", ",").split(",")
+        speed = _read(folder / "cpufreq/cpuinfo_max_freq")
+        return twins[0] in ("", str(core)), int(speed or 0), -round(busy.get(core, 0.0) / 10), core
+
+    return sorted(sorted(os.sched_getaffinity(0), key=rank)[-count:])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 def use_device(name: str) -> None:
     """What trains: `auto` is the GPU if there is one. Before torch has looked for GPUs.
 

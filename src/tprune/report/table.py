@@ -58,6 +58,11 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"certificate: masked and shrunk logits differ by {max(certificate['forward'], certificate['generation']):.1e}"
         f" (allowed {certificate['limit']:g})",
     ]
+    if spelling := results.get("spelling"):
+        found.append(
+            f"the pruned model writes {spelling['written']:,} of {spelling['before']:,} tokens and spells words with others; "
+            f"the training translations are {spelling['longer']:.2f} times as long with them"
+        )
     found += [f"warning: {line}" for line in results["warnings"]]
     tokens = results["dense"]["tokens_per_sentence"], results["pruned"]["tokens_per_sentence"]
     if abs(tokens[1] / max(1e-9, tokens[0]) - 1) > 0.05:
