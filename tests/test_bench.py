@@ -1,5 +1,7 @@
 import doctest
+import io
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +10,12 @@ from typing import Any
 import pytest
 
 import tprune.bench
+import tprune.machine
 from tprune.bench import (
     MEASURES,
     Footprint,
     Work,
+    Worker,
     _requests,
     _result,
     _round,
@@ -93,7 +97,7 @@ def test_a_wide_interval_is_noise() -> None:
     assert noise({}, {"encoder": (0.98, 1.02)})[0] is False
     noisy, says = noise({}, {"encoder": (0.9, 1.1)})
     assert noisy
-    assert "ratio of encoder varies by 10.0%" in says
+    assert "interval of the ratio of encoder reaches ±10.0%" in says
 
 
 def test_plain_data(tmp_path: Path) -> None:
@@ -134,6 +138,27 @@ def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
         bench(tmp_path / "absent", tmp_path, SENTENCES)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_threads_are_at_most_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tprune.machine, "usable_cores", lambda: 2)
+    with pytest.raises(InputError, match=r"threads 4; expected 1 to 2, the cores that this process may use"):
+        bench("absent", "absent", SENTENCES, threads=4)  # type: ignore[arg-type]
+
+
+def test_what_a_library_prints_in_a_worker_is_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loud.py").write_text("print('hello')", encoding="utf-8")
+    (tmp_path / "random.py").write_text("raise SystemExit('not the library')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)  # what lies there is imported where it is named, and nowhere else
+    monkeypatch.setenv("TPRUNE_PLUGINS", "loud")
+    with pytest.raises(InputError, match=r"ended with code 1: absent: no such folder"):
+        bench("absent", "absent", SENTENCES)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_was_killed() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], stdout=-1, text=True)
+    with pytest.raises(InputError, match=r"onnx: the benchmark process was killed \(signal 9\)"):
+        Worker(Path("onnx"), process, io.StringIO())
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from tprune.data import read_lines
 from tprune.errors import InputError
-from tprune.machine import idle_cores, machine, versions
+from tprune.machine import check_threads, idle_cores, machine, versions
 from tprune.runtimes.folder import read_layout
 
 MEASURES = ("encoder", "decoder_step", "sentence")
@@ -91,6 +91,7 @@ class BenchResult:
             "latency_ms": {side: {name: dict(values)} for side, values in self.latency_ms.items()},
             "spread": {side: {name: {k: list(v) for k, v in x.items()}} for side, x in self.spread.items()},
             "speedup": {name: dict(self.speedup)},
+            "ratios": {name: {key: list(value) for key, value in self.ratios.items()}},
             "speedup_interval": {name: {key: list(value) for key, value in self.interval.items()}},
             "noise": {
                 "noisy": self.noisy, "says": self.noise,
@@ -142,6 +143,8 @@ def bench_all(
     """
     work = work or Work()
     requests, cores = _requests(sentences, threads, batch, rounds, work), idle_cores(threads)
+    if "sentence" in requests:
+        work = replace(work, sentences=sum(len(request["sentences"]) for request in requests["sentence"]))
     sides: dict[str | None, Path] = {None: Path(dense)} | {name: Path(folder) for name, folder in others.items()}
     footprint: dict[str | None, Footprint] = {}
     times: dict[str | None, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in sides}
@@ -173,19 +176,15 @@ def _requests(
     sentences: Path | Sequence[str], threads: int, batch: int, rounds: int, work: Work
 ) -> dict[str, list[dict[str, Any]]]:
     """What every worker is asked in a round, by measure: its turns. Raises `InputError` for what cannot be measured."""
-    if threads < 1 or batch < 1 or rounds < 4 or rounds % 2:
-        raise InputError(
-            f"threads {threads}, batch {batch}, rounds {rounds}; expected at least 1, 1, and an even 4 or more"
-        )
+    check_threads(threads)
+    if batch < 1 or rounds < 4 or rounds % 2:
+        raise InputError(f"batch {batch}, rounds {rounds}; expected at least 1, and an even 4 or more")
     if min(work.source, work.sentences, 1 if work.beams is None else work.beams) < 1 or work.past < 0:
         raise InputError(f"{work}; expected at least 1 source token, sentence and beam")
     if not work.measures or set(work.measures) - set(MEASURES):
         raise InputError(f"measures {work.measures}; expected some of {', '.join(MEASURES)}")
     every = read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences)
-    if 0 < len(every) < batch:
-        raise InputError(
-            f"batch {batch}, but there are only {len(every)} sentences to translate; expected at least as many"
-        )
+    check_batch(batch, len(every))
     texts = _sample(every, max(work.sentences, batch))
     shape = {"source": work.source, "past": work.past, "batch": batch}
     requests = {name: [{"do": name, **shape}] * TURNS for name in work.measures}
@@ -198,9 +197,17 @@ def _requests(
     return requests
 
 
+def check_batch(batch: int, sentences: int) -> None:
+    """Raises `InputError` where there are fewer sentences than go into one batch."""
+    if 0 < sentences < batch:
+        raise InputError(
+            f"batch {batch}, but there are only {sentences} sentences to translate; expected at least as many"
+        )
+
+
 def _footprint(worker: Worker, tokens: float) -> Footprint:
     layout, memory = read_layout(worker.folder), int(worker.ask({"do": "memory"})["bytes"])
-    on_disk = sum(file.stat().st_size for file in worker.folder.iterdir())
+    on_disk = sum(file.stat().st_size for file in worker.folder.iterdir() if file.is_file())
     return Footprint(tokens, on_disk, memory, worker.memory_before_load, layout.parameters, layout.macs)
 
 
@@ -228,6 +235,10 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
+            if code < 0:
+                raise InputError(
+                    f"{self.folder}: the benchmark process was killed (signal {-code}); is there memory for it?"
+                )
             self._errors.seek(0)
             said = self._errors.read().strip().splitlines() or ["it said nothing"]
             raise InputError(f"{self.folder}: the benchmark process ended with code {code}: {said[-1]}")
@@ -247,7 +258,7 @@ def _worker(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Worker
     here = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     environment = os.environ | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": path}
-    command = [sys.executable, "-m", "tprune.bench_worker", str(folder), str(threads), ",".join(map(str, cores))]
+    command = [sys.executable, "-P", "-m", "tprune.bench_worker", str(folder), str(threads), ",".join(map(str, cores))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
             command,
@@ -339,9 +350,13 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 def noise(halves: Mapping[str, Mapping[str, float]], interval: Mapping[str, tuple[float, float]]) -> tuple[bool, str]:
     """Whether the machine was too noisy to trust the ratios to 3 %, and a sentence that says why."""
     off = {f"{side} {name}": abs(x - 1) for side, names in halves.items() for name, x in names.items()}
-    off |= {f"the ratio of {name}": (high - low) / (high + low) for name, (low, high) in interval.items()}
+    off |= {
+        f"the 95 % interval of the ratio of {name}": (high - low) / (high + low)
+        for name, (low, high) in interval.items()
+    }
     worst = max(off, key=lambda key: off[key])
     if off[worst] <= QUIET:
         return False, f"The machine was quiet: repeated measurements agree within {off[worst]:.1%}."
-    says = f"{worst} varies by {off[worst]:.1%} between rounds, more than {QUIET:.0%}; measure again."
+    how = "reaches ±" if worst.startswith("the ") else "differs between even and odd rounds by "
+    says = f"{worst} {how}{off[worst]:.1%}, more than {QUIET:.0%}; measure again, or with more rounds."
     return True, f"The machine was noisy: {says}"

@@ -87,13 +87,15 @@ def main(arguments: list[str]) -> int:
     folder, threads, cores = arguments
     if cores:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries and plugins print is no reply
     before = peak_memory()
     try:
         import_named()
         translator = Translator.load(folder, int(threads))
-        print(json.dumps({"memory_before_load": before}), flush=True)
+        print(json.dumps({"memory_before_load": before}), file=replies, flush=True)
         for line in sys.stdin:
-            print(json.dumps(measure(translator, json.loads(line))), flush=True)
+            print(json.dumps(measure(translator, json.loads(line))), file=replies, flush=True)
     except Exception as error:  # the parent shows the last line of standard error
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         print(" ".join(text.split()), file=sys.stderr, flush=True)

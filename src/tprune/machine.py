@@ -21,10 +21,21 @@ def free_cores() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    mine = usable_cores()
     busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
     free: int = max(1, min(mine, round((os.cpu_count() or 1) - busy)))
     return free
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def check_threads(threads: int) -> None:
+    """Raises `InputError` where there are not as many cores: threads that share one wait for each other."""
+    if not 1 <= threads <= usable_cores():
+        raise InputError(f"threads {threads}; expected 1 to {usable_cores()}, the cores that this process may use")
 
 
 def idle_cores(count: int) -> list[int]:

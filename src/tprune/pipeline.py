@@ -11,6 +11,7 @@ import torch
 from transformers import set_seed
 
 from tprune.analysis import Analysis
+from tprune.bench import check_batch
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
 from tprune.costs import (
@@ -30,7 +31,7 @@ from tprune.distill import kept_width
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
-from tprune.machine import use_free_cores
+from tprune.machine import check_threads, use_free_cores
 from tprune.material import SAVE_EVERY, Material
 from tprune.models import family_of
 from tprune.plan import Plan
@@ -70,6 +71,8 @@ def run(run: Run) -> dict[str, Any]:
         selected_plan(run.plan)  # a damaged one is refused before anything is done
     if run.until is not None and run.until not in run.progress.plan:
         raise InputError(f"this run has no stage {run.until!r}; its stages are {', '.join(run.progress.plan)}")
+    check_threads(run.recipe.bench.threads)  # now, not when all is trained
+    check_batch(run.recipe.bench.batch, len(run.corpus.pooled_test()))
     with held(run):
         claim(run)
         run.progress.skip([name for name in run.progress.plan if run.has(name)])

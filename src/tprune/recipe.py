@@ -388,6 +388,8 @@ def _explain(error: ValidationError) -> tuple[list[str], str]:
     if first["type"] == "missing":
         return place, f"key {'.'.join(place)!r} is missing"
     says = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected").replace("tuple", "list")
+    if not place:  # about several keys, which it names
+        return place, says
     return place, f"{'.'.join(place)}: {says}, got {reprlib.repr(first.get('input'))}"
 
 

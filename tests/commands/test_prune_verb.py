@@ -81,6 +81,8 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--trim-vocab", "corpus"), "got 'corpus'; expected `train`, or two files"),
         (("--macs", 0.5, "--plan", "s"), "--plan says what is kept; leave out --macs 0.5"),
         (("--macs", 0.5, "--one-shot", "--steps", 3), "--one-shot trains nothing; leave out --steps 3"),
+        (("--macs", 0.5, "--written", 30, "--one-shot"), "--written 30 has to be learnt; leave out --one-shot"),
+        (("--macs", 0.5, "--written", 30, "--steps", 0), "--written 30 has to be learnt; leave out --steps 0"),
         (("--macs", 0.5, "--threads", 0), "'--threads'"),
         (("--macs", 0.5, "--src", "s"), "--src and --tgt belong together; got s alone"),
         (("--macs", 0.5, "--test-tgt", "s"), "--test-src and --test-tgt belong together; got s alone"),
@@ -203,9 +205,15 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
         (("--set", "prune.search=[1"), "--set prune.search=[1: no valid YAML"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
         (("--until", "lunch"), "this run has no stage 'lunch'; its stages are train, "),
+        (("--threads", "999"), "threads 999; expected 1 to "),
+        (("--batch", "999"), "batch 999, but there are only "),
+        (
+            ("--set", "recover.distill=0.5", "--written", "30"),
+            "recover.distill=0.5: prune.written: the dense model spells otherwise",
+        ),
     ],
 )
-def test_settings_that_make_no_sense(tprune: Call, model: Path, options: tuple[str, str], says: str) -> None:
+def test_settings_that_make_no_sense(tprune: Call, model: Path, options: tuple[str, ...], says: str) -> None:
     code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
     assert code == 1 and says in notes and not (model.parent / "run").exists()
 

@@ -141,6 +141,10 @@ def prune(
         raise typer.BadParameter(f"--stock cuts ffn only; leave out {' '.join(f'--kind {kind}' for kind in kinds)}")
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
+    if written is not None and (one_shot or steps == 0):
+        raise typer.BadParameter(
+            f"--written {written} has to be learnt; leave out {'--one-shot' if one_shot else '--steps 0'}"
+        )
     from tprune.commands.analyze import dense_of
     from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of

@@ -87,9 +87,11 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
 
 def test_of(source: Path | None, target: Path | None, data: str | None, columns: str | None) -> Parallel:
     """The sentences to score: two files, or the test split of a data set. Raises `InputError` as `corpus_of`."""
-    given = Given(test=(source, target), data=data, columns=columns)
+    given = Given(
+        train=(source, target), data=data, columns=columns
+    )  # "train", because messages then name these options
     if files := given.named():
-        return read_pair(*files["test"])
+        return read_pair(*files["train"])
     if data is None:
         raise InputError("no sentences: give --src and --tgt, or --data (a folder or a data set's id)")
     return _data_set(given, Data(), data, {"test": sys.maxsize})["test"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tprune.errors import InputError
+from tprune.machine import check_threads
 from tprune.runtimes.folder import Layout, read_layout
 from tprune.runtimes.runtime import Engine, State, blamed, runtime_named
 from tprune.runtimes.search import beam, greedy
@@ -39,9 +39,7 @@ class Translator:
                 the folder is for a runtime that is not known here.
         """
         folder = Path(folder)
-        cores = os.cpu_count() or 1
-        if not 1 <= threads <= cores:
-            raise InputError(f"threads {threads}; expected 1 to {cores}, the cores of this machine")
+        check_threads(threads)
         layout = read_layout(folder)
         tokens = load_tokens(folder)
         try:
