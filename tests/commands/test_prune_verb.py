@@ -209,7 +209,7 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
         (("--batch", "999"), "batch 999, but there are only "),
         (
             ("--set", "recover.distill=0.5", "--written", "30"),
-            "recover.distill=0.5: prune.written: the dense model spells otherwise",
+            "prune.written: the dense model spells otherwise",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +99,7 @@ def run_recipe(
         "prune.written": written,
         **_stock(stock),
     }
-    named = " with --set ".join([str(recipe), *(sets or ())])
+    named = _named(str(recipe), sets)
     checked = changed(read_recipe(recipe), named, options(given, extra), targets, needed=plan is None)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
@@ -160,7 +161,7 @@ def prune(
         # what nothing is trained for afterwards may as well go
         "prune.floor": 0.0 if one_shot and recipe is None else None,
     }  # fmt: skip
-    named = " with --set ".join([str(file) if recipe else "prune", *(sets or ())])
+    named = _named(str(file) if recipe else "prune", sets)
     checked = changed(read_recipe(file), named, options(given, extra), targets, needed=plan is None)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
@@ -176,6 +177,11 @@ def prune(
         device=device,
         force=force,
     )
+
+
+def _named(recipe: str, sets: Sequence[str] | None) -> str:
+    """A recipe's name for messages, with what was set: "r.yaml with --set a=1, b=2"."""
+    return recipe + (f" with --set {', '.join(sets)}" if sets else "")
 
 
 def _stock(asked: bool) -> dict[str, Any]:
