@@ -275,6 +275,12 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
         timer.ratios(next(whole_plans(model, ("ffn",))), "decoder.ffn at 50%")
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that runs of the same shapes share: a table takes longer than all else in them."""
+    return tmp_path_factory.mktemp("tables")
+
+
 def a_run(
     out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
 ) -> dict[str, Any]:
@@ -290,9 +296,10 @@ def a_run(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_for_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.xdist_group("tables")
+def test_a_run_that_is_asked_for_a_time(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
     results = a_run(tmp_path / "run", 1.1)
     asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
     assert asked == pytest.approx(6.5 / 1.1) and 0 < predicted <= asked and results["target"]["speedup"] == 1.1
@@ -311,9 +318,10 @@ def test_a_spelling_saves_in_every_token_and_needs_more_of_them() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_writes_fewer_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.xdist_group("tables")
+def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
     out = tmp_path / "run"
     results = a_run(out, 1.2, recover={"distill": 0.0, "sequence": 0.5}, prune={"written": 36})
     kept = read_json(out / "stages" / "spell.json")["kept"]
@@ -330,12 +338,13 @@ def test_a_run_that_writes_fewer_tokens(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("tables")
 @pytest.mark.parametrize("speedup", [1.4, 1.0001])
 def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speedup: float
+    tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch, speedup: float
 ) -> None:
     monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
     out = tmp_path / "run"
     results = a_run(out, speedup, PAIRS.head(1))
     faster = read_json(out / "stages" / "time.json")["faster"]
