@@ -181,6 +181,8 @@ def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path, monkeypatch: p
         == weights["pruned"].bytes
         == sum(x.stat().st_size for x in (tmp_path / "large").iterdir())
     )
+    with pytest.raises(InputError, match=r"has 402 tokens; the model takes at most 32; they begin with \['a dog a dog"):
+        bench(tmp_path / "large", tmp_path / "small", ["a dog " * 200], rounds=4)
     other = bench(
         tmp_path / "large", tmp_path / "small", SENTENCES, rounds=4, batch=2, work=Work(source=9, past=3, beams=None)
     )

@@ -57,7 +57,10 @@ def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]
     if request["do"] == "memory":
         return {"bytes": peak_memory()}
     if request["do"] == "sentence":
-        ids = translator.encode(request["sentences"])
+        try:
+            ids = translator.encode(request["sentences"])
+        except InputError as error:  # its number is one within this turn
+            raise InputError(f"{error}; they begin with {[text[:40] for text in request['sentences']]}") from None
         last: list[list[int]] = []
 
         def run() -> None:
