@@ -110,7 +110,7 @@ def bench(
 
     Each side is a worker process. In a round they take turns of milliseconds (a sentence or batch each: A B, B A, ...), never both
     at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what else uses a memory
-    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by 3 %.
+    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by up to 5 %.
 
     Args:
         dense: the folder of the dense model, `pruned` that of the pruned one.
