@@ -143,7 +143,7 @@ def test_a_worker_that_cannot_load_says_why(tmp_path: Path) -> None:
 def test_threads_are_at_most_the_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tprune.machine, "usable_cores", lambda: 2)
     with pytest.raises(InputError, match=r"threads 4; expected 1 to 2, the cores that this process may use"):
-        bench("absent", "absent", SENTENCES, threads=4)  # type: ignore[arg-type]
+        bench(Path("absent"), Path("absent"), SENTENCES, threads=4)
 
 
 def test_what_a_library_prints_in_a_worker_is_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_what_a_library_prints_in_a_worker_is_no_reply(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)  # what lies there is imported where it is named, and nowhere else
     monkeypatch.setenv("TPRUNE_PLUGINS", "loud")
     with pytest.raises(InputError, match=r"ended with code 1: absent: no such folder"):
-        bench("absent", "absent", SENTENCES)  # type: ignore[arg-type]
+        bench(Path("absent"), Path("absent"), SENTENCES)
 
 
 def test_a_worker_that_was_killed() -> None:
