@@ -63,9 +63,9 @@ class Footprint:
 class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys as `MEASURES`.
 
-    `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median, `spread` the quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a
-    quiet machine. Models that write unequally many
-    tokens a sentence do unequal work: see `footprint`.
+    `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median, `spread` the
+    quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a quiet machine. Models
+    that write unequally many tokens a sentence do unequal work: see `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]
@@ -156,7 +156,8 @@ def bench_all(
             for side, took in _round(workers, requests).items():
                 for name in requests:
                     times[side][name].append(took[name])
-                footprint[side] = _footprint(workers[side], took.get("tokens", 0.0))
+                if number + 1 == rounds:
+                    footprint[side] = _footprint(workers[side], took.get("tokens", 0.0))
     found = {}
     for name in others:
         both: dict[str, str | None] = {"dense": None, "pruned": name}
