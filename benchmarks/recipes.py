@@ -15,7 +15,7 @@ from typing import Any
 
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
-from tprune.recipe import check_recipe, read_recipe
+from tprune.recipe_file import check_recipe, read_recipe
 from tprune.report.page import finished
 
 ROOT = Path(__file__).parents[1]

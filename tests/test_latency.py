@@ -24,7 +24,7 @@ from tprune.pipeline import expected_seconds, run
 from tprune.plan import make_plan
 from tprune.progress import Progress
 from tprune.realise.shrink import shrink
-from tprune.recipe import check_recipe
+from tprune.recipe_file import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
 from tprune.runtimes.folder import read_layout

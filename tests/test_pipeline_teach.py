@@ -12,7 +12,8 @@ from tprune.data import Corpus
 from tprune.files import read_json, write_json
 from tprune.pipeline import expected_seconds, run, taught
 from tprune.progress import Progress
-from tprune.recipe import Recipe, check_recipe
+from tprune.recipe import Recipe
+from tprune.recipe_file import check_recipe
 from tprune.run_folder import Run
 from tprune.run_results import harm
 from tprune.teach import TARGETS

@@ -164,7 +164,7 @@ def test_an_incomplete_residual_width_is_found(lost: str, marian_small: Any) -> 
 def test_a_residual_width_that_cannot_be_cut_is_found(
     lost: str, marian_small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tprune.testing as testing
+    import tprune.testing.family as testing
 
     def table(model: nn.Module, kinds: Any = None) -> tuple[Coupling, ...]:
         found = couplings(model, kinds)
@@ -205,7 +205,7 @@ def test_open_couplings_and_blind_runs_are_refused(marian_small: Any) -> None:
 
 
 def test_wrong_head_order_of_a_whole_table_is_found(marian_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tprune.testing as testing
+    import tprune.testing.family as testing
 
     monkeypatch.setattr(
         testing, "couplings", lambda model, kinds=None: tuple(changed(c, wrong_order) for c in couplings(model, kinds))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tprune.errors import InputError
-from tprune.recipe import Recipe, check_recipe, read_recipe
+from tprune.recipe import Recipe
+from tprune.recipe_file import check_recipe, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 MINIMAL = "data: {grammar: true}\ntrain: {steps: 10}\nprune: {steps: 5, macs: 0.5}\nrecover: {steps: 5}\n"

@@ -18,7 +18,7 @@ from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import InputError
 from tprune.progress import Progress
-from tprune.recipe import check_recipe
+from tprune.recipe_file import check_recipe
 from tprune.run_folder import HOLDER, LOCK, Run, held
 
 HOLDS = """

@@ -17,7 +17,8 @@ from tprune.compression import cut_step, plan_step, select_step, spell_step
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.material import Material
-from tprune.recipe import Prune, check_recipe
+from tprune.recipe import Prune
+from tprune.recipe_file import check_recipe
 from tprune.runtimes.export import export
 from tprune.runtimes.translate import Translator
 from tprune.spelling import Spelling, fewest, spell

@@ -47,7 +47,8 @@ from tprune.machine import cache_folder, free_cores
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
-from tprune.recipe import Recover, read_recipe
+from tprune.recipe import Recover
+from tprune.recipe_file import read_recipe
 from tprune.spelling import Spelling
 from tprune.teach import teach
 from tprune.vocabulary import writable, write_only_

@@ -13,7 +13,7 @@ from tprune.cli import VERBS, app
 from tprune.commands.shared import OPTIONS
 from tprune.models import FAMILIES
 from tprune.plan import METHODS
-from tprune.recipe import check_recipe
+from tprune.recipe_file import check_recipe
 
 Call = Callable[..., tuple[int, str, str]]
 PLUGIN = """

@@ -15,7 +15,8 @@ from small_models import small_model
 from tprune.data import Parallel, read_lines, read_pair
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
-from tprune.recipe import Recipe, check_recipe, read_recipe
+from tprune.recipe import Recipe
+from tprune.recipe_file import check_recipe, read_recipe
 from tprune.select import keep_best
 
 pytestmark = pytest.mark.slow

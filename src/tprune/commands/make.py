@@ -60,7 +60,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """First success: train a small translation model, prune it, and measure what that gave. A few minutes, no downloads."""
-    from tprune.recipe import read_recipe
+    from tprune.recipe_file import read_recipe
     from tprune.tasks.grammar import corpus
 
     recipe = read_recipe(PACKAGE / "demo.yaml")
@@ -87,7 +87,7 @@ def run_recipe(
     one_target(plan, False, **targets)
     from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
-    from tprune.recipe import read_recipe
+    from tprune.recipe_file import read_recipe
 
     extra = settings(sets or ())
     given = {
@@ -149,7 +149,7 @@ def prune(
     from tprune.commands.analyze import dense_of
     from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
-    from tprune.recipe import read_recipe
+    from tprune.recipe_file import read_recipe
 
     extra = settings(sets or ())
     if one_shot and (trains := [key for key in ("prune.steps", "recover.steps") if extra.get(key)]):

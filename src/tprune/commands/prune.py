@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tprune.errors import InputError
-from tprune.recipe import Recipe, check_recipe
+from tprune.recipe import Recipe
+from tprune.recipe_file import check_recipe
 from tprune.yaml_text import read_yaml
 
 

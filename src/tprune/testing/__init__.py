@@ -1,0 +1,25 @@
+"""The conformance checks for methods, structures, couplings, model families and runtimes, ours and others'; they need no test runner.
+
+Every check raises `AssertionError` with a message that names what disagrees, and returns nothing. Models are compared
+in double precision, where a correct cut agrees to about 1e-15 and a mistake does not.
+"""
+
+from tprune.testing.common import TOLERANCE, randomise_
+from tprune.testing.coupling import check_coupling
+from tprune.testing.family import check_agrees, check_family, check_saved, random_kept
+from tprune.testing.method import check_method
+from tprune.testing.runtime import check_runtime
+from tprune.testing.structure import check_structure
+
+__all__ = [
+    "TOLERANCE",
+    "check_agrees",
+    "check_coupling",
+    "check_family",
+    "check_method",
+    "check_runtime",
+    "check_saved",
+    "check_structure",
+    "random_kept",
+    "randomise_",
+]

@@ -1,0 +1,118 @@
+"""Whether the smaller models of a family do what the masked ones do, even loaded."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tprune.checkpoint import load, save
+from tprune.models import couplings, family_of
+from tprune.plan import Plan, make_plan
+from tprune.realise.mask import masked
+from tprune.realise.shrink import shrink
+from tprune.select import keep_best, lines_of
+from tprune.testing.common import TOLERANCE, apart, require
+
+
+def random_kept(model: nn.Module, plan: Plan, *, share: float = 0.6, seed: int = 0) -> Plan:
+    """The plan with a random share of the groups kept, at least one of each coupling; of sublayers about a third go.
+
+    Raises:
+        InputError: the plan is for another model.
+    """
+    random, kept = torch.Generator().manual_seed(seed), {}
+    first = int(torch.randint(3, (), generator=random))
+    for number, groups in enumerate(plan.bind(model)):
+        scores = torch.rand(groups.shape, generator=random)
+        count = int((number + first) % 3 > 0) if not groups.shape else max(1, int(share * lines_of(scores)))
+        kept[groups.coupling.name] = keep_best(scores, count)
+    return plan.with_kept(kept, {}, {})
+
+
+def check_family(
+    model: Any,
+    batch: Mapping[str, Tensor],
+    kinds: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    realise: Callable[[Any, Plan], Any] = shrink,
+) -> None:
+    """For every kind of coupling and for all together, the shrunk model does what the masked one does, even loaded.
+
+    Args:
+        model: a small model of the family; a copy is used in double precision, evaluating.
+        batch: `input_ids`, `attention_mask` (with padding) and `labels`.
+        kinds: of couplings; all if not given.
+        seed: which groups stay.
+        realise: what makes the smaller model.
+
+    Raises:
+        AssertionError: a kind disagrees; says where.
+    """
+    twin = copy.deepcopy(model).double().eval()
+    family = family_of(twin).name
+    known = list(dict.fromkeys(coupling.kind for coupling in couplings(twin)))
+    wanted = list(kinds) if kinds is not None else known
+    for chosen in [[kind] for kind in wanted] + ([wanted] if len(wanted) > 1 else []):
+        plan = random_kept(twin, make_plan(twin, family, couplings(twin, chosen)), seed=seed)
+        where = f"{family}, {' + '.join(chosen)}"
+        try:
+            small = realise(twin, plan)
+        except Exception as error:
+            raise AssertionError(f"{where}: cannot be realised ({type(error).__name__}: {error})") from error
+        check_agrees(masked(twin, plan), small, batch, where)
+        check_saved(small, plan, batch, where)
+
+
+def check_agrees(reference: Any, small: Any, batch: Mapping[str, Tensor], where: str = "model", beams: int = 3) -> None:
+    """Two encoder-decoders agree: a padded forward pass, cached decoding step by step, and beam search.
+
+    Raises:
+        AssertionError: they do not; says in what.
+    """
+    source = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    target = reference.prepare_decoder_input_ids_from_labels(batch["labels"])
+    expected = reference(**source, decoder_input_ids=target).logits
+    off = apart(expected, small(**source, decoder_input_ids=target).logits)
+    require(off < TOLERANCE, f"{where}: a forward pass is off by {off:.2g}")
+    encoded, cache = small.get_encoder()(**source), None
+    for step in range(target.shape[1]):
+        out = small(
+            encoder_outputs=encoded, attention_mask=source["attention_mask"],
+            decoder_input_ids=target[:, step : step + 1], past_key_values=cache, use_cache=True,
+        )  # fmt: skip
+        cache, off = out.past_key_values, apart(expected[:, step], out.logits[:, -1])
+        require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {step + 1}")
+    a, b = (_beams(model, source, beams) for model in (reference, small))
+    require(torch.equal(a.sequences, b.sequences), f"{where}: beam search gives other translations")
+    require(apart(a.sequences_scores, b.sequences_scores) < TOLERANCE, f"{where}: beam search gives other scores")
+
+
+@torch.no_grad()
+@torch.no_grad()
+def check_saved(small: Any, plan: Plan, batch: Mapping[str, Tensor], where: str = "model") -> None:
+    """A model comes back from disk bit for bit, and its plan from JSON.
+
+    Raises:
+        AssertionError: it does not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = save(small, Path(folder, "saved"), plan=plan)
+        again, read = load(out).eval(), Plan.load(out / "plan.json")
+    require(read == plan, f"{where}: the plan changes on its way through JSON")
+    a, b = (model(**batch) for model in (small, again))
+    require(a.logits.dtype == b.logits.dtype, f"{where}: saved in {a.logits.dtype}, loaded in {b.logits.dtype}")
+    require(torch.equal(a.logits, b.logits), f"{where}: logits change on the way through disk")
+
+
+def _beams(model: Any, source: Mapping[str, Tensor], beams: int) -> Any:
+    return model.generate(
+        **source, num_beams=beams, num_return_sequences=beams, min_new_tokens=6, max_new_tokens=10, do_sample=False,
+        return_dict_in_generate=True, output_scores=True,
+    )  # fmt: skip
