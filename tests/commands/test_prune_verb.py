@@ -100,6 +100,15 @@ def test_wrong_options_are_named_before_anything_is_read(
 
 
 @pytest.mark.parametrize(
+    "verb", [("demo",), ("prune", "m"), ("run", "s"), ("export", "m"), ("analyze", "m"), ("report", "r")]
+)
+def test_results_do_not_go_to_a_place_without_a_name(tprune: Call, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    code, _, notes = tprune(*verb, "--out", "")
+    assert code == 2 and "--out" in notes and "got nothing; expected a path" in " ".join(notes.split())
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     "arguments",
     [("prune", "", "--macs", 0.5, "--out", "run"), ("inspect", " "), ("run", "s", "--model", "", "--out", "run")],
 )

@@ -8,7 +8,7 @@ from peers.methods.hard_concrete import hard_concrete
 from peers.methods.layer_drop import layer_drop
 from peers.methods.magnitude import magnitude
 from peers.methods.michel import michel
-from peers.methods.ours import ours, ours_faded, ours_fewer_tokens, ours_regain, ours_two_kinds
+from peers.methods.ours import ours, ours_faded, ours_fewer_tokens, ours_regain, ours_regain_inside, ours_two_kinds
 from peers.methods.paper_tprune import paper_tprune
 from peers.methods.repaired import repaired
 from peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
@@ -20,6 +20,7 @@ METHODS: dict[str, Method] = {
     "fewer-tokens": Method(fewer_tokens, timed=False),
     "ours": Method(ours, aimed=True),
     "ours-regain": Method(ours_regain, aimed=True),
+    "ours-regain-inside": Method(ours_regain_inside, aimed=True),
     "ours-2000-tokens": Method(ours_fewer_tokens(2000), aimed=True),
     "ours-1500-tokens": Method(ours_fewer_tokens(1500), aimed=True),
     "ours-1000-tokens": Method(ours_fewer_tokens(1000), aimed=True),

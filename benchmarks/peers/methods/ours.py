@@ -30,6 +30,11 @@ def ours_regain(job: Job) -> Made:
     return by_loss(job, TWO, regain={"ffn": 0.75})
 
 
+def ours_regain_inside(job: Job) -> Made:
+    """`ours_regain`, and dimensions inside heads."""
+    return by_loss(job, EVERYTHING, regain={"ffn": 0.75})
+
+
 def ours_fewer_tokens(most: int) -> Callable[[Job], Made]:
     """`ours`, and at most so many tokens are written; words with others are spelled with shorter ones."""
 

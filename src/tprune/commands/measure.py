@@ -16,6 +16,7 @@ from tprune.commands.options import (
     ExportPrecisions,
     Runtime,
     even,
+    folder,
     not_empty,
 )
 
@@ -85,7 +86,7 @@ def translate(
 
 def export(
     model: AnyModel,
-    out: Annotated[Path, typer.Option("--out", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
+    out: Annotated[Path, typer.Option("--out", parser=folder, metavar="<path>", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
     sentences: Annotated[Path | None, typer.Option(help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
     runtime: Runtime = None,
     precision: ExportPrecision = ExportPrecisions.FP32,

@@ -87,6 +87,13 @@ def not_empty(value: str | None) -> str | None:
     return value
 
 
+def folder(value: str | Path) -> Path:
+    """Where results go; an unset variable in a script would make it the working directory. Raises `typer.BadParameter`."""
+    if not str(value).strip():
+        raise typer.BadParameter("got nothing; expected a path (. for the working directory)")
+    return Path(value)
+
+
 def two_columns(value: str | None) -> str | None:
     """Two names. Raises `typer.BadParameter`."""
     if value is None or (value.count(",") == 1 and all(name.strip() for name in value.split(","))):
@@ -122,7 +129,10 @@ def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
 DenseModel = Annotated[
     str, typer.Argument(callback=not_empty, help="A hub id, a directory, or a run directory (its dense model).")
 ]
-Out = Annotated[Path, typer.Option("--out", help="The run directory; a killed run in it is taken up.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", parser=folder, metavar="<path>", help="The run directory; a killed run in it is taken up."),
+]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
