@@ -16,7 +16,7 @@ from tprune import latency_points
 from tprune.checkpoint import load
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError, NoisyMachineError
-from tprune.files import read_json
+from tprune.files import read_json, write_json
 from tprune.latency import Anchor, LatencyTable, Point, Setting, Times, shares_of
 from tprune.latency_points import Timer, key_of, measured, variants, whole_plans
 from tprune.models import couplings
@@ -27,6 +27,7 @@ from tprune.realise.shrink import shrink
 from tprune.recipe_file import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
+from tprune.runtimes.export import _spared, export, generation_of, rows_of
 from tprune.runtimes.folder import read_layout
 from tprune.size import size
 from tprune.vocabulary import write_only_
@@ -193,14 +194,29 @@ def test_a_table_is_for_one_model_and_one_setting() -> None:
     )
 
 
-def by_multiplications(dense: Path, pruned: Path, sentences: Any, *_: Any) -> Any:
+def by_multiplications(dense: Path, pruned: Path, *_: Any) -> Any:
     """A machine whose times are the multiplications, for want of a quiet one."""
-    one, other = (read_layout(folder).macs for folder in (dense, pruned))
+    return taking(*(float(read_json(folder.with_suffix(".json"))) for folder in (dense, pruned)))
+
+
+def by_layout(dense: Path, pruned: Path, *_: Any) -> Any:
+    """Likewise, by what real exports say."""
+    return taking(*(float(read_layout(folder).macs) for folder in (dense, pruned)))
+
+
+def taking(one: float, other: float) -> Any:
     ratio = {"encoder": one / other, "sentence": one / other}
     return SimpleNamespace(
         latency_ms={"dense": {"encoder": 1.0, "sentence": 6.5}}, ratios={name: [r] for name, r in ratio.items()},
         footprint={"dense": SimpleNamespace(tokens_per_sentence=10.0, peak_memory=10**8)},
     )  # fmt: skip
+
+
+def exported(model: Any, out: Path, **how: Any) -> None:
+    """A dense model's export; of a smaller one only the multiplications, which are all that such a machine looks at."""
+    if out.name == "dense":
+        export(model, out=out, **how)
+    write_json(out.with_suffix(".json"), size(model).macs - _spared(model, rows_of(model, generation_of(model))))
 
 
 def restless(*_: Any) -> Any:
@@ -257,7 +273,7 @@ def test_measuring_fills_a_table_and_gives_up_on_a_noisy_machine(
 ) -> None:
     model, tokenizer = model_and_tokenizer()
     monkeypatch.setattr(latency_points, "SHARES", {"ffn": (0.5,), "qk": (0.5,), "width": (0.5,)})
-    monkeypatch.setattr(latency_points, "bench", by_multiplications)
+    monkeypatch.setattr(latency_points, "bench", by_layout)
     table = measured(model, tokenizer, ["a cat sat"], Setting(), tmp_path, kinds=("ffn", "qk", "sublayer", "width"))
     assert table.dense.token == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8
     assert len(table.anchors) == 3 and table.anchors[0].measured > table.anchors[-1].measured
@@ -281,6 +297,12 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tables")
 
 
+def multiplications_are_time(monkeypatch: pytest.MonkeyPatch, tables: Path) -> None:
+    monkeypatch.setattr(latency_points, "bench", by_multiplications)
+    monkeypatch.setattr(latency_points, "export", exported)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
+
+
 def a_run(
     out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
 ) -> dict[str, Any]:
@@ -298,8 +320,7 @@ def a_run(
 @pytest.mark.slow
 @pytest.mark.xdist_group("tables")
 def test_a_run_that_is_asked_for_a_time(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
+    multiplications_are_time(monkeypatch, tables)
     results = a_run(tmp_path / "run", 1.1)
     asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
     assert asked == pytest.approx(6.5 / 1.1) and 0 < predicted <= asked and results["target"]["speedup"] == 1.1
@@ -320,8 +341,7 @@ def test_a_spelling_saves_in_every_token_and_needs_more_of_them() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("tables")
 def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
+    multiplications_are_time(monkeypatch, tables)
     out = tmp_path / "run"
     results = a_run(out, 1.2, recover={"distill": 0.0, "sequence": 0.5}, prune={"written": 36})
     kept = read_json(out / "stages" / "spell.json")["kept"]
@@ -343,8 +363,7 @@ def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatc
 def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
     tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch, speedup: float
 ) -> None:
-    monkeypatch.setattr(latency_points, "bench", by_multiplications)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
+    multiplications_are_time(monkeypatch, tables)
     out = tmp_path / "run"
     results = a_run(out, speedup, PAIRS.head(1))
     faster = read_json(out / "stages" / "time.json")["faster"]
