@@ -1,6 +1,6 @@
 """What cutting costs without any training: the loss of a Multi30k model at several sizes, by how groups are chosen and repaired.
 
-    python benchmarks/one_shot.py --model DIR --data DIR [--out FILE.json]
+    python benchmarks/one_shot.py --model DIR --data DIR [--json FILE]
 
 DIR of --data holds train and val, `.en.gz` and `.de.gz`. The first 256 training pairs are what matrices are fitted on, the next
 256 say what each coupling's cut costs; the losses reported are those of the whole validation set.
@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The loss of pruned models that are not trained.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="what it found")
     parser.add_argument("--damp", type=float, default=DAMP)
     parser.add_argument("--ways", nargs="+", help="only these rows, by name")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
@@ -160,17 +160,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(
                 f"{way.name:46} {share:5.0%} {row['macs'] / macs:6.1%} {row['loss']:8.4f} {seconds:7.1f} s", flush=True
             )
-    if given.out:
-        command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
-        about = {
-            "pairs": PAIRS,
-            "tries": TRIES,
-            "damp": given.damp,
-            "valid": len(valid),
-            "dense_loss": dense,
-            "dense_macs": macs,
-        }
-        write_json(given.out, provenance(command) | about | {"rows": rows})
+    about = {
+        "pairs": PAIRS, "tries": TRIES, "damp": given.damp, "valid": len(valid), "dense_loss": dense, "dense_macs": macs,
+    }  # fmt: skip
+    command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
+    write_json(given.json, provenance(command) | about | {"rows": rows})
     return 0
 
 

@@ -1,5 +1,5 @@
-"""Writes the README's result table from benchmarks/peers/peers.json, that of docs/recovery.md from benchmarks/recovery.json, and that of
-docs/recipes.md from benchmarks/recipes.json, so that they cannot differ (a test checks it).
+"""Writes the README's result table from benchmarks/peers/peers.json, and those of docs/recovery.md, docs/recipes.md and docs/one-shot.md
+from benchmarks/recovery.json, recipes.json and one_shot.json, so that they cannot differ (a test checks it).
 
 python benchmarks/readme_table.py
 """
@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
 RECOVERY = ROOT / "benchmarks" / "recovery.json"
 RECIPES = ROOT / "benchmarks" / "recipes.json"
+ONE_SHOT = ROOT / "benchmarks" / "one_shot.json"
 PARTS = {
     "dense": "the dense model", "cut": "cut, untrained", "labels": "references", "sequence": "the teacher's translations",
     "word": "references, and words", "word+sequence": "translations, and words", "hidden": "references, and hidden states",
@@ -87,6 +88,24 @@ def recipes_table(data: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def one_shot_table(data: Mapping[str, Any]) -> str:
+    """Losses without training, in Markdown, a line for each way."""
+    shares = sorted({row["share"] for row in data["rows"]}, reverse=True)
+    lines = [
+        f"| sizes: order, repair | {' | '.join(f'{share:.0%}' for share in shares)} | seconds |",
+        "|---" * (len(shares) + 2) + "|",
+    ]
+    for way in dict.fromkeys(row["way"] for row in data["rows"]):
+        rows = {row["share"]: row for row in data["rows"] if row["way"] == way}
+        cells = " | ".join(f"{rows[s]['loss']:.4f} ({rows[s]['macs'] / data['dense_macs']:.1%})" for s in shares)
+        lines.append(f"| {way} | {cells} | {sum(row['seconds'] for row in rows.values()):.0f} |")
+    lines += [
+        "",
+        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. `{data['command']}` at {data['commit']}.",
+    ]
+    return "\n".join(lines)
+
+
 def _seeds(row: Mapping[str, Any]) -> str:
     low, high = row["bleu_range"]
     return f" ({low:.2f} to {high:.2f}; {len(row['seeds'])})" if len(row["seeds"]) > 1 else ""
@@ -109,6 +128,7 @@ PAGES = (
     (ROOT / "README.md", "results", NUMBERS, table),
     (ROOT / "docs" / "recovery.md", "recovery", RECOVERY, recovery_table),
     (ROOT / "docs" / "recipes.md", "recipes", RECIPES, recipes_table),
+    (ROOT / "docs" / "one-shot.md", "one-shot", ONE_SHOT, one_shot_table),
 )
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from tprune.plan import Plan, fingerprint, make_plan
 from tprune.progress import Report, minutes
 from tprune.realise.shrink import shrink
 from tprune.runtimes.export import export
+from tprune.runtimes.folder import read_layout
 from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.translate import Translator
 from tprune.select import keep_best, lines_of
@@ -188,11 +189,13 @@ class Timer:
         self._export = partial(
             export, tokenizer=tokenizer, sentences=sentences[:1], runtime=runtime_named(setting.runtime)
         )
-        if tokens is None:
-            self._export(model, out=folder / "dense")
-            tokens = self._tokens(folder / "dense")
-        self.tokens = tokens
-        self._export(self._as_long(model), out=folder / "dense")
+        dense = folder / "dense"
+        self._export(model, out=dense)
+        self.tokens = self._tokens(dense) if tokens is None else tokens
+        layout, longest = read_layout(dense), self.tokens + 1  # with the start token
+        dataclasses.replace(
+            layout, generation=dataclasses.replace(layout.generation, min_length=longest, max_length=longest)
+        ).write(dense)
 
     def _as_long(self, model: Any) -> Any:
         """A copy that writes `tokens` tokens for every sentence."""
