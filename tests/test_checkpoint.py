@@ -167,7 +167,7 @@ def set_config(**values: Any) -> Any:
     [
         (truncate, "cannot be loaded"), (garble, "cannot be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
-        (lambda folder: (folder / "config.json").unlink(), "config.json: cannot be read"),
+        (lambda folder: (folder / "config.json").unlink(), "no model here"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: holds list"),
         (set_config(pruned=None), "cannot be loaded|do not fit"),

@@ -114,10 +114,15 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, says: str) -> N
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "latin.yaml").write_bytes(b"a: \xe4")
-    for name in ("missing.yaml", "latin.yaml"):
-        with pytest.raises(InputError, match=f"{name}: cannot be read"):
-            read_recipe(tmp_path / name)
+    (tmp_path / "latin.yaml").write_bytes(b"a: 1\nb: \xe4")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    for name, says in (
+        ("missing", "cannot be read"),
+        ("latin", "line 2 is not UTF-8"),
+        ("empty", r".* got an empty file"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}\.yaml: {says}"):
+            read_recipe(tmp_path / f"{name}.yaml")
 
 
 def prune(**asked: Any) -> Any:

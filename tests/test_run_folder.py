@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -162,3 +163,13 @@ def test_what_is_done_already_is_not_in_the_time_left() -> None:
     progress.skip(["train", "never planned"])
     progress.stage("prune")
     assert "[1/1] prune  (about 1:00 left)" in said.getvalue()
+
+
+def test_a_resumed_stage_says_where_it_goes_on() -> None:
+    said = io.StringIO()
+    progress = Progress({"train": 600.0}, Console(file=said))
+    progress.stage("train")
+    for step in (0, 150):
+        progress.on_train_begin(None, SimpleNamespace(global_step=step, max_steps=200), None)
+    assert said.getvalue().count("goes on from step") == 1
+    assert "goes on from step 150/200  (about 2:30 left)" in said.getvalue()

@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from tprune.data import read_lines
-from tprune.errors import InputError
+from tprune.errors import USERS, InputError
 from tprune.machine import check_threads, idle_cores, machine, versions
 from tprune.runtimes.folder import read_layout
 
@@ -184,16 +184,27 @@ def _requests(
         raise InputError(f"{work}; expected at least 1 source token, sentence and beam")
     if not work.measures or set(work.measures) - set(MEASURES):
         raise InputError(f"measures {work.measures}; expected some of {', '.join(MEASURES)}")
-    every = read_lines(sentences) if isinstance(sentences, str | Path) else tuple(sentences)
+    file = f"{sentences} line" if isinstance(sentences, str | Path) else "sentence"
+    every = read_lines(Path(sentences)) if isinstance(sentences, str | Path) else tuple(sentences)
     check_batch(batch, len(every))
-    texts = _sample(every, max(work.sentences, batch))
+    texts = _sample(
+        [(text, f"{file} {number}") for number, text in enumerate(every, start=1)], max(work.sentences, batch)
+    )
     shape = {"source": work.source, "past": work.past, "batch": batch}
     requests = {name: [{"do": name, **shape}] * TURNS for name in work.measures}
     if "sentence" in requests:
-        texts = sorted(texts, key=len) if batch > 1 else texts  # batches of like lengths, as in translating
+        if batch > 1:  # batches of like lengths, as in translating
+            texts = sorted(texts, key=lambda text: len(text[0]))
         groups = [texts[i : i + batch] for i in range(0, len(texts), batch)]
         requests["sentence"] = [
-            {"do": "sentence", **shape, "sentences": group, "beams": work.beams} for group in groups
+            {
+                "do": "sentence",
+                **shape,
+                "sentences": [text for text, _ in group],
+                "from": [place for _, place in group],
+                "beams": work.beams,
+            }
+            for group in groups
         ]
     return requests
 
@@ -212,7 +223,7 @@ def _footprint(worker: Worker, tokens: float) -> Footprint:
     return Footprint(tokens, on_disk, memory, worker.memory_before_load, layout.parameters, layout.macs)
 
 
-def _sample(texts: Sequence[str], most: int) -> list[str]:
+def _sample(texts: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
     if not texts:
         raise InputError("no sentences to translate; expected at least one")
     return [texts[i * len(texts) // min(most, len(texts))] for i in range(min(most, len(texts)))]
@@ -242,6 +253,8 @@ class Worker:
                 )
             self._errors.seek(0)
             said = self._errors.read().strip().splitlines() or ["it said nothing"]
+            if code == USERS:
+                raise InputError(said[-1])
             raise InputError(f"{self.folder}: the benchmark process ended with code {code}: {said[-1]}")
         reply: dict[str, Any] = json.loads(line)
         return reply

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tprune.errors import InputError
+from tprune.errors import USERS, InputError
 from tprune.plugins import import_named
 from tprune.runtimes.translate import Translator
 
@@ -57,10 +57,11 @@ def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]
     if request["do"] == "memory":
         return {"bytes": peak_memory()}
     if request["do"] == "sentence":
-        try:
-            ids = translator.encode(request["sentences"])
-        except InputError as error:  # its number is one within this turn
-            raise InputError(f"{error}; they begin with {[text[:40] for text in request['sentences']]}") from None
+        ids = [
+            row
+            for text, place in zip(request["sentences"], request["from"], strict=True)
+            for row in _encoded(translator, text, place)
+        ]
         last: list[list[int]] = []
 
         def run() -> None:
@@ -76,6 +77,13 @@ def measure(translator: Translator, request: dict[str, Any]) -> dict[str, float]
     for _ in range(request["past"]):
         steps.logits(tokens)
     return {"ms": _visit(lambda: steps.peek(tokens))}
+
+
+def _encoded(translator: Translator, text: str, place: str) -> list[list[int]]:
+    try:
+        return translator.encode([text])
+    except InputError as error:
+        raise InputError(str(error).replace("sentence 1", place, 1)) from None
 
 
 def _source(translator: Translator, batch: int, length: int) -> list[list[int]]:
@@ -102,7 +110,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # the parent shows the last line of standard error
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         print(" ".join(text.split()), file=sys.stderr, flush=True)
-        return 1
+        return USERS if isinstance(error, InputError) else 1
     return 0
 
 

@@ -119,7 +119,7 @@ def load(
             raise InputError(f"{path}: the weights do not fit the configuration, their sizes differ") from None
         files = ", ".join(sorted(file.name for file in Path(path).glob("*.safetensors")))
         raise InputError(
-            f"{path}: cannot be loaded ({_first_line(error)}){files and f'; its weights: {files}'}"
+            f"{path}: cannot be loaded ({_first_line(error)}){files and f'; its weights, {files}, may be cut short or damaged'}"
         ) from None
     lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
     if lost:
@@ -160,6 +160,10 @@ def check_files(folder: Path) -> None:
     Raises:
         InputError: naming file and value.
     """
+    if not (folder / "config.json").exists():
+        raise InputError(
+            f"{folder}: no model here (it has no config.json); expected a model's directory, a run or a hub id"
+        )
     config = _content(folder / "config.json")
     for key, most in LARGEST.items():
         value = config.get(key)

@@ -1,6 +1,7 @@
 """The errors a user is meant to read: one line each, no traceback on the command line."""
 
 LONGEST = 1500  # characters of a message; what is quoted from a damaged file may be as long as the file
+USERS = 3  # exit code of a worker process where what it was given is at fault
 
 
 class TpruneError(Exception):

@@ -96,5 +96,7 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file. Raises `InputError` naming it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); expected JSON that tprune wrote") from None
+    except ValueError as error:
+        raise InputError(f"{path}: damaged or cut short ({error}); expected JSON that tprune wrote") from None

@@ -35,7 +35,11 @@ def usable_cores() -> int:
 def check_threads(threads: int) -> None:
     """Raises `InputError` where there are not as many cores: threads that share one wait for each other."""
     if not 1 <= threads <= usable_cores():
-        raise InputError(f"threads {threads}; expected 1 to {usable_cores()}, the cores that this process may use")
+        most = usable_cores()
+        expected = (
+            f"1 to {most}, the cores that this process may use" if most > 1 else "1: this process may use one core"
+        )
+        raise InputError(f"threads {threads}; expected {expected}")
 
 
 def idle_cores(count: int) -> list[int]:

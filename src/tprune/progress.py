@@ -66,8 +66,11 @@ class Progress(TrainerCallback):
         self.console.print(text, markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Remembers where training starts, which is not 0 in a resumed run."""
+        """Remembers where training starts, and says so in a resumed run."""
         self.first = (state.global_step, time.monotonic())
+        if state.global_step and self.name in self.plan:
+            self.plan[self.name] *= 1 - state.global_step / max(1, state.max_steps)
+            self.say(f"      goes on from step {state.global_step}/{state.max_steps}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Remembers the last loss."""

@@ -27,13 +27,17 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a recipe in YAML") from None
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}: line {line} is not UTF-8; expected a recipe in YAML") from None
     if len(raw) > LONGEST:
         raise InputError(f"{path}: {len(raw):,} bytes; a recipe has at most {LONGEST:,}")
     data = read_yaml(text, str(path))
     if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a recipe (keys and values), got {type(data).__name__}")
+        found = "an empty file" if data is None else type(data).__name__
+        raise InputError(f"{path}: expected a recipe (keys and values), got {found}")
     return check_recipe(data, str(path), text)
 
 

@@ -36,6 +36,7 @@ def read_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # a safe loader
     except yaml.YAMLError as error:
-        raise InputError(f"{where}: no valid YAML ({' '.join(str(error).split())[:300]})") from None
+        said = " ".join(str(error).replace('"<unicode string>", ', "").split())
+        raise InputError(f"{where}: no valid YAML ({said[:300]})") from None
     except (RecursionError, ValueError) as error:  # nested a thousand deep; a date that is none
         raise InputError(f"{where}: no valid YAML ({type(error).__name__}: {str(error)[:200]})") from None

@@ -75,10 +75,10 @@ def test_runs_that_are_none_or_not_finished(tprune: Call, runs: list[Path], tmp_
     (runs[0] / "stages" / "shrink.json").write_text("{}")
     code, _, notes = tprune("report", runs[0])
     assert code == 1 and "no results yet; its last finished stage is shrink" in notes
-    assert "named twice" in tprune("report", runs[1], runs[1])[2]
+    assert f"{runs[1]} is named twice" in tprune("report", runs[1], runs[1])[2]
     (runs[1] / "results.json").write_text("{")
     code, _, notes = tprune("report", runs[1], runs[2])
-    assert code == 1 and "results.json: cannot be read" in notes
+    assert code == 1 and "results.json: damaged or cut short" in notes
 
 
 def test_a_plot_holds_all_of_its_dots() -> None:

@@ -209,12 +209,9 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     ("options", "says"),
     [
         (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
-        (("--set", "prune.search"), "--set prune.search: expected KEY=VALUE"),
-        (("--set", "prune.search="), "--set prune.search=: expected KEY=VALUE"),
-        (("--set", "prune.search=[1"), "--set prune.search=[1: no valid YAML"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
         (("--until", "lunch"), "this run has no stage 'lunch'; its stages are train, "),
-        (("--threads", "999"), "threads 999; expected 1 to "),
+        (("--threads", "999"), "threads 999; expected 1"),
         (("--batch", "999"), "batch 999, but there are only "),
         (
             ("--set", "recover.distill=0.5", "--written", "30"),
@@ -222,9 +219,25 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
         ),
     ],
 )
-def test_settings_that_make_no_sense(tprune: Call, model: Path, options: tuple[str, ...], says: str) -> None:
+def test_settings_that_a_recipe_cannot_have(tprune: Call, model: Path, options: tuple[str, ...], says: str) -> None:
     code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
     assert code == 1 and says in notes and not (model.parent / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--set", ""), "--set got nothing: expected KEY=VALUE"),
+        (("--set", "prune.search"), "--set prune.search: expected KEY=VALUE"),
+        (("--set", "prune.search="), "--set prune.search=: expected KEY=VALUE"),
+        (("--set", "prune.search=[1"), "--set prune.search=[1: no valid YAML"),
+        (("--valid-src", ""), "got nothing; expected a path"),
+    ],
+)
+def test_options_that_say_nothing(tprune: Call, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    code, _, notes = tprune("prune", "absent", "--macs", 0.9, *options, "--out", "run")
+    assert code == 2 and options[0] in notes and says in " ".join(notes.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

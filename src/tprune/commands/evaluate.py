@@ -23,6 +23,7 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.translate import Translator
 from tprune.tasks.grammar import corpus
 
+FEW = 50  # sentences; resampling fewer says next to nothing of others
 CHECKED = 8  # sentences that an export is checked on where nothing else is said
 SIDES = ("dense", "pruned")
 
@@ -64,6 +65,10 @@ def evaluate(
                 said[name] = translator.translate(pairs.source, beams, batch=16)
             except InputError as error:  # a sentence by its number
                 raise InputError(f"{pairs.files[0] if pairs.files else pairs.name}: {error}") from None
+    if len(pairs) < FEW:
+        report(
+            f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; expected some hundreds"
+        )
     scores = {}
     for name, hypotheses in said.items():
         low, high = bleu_interval(hypotheses, pairs.target)

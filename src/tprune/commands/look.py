@@ -20,7 +20,7 @@ from tprune.commands.options import (
     Translations,
     ValidSource,
     ValidTranslations,
-    folder,
+    named,
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def analyze(
     steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
     blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
     device: Device = Devices.AUTO,
-    out: Annotated[Path | None, typer.Option("--out", parser=folder, metavar="<path>", help="A folder for analysis.json and analysis.html.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="A folder for analysis.json and analysis.html.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of batches and dropout.")] = 0,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -78,7 +78,7 @@ def analyze(
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Finished runs; several are compared.", metavar="RUN...")],
-    out: Annotated[Path | None, typer.Option("--out", parser=folder, metavar="<path>", help="Of several runs: where the page goes (comparison.html).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="Of several runs: where the page goes (comparison.html).")] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """The page of a run, drawn anew; of several runs a comparison, quality against speed."""

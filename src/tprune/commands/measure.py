@@ -16,7 +16,7 @@ from tprune.commands.options import (
     ExportPrecisions,
     Runtime,
     even,
-    folder,
+    named,
     not_empty,
 )
 
@@ -30,8 +30,8 @@ Beams = Annotated[int | None, typer.Option("--beam", min=1, help="As exported if
 
 def evaluate(
     model: AnyModel,
-    src: Annotated[Path | None, typer.Option(help="Source sentences, one a line (.gz too).")] = None,
-    tgt: Annotated[Path | None, typer.Option(help="Their reference translations.")] = None,
+    src: Annotated[Path | None, typer.Option("--src", parser=named, metavar="<path>", help="Source sentences, one a line (.gz too).")] = None,
+    tgt: Annotated[Path | None, typer.Option("--tgt", parser=named, metavar="<path>", help="Their reference translations.")] = None,
     data: DataSet = None,
     columns: Columns = None,
     against: Annotated[str | None, typer.Option(callback=not_empty, help="Another model to compare with, on the same sentences.")] = None,
@@ -52,7 +52,10 @@ def evaluate(
 def bench(
     dense: Annotated[Path, typer.Argument(help="An exported model, such as runs/demo/onnx/dense.")],
     pruned: Annotated[Path, typer.Argument(help="Another one; the same again shows the noise of the machine.")],
-    sentences: Annotated[Path, typer.Option(help="Source sentences, one a line (.gz too).")],
+    sentences: Annotated[
+        Path,
+        typer.Option("--sentences", parser=named, metavar="<path>", help="Source sentences, one a line (.gz too)."),
+    ],
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Sentences at once.")] = 1,
     rounds: Annotated[
@@ -86,8 +89,8 @@ def translate(
 
 def export(
     model: AnyModel,
-    out: Annotated[Path, typer.Option("--out", parser=folder, metavar="<path>", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
-    sentences: Annotated[Path | None, typer.Option(help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
+    out: Annotated[Path, typer.Option("--out", parser=named, metavar="<path>", help="The folder of the exported model; an older export there is replaced once the new one is checked.")],
+    sentences: Annotated[Path | None, typer.Option("--sentences", parser=named, metavar="<path>", help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
     runtime: Runtime = None,
     precision: ExportPrecision = ExportPrecisions.FP32,
     as_json: AsJson = False,

@@ -87,11 +87,23 @@ def not_empty(value: str | None) -> str | None:
     return value
 
 
-def folder(value: str | Path) -> Path:
-    """Where results go; an unset variable in a script would make it the working directory. Raises `typer.BadParameter`."""
+def named(value: str | Path) -> Path:
+    """A file or folder; an unset variable in a script would make it the working directory. Raises `typer.BadParameter`."""
     if not str(value).strip():
-        raise typer.BadParameter("got nothing; expected a path (. for the working directory)")
+        raise typer.BadParameter("got nothing; expected a path")
     return Path(value)
+
+
+def pairs(value: list[str] | None) -> list[str] | None:
+    """What `--set` may be. Raises `typer.BadParameter`."""
+    from tprune.commands.prune import settings  # here, because it takes a moment
+    from tprune.errors import InputError
+
+    try:
+        settings(value or ())
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
 
 
 def two_columns(value: str | None) -> str | None:
@@ -131,19 +143,30 @@ DenseModel = Annotated[
 ]
 Out = Annotated[
     Path,
-    typer.Option("--out", parser=folder, metavar="<path>", help="The run directory; a killed run in it is taken up."),
+    typer.Option("--out", parser=named, metavar="<path>", help="The run directory; a killed run in it is taken up."),
 ]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
-Source = Annotated[Path | None, typer.Option("--src", help="Source sentences to train on, one a line (.gz too).")]
-Translations = Annotated[Path | None, typer.Option("--tgt", help="Their translations.")]
-ValidSource = Annotated[Path | None, typer.Option("--valid-src", help="Source sentences for validation.")]
-ValidTranslations = Annotated[Path | None, typer.Option("--valid-tgt", help="Their translations.")]
-TestSource = Annotated[Path | None, typer.Option("--test-src", help="Source sentences to score and time.")]
-TestTranslations = Annotated[Path | None, typer.Option("--test-tgt", help="Their translations.")]
+Source = Annotated[
+    Path | None,
+    typer.Option("--src", parser=named, metavar="<path>", help="Source sentences to train on, one a line (.gz too)."),
+]
+Translations = Annotated[Path | None, typer.Option("--tgt", parser=named, metavar="<path>", help="Their translations.")]
+ValidSource = Annotated[
+    Path | None, typer.Option("--valid-src", parser=named, metavar="<path>", help="Source sentences for validation.")
+]
+ValidTranslations = Annotated[
+    Path | None, typer.Option("--valid-tgt", parser=named, metavar="<path>", help="Their translations.")
+]
+TestSource = Annotated[
+    Path | None, typer.Option("--test-src", parser=named, metavar="<path>", help="Source sentences to score and time.")
+]
+TestTranslations = Annotated[
+    Path | None, typer.Option("--test-tgt", parser=named, metavar="<path>", help="Their translations.")
+]
 RecipeData = Annotated[
     str | None,
     typer.Option("--data", callback=not_empty, help="The folder with the recipe's files, or a data set: see --data of prune. Without it the recipe's, from the hub."),
@@ -190,7 +213,7 @@ ExportPrecision = Annotated[ExportPrecisions, typer.Option("--precision", help="
 Precision = Annotated[Precisions | None, typer.Option("--precision", help="Of training.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe, such as prune.search=16; repeat for several."),
+    typer.Option("--set", callback=pairs, metavar="KEY=VALUE", help="A value of the recipe, such as prune.search=16; repeat for several."),
 ]  # fmt: skip
 Until = Annotated[
     str | None,

@@ -71,6 +71,6 @@ def settings(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         key, equals, value = text.partition("=")
         if not equals or not value.strip() or not all(key.split(".")):
-            raise InputError(f"--set {text}: expected KEY=VALUE, such as prune.search=16")
+            raise InputError(f"--set {text or 'got nothing'}: expected KEY=VALUE, such as prune.search=16")
         found[key] = read_yaml(value, f"--set {text}")
     return found

@@ -56,7 +56,7 @@ class Target:
             return self.value * self.of(dense)
         if self.value > self.of(dense):
             raise InputError(
-                f"asked for {self.value:,.0f} {self.unit}, but the dense model has {self.of(dense):,.0f} only"
+                f"asked for {self.value if self.value > 1e15 else format(self.value, ',.0f')} {self.unit}, but the dense model has {self.of(dense):,.0f} only"
             )
         return self.value
 

@@ -57,8 +57,9 @@ def compare(runs: Sequence[Path]) -> Comparison:
     Raises:
         InputError: one is no run or not finished, or is named twice.
     """
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise InputError("one run is named twice; name each once")
+    places = [run.resolve() for run in runs]
+    if twice := [run for number, run in enumerate(runs) if run.resolve() in places[:number]]:
+        raise InputError(f"{twice[0]} is named twice; name each run once")
     results, rows = {}, []
     for name, run in zip(names(runs), runs, strict=True):
         with reading(run):
