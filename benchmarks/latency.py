@@ -83,7 +83,8 @@ def main() -> None:
     setting = Setting(threads=asked.threads, batch=asked.batch)
     table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
     write_json(asked.out / "latency.json", table.to_json())
-    rows, timer = [], Timer(model, tokenizer, sentences, setting, asked.out / "onnx")
+    # as long as the table's sentences: it may be an older one, of others
+    rows, timer = [], Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
     for seed in range(asked.plans):
         marker = asked.out / "plans" / f"{seed}.json"
         if not marker.exists():
