@@ -17,6 +17,7 @@ def test_the_tables_are_those_of_the_jsons() -> None:
         "recipes.md",
         "one-shot.md",
         "milliseconds.md",
+        "milliseconds.md",
     ]
     for page, name, numbers, table in made["PAGES"]:
         text, content = page.read_text(encoding="utf-8"), table(json.loads(numbers.read_text(encoding="utf-8")))
