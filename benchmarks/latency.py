@@ -4,7 +4,7 @@
 
 The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes some
 sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on average, so that
-sentences differ in nothing else. Each plan leaves a marker; a killed run goes on. Times need a quiet machine.
+sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on. Times need a quiet machine.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
+from tprune.bench import median_interval
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import read_lines
-from tprune.errors import NoisyMachineError
 from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Setting
-from tprune.latency_points import Timer, measured
+from tprune.latency import LatencyTable, Ratios, Setting
+from tprune.latency_cache import measured
+from tprune.latency_timer import Timer
 from tprune.machine import cache_folder, provenance
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
@@ -52,19 +53,15 @@ def random_plan(model: Any, seed: int) -> Plan:
     return plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
 
 
-def one(timer: Timer, table: LatencyTable, seed: int) -> dict[str, Any]:
-    """Predicts and measures one plan."""
-    plan = random_plan(timer.model, seed)
+def row(table: LatencyTable, seed: int, plan: Plan, ratios: Ratios) -> dict[str, Any]:
+    """A plan's prediction beside what was measured."""
     times = table.predict_plan(plan)
-    try:
-        speedup = timer.ratios(plan, f"plan {seed}")
-    except NoisyMachineError as error:
-        return {"seed": seed, "failed": str(error)}
-    predicted = table.dense.sentence / times.sentence
-    error = predicted / speedup["sentence"] - 1
+    predicted, measured = table.dense.sentence / times.sentence, median(ratios["sentence"])
+    error = predicted / measured - 1
     return {
-        "seed": seed, "predicted": predicted, "measured": speedup["sentence"], "error": error, "missed": abs(error) > MISS,
-        "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": speedup["encoder"]},
+        "seed": seed, "predicted": predicted, "measured": measured, "interval": median_interval(ratios["sentence"]),
+        "rounds": len(ratios["sentence"]), "error": error, "missed": abs(error) > MISS,
+        "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": median(ratios["encoder"])},
     }  # fmt: skip
 
 
@@ -84,18 +81,18 @@ def main() -> None:
     table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
     write_json(asked.out / "latency.json", table.to_json())
     # as long as the table's sentences: it may be an older one, of others
-    rows, timer = [], Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
-    for seed in range(asked.plans):
-        marker = asked.out / "plans" / f"{seed}.json"
-        if not marker.exists():
-            write_json(marker, one(timer, table, seed))
-        found = read_json(marker)
-        print(
-            found.get("failed")
-            or f"plan {seed}: predicted {found['predicted']:.2f}x, measured {found['measured']:.2f}x",
-            flush=True,
-        )
-        rows += [] if "failed" in found else [found]
+    timer = Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
+    plans, marker = {f"plan {seed}": random_plan(model, seed) for seed in range(asked.plans)}, asked.out / "ratios.json"
+    found = read_json(marker) if marker.exists() else []
+    for ratios in timer.side_by_side(plans, found):
+        found = list(ratios)
+        write_json(marker, found)
+        print(f"{len(found[0]['sentence'])} rounds", flush=True)
+    rows = [
+        row(table, seed, plan, ratios) for seed, (plan, ratios) in enumerate(zip(plans.values(), found, strict=True))
+    ]
+    for each in rows:
+        print(f"plan {each['seed']}: predicted {each['predicted']:.2f}x, measured {each['measured']:.2f}x")
     errors = [abs(row["error"]) for row in rows]
     result = {
         "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),

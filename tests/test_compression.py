@@ -10,7 +10,7 @@ import tprune
 from tprune.compression import plan_step
 from tprune.costs import beyond_reach, clock_step, confirm_step, select_step
 from tprune.errors import InputError, NoisyMachineError, UnreachableError
-from tprune.latency import LatencyTable, Point, Setting, Times
+from tprune.latency import LatencyTable, Price, Setting, Times
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import certify
@@ -123,9 +123,9 @@ def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times
         with pytest.raises(InputError, match="needs a latency table of this machine"):
             select_step(model, plan, needs, None, clock)
     places = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
-    points = [Point(p, "ffn" if "ffn" in p else "heads", 0.5, 0.1, 0.1) for p in places]
-    points += [Point(p, "sublayer", 0.0, 0.25, 0.25) for p in places]
-    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, tuple(points), {}, 40_000_000)
+    prices = [Price(p, "ffn" if "ffn" in p else "heads", 0.2, 0.2) for p in places]
+    prices += [Price(p, "sublayer", 0.05, 0.05) for p in places]
+    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000, tuple(prices))
     clock = replace(clock, table=table)
 
     def half(chosen: Plan) -> Times:

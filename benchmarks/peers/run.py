@@ -42,7 +42,7 @@ from tprune.data import Parallel, read_lines
 from tprune.errors import CertificateError, DivergedError, UnreachableError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
-from tprune.latency_points import measured
+from tprune.latency_cache import measured
 from tprune.machine import cache_folder, free_cores
 from tprune.material import Material
 from tprune.plan import Plan

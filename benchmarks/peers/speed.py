@@ -12,7 +12,7 @@ from typing import Any
 
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
-from tprune.latency_points import Timer
+from tprune.latency_timer import Timer
 from tprune.plan import Plan
 from tprune.spelling import Spelling
 from tprune.vocabulary import writing

@@ -17,7 +17,8 @@ from tprune.analysis import Analysis, worth
 from tprune.calibration import grams
 from tprune.errors import InputError, NoisyMachineError, UnreachableError
 from tprune.latency import LatencyTable, Setting, Times
-from tprune.latency_points import Timer, measured
+from tprune.latency_cache import measured
+from tprune.latency_timer import Timer
 from tprune.machine import cache_folder
 from tprune.material import Material
 from tprune.plan import Plan
@@ -124,7 +125,7 @@ def spelled_step(
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder))
         ratios = timer.compare(writing(model, spelling.kept), "fewer tokens to write")
-        saved = table.dense.token - timer.from_ratios(ratios, table).token
+        saved = table.dense.token - table.times(ratios).token
     spelled = table.spelled(max(0.0, saved), spelling.longer)
     return replace(clock, table=spelled, faster=clock.faster * table.dense.sentence / spelled.dense.sentence)
 

@@ -1,15 +1,16 @@
 """Latency tables: what each kind of sublayer, and the residual width, costs on this machine; and from that any plan's time.
 
-Every point of a table is the whole exported model with one kind of coupling cut to one size in all layers of one side, timed
-against the dense model in turns (`tprune.latency_points`). Caches and fixed costs are therefore those of the real graph.
+A table is made of plans that cut many things at once, each exported whole and timed against the dense model in turns
+(`tprune.latency_timer`), so caches and fixed costs are those of the real graph; prices are what agrees with all of them
+(`tprune.latency_fit`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from tprune.plan import Plan
 from tprune.runtimes.runtime import runtime_named
 from tprune.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
 
-FORMAT = 4  # of the file; format 3 timed graphs without attention operators, format 2 single decoder steps, format 1 knew no kinds
+FORMAT = 5  # of the file; formats up to 4 timed one kind of coupling at a time
 MODEL = "model"  # the place of the residual width
 LEAST = 0.02  # of the dense time: nothing is predicted to be faster
 Floats = NDArray[np.float64]
+Pair = tuple[float, float]
+TIMED = ("encoder", "sentence")
+Ratios = Mapping[str, Sequence[float]]  # dense over pruned time of every round, of each that is `TIMED`
 
 
 @dataclass(frozen=True)
@@ -59,33 +63,39 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Point:
-    """One kind of coupling at one place and share: milliseconds saved in the encoder and in every token.
+class Timed:
+    """A plan that was timed: what its sublayers keep, by name and kind, the share of the width, and how much faster it is."""
 
-    Saved per sublayer, with the other kinds whole; kind `sublayer` (share 0) is one of which nothing is left. At the place
-    `model` kind `width` is saved by the whole model.
+    shares: Mapping[str, Shares]
+    width: float
+    ratios: Ratios
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Dense over pruned time, over all rounds."""
+        return {name: median(self.ratios[name]) for name in TIMED}
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one kind of coupling takes at one place: milliseconds in the encoder and in every token.
+
+    Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and goes with the
+    sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its width.
     """
 
     place: str
     kind: str
-    share: float
     encoder: float
     token: float
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """A whole plan that was timed: (encoder, token) in milliseconds as single savings add up, and as measured; and what it kept."""
+class Curve:
+    """Milliseconds (added, measured): straight lines between these say how long a model takes whose prices add up to so much."""
 
-    added: tuple[float, float]
-    measured: tuple[float, float]
-    shares: Mapping[str, Shares] = field(default_factory=dict)
-    width: float = 1.0
-
-    def added_up(self, table: LatencyTable) -> Anchor:
-        """The same with the savings of another table."""
-        encoder, token = (float(x) for x in table.added(self.shares, self.width))
-        return replace(self, added=(encoder, token))
+    encoder: tuple[Pair, ...]
+    token: tuple[Pair, ...]
 
 
 @dataclass(frozen=True)
@@ -97,94 +107,84 @@ class LatencyTable:
         setting: how it was measured.
         dense: the dense model's times.
         tokens: written per sentence.
-        points: see `Point`.
+        plans: that were timed.
         machine: where.
         peak_memory: of the process that runs the dense model, in bytes.
-        anchors: savings do not quite add up: what is left runs faster from a smaller cache, and fixed costs stay. These say by how much.
+        prices: see `Price`.
+        curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
+            prices need not add up to its time either; empty where they do.
     """
 
     key: str
     setting: Setting
     dense: Times
     tokens: float
-    points: tuple[Point, ...]
+    plans: tuple[Timed, ...]
     machine: Mapping[str, Any]
     peak_memory: int = 0
-    anchors: tuple[Anchor, ...] = ()
+    prices: tuple[Price, ...] = ()
+    curve: Curve = Curve((), ())
     format: int = field(default=FORMAT)
 
-    def saved(self, place: str, kind: str, share: float) -> Floats:
+    def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
         """Milliseconds (encoder, token) that one sublayer saves with this kind at this share of its size, the others whole.
 
-        Straight lines between the points, and on below the smallest. With nothing left a sublayer saves more than the line says,
-        its operations too: that is a point of its own.
+        In proportion to what is cut, and to the share of the width. With nothing left a sublayer saves its operations too.
 
         Raises:
             InputError: what was not measured.
         """
         if share == 1:
             return np.zeros(2)
-        removed = self._curve(place, "sublayer")
-        if kind == "sublayer" or (share == 0 and removed):
-            if not removed:
-                raise self._unknown(place, kind)
-            return removed[0][1]
-        curve = [*self._curve(place, kind), (1.0, np.zeros(2))]
-        if len(curve) == 1:
-            raise self._unknown(place, kind)
-        (low, at_low), (high, at_high) = next(pair for pair in pairwise(curve) if share <= pair[1][0])
-        found: Floats = at_low + (at_high - at_low) * (share - low) / (high - low)
-        return np.minimum(found, np.maximum(removed[0][1], at_low)) if removed and share < low else found
+        if kind == "sublayer" or (share == 0 and self._knows(place, "sublayer")):
+            weights = [p for p in self.prices if p.place == place and p.kind in ("ffn", "heads")]
+            return self._price(place, "sublayer") + width * sum((_pair(p) for p in weights), np.zeros(2))
+        return width * (1 - share) * self._price(place, kind)
 
     def at_width(self, width: float) -> Floats:
-        """Milliseconds (encoder, token) with this share of the residual width and every sublayer whole."""
-        return self._dense - self.saved(MODEL, "width", width)
+        """What prices add up to with this share of the residual width and every sublayer whole: milliseconds (encoder, token)."""
+        return self.whole if width == 1 else self.whole - (1 - width) * self._price(MODEL, "width")
+
+    @property
+    def whole(self) -> Floats:
+        """What the dense model's prices add up to: milliseconds (encoder, token)."""
+        return np.array(
+            [pairs[-1][0] if pairs else dense for pairs, dense in zip(self._pairs, self._dense, strict=True)]
+        )
 
     @property
     def _dense(self) -> Floats:
         return np.array([self.dense.encoder, self.dense.token])
 
-    def added(self, shares: Mapping[str, Shares], width: float = 1.0) -> Floats:
-        """Milliseconds (encoder, token) if single savings added up; arguments as in `predict`.
+    @property
+    def _pairs(self) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+        return self.curve.encoder, self.curve.token
 
-        `dense − saved by the width − Σ_sublayers saved · time at the width / dense time`.
-        """
-        base = self.at_width(width)
-        saved = np.zeros(2)
-        for name, mine in shares.items():
-            saved = saved + self.saved_by(place_of(name), mine) * base / self._dense
-        found: Floats = base - saved
-        return found
+    def added(self, shares: Mapping[str, Shares], width: float = 1.0) -> Floats:
+        """What prices add up to, in milliseconds (encoder, token); arguments as in `predict`."""
+        saved = [self.saved_by(place_of(name), mine, width) for name, mine in shares.items()]
+        return self.at_width(width) - sum(saved, np.zeros(2))
 
     def predict(self, shares: Mapping[str, Shares], width: float = 1.0) -> Times:
-        """Times of a model whose sublayers, by name, keep these shares by kind, and the residual this share of its width.
+        """Times of a model whose sublayers, by name, keep these shares by kind, and the residual this share of its width."""
+        return self._times(self.real(self.added(shares, width)))
 
-        What single savings add up to, read off the straight lines between the anchors (and the dense model), for encoder and
-        token each.
-        """
-        return self._times(self.anchored(self.added(shares, width)))
-
-    def anchored(self, added: Floats) -> Floats:
-        """What is to be expected where single savings add up to these milliseconds (encoder, token)."""
+    def real(self, added: Floats) -> Floats:
+        """What is to be expected where prices add up to these milliseconds (encoder, token): on below the curve along its first line."""
         found = []
-        for i, dense in enumerate(self._dense):
-            known = {float(a.added[i]): a.measured[i] for a in self.anchors if a.added[i] < 0.98 * dense} | {
-                float(dense): dense
-            }
-            xs = sorted(known)
-            ys = [known[x] for x in xs]
-            x = float(added[i])
-            if len(xs) > 1 and x < xs[0]:  # on along the first line
-                y = ys[0] + (x - xs[0]) * max(0.0, (ys[1] - ys[0]) / (xs[1] - xs[0]))
-            else:
-                y = float(np.interp(x, xs, ys)) if x <= dense and len(xs) > 1 else x
+        for pairs, dense, x in zip(self._pairs, self._dense, added, strict=True):
+            y = float(x)
+            if len(pairs) > 1:
+                (x0, y0), (x1, y1) = pairs[:2]
+                xs, ys = np.array(pairs).T
+                y = y0 + (y - x0) * (y1 - y0) / (x1 - x0) if y < x0 else float(np.interp(y, xs, ys))
             found.append(max(y, LEAST * dense))
         return np.array(found)
 
     def adds(self, added: Floats) -> Floats:
-        """How much of what single savings add up to a model saves, for encoder and token each."""
-        saved = self._dense - added
-        real = self._dense - self.anchored(added)
+        """How much of what prices say is saved a model saves, for encoder and token each."""
+        saved = self.whole - added
+        real = self._dense - self.real(added)
         found: Floats = np.where(saved > 0.02 * self._dense, real / np.maximum(saved, 1e-9), 1.0)
         return found.clip(0.1, 3.0)
 
@@ -193,18 +193,23 @@ class LatencyTable:
         low, high = 0.0, 1.0
         for _ in range(30):
             middle = (low + high) / 2
-            fast = self._times(self.anchored(self._dense * middle)).sentence < milliseconds
+            fast = self._times(self.real(self.whole * middle)).sentence < milliseconds
             low, high = (middle, high) if fast else (low, middle)
-        return self.adds(self._dense * high)
+        return self.adds(self.whole * high)
 
     def predict_plan(self, plan: Plan) -> Times:
         """Times of a selected plan's model."""
         return self.predict(shares_of(plan), width_of(plan))
 
-    def with_anchor(self, plan: Plan, measured: Times) -> LatencyTable:
-        """The table that knows how fast this plan is."""
-        found = Anchor((0.0, 0.0), (measured.encoder, measured.token), shares_of(plan), width_of(plan))
-        return replace(self, anchors=(*self.anchors, found.added_up(self)))
+    def corrected(self, plan: Plan, measured: Times) -> LatencyTable:
+        """The table that knows how fast this plan is: models that save as much or more are as much faster than predicted as it is.
+
+        Those that save less, less so, down to the dense model, whose time is known.
+        """
+        added = self.added(shares_of(plan), width_of(plan))
+        times = (measured.encoder, measured.token)
+        pairs = [_through(self, side, float(added[side]), times[side]) for side in range(2)]
+        return replace(self, curve=Curve(pairs[0], pairs[1]))
 
     def spelled(self, saved: float, longer: float) -> LatencyTable:
         """The table of the same model when it saves so many milliseconds in every token and writes `longer` times as many.
@@ -213,16 +218,18 @@ class LatencyTable:
         """
         token, tokens = self.dense.token - saved, self.tokens * longer
         dense = Times(self.dense.encoder, token, self.dense.encoder + tokens * token)
-        anchors = (
-            replace(a, added=(a.added[0], a.added[1] - saved), measured=(a.measured[0], a.measured[1] - saved))
-            for a in self.anchors
-        )
-        return replace(self, dense=dense, tokens=tokens, anchors=tuple(anchors))
+        pairs = tuple((added - saved, real - saved) for added, real in self.curve.token)
+        return replace(self, dense=dense, tokens=tokens, curve=replace(self.curve, token=pairs))
 
-    def saved_by(self, place: str, shares: Shares) -> Floats:
+    def saved_by(self, place: str, shares: Shares, width: float = 1.0) -> Floats:
         """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
-        found: Floats = combined(lambda kind, share: self.saved(place, kind, share), shares) + np.zeros(2)
+        found: Floats = combined(lambda kind, share: self.saved(place, kind, share, width), shares) + np.zeros(2)
         return found
+
+    def times(self, ratios: Mapping[str, float]) -> Times:
+        """Times of a model, from how many times faster than the dense one it is in each that is `TIMED`."""
+        encoder, sentence = (getattr(self.dense, name) / ratios[name] for name in TIMED)
+        return Times(encoder, (sentence - encoder) / self.tokens, sentence)
 
     def sentence(self, encoder: float, token: float) -> float:
         """`encoder + tokens · token`."""
@@ -231,13 +238,15 @@ class LatencyTable:
     def _times(self, parts: Floats) -> Times:
         return Times(float(parts[0]), float(parts[1]), self.sentence(float(parts[0]), float(parts[1])))
 
-    def _curve(self, place: str, kind: str) -> list[tuple[float, Floats]]:
-        mine = sorted((p for p in self.points if (p.place, p.kind) == (place, kind)), key=lambda p: p.share)
-        return [(p.share, np.array([p.encoder, p.token])) for p in mine]
+    def _knows(self, place: str, kind: str) -> bool:
+        return any((p.place, p.kind) == (place, kind) for p in self.prices)
 
-    def _unknown(self, place: str, kind: str) -> InputError:
-        known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.points})) or "none"
-        return InputError(f"the latency table has no {place} {kind}; measured are {known}")
+    def _price(self, place: str, kind: str) -> Floats:
+        for price in self.prices:
+            if (price.place, price.kind) == (place, kind):
+                return _pair(price)
+        known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.prices})) or "none"
+        raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -250,19 +259,41 @@ class LatencyTable:
         try:
             if data.get("format") != FORMAT:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-            anchors = (
-                (tuple(map(float, a["added"])), tuple(map(float, a["measured"])), a["shares"], float(a["width"]))
-                for a in data["anchors"]
+            plans = (
+                Timed(p["shares"], float(p["width"]), {name: tuple(map(float, p["ratios"][name])) for name in TIMED})
+                for p in data["plans"]
             )
+            curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
             return LatencyTable(
-                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]),
-                tuple(Point(**point) for point in data["points"]), data["machine"], int(data["peak_memory"]),
-                tuple(Anchor((a[0], a[1]), (m[0], m[1]), shares, width) for a, m, shares, width in anchors),
+                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
+                data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
             )  # fmt: skip
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
             ) from None
+
+
+def _pair(price: Price) -> Floats:
+    return np.array([price.encoder, price.token])
+
+
+def _two(pair: Any) -> Pair:
+    first, second = pair
+    return float(first), float(second)
+
+
+def _through(table: LatencyTable, side: int, added: float, measured: float) -> tuple[Pair, ...]:
+    """One side's curve, bent so that what adds up to `added` takes as long as was measured."""
+    whole, dense = float(table.whole[side]), float((table.dense.encoder, table.dense.token)[side])
+    pairs = (table.curve.encoder, table.curve.token)[side] or ((whole, dense),)
+    if added >= 0.98 * whole:
+        return pairs  # what saves nothing says nothing
+    at = np.array([added, added])
+    factor = measured / float(table.real(at)[side])
+    inner = {x: float(table.real(np.array([x, x]))[side]) for x, _ in pairs[:-1]} | {added: float(table.real(at)[side])}
+    bent = [(x, y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - added)))) for x, y in sorted(inner.items())]
+    return (*bent, (whole, dense))
 
 
 def shares_of(plan: Plan) -> dict[str, dict[str, float]]:

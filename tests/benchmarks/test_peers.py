@@ -14,7 +14,7 @@ from peers.compute import affordable, share_of_macs, step_units
 from peers.job import Job, Made, Method, Recovery, finish
 from peers.methods import METHODS, scratch
 from peers.speed import Faster, Speed
-from tprune.latency import LatencyTable, Point, Setting, Times, place_of
+from tprune.latency import LatencyTable, Price, Setting, Times, place_of
 from tprune.material import Material
 from tprune.recipe import Recover
 from tprune.select import Limits
@@ -37,13 +37,12 @@ SHARES = {
 
 def fake_table(layers: int) -> LatencyTable:
     """Savings in proportion to what is cut, `SHARES` of the encoder's 1.3 ms and the decoder step's 0.34 ms in all layers."""
-    points = []
+    prices = []
     for place, (encoder, step) in SHARES.items():
-        kinds = {"ffn": 0.5} if place.endswith("ffn") else {"heads": 0.5, "qk": 0.25, "vo": 0.25}
-        for kind, saved in {**kinds, "sublayer": 1.0}.items():
-            share = 0.0 if kind == "sublayer" else 0.5
-            points.append(Point(place, kind, share, saved * encoder * 1.3 / layers, saved * step * 0.34 / layers))
-    return LatencyTable("fake", Setting(), Times(1.3, 0.43, 8.395), 16.5, tuple(points), {})
+        kinds = {"ffn": 1.0} if place.endswith("ffn") else {"heads": 1.0, "qk": 0.5, "vo": 0.5}
+        for kind, taken in {**kinds, "sublayer": 0.0}.items():
+            prices.append(Price(place, kind, taken * encoder * 1.3 / layers, taken * step * 0.34 / layers))
+    return LatencyTable("fake", Setting(), Times(1.3, 0.43, 8.395), 16.5, (), {}, 0, tuple(prices))
 
 
 def pairs(n: int, seed: int) -> EncodedPairs:

@@ -7,7 +7,7 @@ import pytest
 
 from small_models import small_batch, small_model
 from tprune.errors import InputError, UnreachableError
-from tprune.latency import LatencyTable, Point, Setting, Times, shares_of
+from tprune.latency import LatencyTable, Price, Setting, Times, shares_of
 from tprune.models import couplings
 from tprune.plan import Plan, make_plan
 from tprune.policies.latency import confirm, select_memory, select_within
@@ -21,23 +21,17 @@ from tprune.sublayers import width_of
 PLACES = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
 
 
-def point(place: str, kind: str, share: float, weight: float = 1.0) -> Point:
-    saved = weight * (1 - share)
-    return Point(
-        place,
-        kind,
-        share,
-        (0.2 if place.startswith("encoder") else 0.02) * saved,
-        0.0 if place.startswith("encoder") else 0.05 * saved,
-    )
+def price(place: str, kind: str, of: float = 1.0) -> Price:
+    encoder, token = (0.2, 0.0) if place.startswith("encoder") else (0.02, 0.05)
+    return Price(place, kind, of * encoder, of * token)
 
 
-POINTS = (
-    *(point(p, "ffn" if p.endswith("ffn") else "heads", 0.5) for p in PLACES), *(point(p, "sublayer", 0.0, 1.3) for p in PLACES),
-    *(point(p, kind, 0.5, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
-    Point("model", "width", 0.5, 0.8, 0.4),
+PRICES = (
+    *(price(p, "ffn" if p.endswith("ffn") else "heads") for p in PLACES), *(price(p, "sublayer", 0.3) for p in PLACES),
+    *(price(p, kind, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
+    Price("model", "width", 1.6, 0.6),
 )  # fmt: skip
-TABLE = LatencyTable("0" * 16, Setting(), Times(2.0, 1.05, 23.0), 20.0, POINTS, {}, 60_000_000)
+TABLE = LatencyTable("0" * 16, Setting(), Times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
 ALL = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 

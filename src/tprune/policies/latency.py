@@ -55,23 +55,23 @@ def select_within(
 
 
 def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
-    """Meters of a sentence's milliseconds; at a smaller width a sublayer saves as much less as the dense model takes less there.
+    """Meters of a sentence's milliseconds, for every residual width.
 
     Args:
         plan: before selection.
-        table: of single savings.
-        adds: how much of their sum a model of about the wanted speed saves, for encoder and token each.
+        table: of prices.
+        adds: how much of what they say a model of about the wanted speed saves, for encoder and token each.
     """
     residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == "width"), 1)
     dense = np.array([table.dense.encoder, table.dense.token])
-    weights = np.array([1.0, table.tokens])
+    tokens = np.array([1.0, table.tokens])
 
     def at(width: int | None) -> Meter:
-        base = table.at_width(1.0 if width is None else width / residual)
-        whole = float(weights @ (dense - adds * (dense - base)))
+        kept = 1.0 if width is None else width / residual
+        whole = float(tokens @ (dense - adds * (table.whole - table.at_width(kept))))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
-            return float(weights @ (adds * table.saved(sublayer.place, kind, share) * base / dense))
+            return float(tokens @ (adds * table.saved(sublayer.place, kind, share, kept)))
 
         return Meter("sentence_ms", whole, saved)
 
@@ -125,11 +125,11 @@ def confirm(
     choose: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
     within: float = 0.05, tries: int = 3,
 ) -> Confirmed:  # fmt: skip
-    """Times the chosen plan; while it misses its prediction, it becomes an anchor of the table, and the choice is made again.
+    """Times the chosen plan; while it misses its prediction, the table is corrected by it, and the choice is made again.
 
     Args:
         choose: a plan within the budget, by a table.
-        table: of the single savings.
+        table: of this machine.
         time: measures a plan.
         within: how far measured may be from predicted.
         tries: how many plans are timed at most; the last is taken as it is.
@@ -142,5 +142,5 @@ def confirm(
         predicted, measured = table.predict_plan(plan), time(plan)
         if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
             break
-        table = table.with_anchor(plan, measured)
+        table = table.corrected(plan, measured)
     return Confirmed(plan, table, measured, tried)

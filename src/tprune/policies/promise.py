@@ -103,7 +103,7 @@ def promise(
         faster: see `Promise`.
 
     Raises:
-        InputError: the plan is not selected, or has points that the table has not.
+        InputError: the plan is not selected, or cuts what has no price in the table.
     """
     if not plan.selected:
         raise InputError("a promise needs a plan that says what it keeps; select first")

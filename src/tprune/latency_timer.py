@@ -1,0 +1,153 @@
+"""Timing plans of one model against it: exports that write equally many tokens, side by side in the same rounds until all are steady."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from tprune.bench import BenchResult, Work, bench_all, median_interval
+from tprune.errors import NoisyMachineError
+from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
+from tprune.machine import machine
+from tprune.plan import Plan
+from tprune.realise.shrink import shrink
+from tprune.runtimes.export import export
+from tprune.runtimes.folder import read_layout
+from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.translate import Translator
+
+STEADY = 0.06  # how far the 95 % interval of a ratio may reach from its middle
+MOST = 8  # times a setting's rounds, while it reaches farther
+BLOCK = 4  # rounds after which that is asked
+COPIES = 2  # more of the dense model in every round: all ratios have its time in them, and its noise
+
+
+def spread(ratios: Ratios) -> float:
+    """How far the 95 % interval of a sentence's median ratio reaches from its middle."""
+    low, high = median_interval(ratios["sentence"])
+    return (high - low) / (high + low)
+
+
+def steady(ratios: Ratios, setting: Setting) -> bool:
+    """Whether a plan was timed in as many rounds as were asked for, and is known well enough."""
+    return len(ratios["sentence"]) >= setting.rounds and spread(ratios) <= STEADY
+
+
+class Timer:
+    """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
+
+    All exports write as many tokens as the dense model does on average (or as `tokens` says), so that sentences differ in nothing
+    but the model.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path, tokens: int | None = None
+    ) -> None:  # fmt: skip
+        self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
+        self._export = partial(
+            export, tokenizer=tokenizer, sentences=sentences[:1], runtime=runtime_named(setting.runtime)
+        )
+        dense = folder / "dense"
+        self._export(model, out=dense)
+        self.tokens = self._tokens(dense) if tokens is None else tokens
+        layout, longest = read_layout(dense), self.tokens + 1  # with the start token
+        dataclasses.replace(
+            layout, generation=dataclasses.replace(layout.generation, min_length=longest, max_length=longest)
+        ).write(dense)
+
+    def dense(self, key: str) -> LatencyTable:
+        """A table without plans: the dense model's times, tokens and memory."""
+        found = self._bench({}, self.setting.rounds)["dense 1"]
+        encoder, sentence = (float(found.latency_ms["dense"][name]) for name in TIMED)
+        times = Times(encoder, (sentence - encoder) / self.tokens, sentence)
+        memory = int(found.footprint["dense"].peak_memory)
+        return LatencyTable(key, self.setting, times, self.tokens, (), machine(), memory)
+
+    def times(self, plan: Plan, table: LatencyTable) -> Times:
+        """A plan's measured times, of sentences as long as the dense model writes them. Raises `NoisyMachineError`."""
+        return table.times(self.compare(shrink(self.model, plan), "the chosen plan"))
+
+    def compare(self, other: Any, what: str, tokenizer: Any = None) -> dict[str, float]:
+        """Dense over another model's time of encoder and sentence; more rounds are added while the interval is wide.
+
+        Args:
+            other: a model.
+            what: its name, for the error.
+            tokenizer: the other model's, where it has its own.
+
+        Raises:
+            NoisyMachineError: it stayed wide.
+        """
+        own = {} if tokenizer is None else {"tokenizer": tokenizer}
+        self._export(self._as_long(other), out=self.folder / "pruned", **own)
+        *_, (ratios,) = self._until_steady({what: self.folder / "pruned"})
+        return {name: median(ratios[name]) for name in TIMED}
+
+    def side_by_side(self, plans: Mapping[str, Plan], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
+        """Dense over each plan's times, all in the same rounds, so that they compare; after every few rounds, until all are steady.
+
+        Args:
+            plans: by name.
+            known: what is known of them from earlier rounds, in this order.
+
+        Raises:
+            NoisyMachineError: one stayed wide.
+        """
+        folders = {name: self.folder / f"plan {number}" for number, name in enumerate(plans)}
+        for name, plan in plans.items():
+            self._export(self._as_long(shrink(self.model, plan)), out=folders[name])
+        yield from self._until_steady(folders, known)
+
+    def _until_steady(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
+        found: Sequence[Ratios] = known or [dict.fromkeys(TIMED, ()) for _ in folders]
+        while not all(steady(each, self.setting) for each in found):
+            for what, each in zip(folders, found, strict=True):
+                if len(each["sentence"]) >= MOST * self.setting.rounds and not steady(each, self.setting):
+                    raise NoisyMachineError(
+                        f"{what}: the ratio to the dense model varies by {spread(each):.1%} over {len(each['sentence'])} rounds, more "
+                        f"than {STEADY:.0%}; stop other work on this machine and give the command again; what is measured already is kept"
+                    )
+            block = self._block(folders)
+            found = [
+                {name: (*each[name], *more[name]) for name in TIMED} for each, more in zip(found, block, strict=True)
+            ]
+            yield found
+
+    def _block(self, folders: Mapping[str, Path]) -> list[Ratios]:
+        """A few rounds of all folders; a round's dense time is the mean of all copies of the dense model."""
+        results = self._bench(folders, BLOCK)
+        dense = {
+            name: [mean((1.0, *(1 / x for x in copies)))
+                   for copies in zip(*(results[f"dense {i}"].ratios[name] for i in range(1, COPIES + 1)), strict=True)]
+            for name in TIMED
+        }  # fmt: skip
+        return [
+            {name: tuple(r * d for r, d in zip(results[each].ratios[name], dense[name], strict=True)) for name in TIMED}
+            for each in folders
+        ]
+
+    def _bench(self, folders: Mapping[str, Path], rounds: int) -> dict[str, BenchResult]:
+        dense, how = self.folder / "dense", self.setting
+        sides = {**folders, **{f"dense {i}": dense for i in range(1, COPIES + 1)}}
+        work = Work(how.source, 0, 1, how.sentences, TIMED)
+        return bench_all(dense, sides, self.sentences, how.threads, how.batch, rounds, work)
+
+    def _as_long(self, model: Any) -> Any:
+        """A copy that writes `tokens` tokens for every sentence."""
+        twin = copy.deepcopy(model).eval()
+        config = twin.generation_config
+        config.min_length = config.max_length = self.tokens + 1  # with the start token
+        config.max_new_tokens = config.min_new_tokens = None
+        return twin
+
+    def _tokens(self, folder: Path) -> int:
+        """How many tokens the model writes for a sentence, on average."""
+        translator = Translator.load(folder)
+        some = self.sentences[:: max(1, len(self.sentences) // self.setting.sentences)][: self.setting.sentences]
+        written = translator.generate(translator.encode(some), beams=1)
+        return max(1, round(sum(map(len, written)) / len(written)))
