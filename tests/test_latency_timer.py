@@ -42,17 +42,12 @@ class Machine:
 
 
 @pytest.fixture
-def timer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Timer:
-    monkeypatch.setattr(Timer, "__init__", lambda self: None)
-    found = Timer()  # type: ignore[call-arg]
-    found.model, found.sentences, found.setting, found.folder, found.tokens = (
-        small_model("marian"),
-        (),
-        Setting(),
-        tmp_path,
-        9,
-    )
-    found._export = lambda model, out, **how: out.mkdir(exist_ok=True)  # type: ignore[assignment,method-assign]
+def timer(tmp_path: Path) -> Timer:
+    """One that has nothing exported, and exports nothing."""
+    found = Timer.__new__(Timer)
+    found.model, found.sentences, found.setting = small_model("marian"), (), Setting()
+    found.folder, found.tokens, found._copies = tmp_path, 9, 2
+    found._export = lambda model, out, **how: out.mkdir(exist_ok=True)  # type: ignore[assignment]
     return found
 
 
@@ -87,6 +82,13 @@ def test_a_plan_that_varies_is_timed_longer_and_then_given_up(timer: Timer, monk
         timer.compare(timer.model, "the smaller vocabulary")
 
 
+def test_large_models_are_timed_without_copies_beside_them(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine({}, {})
+    monkeypatch.setattr(latency_timer, "bench_all", machine)
+    timer._copies = 0
+    assert timer.compare(timer.model, "it") == {"encoder": 1.0, "sentence": 1.0} and set(machine.calls) == {("it",)}
+
+
 @pytest.mark.slow
 def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_and_tokenizer()
@@ -99,6 +101,7 @@ def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(latency_timer, "bench_all", by_layout)
     timer = Timer(model, tokenizer, ("a cat sat",), replace(Setting(), rounds=4), tmp_path)
+    assert timer.together == latency_timer.TOGETHER
     table = timer.dense("key")
     assert table.dense.token == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8
     plan = next(plans_for(model, ("ffn",)))

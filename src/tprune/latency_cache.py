@@ -6,7 +6,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -16,15 +16,13 @@ from tprune.files import write_json
 from tprune.latency import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, shares_of
 from tprune.latency_fit import fitted
 from tprune.latency_plans import plans_for
-from tprune.latency_timer import COPIES, MOST, STEADY, Timer, steady
+from tprune.latency_timer import MOST, STEADY, Timer, steady
 from tprune.machine import machine, version_of
 from tprune.plan import Plan, fingerprint
 from tprune.progress import Report
 from tprune.runtimes.runtime import runtime_named
 from tprune.sublayers import Shares, width_of
 
-TOGETHER = 24  # plans that are timed side by side, at most
-MEMORY = 4e9  # bytes that their processes may take, and those of the dense model beside them
 HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
 NOTHING: Ratios = dict.fromkeys(TIMED, ())
@@ -79,7 +77,8 @@ def measured(
             table = timer.dense(key)
         write_json(path, table.to_json())
         check(timer, table)
-        for some in _groups(_missing(plans, table), table.peak_memory):
+        missing = _missing(plans, table)
+        for some in (missing[i : i + timer.together] for i in range(0, len(missing), timer.together)):
             report(f"{len(some)} plans are exported, to be timed side by side")
             known = [_known(plan, table) for plan in some]
             for ratios in timer.side_by_side({f"plan {i} of the table": plan for i, plan in enumerate(some, 1)}, known):
@@ -107,13 +106,6 @@ def _known(plan: Plan, table: LatencyTable) -> Ratios:
 
 def _missing(plans: Sequence[Plan], table: LatencyTable) -> list[Plan]:
     return [plan for plan in plans if not steady(_known(plan, table), table.setting)]
-
-
-def _groups(plans: Sequence[Plan], memory: int) -> Iterator[Sequence[Plan]]:
-    """Plans whose processes, the dense model's beside them, do not take too much memory together."""
-    size = min(TOGETHER, max(1, int(MEMORY / max(1, memory)) - COPIES - 1))
-    for start in range(0, len(plans), size):
-        yield plans[start : start + size]
 
 
 def _with(table: LatencyTable, plans: Sequence[Plan], ratios: Sequence[Ratios]) -> LatencyTable:

@@ -25,6 +25,9 @@ STEADY = 0.06  # how far the 95 % interval of a ratio may reach from its middle
 MOST = 8  # times a setting's rounds, while it reaches farther
 BLOCK = 4  # rounds after which that is asked
 COPIES = 2  # more of the dense model in every round: all ratios have its time in them, and its noise
+TOGETHER = 24  # plans side by side, at most
+MEMORY = 4e9  # bytes for all processes beside each other,
+PROCESS, HELD = 8e7, 2.0  # of which each takes so many, and so many times its files
 
 
 def spread(ratios: Ratios) -> float:
@@ -42,7 +45,7 @@ class Timer:
     """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
 
     All exports write as many tokens as the dense model does on average (or as `tokens` says), so that sentences differ in nothing
-    but the model.
+    but the model. At most `together` plans should be timed side by side: their processes share the memory.
     """
 
     def __init__(
@@ -59,10 +62,13 @@ class Timer:
         dataclasses.replace(
             layout, generation=dataclasses.replace(layout.generation, min_length=longest, max_length=longest)
         ).write(dense)
+        room = int(MEMORY / (PROCESS + HELD * sum(file.stat().st_size for file in dense.iterdir())))
+        self._copies = min(COPIES, max(0, room - 2))
+        self.together = min(TOGETHER, max(1, room - 1 - self._copies))
 
     def dense(self, key: str) -> LatencyTable:
         """A table without plans: the dense model's times, tokens and memory."""
-        found = self._bench({}, self.setting.rounds)["dense 1"]
+        found = self._bench({"again": self.folder / "dense"}, self.setting.rounds)["again"]
         encoder, sentence = (float(found.latency_ms["dense"][name]) for name in TIMED)
         times = Times(encoder, (sentence - encoder) / self.tokens, sentence)
         memory = int(found.footprint["dense"].peak_memory)
@@ -120,22 +126,22 @@ class Timer:
 
     def _block(self, folders: Mapping[str, Path]) -> list[Ratios]:
         """A few rounds of all folders; a round's dense time is the mean of all copies of the dense model."""
-        results = self._bench(folders, BLOCK)
-        dense = {
-            name: [mean((1.0, *(1 / x for x in copies)))
-                   for copies in zip(*(results[f"dense {i}"].ratios[name] for i in range(1, COPIES + 1)), strict=True)]
-            for name in TIMED
-        }  # fmt: skip
-        return [
-            {name: tuple(r * d for r, d in zip(results[each].ratios[name], dense[name], strict=True)) for name in TIMED}
-            for each in folders
-        ]
+        copies = {f"dense {i}": self.folder / "dense" for i in range(1, self._copies + 1)}
+        results = self._bench({**folders, **copies}, BLOCK)
 
-    def _bench(self, folders: Mapping[str, Path], rounds: int) -> dict[str, BenchResult]:
-        dense, how = self.folder / "dense", self.setting
-        sides = {**folders, **{f"dense {i}": dense for i in range(1, COPIES + 1)}}
+        def of(name: str) -> list[Ratios]:
+            slower = [[1 / x for x in results[each].ratios[name]] for each in copies]
+            dense = [mean((1.0, *each)) for each in zip(*slower, strict=True)] or [1.0] * BLOCK
+            return [
+                {name: tuple(x * d for x, d in zip(results[each].ratios[name], dense, strict=True))} for each in folders
+            ]
+
+        return [{**encoder, **sentence} for encoder, sentence in zip(*map(of, TIMED), strict=True)]
+
+    def _bench(self, sides: Mapping[str, Path], rounds: int) -> dict[str, BenchResult]:
+        how = self.setting
         work = Work(how.source, 0, 1, how.sentences, TIMED)
-        return bench_all(dense, sides, self.sentences, how.threads, how.batch, rounds, work)
+        return bench_all(self.folder / "dense", sides, self.sentences, how.threads, how.batch, rounds, work)
 
     def _as_long(self, model: Any) -> Any:
         """A copy that writes `tokens` tokens for every sentence."""

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx_models import SENTENCES
+from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
 
 from tprune.errors import CertificateError, InputError
+from tprune.models.modeling_tprune import PrunedLayerNorm
 from tprune.runtimes import onnx_graphs
 from tprune.runtimes.export import export, generation_of
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
@@ -51,6 +54,14 @@ def test_export_equals_pytorch(model: Any, tokenizer: Any, tmp_path: Path) -> No
     assert report.files == {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir()}
     assert {"encoder.onnx", "decoder.onnx", "generation.json", "tokenizer.json"} == set(report.files)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    # every layer norm, a narrowed model's too, is one operator of the runtime
+    nodes = [
+        n.op_type for name in ("encoder", "decoder") for n in onnx.load(tmp_path / "out" / f"{name}.onnx").graph.node
+    ]
+    assert nodes.count("LayerNormalization") == sum(
+        isinstance(m, nn.LayerNorm | PrunedLayerNorm) for m in model.modules()
+    )
+    assert "ReduceSum" not in nodes and "ReduceMean" not in nodes
     # one sentence alone, through the text interface, is what the model itself generates
     model.eval()
     batch = tokenizer([SENTENCES[5]], return_tensors="pt")
