@@ -24,10 +24,8 @@ from tprune.models import couplings
 from tprune.sublayers import READS_SOURCE, Shares, place_of
 
 NOISE = 0.04  # of a plan's time
-COMMON = (
-    np.array([0.1, 0.7, 0.2]),
-    np.array([0.1, 0.3, 0.2]),
-)  # fixed, weights, sublayers: shares of the dense time, and how sure
+# what is fixed, all weights and all sublayers take of the dense time, and how far from that they may lie
+COMMON, SURE = np.array([0.1, 0.7, 0.2]), np.array([0.1, 0.3, 0.2])
 SPREAD = 0.25  # by how much prices of equal amounts differ
 OTHER = 0.1  # of the dense time: how far what the width takes beside the sublayers may lie from what its weights say
 BENDS = 4  # pairs of the curve, beside the dense model's
@@ -140,10 +138,10 @@ def _prices(terms: Sequence[Term], amounts: Floats, times: Floats) -> Floats:
     sublayers = np.array([0.0, *(float(term.layers) if term.kind == "sublayer" else 0.0 for term in terms)])
     alike = np.array([0.0, *(term.weights for term in terms)]), sublayers / max(1.0, sublayers.sum())
     common = np.stack([amounts[:, 0], amounts @ alike[0], amounts @ alike[1]], 1)
-    fixed, weight, sublayer = _least_squares(common, times, *COMMON)
+    fixed, weight, sublayer = _least_squares(common, times, COMMON, SURE)
     expected = weight * alike[0] + sublayer * alike[1]
     sure = SPREAD * expected
-    expected[0], sure[0], sure[1] = fixed, COMMON[1][0], OTHER
+    expected[0], sure[0], sure[1] = fixed, SURE[0], OTHER
     return _least_squares(amounts, times, expected, np.maximum(sure, 1e-6))
 
 

@@ -48,7 +48,7 @@ def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
     shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
     for number in range(10 + 2 * len(kinds)):
-        left = {name: lines[name] for name in lines} | _sizes(number, sublayers_of(plan), removes)
+        left = lines | _sizes(number, sublayers_of(plan), removes)
         if "width" in kinds and number % 4 in NARROW:
             left["width"] = round(WIDTHS[number // 4 % len(WIDTHS)] * lines["width"])
         if left != lines:
