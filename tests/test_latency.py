@@ -153,6 +153,17 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(TABLE.to_json() | {"dense": {}}))
     with pytest.raises(InputError, match=r"t\.json: no latency table"):
         LatencyTable.load(path)
+    for ratios, says in (
+        ({"encoder": [1.0], "sentence": []}, "1 and 0 rounds"),
+        ({"encoder": [0.0], "sentence": [1.0]}, "0.0 times as fast"),
+    ):
+        plan = {"shares": {}, "width": 1.0, "ratios": ratios}
+        path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
+        with pytest.raises(InputError, match=says):
+            LatencyTable.load(path)
+    path.write_text(json.dumps(TABLE.to_json() | {"tokens": 0}))
+    with pytest.raises(InputError, match="of sentences of 0 tokens"):
+        LatencyTable.load(path)
     old = {key: value for key, value in TABLE.to_json().items() if key != "format"}
     path.write_text(json.dumps(old))
     with pytest.raises(InputError, match=r"format 1, expected 5\); delete it to measure again"):

@@ -7,6 +7,7 @@ A table is made of plans that cut many things at once, each exported whole and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -259,10 +260,9 @@ class LatencyTable:
         try:
             if data.get("format") != FORMAT:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-            plans = (
-                Timed(p["shares"], float(p["width"]), {name: tuple(map(float, p["ratios"][name])) for name in TIMED})
-                for p in data["plans"]
-            )
+            if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
+                raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
+            plans = (Timed(p["shares"], float(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
             curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
             return LatencyTable(
                 data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
@@ -276,6 +276,16 @@ class LatencyTable:
 
 def _pair(price: Price) -> Floats:
     return np.array([price.encoder, price.token])
+
+
+def _rounds(data: Any) -> Ratios:
+    """Ratios of a file. Raises `ValueError` for what no clock says."""
+    found = {name: tuple(map(float, data[name])) for name in TIMED}
+    if len({len(each) for each in found.values()}) > 1 or not all(found.values()):
+        raise ValueError(f"{' and '.join(str(len(each)) for each in found.values())} rounds of a plan")
+    if wrong := [x for each in found.values() for x in each if not 0 < x < math.inf]:
+        raise ValueError(f"a plan that is {wrong[0]} times as fast")
+    return found
 
 
 def _two(pair: Any) -> Pair:
