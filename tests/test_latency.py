@@ -156,11 +156,20 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     for ratios, says in (
         ({"encoder": [1.0], "sentence": []}, "1 and 0 rounds"),
         ({"encoder": [0.0], "sentence": [1.0]}, "0.0 times as fast"),
+        ({"encoder": [1.0] * 1001, "sentence": [1.0] * 1001}, "1001 and 1001 rounds"),
     ):
         plan = {"shares": {}, "width": 1.0, "ratios": ratios}
         path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
         with pytest.raises(InputError, match=says):
             LatencyTable.load(path)
+    plan = {
+        "shares": {"model.encoder.layers.0.ffn": {"ffn": -70}},
+        "width": 1.0,
+        "ratios": {"encoder": [1.0], "sentence": [1.0]},
+    }
+    path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
+    with pytest.raises(InputError, match="a share of -70"):
+        LatencyTable.load(path)
     path.write_text(json.dumps(TABLE.to_json() | {"tokens": 0}))
     with pytest.raises(InputError, match="of sentences of 0 tokens"):
         LatencyTable.load(path)

@@ -14,7 +14,7 @@ from test_latency_timer import taking
 from tprune import latency_cache, latency_timer
 from tprune.checkpoint import load
 from tprune.data import Corpus, Parallel
-from tprune.errors import NoisyMachineError
+from tprune.errors import InputError, NoisyMachineError
 from tprune.files import read_json, write_json
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.latency_cache import key_of, measured
@@ -73,7 +73,9 @@ class Fake:
     def dense(self, key: str) -> LatencyTable:
         return replace(DENSE, key=key)
 
-    def side_by_side(self, plans: Mapping[str, Any], known: Sequence[Ratios]) -> Iterator[Sequence[Ratios]]:
+    def side_by_side(
+        self, plans: Mapping[str, Any], known: Sequence[Ratios], report: Any
+    ) -> Iterator[Sequence[Ratios]]:
         Fake.timed = tuple(plans)
         found = known
         while len(found[0]["sentence"]) < Setting().rounds:
@@ -125,7 +127,7 @@ def test_only_what_is_missing_is_timed(cache: Cache) -> None:
     assert len(ffn.plans) == len(Fake.timed) == count(cache, "ffn") and Fake.rounds == 8
     assert {timed.medians["sentence"] for timed in ffn.plans} == {1.25} and ffn.prices
     assert cache.said == [
-        f"{len(ffn.plans)} plans are exported, to be timed side by side",
+        f"exporting {len(ffn.plans)} plans, to be timed side by side",
         *(f"{rounds} rounds; {good} of {len(ffn.plans)} plans are known to within ±6%" for rounds, good in ((4, 0), (8, len(ffn.plans)))),
     ]  # fmt: skip
     made = Fake.made
@@ -156,8 +158,22 @@ def test_a_plan_that_never_became_steady_is_timed_from_the_start(cache: Cache) -
 def test_only_so_many_plans_are_timed_side_by_side(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fake, "together", 5)
     table = cache.table("ffn")
-    assert sum("exported" in said for said in cache.said) == -(-len(table.plans) // 5)
-    assert cache.said[0].startswith("5 plans")
+    assert sum("exporting" in said for said in cache.said) == -(-len(table.plans) // 5)
+    assert cache.said[0].startswith("exporting 5 plans")
+
+
+def test_a_table_of_another_key_is_not_believed_and_a_folder_that_cannot_be_written_is_named(
+    cache: Cache, tmp_path: Path
+) -> None:
+    ffn = cache.table("ffn")
+    write_json(cache.path, replace(ffn, key="of another", dense=Times(1.0, 1.0, 21.0)).to_json())
+    assert cache.table("ffn") == ffn and len(Fake.timed) == len(ffn.plans)
+    (tmp_path / "file").write_text("")
+    cache.folder = tmp_path / "file" / "cache"
+    made = Fake.made
+    with pytest.raises(InputError, match=r"file/cache: latency tables cannot be kept there .*XDG_CACHE_HOME"):
+        cache.table("ffn")
+    assert Fake.made == made  # before anything is exported
 
 
 def test_an_old_table_is_looked_at_again_and_stays_where_nothing_has_moved(cache: Cache) -> None:

@@ -25,6 +25,7 @@ from tprune.sublayers import Shares, combined, left_of, place_of, sublayers_of, 
 
 FORMAT = 5  # of the file; formats up to 4 timed one kind of coupling at a time
 MODEL = "model"  # the place of the residual width
+LONGEST = 1000  # rounds of one plan
 LEAST = 0.02  # of the dense time: nothing is predicted to be faster
 Floats = NDArray[np.float64]
 Pair = tuple[float, float]
@@ -262,13 +263,13 @@ class LatencyTable:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
             if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
                 raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
-            plans = (Timed(p["shares"], float(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
+            plans = (Timed(_left(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
             curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
             return LatencyTable(
                 data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
                 data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
             )  # fmt: skip
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
             ) from None
@@ -278,10 +279,21 @@ def _pair(price: Price) -> Floats:
     return np.array([price.encoder, price.token])
 
 
+def _share(data: Any) -> float:
+    """A share of a file. Raises `ValueError` for one that nothing can have."""
+    if not 0 <= data <= 1:
+        raise ValueError(f"a share of {data}")
+    return float(data)
+
+
+def _left(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    return {name: {kind: _share(x) for kind, x in shares.items()} for name, shares in data.items()}
+
+
 def _rounds(data: Any) -> Ratios:
     """Ratios of a file. Raises `ValueError` for what no clock says."""
     found = {name: tuple(map(float, data[name])) for name in TIMED}
-    if len({len(each) for each in found.values()}) > 1 or not all(found.values()):
+    if len({len(each) for each in found.values()}) > 1 or not 0 < len(found[TIMED[0]]) <= LONGEST:
         raise ValueError(f"{' and '.join(str(len(each)) for each in found.values())} rounds of a plan")
     if wrong := [x for each in found.values() for x in each if not 0 < x < math.inf]:
         raise ValueError(f"a plan that is {wrong[0]} times as fast")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tprune.errors import InputError
 from tprune.files import write_json
 from tprune.latency import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, shares_of
 from tprune.latency_fit import fitted
@@ -60,11 +62,11 @@ def measured(
 
     Raises:
         NoisyMachineError: a plan stayed unsteady; says by how much.
-        InputError: the model has no coupling of a kind.
+        InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table.
     """
     key = key_of(model, setting)
     path = cache / f"{key}.json"
-    table = LatencyTable.load(path) if path.exists() else None
+    table = _kept(path, key)
     old = table is not None and bool(table.plans) and time.time() - path.stat().st_mtime > HOUR
     plans = list(plans_for(model, kinds, removal))
     if table and not old and not _missing(plans, table):
@@ -79,9 +81,10 @@ def measured(
         check(timer, table)
         missing = _missing(plans, table)
         for some in (missing[i : i + timer.together] for i in range(0, len(missing), timer.together)):
-            report(f"{len(some)} plans are exported, to be timed side by side")
+            report(f"exporting {len(some)} plan{'s' * (len(some) != 1)}, to be timed side by side")
             known = [_known(plan, table) for plan in some]
-            for ratios in timer.side_by_side({f"plan {i} of the table": plan for i, plan in enumerate(some, 1)}, known):
+            named = {f"plan {i} of the table": plan for i, plan in enumerate(some, 1)}
+            for ratios in timer.side_by_side(named, known, report):
                 table = _with(table, some, ratios)
                 write_json(path, table.to_json())
                 good, rounds = (
@@ -90,6 +93,20 @@ def measured(
                 )
                 report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{STEADY:.0%}")
     return fitted(table, model)
+
+
+def _kept(path: Path, key: str) -> LatencyTable | None:
+    """The table of a file, if there is one and it is of this key. Raises `InputError` for a folder that cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = LatencyTable.load(path) if path.exists() else None
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: latency tables cannot be kept there ({error.strerror or error}); name another folder in XDG_CACHE_HOME"
+        ) from None
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path.parent}: latency tables cannot be kept there; name another folder in XDG_CACHE_HOME")
+    return table if table and table.key == key else None
 
 
 def _mixture(plan: Plan) -> Mixture:

@@ -15,6 +15,7 @@ from tprune.errors import NoisyMachineError
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.machine import machine
 from tprune.plan import Plan
+from tprune.progress import Report, counted
 from tprune.realise.shrink import shrink
 from tprune.runtimes.export import export
 from tprune.runtimes.folder import read_layout
@@ -94,19 +95,23 @@ class Timer:
         *_, (ratios,) = self._until_steady({what: self.folder / "pruned"})
         return {name: median(ratios[name]) for name in TIMED}
 
-    def side_by_side(self, plans: Mapping[str, Plan], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
+    def side_by_side(
+        self, plans: Mapping[str, Plan], known: Sequence[Ratios] = (), report: Report = lambda text: None
+    ) -> Iterator[Sequence[Ratios]]:
         """Dense over each plan's times, all in the same rounds, so that they compare; after every few rounds, until all are steady.
 
         Args:
             plans: by name.
             known: what is known of them from earlier rounds, in this order.
+            report: is told how many are exported.
 
         Raises:
             NoisyMachineError: one stayed wide.
         """
         folders = {name: self.folder / f"plan {number}" for number, name in enumerate(plans)}
+        exported = counted(self._export, len(plans), report, "plans exported")
         for name, plan in plans.items():
-            self._export(self._as_long(shrink(self.model, plan)), out=folders[name])
+            exported(self._as_long(shrink(self.model, plan)), out=folders[name])
         yield from self._until_steady(folders, known)
 
     def _until_steady(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
