@@ -144,6 +144,11 @@ def test_the_program_itself(tmp_path: Path) -> None:
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "config.json" in done.stderr
 
 
+def test_the_package_is_the_program_too() -> None:
+    said = subprocess.run([sys.executable, "-m", "tprune", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("tprune ")
+
+
 def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert "can reach" in tprune("run", recipe(tmp_path, macs=0.01), "--out", out, *files(tmp_path)).stderr
