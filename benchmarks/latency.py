@@ -84,10 +84,13 @@ def main() -> None:
     timer = Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
     plans, marker = {f"plan {seed}": random_plan(model, seed) for seed in range(asked.plans)}, asked.out / "ratios.json"
     found = read_json(marker) if marker.exists() else []
-    for ratios in timer.side_by_side(plans, found):
-        found = list(ratios)
-        write_json(marker, found)
-        print(f"{len(found[0]['sentence'])} rounds", flush=True)
+    for start in range(0, len(plans), timer.together):
+        some = dict(list(plans.items())[start : start + timer.together])
+        known = found[start : start + len(some)]
+        for ratios in timer.side_by_side(some, known if len(known) == len(some) else ()):
+            found[start : start + len(some)] = ratios
+            write_json(marker, found)
+            print(f"{len(ratios[0]['sentence'])} rounds", flush=True)
     rows = [
         row(table, seed, plan, ratios) for seed, (plan, ratios) in enumerate(zip(plans.values(), found, strict=True))
     ]

@@ -179,6 +179,9 @@ def test_a_table_of_another_key_is_not_believed_and_a_folder_that_cannot_be_writ
 def test_an_old_table_is_looked_at_again_and_stays_where_nothing_has_moved(cache: Cache) -> None:
     ffn = cache.table("ffn")
     cache.grow_old()
+    assert (
+        cache.table().plans == ffn.plans and not Fake.timed
+    )  # the dense model alone is asked for: nothing is thrown away
     assert cache.table("ffn") == ffn and Fake.timed == ("one",) and not cache.said
     assert cache.table("ffn") == ffn and not Fake.timed  # it is not old any more
 

@@ -173,14 +173,10 @@ class LatencyTable:
 
     def real(self, added: Floats) -> Floats:
         """What is to be expected where prices add up to these milliseconds (encoder, token): on below the curve along its first line."""
-        found = []
-        for pairs, dense, x in zip(self._pairs, self._dense, added, strict=True):
-            y = float(x)
-            if len(pairs) > 1:
-                (x0, y0), (x1, y1) = pairs[:2]
-                xs, ys = np.array(pairs).T
-                y = y0 + (y - x0) * (y1 - y0) / (x1 - x0) if y < x0 else float(np.interp(y, xs, ys))
-            found.append(max(y, LEAST * dense))
+        found = [
+            max(_read(pairs, float(x)), LEAST * dense)
+            for pairs, dense, x in zip(self._pairs, self._dense, added, strict=True)
+        ]
         return np.array(found)
 
     def adds(self, added: Floats) -> Floats:
@@ -210,8 +206,11 @@ class LatencyTable:
         """
         added = self.added(shares_of(plan), width_of(plan))
         times = (measured.encoder, measured.token)
-        pairs = [_through(self, side, float(added[side]), times[side]) for side in range(2)]
-        return replace(self, curve=Curve(pairs[0], pairs[1]))
+        sides = zip(self._pairs, self.whole, self._dense, added, self.real(added), times, strict=True)
+        encoder, token = (
+            _through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides
+        )
+        return replace(self, curve=Curve(encoder, token))
 
     def spelled(self, saved: float, longer: float) -> LatencyTable:
         """The table of the same model when it saves so many milliseconds in every token and writes `longer` times as many.
@@ -305,17 +304,25 @@ def _two(pair: Any) -> Pair:
     return float(first), float(second)
 
 
-def _through(table: LatencyTable, side: int, added: float, measured: float) -> tuple[Pair, ...]:
-    """One side's curve, bent so that what adds up to `added` takes as long as was measured."""
-    whole, dense = float(table.whole[side]), float((table.dense.encoder, table.dense.token)[side])
-    pairs = (table.curve.encoder, table.curve.token)[side] or ((whole, dense),)
+def _read(pairs: Sequence[Pair], x: float) -> float:
+    """Straight lines between the pairs, and on below the first; `x` itself where there are no lines."""
+    if len(pairs) < 2:
+        return x
+    (x0, y0), (x1, y1) = pairs[:2]
+    xs, ys = np.array(pairs).T
+    return y0 + (x - x0) * (y1 - y0) / (x1 - x0) if x < x0 else float(np.interp(x, xs, ys))
+
+
+def _through(pairs: Sequence[Pair], added: float, predicted: float, measured: float) -> tuple[Pair, ...]:
+    """A curve bent so that what adds up to `added` takes as long as was measured; its last pair, the dense model's, stays."""
+    whole = pairs[-1][0]
     if added >= 0.98 * whole:
-        return pairs  # what saves nothing says nothing
-    at = np.array([added, added])
-    factor = measured / float(table.real(at)[side])
-    inner = {x: float(table.real(np.array([x, x]))[side]) for x, _ in pairs[:-1]} | {added: float(table.real(at)[side])}
-    bent = [(x, y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - added)))) for x, y in sorted(inner.items())]
-    return (*bent, (whole, dense))
+        return tuple(pairs)  # what saves nothing says nothing
+    inner, factor = dict(pairs[:-1]) | {float(added): float(predicted)}, measured / predicted
+    bent = [
+        (x, float(y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - added))))) for x, y in sorted(inner.items())
+    ]
+    return (*bent, pairs[-1])
 
 
 def shares_of(plan: Plan) -> dict[str, dict[str, float]]:

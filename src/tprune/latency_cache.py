@@ -67,8 +67,8 @@ def measured(
     key = key_of(model, setting)
     path = cache / f"{key}.json"
     table = _kept(path, key)
-    old = table is not None and bool(table.plans) and time.time() - path.stat().st_mtime > HOUR
     plans = list(plans_for(model, kinds, removal))
+    old = bool(table and table.plans and plans) and time.time() - path.stat().st_mtime > HOUR
     if table and not old and not _missing(plans, table):
         return fitted(table, model)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,10 +87,8 @@ def measured(
             for ratios in timer.side_by_side(named, known, report):
                 table = _with(table, some, ratios)
                 write_json(path, table.to_json())
-                good, rounds = (
-                    sum(steady(each, setting) for each in ratios),
-                    max(len(each["sentence"]) for each in ratios),
-                )
+                good = sum(steady(each, setting) for each in ratios)
+                rounds = max(len(each["sentence"]) for each in ratios)
                 report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{STEADY:.0%}")
     return fitted(table, model)
 
@@ -113,12 +111,19 @@ def _mixture(plan: Plan) -> Mixture:
     return shares_of(plan), width_of(plan)
 
 
+def _timed(plan: Plan, table: LatencyTable) -> Timed | None:
+    """What the table knows of a plan."""
+    mixture = _mixture(plan)
+    return next((t for t in table.plans if (t.shares, t.width) == mixture), None)
+
+
 def _known(plan: Plan, table: LatencyTable) -> Ratios:
     """The ratios of a plan that are worth adding to: of one that never became steady none are."""
-    found = next((t.ratios for t in table.plans if (t.shares, t.width) == _mixture(plan)), NOTHING)
-    return (
-        NOTHING if len(found["sentence"]) >= MOST * table.setting.rounds and not steady(found, table.setting) else found
-    )
+    timed = _timed(plan, table)
+    if timed is None:
+        return NOTHING
+    given_up = len(timed.ratios["sentence"]) >= MOST * table.setting.rounds and not steady(timed.ratios, table.setting)
+    return NOTHING if given_up else timed.ratios
 
 
 def _missing(plans: Sequence[Plan], table: LatencyTable) -> list[Plan]:
@@ -136,12 +141,7 @@ def _looked_at_again(
     timer: Timer, table: LatencyTable, plans: Sequence[Plan], report: Report
 ) -> LatencyTable | None:  # fmt: skip
     """An old table, if the smallest of these plans that it knows takes as long as it did; otherwise nothing."""
-    before = [
-        (table.times(t.medians).sentence, plan)
-        for plan in plans
-        for t in table.plans
-        if (t.shares, t.width) == _mixture(plan)
-    ]
+    before = [(table.times(t.medians).sentence, plan) for plan in plans if (t := _timed(plan, table))]
     if not before:
         return None
     was, least = min(before, key=lambda each: each[0])
