@@ -30,18 +30,16 @@ from tprune.distill import kept_width
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import claim, read_json, write_json
 from tprune.gradual import cut_in_rounds, share_left
-from tprune.machine import provenance
+from tprune.machine import provenance, training_precision
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.recipe import Prune, Recover
 from tprune.runtimes.export import export
 from tprune.runtimes.translate import Translator
-from tprune.schedule import Training
 from tprune.sensitivity import token_loss_on
 from tprune.size import size
 from tprune.tasks.translation import Collate, TokenBatches, encode, max_length
 from tprune.teach import digest
-from tprune.train import use_bf16
 
 BASE = "labels"
 ROUNDS = {"at once": 1, "in rounds": 3}  # cuts by norms
@@ -121,7 +119,7 @@ def rounds_row(bench: Bench, name: str, how: Recover, share: float) -> dict[str,
 def score(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
     """NLL of the references, and BLEU and chrF of every search."""
     model, tokenizer = load(folder, dtype=torch.float32).eval(), load_tokenizer(bench.model)
-    export(model, tokenizer, bench.out / "onnx" / name, bench.valid.source[:12])
+    export(model, tokenizer, bench.out / "onnx" / name, bench.valid.sample(12).source)
     translator = Translator.load(bench.out / "onnx" / name, bench.threads)
     said = {f"beam{k}": translator.translate(bench.valid.source, beams=k, batch=16) for k in BEAMS}
     write_json(bench.out / "said" / f"{name}.json", said)
@@ -156,16 +154,15 @@ def prepare(asked: argparse.Namespace) -> Bench:
         read_pair(*(asked.data / f"{split}.{side}.gz" for side in (asked.source, asked.target)))
         for split in ("train", "val")
     )
-    train = train.head(asked.sentences) if asked.sentences else train
+    train = train.sample(asked.sentences, asked.seed) if asked.sentences else train
     dense, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     made = {"model": digest(dense), "cut": digest(load(asked.cut, dtype=torch.float32)), "sentences": len(train)}
     claim(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
     material = Material.of(dense, tokenizer, train, valid, seed=asked.seed)
-    # found once, lest rows differ in it
-    bf16 = use_bf16(dense, material.train, Training(1, tokens=asked.tokens, precision=asked.precision), asked.out)
-    material = replace(material, precision="bf16" if bf16 else "fp32")
+    material = replace(material, precision=training_precision(asked.precision))
     if asked.taught:
-        said = Parallel(train.source, read_lines(asked.taught)[: len(train)], str(asked.taught))
+        lines = read_lines(asked.taught)  # of all training sentences, in their order
+        said = Parallel(train.source, tuple(lines[train.line(i) - 1] for i in range(len(train))), str(asked.taught))
         material = replace(material, taught=encode(said, tokenizer, max_length(dense)))
     else:
         material = teach_step(dense, tokenizer, train, material, asked.out / "taught", partial(print, flush=True))

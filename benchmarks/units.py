@@ -16,7 +16,7 @@ from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Corpus, read_corpus
 from tprune.evaluate import quality
 from tprune.files import read_json, write_json
-from tprune.machine import use_free_cores
+from tprune.machine import use_threads
 from tprune.material import Material
 from tprune.pipeline import untrained
 from tprune.plan import Plan
@@ -41,7 +41,7 @@ class Queue:
         """The queue of a directory, with the given dense model in it, or one trained here by the recipe."""
         files = {split: [(Path(s), Path(t)) for s, t in pairs] for split, pairs in recipe.data.files.items()}
         corpus = read_corpus(files, data)
-        use_free_cores()
+        use_threads()
         if not (out / "dense" / "config.json").exists():
             if model:
                 save(load(model, dtype=torch.float32), out / "dense", load_tokenizer(model))
@@ -86,7 +86,7 @@ def deploy(queue: Queue, name: str) -> dict[str, Any]:
     """Exports a model and translates the pooled test sets with it in onnxruntime."""
     folder, pairs = queue.out / "onnx" / name, queue.corpus.pooled_test()
     model = load(queue.out / name).eval()
-    report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.source[:24])
+    report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.sample(24).source)
     said = Translator.load(folder, torch.get_num_threads()).translate(pairs.source, beams=queue.recipe.beams, batch=16)
     (queue.out / "said").mkdir(exist_ok=True)
     write_json(queue.out / "said" / f"{name}.json", said)

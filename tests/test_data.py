@@ -143,3 +143,16 @@ def test_test_sets_of_one_file_name_are_all_kept(tmp_path: Path) -> None:
 def test_missing_splits_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no files for valid, test; expected"):
         read_corpus({"train": [write_pair(tmp_path, "t", "a")], "valid": []})
+
+
+def test_a_sample_of_a_sorted_file_is_spread_over_all_of_it_and_the_same_for_the_same_seed() -> None:
+    pairs = Parallel(tuple(f"s {i}" for i in range(1000)), tuple(f"t {i}" for i in range(1000)), files=("a.en", "a.de"))
+    drawn = pairs.sample(200, seed=3)
+    assert len(set(drawn.source)) == 200 and drawn == pairs.sample(200, seed=3) != pairs.sample(200, seed=4)
+    places = [int(text.split()[1]) for text in drawn.source]
+    assert places == sorted(places) and 420 < sum(places) / 200 < 580  # the first 200 would have 99.5
+    assert drawn.target == tuple(f"t {i}" for i in places)
+    assert [drawn.line(i) for i in range(200)] == [place + 1 for place in places]
+    again = drawn.sample(50)
+    assert [int(text.split()[1]) + 1 for text in again.source] == list(again.lines)
+    assert pairs.sample(1000) is pairs and pairs.sample(5000) is pairs

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tprune.data import sampled
 from tprune.data_sets import read_data_set
 from tprune.errors import InputError
 
@@ -30,7 +31,8 @@ def test_columns_inside_columns_and_missing_splits(folder: Path) -> None:
     said: list[str] = []
     found = read_data_set(str(folder), "translation.en", "translation.de", {**ALL, "train": 3}, said.append)
     assert list(found) == ["train"] and not said
-    assert found["train"].source == ("a 0", "a 1", "a 2") and found["train"].target[2] == "b 2"
+    drawn = [int(text.removeprefix("a ")) for text in found["train"].source]
+    assert len(set(drawn)) == 3 and drawn == sorted(drawn) and found["train"].target[2] == f"b {drawn[2]}"
     with pytest.raises(InputError, match=r"no split 'test'; there are 'train'"):
         read_data_set(str(folder), "translation.en", "translation.de", {"test": 9})
     with pytest.raises(InputError, match=r"no column 'en'; there are 'translation' \(--columns SOURCE,TARGET\)"):
@@ -64,3 +66,17 @@ def test_what_is_no_data_set_is_named(folder: Path) -> None:
         read_data_set(str(folder), "en", "de", ALL)
     with pytest.raises(InputError, match="could not be loaded from the hub"):
         read_data_set("nobody/nothing-here", "en", "de", ALL)
+
+
+def test_a_limit_draws_from_the_whole_split_by_its_seed_and_names_rows_of_the_file(folder: Path) -> None:
+    write(folder, train=[{"en": f"a {n}", "de": f"b {n}"} for n in range(400)])
+    first, again, third = (
+        read_data_set(str(folder), "en", "de", {"train": 100}, seed=seed)["train"].source for seed in (0, 0, 1)
+    )
+    assert first == again != third
+    assert 150 < sum(int(text.removeprefix("a ")) for text in first) / 100 < 250
+    other = folder.with_name("others")
+    write(other, train=[{"en": f"a {n}", "de": {"text": "b"} if n == 399 else None} for n in range(400)])
+    seed = next(seed for seed in range(99) if 399 in sampled(400, 100, seed))
+    with pytest.raises(InputError, match="row 400 of column 'de' holds dict"):
+        read_data_set(str(other), "en", "de", {"train": 100}, seed=seed)

@@ -15,12 +15,14 @@ from rich.console import Console
 
 from small_models import small_model
 from test_compression import PAIRS
+from tprune import run_folder
 from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import InputError
+from tprune.files import read_json, write_json
 from tprune.progress import Progress
 from tprune.recipe_file import check_recipe
-from tprune.run_folder import HOLDER, LOCK, Run, held
+from tprune.run_folder import HOLDER, LOCK, Run, claim, held
 
 HOLDS = """
 import sys, time
@@ -173,3 +175,44 @@ def test_a_resumed_stage_says_where_it_goes_on() -> None:
         progress.on_train_begin(None, SimpleNamespace(global_step=step, max_steps=200), None)
     assert said.getvalue().count("goes on from step") == 1
     assert "goes on from step 150/200  (about 2:30 left)" in said.getvalue()
+
+
+def test_a_run_goes_on_only_with_the_precision_and_threads_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(threads: int, precision: str) -> None:
+        monkeypatch.setattr(run_folder, "default_threads", lambda: threads)
+        monkeypatch.setattr(run_folder, "training_precision", lambda asked: precision if asked == "auto" else asked)
+
+    run, marker = run_in(tmp_path), tmp_path / "run.json"
+    here(2, "bf16")
+    claim(run)
+    here(4, "bf16")
+    claim(run)  # nothing was computed yet
+    assert read_json(marker)["training"] == {"precision": "bf16", "threads": 4}
+    write_json(tmp_path / "stages" / "train.json", {})
+    (tmp_path / "dense").mkdir()
+    here(1, "bf16")
+    with pytest.raises(InputError, match=r"threads: 4; here it would be 1.*OMP_NUM_THREADS=4.*--out.*--force"):
+        claim(run)
+    here(4, "fp32")
+    with pytest.raises(InputError, match="the training precision bf16; here it would be fp32"):
+        claim(run)
+    claim(replace(run, recipe=run.recipe.model_copy(update={"precision": "bf16"})))  # what it came to, said outright
+    for stage in ("recover", "evaluate"):
+        write_json(tmp_path / "stages" / f"{stage}.json", {})
+    (tmp_path / "pruned").mkdir()
+    here(1, "fp32")
+    claim(run)  # only times are left
+    assert read_json(marker)["training"] == {"precision": "bf16", "threads": 4}
+
+
+def test_a_run_of_before_this_was_noted_goes_on(tmp_path: Path) -> None:
+    run, marker = run_in(tmp_path), tmp_path / "run.json"
+    claim(run)
+    before = read_json(marker)
+    write_json(marker, {key: value for key, value in before.items() if key != "training"})
+    write_json(tmp_path / "stages" / "train.json", {})
+    (tmp_path / "dense").mkdir()
+    claim(run)
+    assert read_json(marker) == before

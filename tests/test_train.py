@@ -21,7 +21,7 @@ from tprune.regularise import Regulariser
 from tprune.resume import SEAL, last_checkpoint
 from tprune.schedule import Training
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, MarianSize, new_model
-from tprune.train import dropout_at, faster_in_bf16, token_loss, train, use_bf16
+from tprune.train import dropout_at, token_loss, train
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
 HOW = Training(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)
@@ -229,22 +229,6 @@ def test_the_loss_ignores_padding_and_agrees_with_its_formula() -> None:
     torch.testing.assert_close(token_loss(logits, labels), nll)
     torch.testing.assert_close(token_loss(logits, labels, 0.1), 0.9 * nll - 0.1 * log[kept].mean())
     assert token_loss(logits.bfloat16(), labels).dtype == torch.float32
-
-
-def test_the_choice_of_precision_is_a_bool_leaves_no_gradients_and_is_remembered(tmp_path: Path) -> None:
-    model, data = model_of(), pairs(30)
-    before = weights(model)
-    assert isinstance(faster_in_bf16(model, data, 0, 64, tries=1), bool)
-    assert all(p.grad is None for p in model.parameters())
-    assert_equal(weights(model), before)
-    auto = Training(steps=1, tokens=64)
-    first = use_bf16(model, data, auto, tmp_path / "new")
-    note = tmp_path / "new" / "precision.txt"
-    assert note.read_text() == ("bf16" if first else "fp32")
-    note.write_text("fp32" if first else "bf16")  # the same answer again, whatever a second timing would say
-    assert use_bf16(model, data, auto, tmp_path / "new") is not first
-    assert use_bf16(model, data, Training(steps=1, precision="bf16"), tmp_path) is True
-    assert use_bf16(model, data, Training(steps=1, precision="fp32"), tmp_path) is False
 
 
 def test_dropout_is_set_for_a_while_where_there_is_any() -> None:

@@ -43,7 +43,7 @@ from tprune.errors import CertificateError, DivergedError, UnreachableError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.latency_cache import measured
-from tprune.machine import cache_folder, free_cores
+from tprune.machine import cache_folder, default_threads
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.realise.certificate import Certificate
@@ -182,7 +182,7 @@ def taught_material(queue: Queue, file: Path | None) -> Material:
     """The training sources with the dense model's translations as targets, given in a file or made here."""
     train, dense, tokenizer = queue.corpus.train, queue.dense(), load_tokenizer(queue.out / "dense")
     if file is None:
-        pairs = teach(dense, tokenizer, train, queue.out / "taught", threads=free_cores(), report=print)
+        pairs = teach(dense, tokenizer, train, queue.out / "taught", threads=default_threads(), report=print)
     else:
         pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
     return dataclasses.replace(queue.material, train=Material.of(dense, tokenizer, pairs, queue.corpus.valid).train)

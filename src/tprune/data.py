@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import random
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ class Parallel:
     target: tuple[str, ...]
     name: str = "corpus"
     files: tuple[str, str] | None = None  # where the sides were read from, for messages
+    lines: tuple[int, ...] = ()  # the line of each pair in these files, where it is not its place here
 
     def __post_init__(self) -> None:
         if len(self.source) != len(self.target):
@@ -52,10 +54,36 @@ class Parallel:
 
     def head(self, n: int) -> Parallel:
         """The first `n` pairs."""
-        return Parallel(self.source[:n], self.target[:n], self.name, self.files)
+        return self._picked(range(min(n, len(self))))
+
+    def sample(self, n: int, seed: int = 0) -> Parallel:
+        """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no more.
+
+        Files are often sorted, by length or by source: their first lines are no sample of the rest.
+
+        Example:
+            >>> Parallel(tuple("abcdef"), tuple("uvwxyz")).sample(3).source
+            ('a', 'd', 'f')
+        """
+        return self._picked(sampled(len(self), n, seed))
+
+    def line(self, index: int) -> int:
+        """The line, from 1, that a pair has in the files it was read from."""
+        return self.lines[index] if self.lines else index + 1
+
+    def _picked(self, places: Sequence[int]) -> Parallel:
+        if len(places) == len(self):
+            return self
+        source, target = (tuple(side[i] for i in places) for side in (self.source, self.target))
+        return Parallel(source, target, self.name, self.files, tuple(self.line(i) for i in places))
 
     def __add__(self, other: Parallel) -> Parallel:
         return Parallel(self.source + other.source, self.target + other.target, f"{self.name}+{other.name}")
+
+
+def sampled(total: int, n: int, seed: int = 0) -> Sequence[int]:
+    """Places of `n` of `total` items, drawn at random without replacement, in ascending order; all where there are no more."""
+    return range(total) if n >= total else sorted(random.Random(seed).sample(range(total), n))
 
 
 @dataclass(frozen=True)

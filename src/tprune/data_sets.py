@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.data import LONGEST, Parallel, Split
+from tprune.data import LONGEST, Parallel, Split, sampled
 from tprune.errors import InputError
 from tprune.progress import Report
 
@@ -15,7 +15,7 @@ NAMES: Mapping[Split, str] = {"train": "train", "valid": "validation", "test": "
 
 
 def read_data_set(
-    name: str, source: str, target: str, limit: Mapping[Split, int], report: Report = lambda text: None
+    name: str, source: str, target: str, limit: Mapping[Split, int], report: Report = lambda text: None, seed: int = 0
 ) -> dict[str, Parallel]:
     """Loads those of the splits train, validation and test that a data set has, as `train`, `valid` and `test`.
 
@@ -23,9 +23,10 @@ def read_data_set(
         name: a hub id, or a folder with CSV, JSON lines or Parquet files of these splits.
         source: its column of sentences; with dots for what lies inside a column (`translation.en`).
         target: its column of translations.
-        limit: the first so many pairs of a split; only these splits are read.
+        limit: so many pairs of a split, drawn at random; only these splits are read.
         report: is told how many pairs are left out: those with a side that is no sentence (blank, of several lines, or of more
             than `LONGEST` characters).
+        seed: of the draw.
 
     Raises:
         InputError: the data set, all of its splits, or a column is missing, or the hub cannot be reached.
@@ -58,14 +59,15 @@ def read_data_set(
             f"data set {name!r}: no split {' or '.join(repr(NAMES[split]) for split in limit)}; there are {', '.join(map(repr, loaded))}"
         )
     return {
-        split: _pairs(loaded[key], f"{name}, {key}", source, target, limit[split], report)
+        split: _pairs(loaded[key], f"{name}, {key}", source, target, limit[split], report, seed)
         for split, key in found.items()
     }
 
 
-def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: Report) -> Parallel:
-    rows = rows.select(range(min(most, len(rows))))
-    sides = [_column(rows, where, column) for column in (source, target)]
+def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: Report, seed: int) -> Parallel:
+    places = sampled(len(rows), most, seed)
+    rows = rows.select(places)
+    sides = [_column(rows, where, column, places) for column in (source, target)]
     kept = [(a, b) for a, b in zip(*sides, strict=True) if _is_sentence(a) and _is_sentence(b)]
     if len(kept) < len(sides[0]):
         report(
@@ -77,7 +79,7 @@ def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: R
     return Parallel(tuple(a for a, _ in kept), tuple(b for _, b in kept), where)
 
 
-def _column(rows: Any, where: str, column: str) -> list[Any]:
+def _column(rows: Any, where: str, column: str, places: Sequence[int]) -> list[Any]:
     """A column's values. A name with dots is first looked for as it is."""
     outer, *inner = [column] if column in rows.column_names else column.split(".")
     if outer not in rows.column_names:
@@ -88,10 +90,10 @@ def _column(rows: Any, where: str, column: str) -> list[Any]:
         if not all(isinstance(value, dict) and key in value for value in values):
             raise InputError(f"data set {where}: column {outer!r} holds no {key!r}")
         values = [value[key] for value in values]
-    for row, value in enumerate(values, start=1):
+    for place, value in zip(places, values, strict=True):
         if value is not None and not isinstance(value, str):
             raise InputError(
-                f"data set {where}: row {row} of column {column!r} holds {type(value).__name__}; expected text"
+                f"data set {where}: row {place + 1} of column {column!r} holds {type(value).__name__}; expected text"
             )
     return values
 

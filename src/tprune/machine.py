@@ -16,20 +16,59 @@ from tprune.errors import InputError
 PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "sacrebleu", "numpy")
 
 
-def free_cores() -> int:
-    """Cores that nothing else keeps busy now, at least 1; `OMP_NUM_THREADS` wins where it is set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+def default_threads() -> int:
+    """Threads where nobody asks for a number: the usable cores, fewer where `OMP_NUM_THREADS` says so.
+
+    What else the machine does at the moment is not looked at: the number of threads changes the order of sums, and with it
+    the last bits of a result.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is one number a nesting level
     mine = usable_cores()
+    return min(mine, int(asked)) if asked.isdecimal() and int(asked) > 0 else mine
+
+
+def free_cores() -> int:
+    """Cores that nothing else keeps busy now, at least 1 and at most `default_threads()`; for timing only."""
     busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
-    free: int = max(1, min(mine, round((os.cpu_count() or 1) - busy)))
-    return free
+    return max(1, min(default_threads(), round((os.cpu_count() or 1) - busy)))
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Cores that this process may use: those of its affinity, fewer where its control group has a quota of processor time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cgroup_quota(membership: Path, root: Path) -> float | None:
+    """Cores' worth of processor time that control groups allow this process; None where they set no limit.
+
+    Args:
+        membership: `/proc/self/cgroup`: the group of each hierarchy, as `ID:CONTROLLERS:PATH`.
+        root: where the groups are mounted; version 2 has `cpu.max`, version 1 `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
+    """
+    limits = []
+    for line in _read(membership).splitlines():
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = (
+            root / controllers
+            if controllers and (root / controllers).is_dir()
+            else root / "cpu"
+            if controllers
+            else root
+        )
+        inside = [part for part in group.split("/") if part not in ("", "..")]
+        for depth in range(len(inside) + 1):  # a limit of any group above counts
+            folder = mount.joinpath(*inside[:depth])
+            limit = _read(folder / "cpu.max").split() or [
+                _read(folder / "cpu.cfs_quota_us"),
+                _read(folder / "cpu.cfs_period_us"),
+            ]
+            if len(limit) == 2 and all(part.isdecimal() and int(part) for part in limit):
+                limits.append(int(limit[0]) / int(limit[1]))
+    return min(limits, default=None)
 
 
 def check_threads(threads: int) -> None:
@@ -81,13 +120,28 @@ def use_device(name: str) -> None:
             )
 
 
-def use_free_cores() -> int:
-    """Sets torch's threads to the free cores (one too many costs more than one too few) and returns their number."""
+def use_threads() -> int:
+    """Sets torch's threads to the default number, and returns it."""
     import torch  # here, because runtimes without torch ask this module about the machine too
 
-    cores = free_cores()
-    torch.set_num_threads(cores)
-    return cores
+    threads = default_threads()
+    torch.set_num_threads(threads)
+    return threads
+
+
+def training_precision(asked: str) -> str:
+    """In which precision to train: `auto` is bf16 where the processor multiplies matrices in it, else fp32.
+
+    The processor's features alone decide, so that the same command computes the same on the same machine: bf16 on GPUs that have
+    it and on CPUs with AMX. AVX-512's bf16 instructions alone gained nothing over fp32 in the trainings measured (see docs/faq.md).
+    """
+    if asked != "auto":
+        return asked
+    import torch
+
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "fp32"
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.data import Parallel
+from tprune.data import Parallel, sampled
 from tprune.distill import Mixed, Width
 from tprune.recipe import Stage, Taught
 from tprune.schedule import Training
@@ -83,6 +83,6 @@ class Material:
         return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
 
     def batch(self, sentences: int = 8) -> dict[str, Tensor]:
-        """Some validation sentences, of unequal length, as one padded batch."""
-        rows = [self.valid[i] for i in range(min(sentences, len(self.valid)))]
+        """Some validation sentences, drawn at random and so of unequal length, as one padded batch."""
+        rows = [self.valid[i] for i in sampled(len(self.valid), sentences, self.seed)]
         return Collate(self.pad)(rows)

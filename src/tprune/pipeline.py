@@ -31,7 +31,7 @@ from tprune.distill import kept_width
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
-from tprune.machine import check_threads, use_free_cores
+from tprune.machine import check_threads, use_threads
 from tprune.material import SAVE_EVERY, Material
 from tprune.models import family_of
 from tprune.plan import Plan
@@ -53,6 +53,7 @@ from tprune.tasks.translation import MarianSize, encode, max_length, new_model, 
 from tprune.vocabulary import trim_vocabulary, writing
 
 TRAINED = ("teach", "prune", "shrink", "recover", "export", "evaluate", "bench")  # the stages that a dry run leaves out
+CHECKED = 12  # sentences that an export is compared with PyTorch on
 LOST = 0.05  # of the validation text's tokens: a vocabulary that lacks more was trimmed to another kind of text
 
 
@@ -83,7 +84,7 @@ def run(run: Run) -> dict[str, Any]:
 
 
 def _stages(run: Run) -> dict[str, Any]:
-    use_free_cores()
+    use_threads()
     set_seed(run.recipe.seed)
     recipe, out, stage = run.recipe, run.out, run.stage
     stage("train", lambda: _dense(run), f"{recipe.train.steps} steps" if run.model is None else f"from {run.model}")
@@ -348,7 +349,7 @@ def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _export(run: Run) -> dict[str, Any]:
-    sentences, runtime = run.corpus.valid.source[:12], runtime_named(run.recipe.bench.runtime)
+    sentences, runtime = run.corpus.valid.sample(CHECKED).source, runtime_named(run.recipe.bench.runtime)
     return {
         side: {"max_relative_error": report.max_relative_error, "greedy_equal": report.greedy_equal,
                "beam_equal": report.beam_equal, "beam_ties": report.beam_ties, "sentences": report.sentences,

@@ -37,7 +37,7 @@ class Data(_Section):
         source: its column of sentences, by language.
         target: its column of translations.
         files: pairs of source and target file; several of a split are joined, test sets scored together.
-        limit: the first so many sentences of a split.
+        limit: so many sentences of a split, drawn at random by `seed`; all if not given.
     """
 
     grammar: bool = False
@@ -318,7 +318,7 @@ class Recipe(_Section):
         task: what is trained and scored.
         beams: of the search when translations are scored.
         seed: of weights, batches and dropout.
-        precision: of training; auto measures which is faster here.
+        precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
     """
 
     task: Literal["translation"] = "translation"

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
+from tprune.machine import default_threads, training_precision
 from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
@@ -191,11 +192,23 @@ USED_BY = {
     "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
     "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"),
     "recipe.bench.runtime": ("time", "export"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
+    "training": ("train", "time", "analyze", "teach", "prune", "recover", "export"),
 }  # fmt: skip
 
 
+TRAINS = {  # what decides the last bits of a result; by its key what it is, and how to have it as before
+    "training.precision": ("the training precision", ""),
+    "training.threads": ("threads:", " (OMP_NUM_THREADS={0} gives as many where there are cores enough)"),
+}
+
+
 def claim(run: Run) -> None:
-    """Takes the directory for this recipe, corpus and model; raises `InputError` where finished work was done for others."""
+    """Takes the directory for this recipe, corpus and model, and for how this process trains.
+
+    Raises:
+        InputError: finished work was done for others, or in another precision or with another number of threads, which changes
+            what training gives.
+    """
     sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
     if run.vocabulary is not None:
         sets["vocabulary"] = run.vocabulary
@@ -203,13 +216,24 @@ def claim(run: Run) -> None:
         "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
         "recipe": run.recipe.model_dump(mode="json"),
         "model": run.model,
+        "training": {"precision": training_precision(run.recipe.precision), "threads": default_threads()},
         "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
     }
     marker = run.out / "run.json"
     if marker.exists():
-        now, then = _flat(mine), _flat(read_json(marker))
+        before = read_json(marker)
+        if _trained(run):  # what is left to do computes nothing that hangs on it
+            mine["training"] = before.get("training", mine["training"])
+        before.setdefault("training", mine["training"])  # a run of before this was noted
+        now, then = _flat(mine), _flat(before)
         for key in now:
             if now[key] != then.get(key) and _used(run, key):
+                if key in TRAINS:
+                    what, remedy = TRAINS[key]
+                    raise InputError(
+                        f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, which gives another "
+                        f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or replace it with --force"
+                    )
                 what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
                     f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 )  # fmt: skip
@@ -219,6 +243,8 @@ def claim(run: Run) -> None:
 
 def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
+    if key == "recipe.precision":  # `training.precision` says what came of it
+        return False
     otherwise = (
         ("train",)
         if run.model is None or not key.startswith("corpus.")
@@ -226,6 +252,11 @@ def _used(run: Run, key: str) -> bool:
     )
     users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), otherwise)
     return any(run.has(stage) or run.work(stage).exists() for stage in users)
+
+
+def _trained(run: Run) -> bool:
+    """Whether nothing is left to compute but times."""
+    return run.has("recover") and run.has("evaluate")
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -97,5 +97,5 @@ def collect(run: Run) -> dict[str, Any]:
         **({"spelling": spelled} if (spelled := _spelled(run)) else {}),
         "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
         "bench": {k: times[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,
-        **provenance(run.command),
+        "training": read_json(run.out / "run.json").get("training"), **provenance(run.command),
     }  # fmt: skip

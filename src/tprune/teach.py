@@ -67,7 +67,7 @@ def teach(
     done = _whole_chunks(file, len(pairs))
     if done < len(pairs):
         if not (out / RUNTIME / LAYOUT).exists():
-            export(model, tokenizer, out / RUNTIME, pairs.source[:12])
+            export(model, tokenizer, out / RUNTIME, pairs.sample(12).source)
         translator = Translator.load(out / RUNTIME, threads)
         with file.open("a", encoding="utf-8", newline="\n") as lines:
             for start in range(done, len(pairs), CHUNK):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +18,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.errors import DivergedError, InputError
+from tprune.machine import training_precision
 from tprune.resume import Seals, last_checkpoint
 from tprune.schedule import Training, rewound
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
@@ -129,23 +128,6 @@ def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     )
 
 
-def faster_in_bf16(model: nn.Module, data: EncodedPairs | Mixed, pad: int, tokens: int, tries: int = 3) -> bool:
-    """Times forward and backward of the same batch in fp32 and under bf16 autocast; true where bf16 is ≥ 5 % faster."""
-    sampler = TokenBatches(data.lengths, tokens)
-    rows = list(sampler)[len(sampler) // 2]
-    batch = {k: v.to(next(model.parameters()).device) for k, v in Collate(pad)([data[i] for i in rows]).items()}
-    device = next(model.parameters()).device.type
-    best = {False: math.inf, True: math.inf}
-    for _ in range(tries):
-        for bf16 in (False, True):
-            start = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                torch.autograd.backward(token_loss(model(**without_labels(model, batch)).logits, batch["labels"]))
-            best[bf16] = min(best[bf16], time.perf_counter() - start)
-    model.zero_grad(set_to_none=True)
-    return best[True] < 0.95 * best[False]
-
-
 def train(
     model: nn.Module,
     data: EncodedPairs | Mixed,
@@ -180,11 +162,10 @@ def train(
     _check(model, data, how, teacher, width)
     config: Any = model.config
     pad, use_cache = int(config.pad_token_id), config.use_cache
-    bf16 = use_bf16(model, data, how, out)
     every = how.eval_every
     arguments = TrainingArguments(
         output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warm_up, lr_scheduler_type=how.schedule,
-        weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=bf16, seed=how.seed, data_seed=how.seed,
+        weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=training_precision(how.precision) == "bf16", seed=how.seed, data_seed=how.seed,
         use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=max(1, min(100, how.steps // 20)),
         eval_strategy="steps" if every else "no", eval_steps=every or None,
         save_strategy="steps" if (every or save_every) else "no", save_steps=every or save_every or 500, save_total_limit=2,
@@ -221,20 +202,6 @@ def _check(
         raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
     if how.hidden:
         check_hidden(model, teacher, width)
-
-
-def use_bf16(model: nn.Module, data: EncodedPairs | Mixed, how: Training, out: Path) -> bool:
-    """Whether to train under bf16 autocast; what `auto` finds is noted in `out`, so that a resumed run goes on alike."""
-    if how.precision != "auto":
-        return how.precision == "bf16"
-    note = out / "precision.txt"
-    if not note.is_file():
-        config: Any = model.config
-        pad = int(config.pad_token_id)
-        found = "bf16" if faster_in_bf16(model, data, pad, how.tokens) else "fp32"
-        out.mkdir(parents=True, exist_ok=True)
-        note.write_text(found, encoding="utf-8")
-    return note.read_text(encoding="utf-8") == "bf16"
 
 
 @contextmanager

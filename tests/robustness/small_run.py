@@ -17,7 +17,6 @@ analyze: {steps: 10, tokens: 64}
 prune: {kinds: [ffn, heads], steps: 12, warmup: 1, tokens: 64, macs: 0.8, budget: loss, search: 2}
 recover: {steps: 12, warmup: 1, tokens: 64, sequence: 0.5}
 bench: {sentences: 2, rounds: 4}
-precision: fp32
 beams: 2
 """
 # checkpoints often enough for a training of a dozen steps
@@ -46,9 +45,7 @@ def start(folder: Path, out: Path, **environment: str) -> subprocess.Popen[bytes
     ]
     command = [sys.executable, "-c", START, "run", str(folder / "recipe.yaml"), "--out", str(out), *files]
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
-        )
+        return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
 
 def finish(folder: Path, out: Path) -> None:

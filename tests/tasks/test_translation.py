@@ -132,3 +132,12 @@ def test_a_new_model_has_the_asked_shape_and_tied_embeddings() -> None:
     assert loss.isfinite() and loss < 8
     with pytest.raises(InputError, match="d_model 16 is not a multiple of heads 3"):
         new_model(MarianSize(16, heads=3), 50)
+
+
+def test_a_long_sentence_of_a_sample_is_named_by_its_line_in_the_file() -> None:
+    texts = tuple("a" if i != 70 else "a b a b a b" for i in range(100))
+    pairs = Parallel(texts, ("a",) * 100, files=("x.en", "x.de"))
+    seed = next(seed for seed in range(99) if 71 in pairs.sample(20, seed).lines)
+    tokenizer = train_tokenizer(["a b"], vocabulary=10, max_length=16)
+    with pytest.raises(InputError, match=r"x\.en: line 71 has \d+ tokens"):
+        encode(pairs.sample(20, seed), tokenizer, 4)

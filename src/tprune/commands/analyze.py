@@ -17,7 +17,7 @@ from tprune.compression import analyse_step
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.files import replacing, write_json
-from tprune.machine import provenance
+from tprune.machine import provenance, use_threads
 from tprune.material import Material
 from tprune.models import couplings
 from tprune.progress import Report
@@ -74,6 +74,7 @@ def analyze(
         check_free(out)
     where = dense_of(model)
     loaded, tokenizer = load(where, dtype=torch.float32), load_tokenizer(where)
+    use_threads()
     set_seed(seed)
     material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
     odd = list(dict.fromkeys([*unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))

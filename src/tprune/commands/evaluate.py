@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from tprune.checkpoint import load, load_tokenizer
-from tprune.data import Parallel
+from tprune.data import Parallel, sampled
 from tprune.errors import InputError
 from tprune.evaluate import bleu_interval, paired_bootstrap, quality
-from tprune.machine import free_cores
+from tprune.machine import default_threads
 from tprune.progress import Report
 from tprune.runtimes.export import export
 from tprune.runtimes.folder import LAYOUT, read_layout
@@ -39,7 +39,7 @@ def evaluate(
         pairs: test sentences and references.
         against: another model, by a name of the same kinds.
         beams: of the search; as exported if not given.
-        threads: of the runtime; the free cores if not given.
+        threads: of the runtime; the usable cores if not given.
         report: is told what is going on.
         runtime: what translates; onnxruntime, or what an exported model is for, if not given.
 
@@ -55,7 +55,7 @@ def evaluate(
         for name in dict.fromkeys(filter(None, (against, model))):
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
             translators[name] = Translator.load(
-                opened(name, folder, pairs.source, report, runtime), threads or free_cores()
+                opened(name, folder, pairs.source, report, runtime), threads or default_threads()
             )
         for name, translator in translators.items():
             report(
@@ -119,7 +119,7 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
         load(model, dtype=torch.float32).eval(),
         load_tokenizer(model),
         folder / "exported",
-        sentences[:CHECKED],
+        [sentences[i] for i in sampled(len(sentences), CHECKED)],
         runtime_named(runtime),
     )
     return folder / "exported"

@@ -104,7 +104,7 @@ def run_recipe(
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
-        corpus_of(given_text, checked.data, ("train", "valid", "test")),
+        corpus_of(given_text, checked.data, ("train", "valid", "test"), checked.seed),
         model,
         out,
         as_json,
@@ -166,7 +166,7 @@ def prune(
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
-        corpus_of(given_text, checked.data, ("train", "valid")),
+        corpus_of(given_text, checked.data, ("train", "valid"), checked.seed),
         dense_of(model),
         out,
         as_json,

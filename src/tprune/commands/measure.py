@@ -36,7 +36,7 @@ def evaluate(
     columns: Columns = None,
     against: Annotated[str | None, typer.Option(callback=not_empty, help="Another model to compare with, on the same sentences.")] = None,
     beams: Beams = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="The free cores if not given.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of threads that translate (default: the usable cores, fewer where OMP_NUM_THREADS says so).")] = None,
     runtime: Runtime = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -47,13 +47,14 @@ class Given:
         return found
 
 
-def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
-    """The corpus that was named, of at most as many sentences as the recipe's `data.limit`.
+def corpus_of(given: Given, spec: Data, needed: tuple[str, ...], seed: int = 0) -> Corpus:
+    """The corpus that was named; of a split with more sentences than the recipe's `data.limit`, so many drawn at random.
 
     Args:
         given: by options.
         spec: the recipe's `data`: its files lie under `--data`, or its data set is taken where nothing was given.
         needed: splits whose files must be given where any are; without test files the validation sentences are scored.
+        seed: of the draw.
 
     Raises:
         InputError: nothing says where sentences are, or what says so cannot be used.
@@ -72,7 +73,7 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
         }
         found = read_corpus(under, Path(given.data))
     elif (name := given.data or spec.hub) is not None:
-        sets = _data_set(given, spec, name, most)
+        sets = _data_set(given, spec, name, most, seed)
         if missing := [split for split in SPLITS[:2] if split not in sets]:
             wanted = NAMES[missing[0]]
             raise InputError(f"data set {name!r} has no split {wanted!r}, in a folder a file such as {wanted}.jsonl")
@@ -81,8 +82,8 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...]) -> Corpus:
         raise InputError(
             f"no sentences: give {', '.join(OPTIONS[split] for split in needed)}, or --data (a folder or a data set's id)"
         )
-    tests = {name: pairs.head(most["test"]) for name, pairs in found.tests.items()}
-    return Corpus(found.train.head(most["train"]), found.valid.head(most["valid"]), tests)
+    tests = {name: pairs.sample(most["test"], seed) for name, pairs in found.tests.items()}
+    return Corpus(found.train.sample(most["train"], seed), found.valid.sample(most["valid"], seed), tests)
 
 
 def test_of(source: Path | None, target: Path | None, data: str | None, columns: str | None) -> Parallel:
@@ -97,9 +98,9 @@ def test_of(source: Path | None, target: Path | None, data: str | None, columns:
     return _data_set(given, Data(), data, {"test": sys.maxsize})["test"]
 
 
-def _data_set(given: Given, spec: Data, name: str, limit: Mapping[Split, int]) -> dict[str, Parallel]:
+def _data_set(given: Given, spec: Data, name: str, limit: Mapping[Split, int], seed: int = 0) -> dict[str, Parallel]:
     source, target = given.columns.split(",") if given.columns else (spec.source, spec.target)
-    return read_data_set(name, source.strip(), target.strip(), limit, say)
+    return read_data_set(name, source.strip(), target.strip(), limit, say, seed)
 
 
 def vocabulary_of(asked: str | None, corpus: Corpus) -> Parallel | None:

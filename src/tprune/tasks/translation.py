@@ -111,10 +111,14 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
     target = tokenizer(text_target=list(pairs.target), verbose=False).input_ids
     for which, (side, ids) in enumerate((("source", source), ("target", target))):
         where = f"{pairs.name}: {side}" if pairs.files is None else f"{pairs.files[which]}:"
-        if long := [number for number, sentence in enumerate(ids, start=1) if len(sentence) > max_length]:
-            more = f", and so do lines {', '.join(map(str, long[1:20]))}{' ...' * (len(long) > 20)}" if long[1:] else ""
+        if long := [index for index, sentence in enumerate(ids) if len(sentence) > max_length]:
+            more = (
+                f", and so do lines {', '.join(str(pairs.line(i)) for i in long[1:20])}{' ...' * (len(long) > 20)}"
+                if long[1:]
+                else ""
+            )
             raise InputError(
-                f"{where} line {long[0]} has {len(ids[long[0] - 1])} tokens; the model takes at most {max_length}{more and '; too long' + more}"
+                f"{where} line {pairs.line(long[0])} has {len(ids[long[0]])} tokens; the model takes at most {max_length}{more and '; too long' + more}"
             )
     return EncodedPairs(tuple(source), tuple(target))
 
