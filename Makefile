@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-all fuzz lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-all test-repeat fuzz lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -19,6 +19,10 @@ test-slow: $(READY)
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# two whole demos, one on a busy machine and killed twenty times: the same weights; up to an hour
+test-repeat: $(READY)
+	TPRUNE_REPEAT=1 $(BIN)/python -m pytest -s --timeout 3600 tests/robustness/test_repeat.py
 
 fuzz: $(READY)
 	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness
