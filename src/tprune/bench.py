@@ -22,7 +22,11 @@ from tprune.machine import check_threads, idle_cores, machine, versions
 from tprune.runtimes.folder import read_layout
 
 MEASURES = ("encoder", "decoder_step", "sentence")
-QUIET = 0.03  # a machine whose two halves of the same measurement differ by more is too noisy
+REPORTED = ("sentence", "decoder_step", "encoder")  # a speed is quoted of the first of these that was timed
+QUIET = 0.03  # how far the 95 % interval of the quoted speed may reach from its middle
+PROTOCOL = (
+    "new processes in every round, pinned to the same cores where the system can; sides take turns by the sentence"
+)
 TURNS = 4  # of the encoder and of the decoder's step in a round; those of sentences are the sentences
 Side = Mapping[str, Sequence[float]]  # measure → one number a round
 Name = TypeVar("Name", str, "str | None")  # of a worker
@@ -64,8 +68,9 @@ class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys as `MEASURES`.
 
     `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median, `spread` the
-    quartiles of each side's milliseconds. `self_ratio` is a side's even rounds over its odd rounds: 1 on a quiet machine. Models
-    that write unequally many tokens a sentence do unequal work: see `footprint`.
+    quartiles of each side's milliseconds. `noisy` says that the interval of the `reported` ratio reaches farther than ±3 %; what
+    else was timed has no say in it. `self_ratio` is a side's even rounds over its odd rounds: how the machine drifted, most of which
+    ratios of the same round do not see. Models that write unequally many tokens a sentence do unequal work: see `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]
@@ -84,6 +89,11 @@ class BenchResult:
     machine: Mapping[str, Any]
     runtime: str = "onnxruntime"
 
+    @property
+    def reported(self) -> str:
+        """The measure that a speed is quoted of, and that `noisy` judges: whole sentences where they were timed."""
+        return reported(self.interval)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the runtime's name between side and measure."""
         name = self.runtime
@@ -94,11 +104,12 @@ class BenchResult:
             "ratios": {name: {key: list(value) for key, value in self.ratios.items()}},
             "speedup_interval": {name: {key: list(value) for key, value in self.interval.items()}},
             "noise": {
-                "noisy": self.noisy, "says": self.noise,
+                "noisy": self.noisy, "says": self.noise, "measure": self.reported, "half_width": half_width(self.interval[self.reported]),
                 "self_ratio": {side: {name: dict(values)} for side, values in self.self_ratio.items()},
             },
             **{each.name: {side: getattr(weight, each.name) for side, weight in self.footprint.items()} for each in fields(Footprint)},
-            "threads": self.threads, "batch": self.batch, "rounds": self.rounds, "work": asdict(self.work), "machine": dict(self.machine),
+            "threads": self.threads, "batch": self.batch, "rounds": self.rounds, "protocol": PROTOCOL,
+            "work": asdict(self.work), "machine": dict(self.machine),
         }  # fmt: skip
 
 
@@ -322,7 +333,7 @@ def _result(
     }
     interval = {name: median_interval(each) for name, each in ratios.items()}
     halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
-    noisy, says = noise(halves, interval)
+    noisy, says = noise(interval)
     return BenchResult(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
         spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
@@ -361,16 +372,36 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[rank], ordered[n - 1 - rank]
 
 
-def noise(halves: Mapping[str, Mapping[str, float]], interval: Mapping[str, tuple[float, float]]) -> tuple[bool, str]:
-    """Whether the machine was too noisy to trust the ratios to 3 %, and a sentence that says why."""
-    off = {f"{side} {name}": abs(x - 1) for side, names in halves.items() for name, x in names.items()}
-    off |= {
-        f"the 95 % interval of the ratio of {name}": (high - low) / (high + low)
-        for name, (low, high) in interval.items()
-    }
-    worst = max(off, key=lambda key: off[key])
-    if off[worst] <= QUIET:
-        return False, f"The machine was quiet: repeated measurements agree within {off[worst]:.1%}."
-    how = "reaches ±" if worst.startswith("the ") else "differs between even and odd rounds by "
-    says = f"{worst} {how}{off[worst]:.1%}, more than {QUIET:.0%}; measure again, or with more rounds."
-    return True, f"The machine was noisy: {says}"
+def reported(measures: Iterable[str]) -> str:
+    """Which of the measures a speed is quoted of.
+
+    Example:
+        >>> reported(["encoder", "sentence"])
+        'sentence'
+    """
+    return next(name for name in REPORTED if name in measures)
+
+
+def half_width(interval: Sequence[float]) -> float:
+    """How far an interval of a ratio reaches from its middle, relative to it.
+
+    Example:
+        >>> round(half_width([1.9, 2.1]), 3)
+        0.05
+    """
+    low, high = interval
+    return (high - low) / (high + low)
+
+
+def noise(interval: Mapping[str, Sequence[float]]) -> tuple[bool, str]:
+    """Whether the reported ratio is known too badly to quote it to 3 %, and a sentence that says so.
+
+    Args:
+        interval: the 95 % interval of the ratio of each measure. Only the one that is quoted is judged.
+    """
+    name = reported(interval)
+    reach = half_width(interval[name])
+    what = f"the 95 % interval of the ratio of {name} reaches ±{reach:.1%}"
+    if reach <= QUIET:
+        return False, f"The machine was quiet: {what}."
+    return True, f"The machine was noisy: {what}, more than {QUIET:.0%}; measure again, or with more rounds."

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from tprune.bench import BenchResult, Work, bench_all, median_interval
+from tprune.bench import BenchResult, Work, bench_all, half_width, median_interval
 from tprune.errors import NoisyMachineError
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.machine import machine
@@ -33,8 +33,7 @@ PROCESS, HELD = 8e7, 2.0  # of which each takes so many, and so many times its f
 
 def spread(ratios: Ratios) -> float:
     """How far the 95 % interval of a sentence's median ratio reaches from its middle."""
-    low, high = median_interval(ratios["sentence"])
-    return (high - low) / (high + low)
+    return half_width(median_interval(ratios["sentence"]))
 
 
 def steady(ratios: Ratios, setting: Setting) -> bool:
