@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from kept import Kept
 from tprune.bench import median_interval
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import read_lines
@@ -60,7 +61,7 @@ def row(table: LatencyTable, seed: int, plan: Plan, ratios: Ratios) -> dict[str,
     error = predicted / measured - 1
     return {
         "seed": seed, "predicted": predicted, "measured": measured, "interval": median_interval(ratios["sentence"]),
-        "rounds": len(ratios["sentence"]), "error": error, "missed": abs(error) > MISS,
+        "rounds": len(ratios["sentence"]), "ratios": list(ratios["sentence"]), "error": error, "missed": abs(error) > MISS,
         "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": median(ratios["encoder"])},
     }  # fmt: skip
 
@@ -101,7 +102,10 @@ def main() -> None:
         "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),
         "table": table.to_json(), **provenance(f"python benchmarks/latency.py --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} --model DIR --sentences FILE"),
     }  # fmt: skip
-    write_json(asked.json, result)
+    kept = Kept.beside(asked.json)
+    for name, plan in plans.items():
+        kept.plan(name, plan)
+    write_json(asked.json, {**result, "kept": kept.folder.name})
     print(f"median error {result['median_error']:.1%}, largest {result['largest_error']:.1%}: {asked.json}")
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kept import Kept
 from tprune.budget import Options, cheapest
 from tprune.calibration import grams
 from tprune.checkpoint import load, load_tokenizer
@@ -147,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibration, judging, testing = (batches_of(model, tokenizer, p) for p in (first, later, valid))
     reported = token_loss_on(testing)
     dense, macs, rows = reported(model), size(model).macs, []
+    kept = Kept.beside(given.json)
     print(f"dense: {dense:.4f} nats per token, {macs:,} MACs", flush=True)
     for way in ways(model, calibration, token_loss_on(judging), given.damp):
         for share in given.shares if given.ways is None or way.name in given.ways else ():
@@ -158,6 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "seconds": round(seconds, 1), "kept": {e.coupling.name: len(e.kept or ()) for e in plan.entries},
             }  # fmt: skip
             rows.append(row)
+            kept.plan(f"{way.name} {share:g}", plan)
             print(
                 f"{way.name:46} {share:5.0%} {row['macs'] / macs:6.1%} {row['loss']:8.4f} {seconds:7.1f} s", flush=True
             )
@@ -165,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
         "pairs": PAIRS, "tries": TRIES, "damp": given.damp, "valid": len(valid), "dense_loss": dense, "dense_macs": macs,
     }  # fmt: skip
     command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
-    write_json(given.json, provenance(command) | about | {"rows": rows})
+    write_json(given.json, provenance(command) | about | {"rows": rows, "kept": kept.folder.name})
     return 0
 
 

@@ -4,6 +4,7 @@
     python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
 
 A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes stays.
+Plans and translations go to `recipes.kept`, a folder for each recipe.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kept import Kept
 from tprune.errors import InputError
 from tprune.files import read_json, write_json
+from tprune.plan import Plan
 from tprune.recipe_file import check_recipe, read_recipe
 from tprune.report.page import finished
 
@@ -34,11 +37,21 @@ def result(run: Path) -> tuple[str, dict[str, Any]]:
     return names[0], {**sides, **{key: found[key] for key in KEPT}}
 
 
+def keep(run: Path, kept: Kept) -> None:
+    """Keeps a run's plan and both translations of the test sentences, so that the interval can be computed again."""
+    said = read_json(run / "translations.json")
+    for side in ("dense", "pruned"):
+        kept.said(side, said[side], said["reference"])
+    kept.plan("pruned", Plan.load(run / "pruned" / "plan.json"))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     known = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
     for folder in parser.parse_args().runs:
         name, shown = result(folder)
-        known[name] = shown
+        kept = Kept(Kept.beside(NUMBERS).folder / name)  # test sets differ by recipe
+        keep(folder, kept)
+        known[name] = {**shown, "kept": kept.folder.name}
     write_json(NUMBERS, known)

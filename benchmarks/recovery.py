@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import set_seed
 
+from kept import Kept
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import recover_step, teach_step
 from tprune.data import Parallel, read_lines, read_pair
@@ -112,6 +113,10 @@ def rounds_row(bench: Bench, name: str, how: Recover, share: float) -> dict[str,
         dense = load(bench.model, dtype=torch.float32).eval()
         done = cut_in_rounds(dense, bench.material, Prune(steps=0, macs=share, floor=FLOOR), how, rounds, work)
         save(done.model, folder, load_tokenizer(bench.model))
+        for plan in work.glob("round-*/plan.json"):
+            kept = bench.out / "plans" / name / plan.parent.name
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.copy(plan, kept)
         shutil.rmtree(work, ignore_errors=True)
     return {"training": how.model_dump(mode="json"), "rounds": rounds, **score(bench, name, folder)}
 
@@ -146,6 +151,18 @@ def table(bench: Bench, names: list[str], found: dict[str, dict[str, Any]]) -> l
         }}
         for name in names
     ]  # fmt: skip
+
+
+def keep(bench: Bench, names: list[str], kept: Kept) -> None:
+    """Keeps all translations, and the plans of the cut model and of the cuts by norms, so that intervals can be computed again."""
+    for name in names:
+        for search, lines in read_json(bench.out / "said" / f"{name}.json").items():
+            kept.said(f"{name}.{search}", lines, bench.valid.target)
+    plans = {"cut": bench.cut / "plan.json"}
+    plans |= {f"{name}.{file.parent.name}": file for name in ROUNDS for file in sorted((bench.out / "plans" / name).glob("*/plan.json"))}  # fmt: skip
+    for name, file in plans.items():
+        if file.exists():
+            kept.plan(name, Plan.load(file))
 
 
 def prepare(asked: argparse.Namespace) -> Bench:
@@ -230,7 +247,10 @@ def main(arguments: list[str] | None = None) -> None:
         "rows": table(bench, list(work), found), "sentences": len(bench.valid), "threads": asked.threads,
         "settings": {key: vars(asked)[key] for key in SETTINGS} | {"precision": bench.material.precision}, **provenance(command),
     }  # fmt: skip
-    write_json(asked.json or asked.out / "recovery.json", result)
+    numbers = asked.json or asked.out / "recovery.json"
+    kept = Kept.beside(numbers)
+    keep(bench, list(work), kept)
+    write_json(numbers, {**result, "kept": kept.folder.name})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from kept import Kept
 from tprune.analysis import Analysis
 from tprune.analysis.advice import in_kind
 from tprune.checkpoint import load, load_tokenizer
@@ -58,16 +59,20 @@ def main() -> None:
         material.batches(material.train, FITTED),
     )
     analysis, rows = Analysis.load(asked.analysis), []
+    kept = Kept.beside(asked.out) if asked.out else None
     print(f"dense: {loss(model):.3f} nats per token", flush=True)
     for which, kinds in KINDS.items():
         plan = plan_step(model, Prune(steps=0, kinds=kinds, macs=SHARE))
         for name, select in ways(analysis, plan).items():
-            pruned, _ = one_shot(model, select_to(model, plan, Target("macs", SHARE), select), fitted)
+            pruned, chosen = one_shot(model, select_to(model, plan, Target("macs", SHARE), select), fitted)
+            if kept is not None:
+                kept.plan(f"{which} {name}", chosen)
             rows.append({"kinds": which, "worth": name, "loss": round(loss(pruned), 4)})
             print(f"{which:16} {name:20} {rows[-1]['loss']:.3f}", flush=True)
     if asked.out:
         command = "python benchmarks/worth.py --model DIR --data DIR --analysis FILE"
-        write_json(asked.out, {"dense": loss(model), "rows": rows, **provenance(command)})
+        found = {"dense": loss(model), "rows": rows, **provenance(command)}
+        write_json(asked.out, {**found, **({"kept": kept.folder.name} if kept else {})})
 
 
 if __name__ == "__main__":

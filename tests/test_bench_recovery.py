@@ -40,6 +40,7 @@ class Fixed:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     path = Path(__file__).parents[1] / "benchmarks" / "recovery.py"
+    monkeypatch.syspath_prepend(str(path.parent))
     spec = importlib.util.spec_from_file_location("bench_recovery", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -96,6 +97,13 @@ def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: 
     assert len({rows[name]["nll"] for name in ROWS}) == len(ROWS)  # no two of them trained alike
     assert all(row["beam4"]["sentences"] == 6 and row["against_labels"]["beam1"]["delta"] == 0 for row in rows.values())
     assert {"command", "commit", "versions", "machine"} <= found.keys() and found["settings"]["precision"] == "fp32"
+    kept = bench.Kept(out / found["kept"])
+    again = kept.difference(["labels.beam4"], ["word.beam4"], PAIRS.head(6).target)  # from what is stored alone
+    assert again.to_dict() == rows["word"]["against_labels"]["beam4"]
+    assert (
+        kept.plan_of("cut").reached
+        and [kept.plan_of(f"in rounds.round-{i}").family for i in (1, 2, 3)] == ["marian"] * 3
+    )
 
 
 def test_rows_of_other_settings_are_not_mixed(bench: ModuleType, arguments: list[str]) -> None:
