@@ -1,6 +1,7 @@
 """The README's numbers are those of the benchmark's JSON."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -8,22 +9,87 @@ ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
 
 
+TABLES = {
+    "README.md": ["results"],
+    "peers.md": ["peers"],
+    "peers-again.md": ["again-means", "again"],
+    "peers-screening.md": ["screening"],
+    "recovery.md": ["recovery"],
+    "recipes.md": ["recipes"],
+    "one-shot.md": ["one-shot"],
+    "milliseconds.md": ["latency", "latency-kept"],
+}
+
+
 def test_the_tables_are_those_of_the_jsons() -> None:
     made = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
-    assert [page.name for page, *_ in made["PAGES"]] == [
-        "README.md",
-        "README.md",
-        "recovery.md",
-        "recipes.md",
-        "one-shot.md",
-        "milliseconds.md",
-        "milliseconds.md",
+    assert [(page.name, name) for page, name, *_ in made["PAGES"]] == [
+        (p, n) for p, names in TABLES.items() for n in names
     ]
     for page, name, numbers, table in made["PAGES"]:
         text, content = page.read_text(encoding="utf-8"), table(json.loads(numbers.read_text(encoding="utf-8")))
         assert content in text and made["written"](text, name, content) == text
     recovery = json.loads((ROOT / "benchmarks" / "recovery.json").read_text(encoding="utf-8"))
     assert {"command", "commit", "versions", "machine", "settings"} <= set(recovery)
+
+
+def test_a_page_has_the_speeds_of_one_ruler() -> None:
+    """No page has two comparisons of peers, and each says its dense milliseconds, protocol, machine and commit."""
+    for page, numbers in (("README.md", "peers"), ("docs/peers.md", "peers"), ("docs/peers-again.md", "again"), ("docs/peers-screening.md", "screening")):  # fmt: skip
+        data = json.loads((ROOT / "benchmarks" / "peers" / f"{numbers}.json").read_text(encoding="utf-8"))
+        text = (ROOT / page).read_text(encoding="utf-8")
+        rulers = [line for line in text.splitlines() if "Ruler of this table" in line]
+        assert rulers and all(f"source at {data['commit']}" in line for line in rulers)
+        dense = {f"{r['dense_latency_ms']['onnxruntime']['sentence']:.2f}" for r in data["rows"] if "failed" not in r}
+        assert all(any(ms in line for ms in dense) for line in rulers)
+        assert all("greedy" in line and "process" in line and data["machine"]["cpu"] in line for line in rulers)
+
+
+def test_the_headline_is_one_line_of_the_table() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ").replace("−", "-")
+    headline = re.search(r"\*\*(On Multi30k[^*]*)\*\*", text)
+    data = json.loads(NUMBERS.read_text(encoding="utf-8"))
+    groups = {(group["method"], group["named"]): group for group in data["together"]}
+    ours, control = groups["ours", 2.0], groups["fewer-tokens", 1.0]
+    raw = ours["speedup"]["sentence"]
+    gap = ours["against_dense_more"]
+    assert headline is not None
+    for part in (
+        f"asked for {ours['asked']:g}x",
+        f"{raw:.2f}x as fast",
+        f"{raw / control['speedup']['sentence']:.2f}x against a dense model that writes as few tokens",
+        f"{gap['delta']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]",
+        "greedy",
+        f"beam {data['beams']}",
+    ):
+        assert part in headline[1]
+
+
+def test_asked_is_what_was_asked_first() -> None:
+    """The models that came out at about 2.7x were asked for 3x."""
+    data = json.loads(NUMBERS.read_text(encoding="utf-8"))
+    for row in (*data["rows"], *data["together"]):
+        assert row["asked"] == {2.7: 3.0, 2.9: None}.get(row["named"], row["named"]), row["method"]
+    assert "15df18c" in data["asked_from"]
+
+
+WORDS = re.compile(r"significan|loses nothing|lossless|as published", re.IGNORECASE)
+PROMISES = ("README.md", "pyproject.toml", "CITATION.cff", "mkdocs.yml", "src/tprune/cli.py", "src/tprune/__init__.py")
+
+
+def test_words_that_promise_more_than_was_measured_stay_away() -> None:
+    pages = [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "benchmarks").rglob("*.py"),
+        *(ROOT / "recipes").glob("*.yaml"),
+    ]
+    for page in pages:
+        found = WORDS.search(page.read_text(encoding="utf-8"))
+        assert found is None, f"{page}: {found and found[0]}"
+    for name in PROMISES:
+        phones = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if "phone" in line.lower()]
+        assert all("No phone has been timed" in line for line in phones), f"{name}: {phones}"
 
 
 def test_the_readme_is_short_and_starts_with_code() -> None:

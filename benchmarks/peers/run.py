@@ -12,7 +12,7 @@ models asked for and the dense one, in turns in the same rounds. Each leaves a m
 checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as
 in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
 `--only 'shape-*'` and `--only time` then. Where a model was not timed yet, all are timed again: only what ran in the same rounds
-compares. Then the table goes to `--json`, with all models that OUT has.
+compares. Then the table goes to `--json`, with all models that OUT has, and their plans and translations to a folder beside it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `units` and `peers`
 
 from transformers import set_seed
 
+from kept import Kept
 from peers.compute import metered, share_of_macs
 from peers.job import Job, Made, Method, Recovery, finish, kept_shares
 from peers.methods import METHODS
 from peers.speed import Speed, Stopwatch
-from peers.table import table
+from peers.table import keep, table
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Parallel, read_lines
 from tprune.errors import CertificateError, DivergedError, UnreachableError
@@ -81,8 +82,11 @@ def specs(methods: list[str], speeds: list[float], seeds: list[int]) -> Iterator
             yield from (Spec(method, speed, seed) for speed in (speeds if timed else [1.0]))
 
 
-def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, Any]:
-    """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the budget."""
+def train_unit(queue: Queue, job: Job, method: Method, name: str, asked: float) -> dict[str, Any]:
+    """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the budget.
+
+    `asked` is noted, so that the table has it whatever the model is called later.
+    """
     set_seed(job.seed)
     how = method.recovery(job)
     try:
@@ -94,7 +98,7 @@ def train_unit(queue: Queue, job: Job, method: Method, name: str) -> dict[str, A
         return {"failed": str(error)}
     queue.save(model, name, made.plan, made.certificate)
     return {
-        "aim": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
+        "asked": asked, "aim": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
         "recovery_steps": steps, "macs_share": share_of_macs(model, job.dense), "pruning": cost, "recovery": asdict(meter),
         "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
         "certificate": made.certificate.to_dict() if made.certificate else None,
@@ -267,7 +271,7 @@ def main() -> None:
             queue.unit(name, partial(aim_unit, job, METHODS[spec.method]))
         for spec in trainings:
             job = job_of(queue, spec, speed, taught, how, asked.units)
-            queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec)))
+            queue.unit(f"train-{spec}", partial(train_unit, queue, job, METHODS[spec.method], str(spec), spec.speed))
     todo = sorted({*todo, *made_before(queue.out)}, key=lambda spec: (list(METHODS).index(spec.method), *astuple(spec)))
     names = ["dense", *(str(spec) for spec in todo if (queue.out / str(spec) / "config.json").exists())]
     for name in names:
@@ -281,7 +285,9 @@ def main() -> None:
         how = (
             f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"
         )
-        write_json(asked.json, table(queue, todo, f"python benchmarks/peers/run.py --data DIR {how}"))
+        found, kept = table(queue, todo, f"python benchmarks/peers/run.py --data DIR {how}"), Kept.beside(asked.json)
+        keep(queue, found["rows"], kept)
+        write_json(asked.json, {**found, "kept": kept.folder.name})
         print(asked.json)
 
 

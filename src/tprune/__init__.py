@@ -1,4 +1,4 @@
-"""tprune: makes trained Transformers really smaller and faster on phones and CPUs, and proves it by measuring.
+"""tprune: makes trained Transformers really smaller and faster on CPUs, and proves it by measuring.
 
 The names below load what they need when first used, so that the runtimes' modules stay free of torch.
 """

@@ -52,7 +52,7 @@ def _version(asked: bool) -> None:
 def start(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and leave.")] = False,
 ) -> None:  # fmt: skip
-    """Makes trained Transformers really smaller and faster on CPUs and phones, and proves it by measuring. Begin with: tprune demo"""
+    """Makes trained Transformers really smaller and faster on CPUs, and proves it by measuring. Begin with: tprune demo"""
 
 
 def main() -> None:

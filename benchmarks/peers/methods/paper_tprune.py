@@ -1,4 +1,4 @@
-"""TPrune as published: Hoyer-square with fixed strengths on structured groups, the same share of every coupling."""
+"""TPrune after its abstract, with our settings: Hoyer-square with fixed strengths on structured groups, the same share of every coupling."""
 
 from __future__ import annotations
 
