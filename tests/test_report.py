@@ -19,6 +19,7 @@ from tprune.report.citations import ENTRIES, citations
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
+from tprune.report.titles import asked
 
 NAME = "model.encoder.layers.0"
 ALONE = {"br", "meta", "circle", "line", "rect", "polyline"}
@@ -117,10 +118,38 @@ def test_the_page_stands_alone_nests_and_escapes(run: Path) -> None:
     page.feed(text)
     assert not page.open and not page.links and "http" not in text and len(text) < 3_000_000
     assert "script" not in page.tags and "&lt;script&gt;x" in text and "&lt;i&gt;odd" in text and not page.unlabelled
-    assert page.tags.count("svg") == 1 + 2 + len(sorted_norms(small_model("marian"), small_model("marian")))
+    model: Any = small_model("marian")
+    sublayers = 2 * model.config.encoder_layers + 3 * model.config.decoder_layers
+    assert page.tags.count("svg") == 1 + sublayers + len(sorted_norms(model, model))
     for words in ("2 of 4 heads, at 75%", "2.05x", "kim2016sequence", "hassibi1993second", "Where the time"):
         assert words in text, words
     assert "yang2020deephoyer" not in text
+
+
+def test_the_titles_name_model_data_and_what_was_asked(run: Path) -> None:
+    made_for = json.loads((run / "run.json").read_text())
+    names = {"model": "marian-tiny", "train": "a.en/a.de", "valid": "v.en/v.de", "test": "t.en/t.de"}
+    (run / "run.json").write_text(json.dumps({**made_for, "names": names}))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "<title>tprune: marian-tiny on a.en/a.de, 2x</title>" in text
+    assert "<h1><bdi>marian-tiny on a.en/a.de, 2x</bdi></h1>" in text
+    assert "scored and timed on <bdi>t.en/t.de</bdi>" in text
+    assert [asked({"target": {"asked": {}, "reached": {}, **size}}) for size in ({}, {"macs": 0.5}, {"params": 2e6}, {"latency_ms": 2.5})] == [
+        "", "0.5 of the multiplications", "2,000,000 parameters", "2.5 ms a sentence",
+    ]  # fmt: skip
+
+
+def test_precision_and_threads_of_training_are_shown_where_a_run_has_them(run: Path) -> None:
+    assert "Trained and pruned" not in write_report(run).read_text(encoding="utf-8")
+    made_for = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**made_for, "training": {"precision": "bf16", "threads": 2}}))
+    assert "<p>Trained and pruned in bf16 on 2 threads.</p>" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_bytes_and_control_characters_of_names_are_written_out(run: Path) -> None:
+    (run / "results.json").write_text(json.dumps(results(model="a\udcffb\x1b[2J\x00c", command="x\u2028y")))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert r"a\udcffb\x1b[2J\x00c" in text and "x\u2028y" in text
 
 
 def test_a_drawing_shows_what_is_left_inside_the_dense_outline() -> None:

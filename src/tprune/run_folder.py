@@ -21,6 +21,7 @@ from tprune.machine import default_threads, training_precision
 from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
+from tprune.run_names import names_of
 
 
 class Stopped(Exception):  # noqa: N818, it is no error
@@ -238,7 +239,7 @@ def claim(run: Run) -> None:
                     f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 )  # fmt: skip
                 raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
-    write_json(marker, mine)
+    write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change
 
 
 def _used(run: Run, key: str) -> bool:

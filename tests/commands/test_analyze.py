@@ -14,7 +14,7 @@ from tprune.analysis import Analysis
 from tprune.checkpoint import load, save
 from tprune.commands.analyze import check_free, dense_of
 from tprune.errors import InputError
-from tprune.report.analysis_page import write_page
+from tprune.report.analysis_page import heat_map, loss_curve, write_page
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
 SOURCE = [f"the {a} {b} sees a {c} ball" for a in ("red", "old", "new") for b in ("cat", "dog") for c in ("big", "odd")]
@@ -88,8 +88,9 @@ def test_a_run_directory_is_analysed(
     assert [a["sublayer"] for a in data["advice"]] == [
         "encoder 0 self", "decoder 0 self", "decoder 0 cross", "encoder 0 ffn", "decoder 0 ffn",
     ]  # fmt: skip
-    checker = Checker()
-    checker.feed((out / "analysis.html").read_text(encoding="utf-8"))
+    checker, page = Checker(), (out / "analysis.html").read_text(encoding="utf-8")
+    checker.feed(page)
+    assert f"<title>tprune: what gives way in {model.parent.name} on s/t</title>" in page
     assert not checker.open and not checker.links and checker.drawings > 20
 
 
@@ -171,3 +172,28 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     page = write_page(tmp_path / "p.html", found).read_text(encoding="utf-8")
     assert not any(bad in page for bad in ("<script>", "<b>", "<u>", "<i>", "a & b"))
     assert "&lt;script&gt;" in page and "http" not in page
+
+
+def test_the_heat_map_has_a_row_a_layer_and_input_before_output_lines() -> None:
+    def lines(name: str, zero: float) -> dict[str, Any]:
+        return {"name": name, "groups": 8, "path": [{"zero": zero}]}
+
+    encoder, decoder = "model.encoder.layers.0", "model.decoder.layers.0"
+    found = heat_map([
+        lines(f"{encoder}.fc1.out", 0.25), lines(f"{encoder}.fc1.in", 0.5), lines(f"{decoder}.encoder_attn.q_proj.in", 1.0),
+    ], 0)  # fmt: skip
+    assert found["columns"] == ["cross q_proj", "ffn fc1"]
+    assert [row["name"].split() for row in found["rows"]] == [["encoder", "0"], ["decoder", "0"]]
+    assert [[[cell["text"] for cell in cells] for cells in row["cells"]] for row in found["rows"]] == [
+        [[], ["50", "25"]],
+        [["100"], []],
+    ]
+
+
+def test_the_curve_of_the_loss_fits_and_leaves_out_what_is_not_finite() -> None:
+    path = [{"strength": 10.0**i, "loss": loss} for i, loss in enumerate((2.0, 2.5, float("nan"), None, 4.0))]
+    found = loss_curve({"loss": 2.0, "path": path})
+    assert found and len(found["dots"]) == 3 and found["base"] == found["dots"][0]["y"]
+    assert [dot["x"] for dot in found["dots"]] == sorted(dot["x"] for dot in found["dots"])
+    assert {"2.50", "4.00", "dense 2.00"} <= {label["text"] for label in found["labels"]}
+    assert loss_curve({"loss": None, "path": path}) is None

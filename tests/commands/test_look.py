@@ -13,7 +13,7 @@ from tprune.commands.inspect import checked, inspected
 from tprune.coupling import Coupling
 from tprune.errors import InputError
 from tprune.models import couplings
-from tprune.report.comparison import compare, names
+from tprune.report.comparison import compare, names, write_comparison
 from tprune.report.scatter import Dot, scatter
 
 Call = Callable[..., tuple[int, str, str]]
@@ -57,6 +57,25 @@ def test_several_runs_are_compared_and_the_front_is_named(tprune: Call, runs: li
     (tmp_path / "mine").write_text("precious")
     code, _, notes = tprune("report", *runs, "--out", "mine")
     assert code == 1 and "no comparison of runs" in notes and (tmp_path / "mine").read_text() == "precious"
+
+
+def test_the_title_of_a_comparison_names_models_and_data(runs: list[Path], tmp_path: Path) -> None:
+    for run, (model, data) in zip(runs, (("m", "a.en/a.de"), ("m", "a.en/a.de"), ("n", "<data>")), strict=True):
+        described = {"corpus": {"test": "0123"}, "names": {"model": model, "train": data}}
+        (run / "run.json").write_text(json.dumps(described))
+    assert [row.about for row in compare(runs).rows] == ["m on a.en/a.de", "m on a.en/a.de", "n on <data>"]
+    text = write_comparison(compare(runs), tmp_path / "c.html").read_text(encoding="utf-8")
+    assert (
+        "<title>tprune: runs compared: m on a.en/a.de; n on &lt;data&gt;</title>" in text
+        and "1. <bdi>a &lt;b&gt;</bdi>" in text
+    )
+    assert text.count("<small><bdi>") == 3  # which of them each run is about
+    alike = write_comparison(compare(runs[:2]), tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "runs compared: m on a.en/a.de</title>" in alike and "<small><bdi>" not in alike
+    (runs[0] / "run.json").write_text(
+        json.dumps({"corpus": {"test": "0123"}, "model": "models/old"})
+    )  # of before runs had names
+    assert compare(runs[:2]).rows[0].about == "old"
 
 
 def test_what_runs_do_not_share_is_said(runs: list[Path]) -> None:

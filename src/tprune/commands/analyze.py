@@ -21,8 +21,9 @@ from tprune.machine import provenance, use_threads
 from tprune.material import Material
 from tprune.models import couplings
 from tprune.progress import Report
-from tprune.recipe import Analyze
+from tprune.recipe import Analyze, Data
 from tprune.report.analysis_page import write_page
+from tprune.run_names import data_name
 from tprune.tasks.coverage import guesses, unfamiliar
 
 KINDS = ("ffn", "heads", "qk", "vo")
@@ -92,7 +93,13 @@ def analyze(
             "more --steps say more"
         )
         report(f"warning: {odd[-1]}")
-    made = {"model": model, "settings": how.model_dump(mode="json"), "seed": seed, **provenance(command)}
+    made = {
+        "model": model,
+        "data": data_name(train, Data()),
+        "settings": how.model_dump(mode="json"),
+        "seed": seed,
+        **provenance(command),
+    }
     result = Found(found, advise(loaded, found), tuple(odd), made)
     if out is not None:
         with replacing(out) as fresh:

@@ -7,50 +7,55 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from tprune.analysis.places import Place, place
+from tprune.report.html import template
+from tprune.report.labels import Box, width_of
+from tprune.report.labels import place as place_label
+from tprune.report.scatter import BOTTOM, HIGH, RIGHT, TOP, WIDE, fitted, scale, spread, ticks
+from tprune.run_names import model_name
 
-CELL, ROW, LEFT = 76, 26, 86  # pixels: a matrix of the heat map, one of its layers, the names of the layers
-WIDE, HIGH = 620, 220  # of the drawing of the loss
 SMALL, LOW = 150, 70  # of one drawing of norms
 
 
 def write_page(out: Path, found: Mapping[str, Any]) -> Path:
     """Writes the page of what `tprune analyze` found, given as its JSON; returns the path."""
-    environment = Environment(loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined)
-    components = found["components"]
-    stage = found["telling"]
-    page = environment.get_template("analysis.html").render(
-        made=found["made"], advice=found["advice"], warnings=found["warnings"], dense=found["loss"], path=found["path"],
-        stage=stage, heat=heat_map([c for c in components if c["kind"] == "lines"], stage), loss=loss_curve(found),
-        together=[norms(c, stage) for c in components if c["kind"] != "lines"],
-        alone=[norms(c, stage) for c in components if c["kind"] == "lines"], small=(SMALL, LOW),
+    components, stage, made = found["components"], found["telling"], found["made"]
+    lines = [c for c in components if c["kind"] == "lines"]
+    page = template("analysis.html").render(
+        title=model_name(made["model"]) + (f" on {made['data']}" if "data" in made else ""),
+        made=made, advice=[advice_row(a) for a in found["advice"]], warnings=found["warnings"], path=found["path"], stage=stage,
+        heat=heat_map(lines, stage), loss=loss_curve(found), alone=[norms(c, stage) for c in lines],
+        together=[norms(c, stage) for c in components if c["kind"] != "lines"], small=(SMALL, LOW),
     )  # fmt: skip
     out.write_text(page, encoding="utf-8")
     return out
 
 
+def advice_row(advice: Mapping[str, Any]) -> tuple[str, ...]:
+    """A line of advice as text."""
+    what = ("leave", "") if advice["leave"] else (advice["cut"], advice["realisation"])
+    return (advice["sublayer"], *what, f"{100 * advice['keep']:.0f} %", f"{advice['relative']:.2f}", advice["axis"], advice["why"])  # fmt: skip
+
+
 def heat_map(lines: Sequence[Mapping[str, Any]], stage: int) -> dict[str, Any]:
-    """Layer x matrix x axis: for each component a half cell with the fraction of lines that vanished by a stage of the path."""
+    """Layers by matrices: in each cell, for its input and its output lines, how many vanished by a stage of the path."""
     places = [place(c["name"]) for c in lines]
-    rows = list(dict.fromkeys((p.sublayer.side, p.sublayer.layer) for p in places))
     columns = list(dict.fromkeys((p.sublayer.part, p.item) for p in sorted(places, key=_part)))
-    cells = []
+    rows: dict[tuple[str, int], dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for at, component in zip(places, lines, strict=True):
-        column, row = (
-            columns.index((at.sublayer.part, at.item)),
-            rows.index((at.sublayer.side, at.sublayer.layer)),
-        )
         zero = component["path"][stage]["zero"]
-        cells.append({
-            "x": LEFT + CELL * column + (CELL // 2 if at.axis == "out" else 0), "y": 40 + ROW * row, "value": zero,
-            "text": f"{100 * zero:.0f}", "title": f"{component['name']}: {zero:.1%} of {component['groups']} lines vanished",
+        layer = rows.setdefault((at.sublayer.side, at.sublayer.layer), {})
+        cells = layer.setdefault((at.sublayer.part, at.item), [])
+        cells.insert(0 if at.axis == "in" else len(cells), {
+            "text": f"{100 * zero:.0f}", "strength": round(100 * zero),
+            "title": f"{component['name']}: {zero:.1%} of {component['groups']} lines vanished",
         })  # fmt: skip
     return {
-        "width": LEFT + CELL * len(columns) + 2, "height": 42 + ROW * len(rows), "cell": CELL // 2 - 2, "row": ROW - 2, "cells": cells,
-        "rows": [{"y": 40 + ROW * i + 16, "name": f"{side} {layer}"} for i, (side, layer) in enumerate(rows)],
-        "columns": [{"x": LEFT + CELL * i, "part": part, "name": item} for i, (part, item) in enumerate(columns)],
+        "columns": [" ".join(dict.fromkeys(column)) for column in columns],
+        "rows": [
+            {"name": f"{side}\N{NO-BREAK SPACE}{layer}" if layer >= 0 else "in no layer", "cells": [found.get(column, []) for column in columns]}
+            for (side, layer), found in rows.items()
+        ],
     }  # fmt: skip
 
 
@@ -64,24 +69,29 @@ def loss_curve(found: Mapping[str, Any]) -> dict[str, Any] | None:
     points = [p for p in found["path"] if p["loss"] is not None and math.isfinite(p["loss"])]
     if not points or found["loss"] is None:
         return None
-    losses = [found["loss"], *(p["loss"] for p in points)]
-    low, high = min(losses), max(max(losses), min(losses) + 1e-3)
-    first, last = math.log(points[0]["strength"]), math.log(points[-1]["strength"])
-
-    def height(loss: float) -> float:
-        return float(HIGH - 40 - (HIGH - 70) * (loss - low) / (high - low))
-
-    def at(point: Mapping[str, Any]) -> tuple[float, float]:
-        across = (math.log(point["strength"]) - first) / (last - first) if last > first else 0.5
-        return 60 + (WIDE - 120) * across, height(point["loss"])
-
-    dots = [
-        {"x": round(x, 1), "y": round(y, 1), "strength": f"{p['strength']:.3g}", "loss": f"{p['loss']:.2f}"}
-        for p in points
-        for x, y in [at(p)]
-    ]
-    return {"width": WIDE, "height": HIGH, "base": round(height(found["loss"]), 1), "bottom": HIGH - 40, "dense": f"{found['loss']:.2f}", "dots": dots,
-            "line": " ".join(f"{d['x']},{d['y']}" for d in dots)}  # fmt: skip
+    up = fitted([found["loss"], *(p["loss"] for p in points)])
+    marks = ticks(*up)
+    left = 14 + max(width_of(f"{v:g}") for v in marks)
+    x_of = scale(fitted([math.log(p["strength"]) for p in points]), left, WIDE - RIGHT)
+    y_of = scale(up, HIGH - BOTTOM, TOP)
+    at = [(x_of(math.log(p["strength"])), y_of(p["loss"])) for p in points]
+    taken = [Box(x - 4, y - 4, x + 4, y + 4) for x, y in at]
+    frame, base = Box(left + 2, TOP, WIDE - RIGHT, HIGH - BOTTOM - 2), y_of(found["loss"])
+    labels = [place_label(f"{p['loss']:.2f}", x, y, frame, taken) for p, (x, y) in zip(points, at, strict=True)]
+    dense = (
+        place_label(f"dense {found['loss']:.2f}", x, base, frame, taken) for x in range(WIDE - 100, round(left), -40)
+    )
+    labels.append(next((label for label in dense if label and not label.line), None))  # anywhere along its line
+    return {
+        "wide": WIDE, "high": HIGH, "left": left, "right": WIDE - RIGHT, "bottom": HIGH - BOTTOM, "base": base,
+        "dots": [
+            {"x": x, "y": y, "title": f"strength {p['strength']:.3g}: loss {p['loss']:.3f}"} for p, (x, y) in zip(points, at, strict=True)
+        ],
+        "up": [{"at": y_of(v), "label": f"{v:g}"} for v in marks],
+        "labels": [{"text": label.text, "x": label.x, "y": label.y} for label in labels if label and not label.line],
+        "across": spread([(x, f"{p['strength']:.3g}") for p, (x, _) in zip(points, at, strict=True)], HIGH - BOTTOM + 20),
+        "line": " ".join(f"{x},{y}" for x, y in at),
+    }  # fmt: skip
 
 
 def norms(component: Mapping[str, Any], stage: int) -> dict[str, Any]:

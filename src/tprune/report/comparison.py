@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from rich.table import Table
 
 from tprune.errors import InputError
 from tprune.files import read_json
-from tprune.report.page import finished, reading, template
-from tprune.report.scatter import Dot, scatter
+from tprune.report.html import template, visible
+from tprune.report.page import finished, reading
+from tprune.report.scatter import Dot, joined, scatter
 from tprune.report.table import text_of
+from tprune.report.titles import about, title_of_all
 
 MARK = "comparison.html"
 
@@ -37,6 +40,7 @@ class Row:
     macs: int
     bytes: int
     best: bool
+    about: str = ""  # its model and its sentences
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,14 @@ def compare(runs: Sequence[Path]) -> Comparison:
     places = [run.resolve() for run in runs]
     if twice := [run for number, run in enumerate(runs) if run.resolve() in places[:number]]:
         raise InputError(f"{twice[0]} is named twice; name each run once")
-    results, rows = {}, []
+    results, rows, made_for = {}, [], []
     for name, run in zip(names(runs), runs, strict=True):
         with reading(run):
             results[name] = finished(run)
-            rows.append(row_of(name, results[name]))
+            made_for.append(read_json(run / "run.json"))
+            rows.append(row_of(name, results[name], made_for[-1]))
             cells(rows[-1])
     best = {row.run for row in rows if not any(_beats(other, row) for other in rows)}
-    made_for = [read_json(run / "run.json") for run in runs]
     return Comparison(
         tuple(Row(**{**asdict(row), "best": row.run in best}) for row in rows),
         tuple(differences(results, made_for)),
@@ -81,7 +85,7 @@ def names(runs: Sequence[Path]) -> list[str]:
     return [str(part.relative_to(shared)) for part in parts]
 
 
-def row_of(name: str, results: Mapping[str, Any]) -> Row:
+def row_of(name: str, results: Mapping[str, Any], made_for: Mapping[str, Any]) -> Row:
     """One run's results as a row."""
     runtime = next(iter(results["speedup"]))
     low, high = results["speedup_interval"][runtime]["sentence"]
@@ -90,7 +94,7 @@ def row_of(name: str, results: Mapping[str, Any]) -> Row:
     return Row(
         name, unit if value is None else f"{unit} {value:g}", (low, results["speedup"][runtime]["sentence"], high),
         results["dense"]["bleu"], pruned["bleu"], (gap["low"], gap["delta"], gap["high"]),
-        pruned["parameters"], pruned["macs"], pruned["bytes"], False,
+        pruned["parameters"], pruned["macs"], pruned["bytes"], False, about(made_for, results),
     )  # fmt: skip
 
 
@@ -138,18 +142,43 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     """Writes the page. Raises `InputError` where `out` is something else than an earlier page."""
     if out.is_dir() or (out.exists() and "<title>tprune: runs compared" not in out.read_text("utf-8", "replace")):
         raise InputError(f"--out {out}: exists and is no comparison of runs; choose another file")
-    dots = [
-        Dot(row.run, row.speedup, (row.bleu - row.gap[1] + row.gap[0], row.bleu, row.bleu - row.gap[1] + row.gap[2]))
-        for row in found.rows
-    ]
-    for bleu in dict.fromkeys(row.dense_bleu for row in found.rows):
-        dots.append(Dot("dense", (1.0, 1.0, 1.0), (bleu, bleu, bleu), hollow=True))
+    alike = len({row.about for row in found.rows}) == 1  # then the title says it
     page = template(MARK).render(
-        rows=[(cells(row), row.best) for row in found.rows], warnings=found.warnings, plot=scatter(dots)
-    )
+        title=title_of_all([row.about for row in found.rows]), warnings=found.warnings, plot=scatter(dots_of(found.rows)),
+        rows=[shown(number, row, "" if alike else row.about) for number, row in enumerate(found.rows, start=1)],
+    )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     return out
+
+
+def dots_of(rows: Sequence[Row]) -> list[Dot]:
+    """The runs by their numbers in the table, and their dense models, each drawn once."""
+    dots: list[Dot] = []
+    dense: dict[float, list[str]] = {}
+    for number, row in enumerate(rows, start=1):
+        bleu = (row.bleu - row.gap[1] + row.gap[0], row.bleu, row.bleu - row.gap[1] + row.gap[2])
+        dots.append(Dot(row.run, row.speedup, bleu, labels=(str(number),)))
+        dense.setdefault(row.dense_bleu, []).append(str(number))
+    for value, numbers in dense.items():
+        labels, prefix = (("dense",), "") if len(dense) == 1 else (tuple(numbers), "dense of ")
+        name = f"{prefix}{joined(labels)}"
+        dots.append(Dot(name, (1.0, 1.0, 1.0), (value, value, value), hollow=True, labels=labels, prefix=prefix))
+    return dots
+
+
+def shown(number: int, row: Row, about: str) -> tuple[str, ...]:
+    """A row of the page's table: the run with its number in the drawing and what it is about; intervals on a line of their own."""
+    first, *others = cells(row)
+    name = Markup("{}. <bdi>{}</bdi>").format(number, visible(first))
+    if about:
+        name += Markup(" <small><bdi>{}</bdi></small>").format(visible(about))
+    return (name, *map(_with_interval, others), "yes" if row.best else "")
+
+
+def _with_interval(text: str) -> str:
+    value, interval, rest = text.partition(" [")
+    return Markup("{} <small>[{}</small>").format(value, rest) if interval else text
 
 
 def _beats(one: Row, other: Row) -> bool:

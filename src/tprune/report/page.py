@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template, UndefinedError
+from jinja2 import UndefinedError
 from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
@@ -19,9 +19,11 @@ from tprune.plan import Plan
 from tprune.policies.choice import number
 from tprune.report.citations import citations
 from tprune.report.drawing import drawing
+from tprune.report.html import template
 from tprune.report.norms import curves
 from tprune.report.scatter import Dot, scatter
 from tprune.report.table import between, faster, notes, per_token, rows
+from tprune.report.titles import title
 
 SHOWN = 20
 UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
@@ -61,7 +63,7 @@ def write_report(run: Path) -> Path:
     plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
     norms = read_json(run / "norms.json") if (run / "norms.json").exists() else []
     page = template("page.html").render(
-        results=results, runtime=next(iter(results["speedup"])), faster=faster, between=between, per_token=per_token, rows=rows(results), notes=notes(results),
+        title=title(made_for, results), names=made_for.get("names"), training=made_for.get("training"), results=results, runtime=next(iter(results["speedup"])), faster=faster, between=between, per_token=per_token, rows=rows(results), notes=notes(results),
         targets=targets(results, read_json(run / "promise.json")), stacks=drawing(plan, read_json(run / "dense" / "config.json")),
         norms=curves(norms), heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [],
         plot=quality_and_speed(results), times=where_time_goes(results), sentences=side_by_side(said),
@@ -122,13 +124,6 @@ def where_time_goes(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         shares = [{"name": name, "ms": ms, "share": round(100 * ms / longest, 2)} for name, ms in parts.items()]
         found.append({"side": side, "ms": took["sentence"], "parts": shares})
     return found
-
-
-def template(name: str) -> Template:
-    """A page's template; text that goes into it is escaped, and what it lacks is an error."""
-    return Environment(
-        loader=PackageLoader("tprune", "report"), autoescape=True, undefined=StrictUndefined
-    ).get_template(name)
 
 
 def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
