@@ -1,13 +1,14 @@
 """Data sets: folders as the `datasets` library reads them; the hub differs only in where they come from."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tprune.data import sampled
-from tprune.data_sets import read_data_set
+from tprune.data_sets import _is_sentence, read_data_set
 from tprune.errors import InputError
 
 ALL = dict.fromkeys(("train", "valid", "test"), 1000)
@@ -80,3 +81,41 @@ def test_a_limit_draws_from_the_whole_split_by_its_seed_and_names_rows_of_the_fi
     seed = next(seed for seed in range(99) if 399 in sampled(400, 100, seed))
     with pytest.raises(InputError, match="row 400 of column 'de' holds dict"):
         read_data_set(str(other), "en", "de", {"train": 100}, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("train.csv", "en,de\nHello, world,Hallo Welt\nYes, no,Ja\n", r"train\.csv: row 1 has 3 fields; the header has 2"),
+        ("train.csv", "en,de\nYes\n", r"train\.csv: row 1 has 1 field;"),
+        ("train.tsv", "en\tde\nYes\tJa\nHello\tworld\tHallo\n", r"train\.tsv: row 2 has 3 fields"),
+        ("train.csv", "en,en,de\na,b,c\n", r"train\.csv: the header has 2 columns 'en'"),
+        ("train.csv", "en,de\na\0b,c\n", r"train\.csv: row 1 holds a NUL byte"),
+        ("train.jsonl", '{"en": "a", "de": "b"}\n{"en": "hello \\ud83d", "de": "c"}\n', r"train\.jsonl: row 2 holds half of a surrogate"),
+        ("train.jsonl", '{"en": "a", "en": "b", "de": "c"}\n', r"train\.jsonl: line 1 has the key 'en' more than once"),
+    ],
+)  # fmt: skip
+def test_damaged_tables_in_a_folder_are_named_with_their_row(folder: Path, name: str, content: str, says: str) -> None:
+    folder.mkdir()
+    (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_data_set(str(folder), "en", "de", {"train": 9})
+
+
+def test_a_quote_in_a_tsv_is_a_character_and_na_is_a_word(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "train.tsv").write_text('en\tde\n"Hello\tHallo\n5" pipe\tRohr\nNA\tNone\n', encoding="utf-8")
+    found = read_data_set(str(folder), "en", "de", {"train": 9})["train"]
+    assert found.source == ('"Hello', '5" pipe', "NA") and found.target == ("Hallo", "Rohr", "None")
+
+
+def test_half_a_surrogate_pair_is_no_sentence() -> None:
+    assert _is_sentence("whole \U0001f600") and not _is_sentence("cut \ud83d")
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "validation.jsonl").write_text('{"en": "a", "de": "b"}\n', encoding="utf-8")
+    os.mkfifo(folder / "train.jsonl")
+    with pytest.raises(InputError, match=r"train\.jsonl: cannot be read \(a named pipe\)|no split 'train'"):
+        read_data_set(str(folder), "en", "de", {"train": 9})

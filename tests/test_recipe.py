@@ -178,7 +178,7 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path) -> None:
         ("a: &a [x, x]\nb: [*a, *a]\n", "alias .a; write the value out"),
         ("a: " + "[" * 5000, "no valid YAML"),
         ("a: 2026-99-99\n", "no valid YAML"),
-        ("# " + "x" * 1_100_000 + "\na: 1\n", "a recipe has at most"),
+        ("# " + "x" * 1_100_000 + "\na: 1\n", "expected a recipe in YAML, of at most 1,000,000"),
         ("data: " + "x" * 5000 + "\n", "got 'xxx"),
     ],
 )

@@ -30,21 +30,58 @@ def test_columns_of_all_kinds_of_tables_are_read(tmp_path: Path) -> None:
         ("p.csv", CSV, "a table; say which column, such as "),
         ("p.csv:fr", CSV, "no column 'fr'; there are 'en', 'de'"),
         ("p.csv:en", "en,de\n", "has no rows"),
-        ("p.csv:de", "en,de\na\n", "row 1 has None in 'de'; expected text"),
+        ("p.csv:de", "en,de\na\n", "row 1 has 1 field; the header has 2"),
+        ("p.csv:de", "en,de\nYes,Ja\nHello, world,Hallo Welt\n", "row 2 has 3 fields; the header has 2; a comma inside a text"),
+        ("p.csv:en", "en,de\nHello, world,Hallo Welt\n", "row 1 has 3 fields; the header has 2"),
+        ("p.tsv:de", "en\tde\nHello\tworld\tHallo Welt\n", "row 1 has 3 fields; the header has 2"),
+        ("p.tsv:de", "en\tde\nHello\n", "row 1 has 1 field; the header has 2"),
+        ("p.tsv:en", "en\tde\na\rb\tc\n", "row 1 has a text of several lines (a carriage return)"),
+        ("p.csv:en", "en,de,en\na,b,c\n", "the header has 2 columns 'en'; expected one of that name"),
+        ("p.tsv:en", "en\ten\na\tb\n", "the header has 2 columns 'en'; expected one of that name"),
+        ("p.csv:en", "en\na\n\nb\n", "row 2 is blank; expected 1 field, as in the header"),
+        ("p.tsv:en", "en\tde\na\tb\n\nc\td\n", "row 2 is blank; expected 2 fields"),
+        ("p.csv:en", "", "no column 'en'"),
+        ("p.csv:en", "en,de\na\0b,c\n", "row 1 holds a NUL byte"),
+        ("p.tsv:en", "en\tde\na\0b\tc\n", "row 1 holds a NUL byte"),
+        ("p.csv:en", "en,de\n\ufeffa,b\n", "row 1 starts with a byte-order mark"),
         ("p.csv:en", 'en\n"a\nb"\n', "row 1 has a text of several lines"),
         ("p.csv:en", 'en\n"a" b\n', "no table"),
         ("p.csv:en", "en,de\n ,x\n", "row 1 is empty"),
         ("p.jsonl:en", '{"en": 3}\n', "row 1 has 3 in 'en'; expected text"),
         ("p.jsonl:en", '{"de": "a"}\n', "line 1 has no key 'en'; there are 'de'"),
         ("p.jsonl:en", '{"en": "a"}\n{"en"\n', "line 2 is no JSON"),
+        ("p.jsonl:en", '{"en": "a"}\n{"en": "hello \\ud83d"}\n', "row 2 holds half of a surrogate pair (U+D83D)"),
+        ("p.jsonl:en", '{"en": "\\ude00 b"}\n', "row 1 holds half of a surrogate pair (U+DE00)"),
+        ("p.jsonl:en", '{"en": "a\\u0000b"}\n', "row 1 holds a NUL byte"),
+        ("p.jsonl:en", '{"en": "a", "en": "b"}\n', "line 1 has the key 'en' more than once"),
+        ("p.jsonl:t.en", '{"t": {"en": "a", "en": "b"}}\n', "line 1 has the key 'en' more than once"),
+        ("p.jsonl:en", '{"en": "a\\rb"}\n', "row 1 has a text of several lines"),
         ("p.jsonl:en.x", '{"en": "a"}\n', "line 1 has no key 'x'"),
     ],
 )
 def test_bad_tables_are_named_with_their_row(tmp_path: Path, name: str, content: str, says: str) -> None:
-    (tmp_path / name.partition(":")[0]).write_text(content)
+    (tmp_path / name.partition(":")[0]).write_text(content, newline="")
     with pytest.raises(InputError) as said:
         read_lines(tmp_path / name)
     assert says in str(said.value) and str(tmp_path / "p.") in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "holds"),
+    [
+        ("p.csv:de", 'en,de\n"Hello, world",Hallo Welt\nYes,Ja\n', ("Hallo Welt", "Ja")),
+        ("p.csv:en", "en,de\r\nYes,Ja\r\n\r\n", ("Yes",)),
+        ("p.csv:de", "id,id,de\n1,2,Ja\n", ("Ja",)),
+        ("p.tsv:en", 'en\tde\n"Hello\tHallo\n5" pipes\t5"-Rohre\n"quoted"\t"zitiert"\n\n', ('"Hello', '5" pipes', '"quoted"')),
+        ("p.tsv:de", "\ufeffen\tde\r\nYes\tJa\r\n", ("Ja",)),
+        ("p.TSV:de", "en\tde\nYes\tJa\n", ("Ja",)),
+        ("p.jsonl:en", '{"en": "cut \\ud83d\\ude00", "de": "a", "de": "b"}\n', ("cut \U0001f600",)),
+        ("p.csv:en", "en,document\na," + "x" * 200_000 + "\n", ("a",)),
+    ],
+)
+def test_what_looks_odd_but_is_a_table_is_read(tmp_path: Path, name: str, content: str, holds: tuple[str, ...]) -> None:
+    (tmp_path / name.partition(":")[0]).write_text(content, newline="")
+    assert read_lines(tmp_path / name) == holds
 
 
 def test_what_is_no_table_is_no_table() -> None:

@@ -86,9 +86,9 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
     logging.getLogger().setLevel(logging.ERROR)
-    for stream in (sys.stdout, sys.stderr):  # whatever the locale says, sentences are UTF-8
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale says, sentences are UTF-8; names of files may be any bytes
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

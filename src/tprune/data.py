@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from tprune.errors import InputError
-from tprune.tables import column_of, read_column
+from tprune.regular_file import largest_file, regular_bytes
+from tprune.tables import broken_pair, column_of, half_a_pair, read_column
+from tprune.texts import not_a_list
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -41,6 +43,9 @@ class Parallel:
     lines: tuple[int, ...] = ()  # the line of each pair in these files, where it is not its place here
 
     def __post_init__(self) -> None:
+        for side, given in (("source", self.source), ("target", self.target)):
+            if slip := not_a_list(given):
+                raise InputError(f"{self.name}: the {side} is {slip}")
         if len(self.source) != len(self.target):
             raise InputError(
                 f"{self.name}: the source has {len(self.source)} lines and the target {len(self.target)}; "
@@ -106,8 +111,9 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
     `FILE.csv:COLUMN`, likewise `.tsv` and `.jsonl`, reads one column of a table; see `tprune.tables`.
 
     Raises:
-        InputError: naming file and line, for a missing or empty file, a broken gzip, bytes that are not UTF-8,
-            a byte-order mark, CRLF line ends, NUL, an empty line, or one of more than `LONGEST` characters.
+        InputError: naming file and line or row, for a missing or empty file, what is no regular file, a broken gzip, bytes
+            that are not UTF-8, half of a surrogate pair, a byte-order mark, CRLF line ends, NUL, an empty line, or one of more
+            than `LONGEST` characters.
     """
     if (table := column_of(path)) is not None:
         return tuple(_sentence(text, f"{table[0]}: row {row}") for row, text in read_column(*table, contents(table[0])))
@@ -129,21 +135,21 @@ def contents(path: Path) -> bytes:
     """A file's bytes, unpacked where it is a `.gz`.
 
     Raises:
-        InputError: it cannot be read, is no complete gzip file, or unpacks to what no text would.
+        InputError: it cannot be read, is no regular file, is larger than memory, is no complete gzip file, or unpacks to what
+            no text would.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a text file") from None
-    if path.suffix != ".gz":
+    raw = regular_bytes(path, "a text file")
+    if path.suffix.lower() != ".gz":
         return raw
-    parts, size = [], 0
+    parts, size, most = [], 0, largest_file()
     try:
         with gzip.open(io.BytesIO(raw)) as packed:
             while part := packed.read(1 << 20):
                 size += len(part)
                 if size > max(PACKED * len(raw), 1 << 24):
                     raise InputError(f"{path}: unpacks to more than {PACKED} times its size; no text does")
+                if size > most:
+                    raise InputError(f"{path}: unpacks to more than {most:,} bytes; expected a text file of at most these")
                 parts.append(part)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a complete gzip file ({error})") from None
@@ -155,7 +161,7 @@ def _decode(line: bytes, path: Path, number: int) -> str:
         raise InputError(
             f"{path}: line {number} ends in CR LF; expected LF alone (convert with: sed -i 's/\\r$//' FILE)"
         )
-    if b"\0" in line:
+    if b"\0" in line:  # UTF-16 is better known by these than by its first byte
         raise InputError(f"{path}: line {number} holds a NUL byte; expected text")
     try:
         text = line.decode("utf-8")
@@ -169,11 +175,27 @@ def _decode(line: bytes, path: Path, number: int) -> str:
 
 def _sentence(text: str, where: str) -> str:
     """The text, if it may be a sentence; a tokeniser would take minutes over a book."""
+    if "\0" in text:
+        raise InputError(f"{where} holds a NUL byte; expected text")
+    if text.startswith("\ufeff"):
+        raise InputError(f"{where} starts with a byte-order mark; expected plain UTF-8")
+    if (half := half_a_pair(text)) is not None:
+        raise InputError(f"{where} {broken_pair(half)}")
     if all(unicodedata.category(sign)[0] in "ZC" for sign in text):  # spaces, controls, and what has no width
         raise InputError(f"{where} is empty; every line holds a sentence")
     if len(text) > LONGEST:
         raise InputError(f"{where} has {len(text):,} characters; expected a sentence, of at most {LONGEST:,}")
     return text
+
+
+def one_line(text: str) -> str:
+    """A text on one line: whatever a reader may take for the end of a line becomes a space.
+
+    Example:
+        >>> one_line("a cat\\nsat\\u2028down\\r\\n")
+        'a cat sat down'
+    """
+    return " ".join(text.splitlines())
 
 
 def read_pair(source: str | Path, target: str | Path, name: str | None = None) -> Parallel:

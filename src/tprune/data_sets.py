@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tprune.data import LONGEST, Parallel, Split, sampled
+from tprune.data_folders import check_lines, checked_settings, table_files
 from tprune.errors import InputError
 from tprune.progress import Report
+from tprune.tables import half_a_pair
 
 NAMES: Mapping[Split, str] = {"train": "train", "valid": "validation", "test": "test"}
 
@@ -29,7 +31,8 @@ def read_data_set(
         seed: of the draw.
 
     Raises:
-        InputError: the data set, all of its splits, or a column is missing, or the hub cannot be reached.
+        InputError: the data set, all of its splits, or a column is missing, the hub cannot be reached, or a row of a table in
+            a folder has more or fewer fields than the header.
     """
     import datasets
 
@@ -43,9 +46,14 @@ def read_data_set(
         raise InputError(f"{name}: no such folder; expected one with the corpus, or a data set's id on the hub")
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(50)  # it says what it raises, too
+    files: list[Path] = []
     try:
-        loaded = datasets.load_dataset(name)
+        files = table_files(local, [NAMES[split] for split in limit]) if local.is_dir() else []
+        loaded = datasets.load_dataset(name, **checked_settings(files, (source, target)))
+    except InputError:
+        raise
     except Exception as error:  # the hub and the readers raise their own zoo of errors; all mean the same to the user
+        check_lines(files, (source, target))
         first = _first(error)
         said = " ".join(str(first).split())[:300] or "nothing in it"
         where = "read" if local.is_dir() else "loaded from the hub"
@@ -111,4 +119,5 @@ def _is_sentence(text: Any) -> bool:
         and 0 < len(text) <= LONGEST
         and not any(sign in text for sign in "\n\r\0")
         and any(unicodedata.category(sign)[0] not in "ZC" for sign in text)
+        and half_a_pair(text) is None
     )

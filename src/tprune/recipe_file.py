@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tprune.errors import InputError
 from tprune.recipe import Recipe
+from tprune.regular_file import regular_bytes
 from tprune.yaml_text import read_yaml
 
 LONGEST = 1_000_000  # bytes
@@ -24,16 +25,12 @@ def read_recipe(path: str | Path) -> Recipe:
         InputError: naming the file, the line and the key, with the nearest known one for an unknown key.
     """
     path = Path(path)
+    raw = regular_bytes(path, "a recipe in YAML", LONGEST)
     try:
-        raw = path.read_bytes()
         text = raw.decode("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a recipe in YAML") from None
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise InputError(f"{path}: line {line} is not UTF-8; expected a recipe in YAML") from None
-    if len(raw) > LONGEST:
-        raise InputError(f"{path}: {len(raw):,} bytes; a recipe has at most {LONGEST:,}")
     data = read_yaml(text, str(path))
     if not isinstance(data, dict):
         found = "an empty file" if data is None else type(data).__name__

@@ -27,7 +27,7 @@ class RunFile(logging.Handler):
         """One record; what cannot be written is let go, since the run matters more."""
         try:
             if self.marker.exists():
-                with self.file.open("a", encoding="utf-8") as file:
+                with self.file.open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(self.format(record) + "\n")
         except OSError:
             pass

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.coupling import tensors_of
-from tprune.data import Parallel, read_lines
+from tprune.data import Parallel, one_line, read_lines
 from tprune.errors import InputError
 from tprune.files import claim
 from tprune.progress import Report
@@ -83,7 +83,7 @@ def usable(said: Sequence[str], references: Sequence[str], tokenizer: PreTrained
     """Every translation on one line; the reference for one that is blank or longer than `limit` tokens."""
     found = []
     for text, reference in zip(said, references, strict=True):
-        line = " ".join(text.replace("\0", " ").splitlines())
+        line = one_line(text.replace("\0", " "))
         fits = bool(line.strip()) and len(tokenizer(text_target=line, verbose=False).input_ids) <= limit
         found.append(line if fits else reference)
     return found

@@ -11,6 +11,8 @@ from typing import Any
 from tprune.data import LONGEST
 from tprune.errors import InputError
 
+MOST = 8 * LONGEST  # bytes of a line; a character has at most 4
+
 
 def show(results: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], str]) -> None:
     """Results, as JSON or as text."""
@@ -28,14 +30,18 @@ def typed() -> str:
 
 
 def stdin_lines() -> list[str]:
-    """Standard input, one sentence a line. Raises `InputError` naming the line that is not UTF-8."""
+    """Standard input, one sentence a line. Raises `InputError` naming the line that is not UTF-8, or too long to be one."""
     if sys.stdin is None:
         raise InputError("standard input is closed; expected one sentence a line")
-    raw = sys.stdin.buffer.read().split(b"\n")
-    lines = []
-    for number, line in enumerate(raw[:-1] if raw[-1] == b"" else raw, start=1):
+    lines: list[str] = []
+    while line := sys.stdin.buffer.readline(MOST):  # what never ends its line is not read to the end
+        number = len(lines) + 1
+        if len(line) == MOST:
+            raise InputError(
+                f"standard input: line {number} has {MOST:,} bytes or more; expected a sentence, of at most {LONGEST:,} characters"
+            )
         try:
-            lines.append(line.decode("utf-8").removesuffix("\r").removeprefix("\ufeff"))
+            lines.append(line.removesuffix(b"\n").decode("utf-8").removesuffix("\r").removeprefix("\ufeff"))
         except UnicodeDecodeError as error:
             raise InputError(
                 f"standard input: line {number} is not UTF-8 (byte {error.start + 1} of the line)"

@@ -79,12 +79,13 @@ def translate(
     beams: Beams = None,
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = 1,
 ) -> None:
-    """Sentences from standard input to standard output, by the runtime that the model was exported for."""
+    """Sentences from standard input to standard output, one line for each, by the runtime that the model was exported for."""
+    from tprune.data import one_line
     from tprune.runtimes.translate import Translator
 
     translator = Translator.load(model, threads)
     for said in translator.translate(stdin_lines(), beams):
-        print(said)
+        print(one_line(said))
 
 
 def export(

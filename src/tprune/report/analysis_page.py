@@ -27,7 +27,7 @@ def write_page(out: Path, found: Mapping[str, Any]) -> Path:
         heat=heat_map(lines, stage), loss=loss_curve(found), alone=[norms(c, stage) for c in lines],
         together=[norms(c, stage) for c in components if c["kind"] != "lines"], small=(SMALL, LOW),
     )  # fmt: skip
-    out.write_text(page, encoding="utf-8")
+    out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
 

@@ -148,7 +148,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         rows=[shown(number, row, "" if alike else row.about) for number, row in enumerate(found.rows, start=1)],
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
 

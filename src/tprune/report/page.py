@@ -70,7 +70,7 @@ def write_report(run: Path) -> Path:
         citations=citations(made_for["recipe"], made_for.get("plan") is not None),
     )  # fmt: skip
     out = run / "report.html"
-    out.write_text(page, encoding="utf-8")
+    out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
 
