@@ -182,6 +182,14 @@ def _known_runtime(name: str) -> str:
     return name
 
 
+def _known_tokenizer(name: str) -> str:
+    from tprune.bleu_tokenizer import NAMES  # here, because sacrebleu takes a moment
+
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}")
+    return name
+
+
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 
 
@@ -317,6 +325,7 @@ class Recipe(_Section):
     Attributes:
         task: what is trained and scored.
         beams: of the search when translations are scored.
+        bleu_tokenize: sacreBLEU's tokeniser for BLEU; the one that fits the script of the references if not given.
         seed: of weights, batches and dropout.
         precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
     """
@@ -330,6 +339,7 @@ class Recipe(_Section):
     recover: Recover
     bench: Bench = Bench()
     beams: int = Field(4, ge=1)
+    bleu_tokenize: Annotated[str, AfterValidator(_known_tokenizer)] | None = None
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

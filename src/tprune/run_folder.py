@@ -190,7 +190,7 @@ USED_BY = {
     "recipe.prune.regain": ("time", "prune"), "recipe.prune.written": ("spell", "time", "shrink"),
     **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
     "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
-    "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",),
+    "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",), "recipe.bleu_tokenize": ("evaluate",),
     "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"),
     "recipe.bench.runtime": ("time", "export"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
     "training": ("train", "time", "analyze", "teach", "prune", "recover", "export"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 
 from tprune.bench import Work, bench
+from tprune.bleu_tokenizer import fitting
 from tprune.checkpoint import load, load_tokenizer
-from tprune.errors import InputError
+from tprune.errors import InputError, TpruneWarning
 from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
 from tprune.machine import provenance
@@ -40,10 +42,12 @@ def evaluate(run: Run) -> dict[str, Any]:
         translator = Translator.load(run.out / "onnx" / side, threads=threads)
         written[side] = translator.translate(pairs.source, beams=run.recipe.beams, batch=16)
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
-    scores = {side: quality(written[side], pairs.target).to_dict() for side in SIDES}
+    tokenize = run.recipe.bleu_tokenize or fitting(pairs.target)
+    with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are on the page
+        scores = {side: quality(written[side], pairs.target, tokenize).to_dict() for side in SIDES}
     return {
         **scores,
-        "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target).to_dict(),
+        "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target, tokenize=tokenize).to_dict(),
         "beams": run.recipe.beams,
     }
 

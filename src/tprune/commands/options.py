@@ -106,6 +106,20 @@ def pairs(value: list[str] | None) -> list[str] | None:
     return value
 
 
+def bleu_tokenizer(value: str | None) -> str | None:
+    """A tokeniser of sacreBLEU's. Raises `typer.BadParameter`."""
+    if value is None:
+        return None
+    from tprune.bleu_tokenizer import check_name  # here, because sacrebleu takes a moment
+    from tprune.errors import InputError
+
+    try:
+        check_name(value)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
 def two_columns(value: str | None) -> str | None:
     """Two names. Raises `typer.BadParameter`."""
     if value is None or (value.count(",") == 1 and all(name.strip() for name in value.split(","))):
@@ -248,6 +262,15 @@ Written = Annotated[
     int | None,
     typer.Option("--written", min=1, help="Most tokens that the smaller model writes; words with others are spelled with shorter ones."),
 ]  # fmt: skip
+BleuTokenize = Annotated[
+    str | None,
+    typer.Option(
+        "--bleu-tokenize",
+        callback=bleu_tokenizer,
+        metavar="NAME",
+        help="sacreBLEU's tokeniser for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: the one that fits the script of the references).",
+    ),
+]
 GivenPlan = Annotated[
     Path | None,
     typer.Option(
