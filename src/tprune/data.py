@@ -41,6 +41,7 @@ class Parallel:
     name: str = "corpus"
     files: tuple[str, str] | None = None  # where the sides were read from, for messages
     lines: tuple[int, ...] = ()  # the line of each pair in these files, where it is not its place here
+    joined: tuple[tuple[str, str], ...] = ()  # the files of several sets that are joined here
 
     def __post_init__(self) -> None:
         for side, given in (("source", self.source), ("target", self.target)):
@@ -59,7 +60,7 @@ class Parallel:
 
     def head(self, n: int) -> Parallel:
         """The first `n` pairs."""
-        return self._picked(range(min(n, len(self))))
+        return self.picked(range(min(n, len(self))))
 
     def sample(self, n: int, seed: int = 0) -> Parallel:
         """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no more.
@@ -70,25 +71,38 @@ class Parallel:
             >>> Parallel(tuple("abcdef"), tuple("uvwxyz")).sample(3).source
             ('a', 'd', 'f')
         """
-        return self._picked(sampled(len(self), n, seed))
+        return self.picked(sampled(len(self), n, seed))
 
     def line(self, index: int) -> int:
         """The line, from 1, that a pair has in the files it was read from."""
         return self.lines[index] if self.lines else index + 1
 
-    def _picked(self, places: Sequence[int]) -> Parallel:
+    def picked(self, places: Sequence[int]) -> Parallel:
+        """The pairs at these places, in ascending order; they keep their lines."""
         if len(places) == len(self):
             return self
         source, target = (tuple(side[i] for i in places) for side in (self.source, self.target))
-        return Parallel(source, target, self.name, self.files, tuple(self.line(i) for i in places))
+        lines = tuple(self.line(i) for i in places)
+        return dataclasses.replace(self, source=source, target=target, lines=lines)
 
     def __add__(self, other: Parallel) -> Parallel:
-        return Parallel(self.source + other.source, self.target + other.target, f"{self.name}+{other.name}")
+        joined = tuple(
+            files for each in (self, other) for files in (*each.joined, *((each.files,) if each.files else ()))
+        )
+        return Parallel(
+            self.source + other.source, self.target + other.target, f"{self.name}+{other.name}", joined=joined
+        )
 
 
 def sampled(total: int, n: int, seed: int = 0) -> Sequence[int]:
     """Places of `n` of `total` items, drawn at random without replacement, in ascending order; all where there are no more."""
     return range(total) if n >= total else sorted(random.Random(seed).sample(range(total), n))
+
+
+def check_parallel(given: object, name: str) -> None:
+    """Raises `InputError` where an argument is no `Parallel`."""
+    if not isinstance(given, Parallel):
+        raise InputError(f"{name}: {type(given).__name__}; expected Parallel, sentences with their translations")
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,10 @@ class Corpus:
     train: Parallel
     valid: Parallel
     tests: Mapping[str, Parallel]
+
+    def __post_init__(self) -> None:
+        for name, pairs in (("train", self.train), ("valid", self.valid), *self.tests.items()):
+            check_parallel(pairs, name)
 
     def pooled_test(self) -> Parallel:
         """All test sets, one after the other, in the order they were given."""
@@ -149,7 +167,9 @@ def contents(path: Path) -> bytes:
                 if size > max(PACKED * len(raw), 1 << 24):
                     raise InputError(f"{path}: unpacks to more than {PACKED} times its size; no text does")
                 if size > most:
-                    raise InputError(f"{path}: unpacks to more than {most:,} bytes; expected a text file of at most these")
+                    raise InputError(
+                        f"{path}: unpacks to more than {most:,} bytes; expected a text file of at most these"
+                    )
                 parts.append(part)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a complete gzip file ({error})") from None
@@ -206,6 +226,23 @@ def read_pair(source: str | Path, target: str | Path, name: str | None = None) -
             f"{source} has {len(src)} lines and {target} has {len(tgt)}; line-aligned files have equally many"
         )
     return Parallel(src, tgt, name or Path(source).name, (str(source), str(target)))
+
+
+def place(pairs: Parallel, which: int, index: int) -> str:
+    """File and line of a sentence (`which` 0) or a translation (1), for messages; files of joined sets are read once more.
+
+    Example:
+        >>> place(Parallel(("a cat",), ("eine Katze",), "toy"), 1, 0)
+        'toy: target line 1'
+    """
+    if pairs.files is not None:
+        return f"{pairs.files[which]}: line {pairs.line(index)}"
+    text = (pairs.source, pairs.target)[which][index]
+    for files in pairs.joined:
+        lines = read_lines(files[which])
+        if text in lines:
+            return f"{files[which]}: line {lines.index(text) + 1}"
+    return f"{pairs.name}: {('source', 'target')[which]} line {pairs.line(index)}"
 
 
 def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | None = None) -> Corpus:

@@ -84,7 +84,11 @@ def quality(hypotheses: Sequence[str], references: Sequence[str], tokenize: str 
 
 
 def bleu_interval(
-    hypotheses: Sequence[str], references: Sequence[str], samples: int = 1000, seed: int = 12345, tokenize: str | None = None
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    samples: int = 1000,
+    seed: int = 12345,
+    tokenize: str | None = None,
 ) -> tuple[float, float]:
     """A 95 % interval of BLEU: scores of resampled test sets (Koehn, 2004); `tokenize` as in `quality`.
 

@@ -68,7 +68,9 @@ def write_json(path: Path, data: Any) -> None:
     """Writes JSON so that the file is either whole or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two processes may write the same
-    with part.open("w", encoding="utf-8", errors="backslashreplace") as file:  # names of files may be any bytes: JSON has \udce9
+    with part.open(
+        "w", encoding="utf-8", errors="backslashreplace"
+    ) as file:  # names of files may be any bytes: JSON has \udce9
         json.dump(data, file, indent=1, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())

@@ -24,6 +24,7 @@ from tprune.plan import Plan, fingerprint
 from tprune.progress import Report
 from tprune.runtimes.runtime import runtime_named
 from tprune.sublayers import Shares, width_of
+from tprune.texts import check_list
 
 HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
@@ -64,6 +65,7 @@ def measured(
         NoisyMachineError: a plan stayed unsteady; says by how much.
         InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table.
     """
+    check_list(sentences, "sentences")
     key = key_of(model, setting)
     path = cache / f"{key}.json"
     table = _kept(path, key)

@@ -17,6 +17,7 @@ from tprune.models import couplings, family_of
 from tprune.plan import Plan, make_plan
 from tprune.select import keep_best, lines_of
 from tprune.sublayers import READS_SOURCE, Sublayer, sublayers_of
+from tprune.texts import check_list
 
 GOLDEN = 0.618034  # multiples of it, less their whole part, fill the unit interval evenly however many there are
 LEVELS = (0.15, 0.9)
@@ -39,6 +40,7 @@ def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool
     Raises:
         InputError: the model has no coupling of a kind.
     """
+    check_list(kinds, "kinds of couplings")
     if not kinds:
         return
     inside = [kind for kind in kinds if kind not in ("sublayer", "width")]

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.data import Parallel, sampled
+from tprune.data import Parallel, check_parallel, sampled
 from tprune.distill import Mixed, Width
 from tprune.recipe import Stage, Taught
 from tprune.schedule import Training
@@ -39,6 +39,8 @@ class Material:
         model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
     ) -> Material:
         """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
+        for name, pairs in (("train", train), ("valid", valid)):
+            check_parallel(pairs, name)
         limit = max_length(model)
         pad = int(model.config.pad_token_id)
         return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from transformers import set_seed
 
 from tprune.analysis import Analysis
 from tprune.bench import check_batch
+from tprune.bleu_tokenizer import doubts, metric
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
 from tprune.costs import (
@@ -42,14 +43,15 @@ from tprune.recipe import SIZES, TIMES, Prune, Recipe
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
-from tprune.run_results import SIDES, collect, evaluate, harm, spelling_of, timing
+from tprune.run_results import SIDES, bleu_tokenizer, collect, evaluate, harm, spelling_of, timing
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
 from tprune.sublayers import blind
 from tprune.tasks.coverage import guesses, unfamiliar
-from tprune.tasks.translation import MarianSize, encode, max_length, new_model, train_tokenizer
+from tprune.tasks.long_lines import LongLines
+from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 from tprune.vocabulary import trim_vocabulary, writing
 
 TRAINED = ("teach", "prune", "shrink", "recover", "export", "evaluate", "bench")  # the stages that a dry run leaves out
@@ -74,6 +76,7 @@ def run(run: Run) -> dict[str, Any]:
         raise InputError(f"this run has no stage {run.until!r}; its stages are {', '.join(run.progress.plan)}")
     check_threads(run.recipe.bench.threads)  # now, not when all is trained
     check_batch(run.recipe.bench.batch, len(run.corpus.pooled_test()))
+    metric(bleu_tokenizer(run))  # likewise, where its package is missing
     with held(run):
         claim(run)
         run.progress.skip([name for name in run.progress.plan if run.has(name)])
@@ -94,6 +97,11 @@ def _stages(run: Run) -> dict[str, Any]:
     if run.vocabulary is not None:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
+    run, long = _fitted(run, dense, tokenizer)
+    unfit = [*long, *doubts(run.corpus.pooled_test().target, bleu_tokenizer(run))]
+    for line in unfit:
+        run.progress.note(f"warning: {line}")
+    odd = [*odd, *unfit]
     material = _material(run, dense, tokenizer)
     if run.model is not None:
         found = guesses(token_loss_on(material.batches(material.valid, ALONE))(dense), dense.config.vocab_size)
@@ -102,8 +110,6 @@ def _stages(run: Run) -> dict[str, Any]:
         odd = [*odd, *found]
     expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
     run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
-    for pairs in run.corpus.tests.values():  # a sentence that is too long is said now, not when it is translated
-        encode(pairs, tokenizer, max_length(dense))
     goal, clock = _goal(run, dense, tokenizer, material)
     to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
     promised = promise(dense, goal, *((clock.table, to_come, clock.faster) if clock else (None, to_come)))
@@ -203,10 +209,19 @@ def _dense(run: Run) -> dict[str, Any]:
     model, tokenizer = untrained(run.recipe, run.corpus)
     if run.plan is None:  # an unreachable size is said now, not after the training
         check_reachable(model, plan_step(model, run.recipe.prune), run.recipe.prune)
+    run, _ = _fitted(run, model, tokenizer)  # said once it is trained
     material = _material(run, model, tokenizer)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}
+
+
+def _fitted(run: Run, model: Any, tokenizer: Any) -> tuple[Run, list[str]]:
+    """The run on sentences that the model can take, and what became of the others."""
+    data = run.recipe.data
+    corpus, said = LongLines(data.long_lines, data.long_share).fit_corpus(run.corpus, model, tokenizer)
+    check_batch(run.recipe.bench.batch, len(corpus.pooled_test()))
+    return replace(run, corpus=corpus), said
 
 
 def _material(run: Run, model: Any, tokenizer: Any) -> Material:

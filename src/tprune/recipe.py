@@ -38,6 +38,8 @@ class Data(_Section):
         target: its column of translations.
         files: pairs of source and target file; several of a split are joined, test sets scored together.
         limit: so many sentences of a split, drawn at random by `seed`; all if not given.
+        long_lines: what becomes of sentences with more tokens than the model has positions: left out, cropped, or refused.
+        long_share: of a set's sentences that may be so long; a run with more of them stops.
     """
 
     grammar: bool = False
@@ -46,6 +48,8 @@ class Data(_Section):
     target: str = "de"
     files: dict[Literal["train", "valid", "test"], list[Pair]] = Field(default_factory=dict)
     limit: dict[Literal["train", "valid", "test"], int] = Field(default_factory=dict)
+    long_lines: Literal["skip", "crop", "fail"] = "skip"
+    long_share: float = Field(0.01, ge=0, le=1)
 
 
 class Model(_Section):

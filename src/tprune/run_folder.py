@@ -246,6 +246,9 @@ def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
     if key == "recipe.precision":  # `training.precision` says what came of it
         return False
+    if key.startswith("recipe.data.long_"):  # what comes before these stages does not read the corpus
+        reads = ("spell", "time", "analyze", "teach", "prune", *(("train",) if run.model is None else ()))
+        return any(run.has(stage) or run.work(stage).exists() for stage in reads)
     otherwise = (
         ("train",)
         if run.model is None or not key.startswith("corpus.")

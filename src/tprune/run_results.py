@@ -33,6 +33,11 @@ def spelling_of(run: Run) -> Spelling | None:
         raise InputError(f"{marker}: {error}; delete it, and the same command makes it again") from None
 
 
+def bleu_tokenizer(run: Run) -> str:
+    """sacreBLEU's tokeniser that the run is scored with."""
+    return run.recipe.bleu_tokenize or fitting(run.corpus.pooled_test().target)
+
+
 def evaluate(run: Run) -> dict[str, Any]:
     """Translates the tests with both exports, and scores them."""
     pairs = run.corpus.pooled_test()
@@ -42,7 +47,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         translator = Translator.load(run.out / "onnx" / side, threads=threads)
         written[side] = translator.translate(pairs.source, beams=run.recipe.beams, batch=16)
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
-    tokenize = run.recipe.bleu_tokenize or fitting(pairs.target)
+    tokenize = bleu_tokenizer(run)
     with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are on the page
         scores = {side: quality(written[side], pairs.target, tokenize).to_dict() for side in SIDES}
     return {

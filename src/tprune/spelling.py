@@ -15,6 +15,7 @@ from tprune.errors import InputError
 from tprune.realise.rows import special_ids
 from tprune.tasks.subset import vocabulary_of
 from tprune.tasks.translation import EncodedPairs
+from tprune.texts import check_list
 
 SHARE = 8  # of the tokens that are too many, one in so many goes before all are weighed again
 COMPARED = 500  # sentences that are read back, to see that pieces join to the same text
@@ -88,6 +89,7 @@ def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spell
         >>> tokenizer.convert_ids_to_tokens(spelling(tokenizer("der hut").input_ids))
         ['▁der', '▁', 'h', 'u', 't', '</s>']
     """
+    check_list(texts, "translations")
     if not texts:
         raise InputError("no translations to count tokens of; expected some sentences")
     rows = tokenizer(text_target=list(texts), verbose=False).input_ids

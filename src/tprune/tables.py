@@ -177,7 +177,9 @@ def _tsv(path: Path, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n")):
         row = line.removesuffix("\r")
         if "\r" in row:  # some readers end a row here
-            raise InputError(f"{path}: row {number} has a text of several lines (a carriage return); expected one sentence")
+            raise InputError(
+                f"{path}: row {number} has a text of several lines (a carriage return); expected one sentence"
+            )
         yield number, row.split("\t") if row else []
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tprune.data import Parallel
+from tprune.data import Parallel, check_parallel
 from tprune.errors import InputError, TpruneWarning
 from tprune.realise.rows import special_ids, tokens_of, trim_model
 from tprune.size import Size, size
 from tprune.tasks.subset import vocabulary_of
+from tprune.texts import check_list
 
 FOREIGN = 0.05  # share of unknown tokens from which a corpus looks like one of another language
 
@@ -142,6 +143,8 @@ def trim_vocabulary(
         >>> len(tokenizer), len(small.tokenizer), small.tokenizer.tokenize("a cat")
         (32, 22, ['▁a', '▁cat'])
     """
+    check_list(also, "also")
+    check_parallel(corpus, "corpus")
     if least < 1:
         raise InputError(f"least {least}; expected at least 1")
     words, rows = vocabulary_of(tokenizer), tokens_of(model)
@@ -177,6 +180,7 @@ def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str
     Raises:
         InputError: an unsupported model or tokeniser, as `trim_vocabulary`.
     """
+    check_list(texts, "texts")
     rows = tokenizer(text_target=list(texts), verbose=False).input_ids
     return sorted(vocabulary_of(tokenizer).base | special_ids(model) | {token for row in rows for token in row})
 

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, set_seed
 from tprune.analysis import Advice, Analysis, advise
 from tprune.checkpoint import load, load_tokenizer
 from tprune.compression import analyse_step
-from tprune.data import Parallel
+from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
 from tprune.files import replacing, write_json
 from tprune.machine import provenance, use_threads
@@ -25,6 +25,7 @@ from tprune.recipe import Analyze, Data
 from tprune.report.analysis_page import write_page
 from tprune.run_names import data_name
 from tprune.tasks.coverage import guesses, unfamiliar
+from tprune.tasks.long_lines import LongLines
 
 KINDS = ("ffn", "heads", "qk", "vo")
 WRITTEN = frozenset({"analysis.json", "analysis.html"})
@@ -54,6 +55,7 @@ class Found:
 def analyze(
     model: str, train: Parallel, valid: Parallel, how: Analyze, *, out: Path | None = None, seed: int = 0,
     command: str = "", callbacks: Sequence[TrainerCallback] = (), report: Report = lambda text: None,
+    long_lines: LongLines | None = None,
 ) -> Found:  # fmt: skip
     """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
 
@@ -67,6 +69,7 @@ def analyze(
         command: what was typed, for the record.
         callbacks: of the training, for its progress.
         report: is told what looks odd, and how far it is.
+        long_lines: what becomes of sentences that are too long for the model; left out if not given.
 
     Raises:
         InputError: a model or sentences that cannot be used, or an `out` that holds something else; said before the work.
@@ -77,8 +80,10 @@ def analyze(
     loaded, tokenizer = load(where, dtype=torch.float32), load_tokenizer(where)
     use_threads()
     set_seed(seed)
+    text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)
+    train, valid = text.train, text.valid
     material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
-    odd = list(dict.fromkeys([*unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
+    odd = list(dict.fromkeys([*long, *unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
     for line in odd:
         report(f"warning: {line}")
     known = {coupling.kind for coupling in couplings(loaded)}

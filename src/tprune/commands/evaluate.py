@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tprune.bleu_tokenizer import doubts, fitting, metric
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import Parallel, sampled
-from tprune.errors import InputError
+from tprune.errors import InputError, TpruneWarning
 from tprune.evaluate import bleu_interval, paired_bootstrap, quality
 from tprune.machine import default_threads
 from tprune.progress import Report
 from tprune.runtimes.export import export
 from tprune.runtimes.folder import LAYOUT, read_layout
 from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.tokens import Tokens
 from tprune.runtimes.translate import Translator
 from tprune.tasks.grammar import corpus
+from tprune.tasks.long_lines import OPTION, LongLines, lengths, too_long
+from tprune.tasks.translation import max_length
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
 CHECKED = 8  # sentences that an export is checked on where nothing else is said
@@ -30,7 +36,8 @@ SIDES = ("dense", "pruned")
 
 def evaluate(
     model: str, pairs: Parallel, against: str | None = None, beams: int | None = None, threads: int | None = None,
-    report: Report = lambda text: None, runtime: str | None = None,
+    report: Report = lambda text: None, runtime: str | None = None, *, tokenize: str | None = None,
+    long_lines: LongLines | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
@@ -42,14 +49,17 @@ def evaluate(
         threads: of the runtime; the usable cores if not given.
         report: is told what is going on.
         runtime: what translates; onnxruntime, or what an exported model is for, if not given.
+        tokenize: sacreBLEU's tokeniser; the one that fits the script of the references if not given.
+        long_lines: what becomes of sentences that are too long for a model; left out, and said, if not given.
 
     Raises:
-        InputError: no such model, a run that is not exported yet, or a sentence that is too long.
+        InputError: no such model, a run that is not exported yet, too many sentences that are too long, or no such tokeniser.
         CertificateError: a model does not export to what it computes.
     """
     if against is None and is_run(model):
         model, against = (str(exported(Path(model), side)) for side in reversed(SIDES))
-    said: dict[str, list[str]] = {}
+    tokenize, said, odd = tokenize or fitting(pairs.target), dict[str, list[str]](), list[str]()
+    metric(tokenize)  # now, where its package is missing
     with ExitStack() as folders:
         translators = {}  # all of them first: what cannot be opened is said before anything is translated
         for name in dict.fromkeys(filter(None, (against, model))):
@@ -57,6 +67,15 @@ def evaluate(
             translators[name] = Translator.load(
                 opened(name, folder, pairs.source, report, runtime), threads or default_threads()
             )
+        for translator in translators.values():
+            count = partial(_lengths, translator.tokens)
+            pairs, long = (long_lines or LongLines(option=OPTION)).fit(
+                pairs, count, None, translator.layout.source_positions
+            )
+            odd += long
+        odd += doubts(pairs.target, tokenize)
+        for line in odd:
+            report(f"warning: {line}")
         for name, translator in translators.items():
             report(
                 f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
@@ -71,12 +90,17 @@ def evaluate(
         )
     scores = {}
     for name, hypotheses in said.items():
-        low, high = bleu_interval(hypotheses, pairs.target)
-        scores[name] = {**quality(hypotheses, pairs.target).to_dict(), "bleu_low": low, "bleu_high": high}
+        low, high = bleu_interval(hypotheses, pairs.target, tokenize=tokenize)
+        with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # said above
+            scores[name] = {**quality(hypotheses, pairs.target, tokenize).to_dict(), "bleu_low": low, "bleu_high": high}
     found: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
     if against is not None:
-        found["paired"] = paired_bootstrap(said[against], said[model], pairs.target).to_dict()
-    return found
+        found["paired"] = paired_bootstrap(said[against], said[model], pairs.target, tokenize=tokenize).to_dict()
+    return found | {"warnings": odd}
+
+
+def _lengths(tokens: Tokens, texts: Sequence[str]) -> list[int]:
+    return [len(ids) for ids in tokens.encode(texts)]
 
 
 def export_to(
@@ -115,11 +139,14 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
         return made
     runtime = runtime or "onnxruntime"
     report(f"{model}: exporting to {runtime} for this, checked against PyTorch")
+    loaded, tokenizer = load(model, dtype=torch.float32).eval(), load_tokenizer(model)
+    long = too_long(sentences, lengths(tokenizer)[0], max_length(loaded))
+    short = [text for i, text in enumerate(sentences) if i not in long] or list(built_in())
     export(
-        load(model, dtype=torch.float32).eval(),
-        load_tokenizer(model),
+        loaded,
+        tokenizer,
         folder / "exported",
-        [sentences[i] for i in sampled(len(sentences), CHECKED)],
+        [short[i] for i in sampled(len(short), CHECKED)],
         runtime_named(runtime),
     )
     return folder / "exported"

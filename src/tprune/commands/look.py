@@ -16,6 +16,9 @@ from tprune.commands.options import (
     DenseModel,
     Device,
     Devices,
+    LongLines,
+    LongLinesHow,
+    LongShare,
     Source,
     Translations,
     ValidSource,
@@ -49,6 +52,7 @@ def analyze(
     data: DataSet = None, columns: Columns = None,
     steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
     blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
+    long_lines: LongLines = None, long_share: LongShare = 0.01,
     device: Device = Devices.AUTO,
     out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="A folder for analysis.json and analysis.html.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of batches and dropout.")] = 0,
@@ -63,13 +67,24 @@ def analyze(
     from tprune.progress import Progress
     from tprune.recipe import Analyze, Data
     from tprune.report.analysis_table import analysis_table
+    from tprune.tasks.long_lines import OPTION
+    from tprune.tasks.long_lines import LongLines as Long
 
     text = corpus_of(Given((src, tgt), (valid_src, valid_tgt), data=data, columns=columns), Data(), ("train", "valid"))
     progress = Progress({"analyze": 1.3 * steps})
     progress.stage("analyze", f"{steps} steps of group lasso on all lines")
     how = Analyze(steps=steps, blocks=blocks.value)
     found = verb.analyze(
-        model, text.train, text.valid, how, out=out, seed=seed, command=typed(), callbacks=[progress], report=say
+        model,
+        text.train,
+        text.valid,
+        how,
+        out=out,
+        seed=seed,
+        command=typed(),
+        callbacks=[progress],
+        report=say,
+        long_lines=Long((long_lines or LongLinesHow.SKIP).value, long_share, OPTION),
     )
     show(found.as_dict(), as_json, analysis_table)
     if out is not None and not as_json:

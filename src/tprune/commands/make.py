@@ -23,6 +23,7 @@ from tprune.commands.options import (
     GivenPlan,
     Kinds,
     LatencyMs,
+    LongLines,
     Macs,
     MemoryMb,
     Out,
@@ -77,7 +78,7 @@ def run_recipe(
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
-    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
     device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -97,6 +98,7 @@ def run_recipe(
         "seed": seed,
         "precision": precision,
         "prune.written": written,
+        "data.long_lines": long_lines,
         **_stock(stock),
     }
     named = _named(str(recipe), sets)
@@ -123,7 +125,7 @@ def prune(
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
-    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False,
+    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
     kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 3000 if not given.")] = None,
     one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
@@ -156,7 +158,7 @@ def prune(
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
     file = recipe or PACKAGE / "prune.yaml"
     given = {
-        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None, "prune.written": written,
+        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None, "prune.written": written, "data.long_lines": long_lines,
         "recover.steps": 0 if one_shot else steps, **_stock(stock),
         # what nothing is trained for afterwards may as well go
         "prune.floor": 0.0 if one_shot and recipe is None else None,

@@ -10,10 +10,14 @@ import typer
 from tprune.commands.console import say, show, stdin_lines
 from tprune.commands.options import (
     AsJson,
+    BleuTokenize,
     Columns,
     DataSet,
     ExportPrecision,
     ExportPrecisions,
+    LongLines,
+    LongLinesHow,
+    LongShare,
     Runtime,
     even,
     named,
@@ -38,14 +42,20 @@ def evaluate(
     beams: Beams = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Number of threads that translate (default: the usable cores, fewer where OMP_NUM_THREADS says so).")] = None,
     runtime: Runtime = None,
+    bleu_tokenize: BleuTokenize = None,
+    long_lines: LongLines = None,
+    long_share: LongShare = 0.01,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """BLEU with its 95 % interval, chrF, signatures; of a run, its pruned model against its dense one."""
     from tprune.commands.evaluate import evaluate as evaluated
     from tprune.commands.sentences import test_of
     from tprune.report.verb_tables import quality_table
+    from tprune.tasks.long_lines import OPTION
+    from tprune.tasks.long_lines import LongLines as Long
 
-    found = evaluated(model, test_of(src, tgt, data, columns), against, beams, threads, say, runtime)
+    long, text = Long((long_lines or LongLinesHow.SKIP).value, long_share, OPTION), test_of(src, tgt, data, columns)
+    found = evaluated(model, text, against, beams, threads, say, runtime, tokenize=bleu_tokenize, long_lines=long)
     show(found, as_json, quality_table)
 
 

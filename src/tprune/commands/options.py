@@ -39,6 +39,14 @@ class Devices(StrEnum):
     CUDA = "cuda"
 
 
+class LongLinesHow(StrEnum):
+    """What becomes of sentences that are too long for the model."""
+
+    SKIP = "skip"
+    CROP = "crop"
+    FAIL = "fail"
+
+
 class ExportPrecisions(StrEnum):
     """What an exported model computes in."""
 
@@ -269,6 +277,19 @@ BleuTokenize = Annotated[
         callback=bleu_tokenizer,
         metavar="NAME",
         help="sacreBLEU's tokeniser for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: the one that fits the script of the references).",
+    ),
+]
+LongLines = Annotated[
+    LongLinesHow | None,
+    typer.Option(
+        "--long-lines",
+        help="Sentences of more tokens than the model has positions: skip leaves them out, crop keeps their beginnings, fail stops (default: the recipe's, skip). Above 1 % of them all stop.",
+    ),
+]
+LongShare = Annotated[
+    float,
+    typer.Option(
+        "--long-share", min=0.0, max=1.0, help="The share of sentences that --long-lines may leave out or crop."
     ),
 ]
 GivenPlan = Annotated[

@@ -10,6 +10,7 @@ from torch import nn
 from tprune.coupling import Coupling
 from tprune.errors import InputError
 from tprune.realise.cut import Cuts
+from tprune.texts import check_list
 
 
 @runtime_checkable
@@ -71,6 +72,7 @@ def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Cou
     table = family_of(model).couplings(model)
     if kinds is None:
         return table
+    check_list(kinds, "kinds of couplings")
     wanted = list(kinds)
     known = sorted({c.kind for c in table})
     for kind in wanted:

@@ -37,6 +37,7 @@ def quality_table(found: Mapping[str, Any]) -> str:
         lines.append(
             f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, {gap['high']:+.2f}], p {gap['p_value']:.3f}"
         )
+    lines += [f"warning: {line}" for line in found.get("warnings", ())]
     how = "beam as exported" if found["beams"] is None else f"beam {found['beams']}"
     signatures = f"{first['bleu_signature']}; {first['chrf_signature']}"
     return "\n".join(

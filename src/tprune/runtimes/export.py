@@ -23,6 +23,7 @@ from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.runtimes.translate import Translator
 from tprune.runtimes.verify import verify
 from tprune.size import size
+from tprune.texts import check_list
 
 WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
 
@@ -186,7 +187,8 @@ def _check(model: Any, sentences: Sequence[str]) -> None:
     name = type(model).__name__
     if not isinstance(model, MarianMTModel | BartForConditionalGeneration):
         raise InputError(f"cannot export a {name}; expected a (pruned) MarianMTModel or BartForConditionalGeneration")
-    if isinstance(sentences, str) or not sentences:
+    check_list(sentences, "sentences to check the export on")
+    if not sentences:
         raise InputError(f"sentences to check the export on: {sentences!r}; expected a list of at least one")
     if not cross_layers(model):
         raise InputError(f"cannot export this {name}: every cross attention is removed, so it does not read its source")

@@ -14,6 +14,7 @@ from tprune.runtimes.folder import Layout, read_layout
 from tprune.runtimes.runtime import Engine, State, blamed, runtime_named
 from tprune.runtimes.search import beam, greedy
 from tprune.runtimes.tokens import Tokens, load_tokens
+from tprune.texts import check_list
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,12 @@ class Translator:
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
 
-        A blank sentence stays blank.
+        A blank sentence stays blank. A translation is what the tokeniser makes of the model's tokens: it may hold line ends,
+        which `tprune translate` writes as spaces.
 
         Raises:
-            InputError: a sentence has more tokens than the model has positions, naming its number.
+            InputError: a sentence has more tokens than the model has positions, naming its number; or a string instead of a
+                list of them.
         """
         ids = self.encode(sentences)
         filled = [i for i, sentence in enumerate(sentences) if sentence.strip()]
@@ -67,7 +70,8 @@ class Translator:
         return said
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Token ids with the end token. Raises `InputError` for a sentence that is too long."""
+        """Token ids with the end token. Raises `InputError` for a sentence that is too long, or a string instead of a list."""
+        check_list(sentences, "sentences")
         ids = self.tokens.encode(sentences)
         for number, row in enumerate(ids, start=1):
             if len(row) > self.layout.source_positions:

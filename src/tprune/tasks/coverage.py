@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from tprune.data import Parallel
+from tprune.texts import check_list
 
 UNKNOWN = 0.005  # share of unknown tokens above which a text is probably not what the tokeniser was made for
 EFFICIENCY = 0.55  # and the efficiency below which it is
@@ -49,6 +50,7 @@ def coverage(sentences: Sequence[str], tokenizer: PreTrainedTokenizerBase, targe
         >>> coverage(["the cat sat"], tokenizer).familiar, coverage(["кот сидел"], tokenizer).familiar
         (True, False)
     """
+    check_list(sentences, "sentences")
     step = -(-len(sentences) // LOOKED_AT)
     shown = list(sentences)[:: max(1, step)]
     said = {"text_target": shown} if target else {"text": shown}

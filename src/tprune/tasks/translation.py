@@ -15,6 +15,7 @@ from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrain
 
 from tprune.data import Parallel
 from tprune.errors import InputError
+from tprune.texts import check_list
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 IGNORED = -100
@@ -41,6 +42,7 @@ def train_tokenizer(sentences: Sequence[str], vocabulary: int, max_length: int) 
         >>> tok.decode(tok("a cat").input_ids, skip_special_tokens=True)
         'a cat'
     """
+    check_list(sentences, "sentences")
     bpe = Tokenizer(models.BPE(unk_token=UNK))
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Metaspace()
