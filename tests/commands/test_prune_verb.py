@@ -259,3 +259,27 @@ def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pyt
     assert code == 2 and "expected two columns, SOURCE,TARGET" in notes
     code, _, notes = tprune("evaluate", model, "--data", "set", "--columns", "pair.en,pair.xx")
     assert code == 1 and "no split 'test'; there are 'train', 'validation'" in notes
+
+
+@pytest.mark.slow
+def test_pairs_too_long_for_the_model_are_left_out_and_counted(tprune: Call, model: Path) -> None:
+    sources, targets = ((model.parent / name).read_text().splitlines() for name in "st")
+    (model.parent / "ls").write_text("\n".join(sources * 4 + ["a cat sat " * 20]) + "\n")
+    (model.parent / "lt").write_text("\n".join(targets * 4 + ["x"]) + "\n")
+    pair = ("--src", "ls", "--tgt", "lt", "--valid-src", "ls", "--valid-tgt", "lt", "--set", "prune.search=0")
+    few = ("--set", "data.long_share=0.005")
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--out", "run", *pair, *few)
+    assert code == 1 and "ls: 1 of 145 sentences (0.7%)" in notes and "--set data.long_share=0.01" in notes
+    code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *pair)
+    assert code == 0, notes  # what was refused does not stand in the way
+    warned = json.loads(said)["promise"]["warnings"]
+    assert sum("1 of 145 pairs are left out" in line for line in warned) == 1  # valid is train here
+    assert sum("1 of 145 test sentences are NOT SCORED" in line for line in warned) == 1
+    assert all(f"warning: {line}" in notes for line in warned)
+    options = ("--one-shot", "--long-lines", "crop", "--set", "bench.rounds=4", "--set", "bench.sentences=2")
+    code, said, notes = tprune("prune", model, "--macs", 0.8, *options, "--json", "--out", "cropped", *pair)
+    assert code == 0, notes
+    assert any("1 of 145 sentences are cropped to the 32 tokens" in line for line in json.loads(said)["warnings"])
+    assert len(json.loads((model.parent / "cropped" / "translations.json").read_text())["reference"]) == 145
+    code, _, notes = tprune("prune", model, "--macs", 0.8, *options[:1], "--out", "cropped", *pair)
+    assert code == 1 and "another recipe.data.long_lines ('crop', now 'skip')" in notes

@@ -89,7 +89,9 @@ class LongLines:
             return fit
 
         train, valid = fitted(corpus.train), fitted(corpus.valid)
-        return Corpus(train, valid, {name: fitted(pairs, True) for name, pairs in corpus.tests.items()}), said
+        return Corpus(train, valid, {name: fitted(pairs, True) for name, pairs in corpus.tests.items()}), list(
+            dict.fromkeys(said)
+        )
 
 
 def lengths(tokenizer: Any) -> tuple[Lengths, Lengths]:
@@ -126,7 +128,7 @@ def crop(text: str, count: Lengths, limit: int) -> str:
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if count([text[:middle]])[0] <= limit else (low, middle - 1)
-    begun = low < len(text) and not text[low].isspace()
+    begun = 0 < low < len(text) and not text[low - 1].isspace() and not text[low].isspace()  # within a word
     words = text[:low].rsplit(maxsplit=1) if begun else [text[:low]]
     found = (words[0] if len(words) == 2 else text[:low]).rstrip()
     if not found or count([found])[0] > limit:
