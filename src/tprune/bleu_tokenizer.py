@@ -123,11 +123,13 @@ def _installed(tokenize: str) -> bool:
     return all(find_spec(module) is not None for module in NEEDS.get(tokenize, ()))
 
 
-def _scripts(texts: Sequence[str]) -> Counter[str]:
+def _scripts(texts: Sequence[str]) -> dict[str, float]:
     """The share of letters that each script without spaces between words has."""
-    letters = Counter({sign: n for sign, n in Counter("".join(texts)).items() if unicodedata.category(sign)[0] in "LM"})
-    found: Counter[str] = Counter()
+    signs = Counter("".join(texts))
+    letters = {sign: times for sign, times in signs.items() if unicodedata.category(sign)[0] in "LM"}
+    total = sum(letters.values())
+    found = dict.fromkeys(WITHOUT_SPACES, 0.0)
     for sign, times in letters.items():
-        if (script := unicodedata.name(sign, "").partition(" ")[0]) in WITHOUT_SPACES:
-            found[script] += times / letters.total()
+        if (script := unicodedata.name(sign, "").partition(" ")[0]) in found:
+            found[script] += times / total
     return found
