@@ -10,6 +10,7 @@ import pytest
 
 from tprune.data import read_lines
 from tprune.errors import InputError
+from tprune.files import read_json, write_json
 from tprune.recipe_file import read_recipe
 from tprune.regular_file import largest_file, regular_bytes
 
@@ -54,5 +55,7 @@ def test_a_name_of_any_bytes_is_read_and_told(tmp_path: Path) -> None:
     path.write_text("a cat\n\n")
     with pytest.raises(InputError, match=r"caf\udce9\.en: line 2 is empty"):
         read_lines(path)
+    write_json(tmp_path / "run.json", {"out": str(path), "ü": 1})
+    assert read_json(tmp_path / "run.json") == {"out": str(path), "ü": 1}
     with pytest.raises(InputError, match=r"cannot be read \(.*null"):
         read_lines("a\0b")
