@@ -12,11 +12,12 @@ from onnx_models import SENTENCES
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
 
-from tprune.errors import CertificateError, InputError
+from tprune.errors import CertificateError, InputError, TpruneWarning
 from tprune.models.modeling_tprune import PrunedLayerNorm
-from tprune.runtimes import onnx_graphs
-from tprune.runtimes.export import export, generation_of
+from tprune.runtimes import onnx_graphs, onnx_runtime
+from tprune.runtimes.export import check_exportable, export, generation_of, rows_of
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
+from tprune.runtimes.onnx_runtime import OnnxRuntime
 from tprune.runtimes.translate import Translator
 
 
@@ -105,6 +106,7 @@ def test_tokens_that_are_never_written(model: Any, tokenizer: Any, tmp_path: Pat
     g, tokens = model.generation_config, len(tokenizer)
     never = sorted({*range(2, tokens, 3), int(g.decoder_start_token_id)} - {g.eos_token_id})
     g.update(suppress_tokens=never, renormalize_logits=renormalised, bad_words_ids=[[3, 4], [0], [4, 5]])
+    g.update(no_repeat_ngram_size=2, repetition_penalty=1.0 if renormalised else 1.3)
     report = export(model, tokenizer, tmp_path / "out", SENTENCES)
     assert report.greedy_equal == report.beam_equal == len(SENTENCES)
     translator = Translator.load(tmp_path / "out")
@@ -161,6 +163,30 @@ def test_other_models_and_no_sentences(marian: MarianMTModel, tokenizer: Any, tm
     assert list(tmp_path.iterdir()) == []
 
 
+class Elsewhere(OnnxRuntime):
+    """A runtime that runs no model of two encoder layers."""
+
+    def check(self, model: Any) -> None:
+        raise RuntimeError("two encoder layers")
+
+
+def test_what_cannot_be_exported_is_known_in_a_moment(
+    marian: MarianMTModel, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_exportable(marian, tokenizer, SENTENCES)
+    with pytest.raises(InputError, match="runtime onnxruntime: RuntimeError: two encoder layers"):
+        check_exportable(marian, tokenizer, SENTENCES, Elsewhere())
+    with pytest.raises(InputError, match="cannot export a object; expected a tokenizer"):
+        check_exportable(marian, object(), SENTENCES)
+    monkeypatch.setattr(onnx_runtime, "LARGEST", 1000)
+    with pytest.raises(InputError, match="an ONNX file holds at most 1000"):
+        check_exportable(marian, tokenizer, SENTENCES)
+    monkeypatch.undo()
+    reset(encoder_no_repeat_ngram_size=3)(marian)
+    with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3; the export can only do 0"):
+        check_exportable(marian, tokenizer, SENTENCES)
+
+
 def reset(**settings: Any) -> Callable[[MarianMTModel], None]:
     return lambda model: [setattr(model.generation_config, k, v) for k, v in settings.items()] and None
 
@@ -168,7 +194,6 @@ def reset(**settings: Any) -> Callable[[MarianMTModel], None]:
 @pytest.mark.parametrize(
     ("change", "key", "value"),
     [
-        (reset(max_length=None), "max_length", 21),  # transformers' own default: 20 new tokens
         (reset(max_new_tokens=7), "max_length", 8),
         (reset(max_length=512), "max_length", 41),  # all the positions there are
         (reset(num_beams=None), "num_beams", 1),
@@ -180,6 +205,8 @@ def reset(**settings: Any) -> Callable[[MarianMTModel], None]:
         (reset(suppress_tokens=[5, 0]), "bad_words_ids", ((0,), (5,))),
         (reset(min_new_tokens=3), "min_length", 4),
         (reset(forced_eos_token_id=1), "forced_eos_token_id", (1,)),
+        (reset(no_repeat_ngram_size=3), "no_repeat_ngram_size", 3),
+        (reset(repetition_penalty=1.2), "repetition_penalty", 1.2),
     ],
 )
 def test_generation_settings(marian: MarianMTModel, change: Callable[[Any], None], key: str, value: Any) -> None:
@@ -187,11 +214,48 @@ def test_generation_settings(marian: MarianMTModel, change: Callable[[Any], None
     assert dataclasses.asdict(generation_of(marian))[key] == value
 
 
-@pytest.mark.parametrize("setting", [{"do_sample": True}, {"no_repeat_ngram_size": 3}, {"repetition_penalty": 1.2}])
-def test_settings_without_counterpart(marian: MarianMTModel, setting: dict[str, Any]) -> None:
+SURPLUS: list[dict[str, Any]] = [
+    {"do_sample": True}, {"num_return_sequences": 2}, {"encoder_no_repeat_ngram_size": 3}, {"encoder_repetition_penalty": 1.2},
+    {"begin_suppress_tokens": [5]}, {"exponential_decay_length_penalty": [3, 1.5]}, {"sequence_bias": [[[5], 1.0]]},
+    {"stop_strings": ["x"]}, {"watermarking_config": {"bias": 1.0}}, {"prompt_lookup_num_tokens": 2}, {"dola_layers": "high"},
+]  # fmt: skip
+IMPOSSIBLE: list[dict[str, Any]] = [
+    {"no_repeat_ngram_size": -1}, {"no_repeat_ngram_size": 2.5}, {"repetition_penalty": 0.0}, {"repetition_penalty": 2},
+    {"repetition_penalty": "x"}, {"bad_words_ids": [5]}, {"bad_words_ids": [[10**9]]}, {"suppress_tokens": "x"},
+    {"max_length": 1}, {"max_length": "x"}, {"num_beams": 0}, {"num_beams": 2.0}, {"length_penalty": float("nan")},
+    {"early_stopping": "x"}, {"pad_token_id": -1}, {"decoder_start_token_id": 10**9}, {"eos_token_id": [1, "a"]},
+    {"forced_bos_token_id": 10**9}, {"forced_eos_token_id": [10**9]}, {"renormalize_logits": 1}, {"min_length": -2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", [*SURPLUS, *IMPOSSIBLE], ids=str)
+def test_settings_without_counterpart_and_impossible_ones(marian: MarianMTModel, setting: dict[str, Any]) -> None:
+    generation_of(marian)  # what it has of its own is accepted
     reset(**setting)(marian)
-    with pytest.raises(InputError, match=next(iter(setting))):
+    with pytest.raises(
+        InputError, match=rf"^MarianMTModel: generation_config\.{next(iter(setting))} is .*; "
+    ) as caught:
         generation_of(marian)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_limit_that_nobody_chose_is_named(marian: MarianMTModel) -> None:
+    reset(max_length=None)(marian)
+    with pytest.warns(TpruneWarning, match="no max_length in .* ends after 20 tokens, .*set max_length"):
+        assert generation_of(marian).max_length == 21
+    for setting in (
+        {"max_length": 20},
+        {"max_new_tokens": 19},
+    ):  # the same, chosen: nothing is said (warnings are errors)
+        reset(**({"max_length": None} | setting))(marian)
+        assert generation_of(marian).max_length == 20
+
+
+def test_rows_stay_where_a_penalty_multiplies_probabilities(marian: MarianMTModel) -> None:
+    reset(suppress_tokens=[5, 6], renormalize_logits=True, no_repeat_ngram_size=2)(marian)
+    assert not {5, 6} & set(rows_of(marian, generation_of(marian)))
+    reset(repetition_penalty=1.1)(marian)
+    assert rows_of(marian, generation_of(marian)) == ()
 
 
 def test_end_token_must_be_set(marian: MarianMTModel) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from tprune.errors import InputError
 from tprune.runtimes.export import export, generation_of
-from tprune.runtimes.folder import Generation, LayerCache, Layout, Stamp, read_layout
+from tprune.runtimes.folder import LayerCache, Layout, Stamp, read_layout
+from tprune.runtimes.generation import Generation
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder
 from tprune.runtimes.search import beam, constrain, greedy
 from tprune.runtimes.tokens import SentencePieceTokens
@@ -58,6 +60,11 @@ SETTINGS: list[dict[str, Any]] = [
     {"forced_bos_token_id": 5}, {"min_length": 12}, {"bad_words_ids": [[0], [7], [5, 9], [4, 5, 6]]},
     {"eos_token_id": [1, 9, 11]},
     {"renormalize_logits": True, "bad_words_ids": [[0], [8]]}, {"max_length": 5}, {"max_length": 2},
+    {"no_repeat_ngram_size": 1}, {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 3, "forced_eos_token_id": 1},
+    {"no_repeat_ngram_size": 30}, {"repetition_penalty": 1.3}, {"repetition_penalty": 0.6}, {"repetition_penalty": 4.0},
+    {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "min_length": 9, "length_penalty": 0.4},
+    {"repetition_penalty": 1.7, "renormalize_logits": True, "bad_words_ids": [[0], [8]]},
+    {"no_repeat_ngram_size": 2, "renormalize_logits": True}, {"repetition_penalty": 1.3, "early_stopping": True},
 ]  # fmt: skip
 
 
@@ -83,6 +90,31 @@ def test_the_tiny_model_says_something(marian: MarianMTModel, tokenizer: Any) ->
     out = greedy(TorchSteps(marian, batch.input_ids, batch.attention_mask), len(SENTENCES), generation_of(marian))
     assert len({len(row) for row in out}) > 2
     assert len({tuple(row) for row in out}) > 5
+
+
+@pytest.mark.parametrize("settings", [{"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.5}], ids=str)
+def test_the_tiny_model_repeats_itself_where_it_may(
+    marian: MarianMTModel, tokenizer: Any, settings: dict[str, Any]
+) -> None:
+    """Else the comparisons of n-grams and penalties above would compare nothing."""
+    batch, found = tokenizer(list(SENTENCES), padding=True, return_tensors="pt"), []
+    for change in ({}, settings):
+        for key, value in change.items():
+            setattr(marian.generation_config, key, value)
+        g = generation_of(marian)
+        found.append(greedy(TorchSteps(marian, batch.input_ids, batch.attention_mask), len(SENTENCES), g))
+    assert sum(a != b for a, b in zip(*found, strict=True)) >= 3
+
+
+def test_repeats_and_penalties_by_hand() -> None:
+    prefix = np.array([[0, 2, 3, 2], [0, 4, 4, 4]])
+    banned = constrain(np.zeros((2, 6), np.float32), prefix, Generation(0, (1,), 0, 9, no_repeat_ngram_size=2))
+    assert [np.flatnonzero(np.isinf(row)).tolist() for row in banned] == [[3], [4]]
+    once = constrain(np.zeros((2, 6), np.float32), prefix, Generation(0, (1,), 0, 9, no_repeat_ngram_size=1))
+    assert [np.flatnonzero(np.isinf(row)).tolist() for row in once] == [[0, 2, 3], [0, 4]]
+    scores = np.array([[-1, 1, 2, -2, 5, -5]] * 2, np.float32)
+    penalised = constrain(scores, prefix, Generation(0, (1,), 0, 9, repetition_penalty=2.0))
+    assert penalised.tolist() == [[-2, 1, 1, -4, 5, -5], [-2, 1, 2, -2, 2.5, -5]]
 
 
 def test_constraints_in_order() -> None:
@@ -134,6 +166,65 @@ def test_rows_that_no_export_wrote(folder: Path, rows: list[Any]) -> None:
         read_layout(folder)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": [0, 1, 5]}))
     assert read_layout(folder).writable == 3 and read_layout(folder).tokens([2, 0]).tolist() == [5, 0]
+
+
+GOOD: dict[str, Any] = {
+    "decoder_start_token_id": 0, "eos_token_id": [0, 3], "pad_token_id": 1, "max_length": 10, "num_beams": 10, "bad_words_ids": [[9], [1, 2]],
+    "min_length": 3, "length_penalty": -0.5, "early_stopping": "never", "forced_bos_token_id": 9, "forced_eos_token_id": [0],
+    "renormalize_logits": True, "no_repeat_ngram_size": 3, "repetition_penalty": 1.2,
+}  # fmt: skip
+SIZES: dict[str, Any] = {"vocabulary": 10, "source_positions": 10, "parameters": 1, "macs": 1}
+BAD: list[tuple[str, Any]] = [
+    ("max_length", 10**15), ("max_length", 12), ("max_length", 1), ("max_length", True), ("length_penalty", "x"), ("length_penalty", 1e9),
+    ("length_penalty", float("inf")), ("decoder_start_token_id", -5), ("decoder_start_token_id", 10), ("pad_token_id", 10**12),
+    ("bad_words_ids", [[10**12]]), ("bad_words_ids", [[]]), ("bad_words_ids", [3]), ("bad_words_ids", "x"), ("eos_token_id", ["a"]),
+    ("eos_token_id", []), ("eos_token_id", 0), ("early_stopping", "x"), ("early_stopping", 1), ("forced_bos_token_id", "x"), ("forced_bos_token_id", 10),
+    ("forced_eos_token_id", [-1]), ("num_beams", 0), ("num_beams", 11), ("num_beams", "four"), ("min_length", -1), ("min_length", None),
+    ("renormalize_logits", "no"), ("no_repeat_ngram_size", -1), ("no_repeat_ngram_size", "x"), ("repetition_penalty", 0),
+    ("repetition_penalty", float("nan")), ("vocabulary", 0), ("vocabulary", 10**12), ("vocabulary", "10"), ("source_positions", 10**15),
+    ("source_positions", 9.5), ("parameters", -1), ("macs", "many"), ("cross", [{"layer": 0, "heads": 10**9, "key": 4, "value": 4}]),
+    ("past", [{"layer": 0, "heads": 2, "key": -4, "value": 4}]), ("files", {"../x": {"bytes": 1, "sha256": ""}}),
+    ("files", {"x": {"bytes": "1", "sha256": ""}}), ("runtime", 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), BAD, ids=str)
+def test_numbers_that_no_export_wrote(tmp_path: Path, key: str, value: Any) -> None:
+    """As written it loads; with one value changed it is refused by that value's name, before memory is asked for."""
+    whole = {"format": 1, "generation": GOOD, "cross": [], "past": [], "files": {}, **SIZES}
+    (tmp_path / "generation.json").write_text(json.dumps(whole))
+    assert read_layout(tmp_path).generation.eos_token_id == (0, 3)
+    changed = whole | ({key: value} if key in whole or key == "runtime" else {"generation": GOOD | {key: value}})
+    (tmp_path / "generation.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=rf"generation\.json: {key}.*expected") as caught:
+        read_layout(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_before_there_were_repetition_penalties(tmp_path: Path) -> None:
+    old = {key: value for key, value in GOOD.items() if key not in ("no_repeat_ngram_size", "repetition_penalty")}
+    whole = {"format": 1, "generation": old, "cross": [], "past": [], "files": {}, **SIZES}
+    (tmp_path / "generation.json").write_text(json.dumps(whole))
+    found = read_layout(tmp_path).generation
+    assert (found.no_repeat_ngram_size, found.repetition_penalty) == (0, 1.0)
+
+
+def test_a_listed_file_that_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "encoder.onnx")
+    listed = {"encoder.onnx": {"bytes": 0, "sha256": ""}}
+    whole = {"format": 1, "generation": GOOD, "cross": [], "past": [], "files": listed, **SIZES}
+    (tmp_path / "generation.json").write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=r"encoder\.onnx: no regular file"):
+        read_layout(tmp_path)
+
+
+def test_the_decoders_numbers_keep_repeats_and_penalties() -> None:
+    g = Generation(0, (1,), 0, 9, no_repeat_ngram_size=2, repetition_penalty=1.5)
+    layout = Layout(g, (), (), 20, 8, 1, 1, {}, rows=(0, 1, 7, 12))
+    assert (layout.decoding.no_repeat_ngram_size, layout.decoding.repetition_penalty) == (2, 1.5)
+    prefix = layout.numbers(np.array([[0, 7, 12, 7]]))
+    banned = constrain(np.zeros((1, layout.writable), np.float32), prefix, layout.decoding)
+    assert layout.tokens(np.flatnonzero(np.isinf(banned[0]))).tolist() == [12]
 
 
 def test_other_bad_folders(folder: Path) -> None:

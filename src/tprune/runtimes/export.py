@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import reprlib
+import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,13 +16,14 @@ from typing import Any
 import torch
 from transformers import BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerBase
 
-from tprune.errors import CertificateError, InputError
+from tprune.errors import CertificateError, InputError, TpruneWarning
 from tprune.files import replacing
-from tprune.runtimes.folder import LAYOUT, Generation, Layout, Stamp, read_layout
+from tprune.runtimes.folder import LAYOUT, Layout, Stamp, read_layout
+from tprune.runtimes.generation import Generation, fault
 from tprune.runtimes.onnx_graphs import cross_layers
 from tprune.runtimes.onnx_runtime import ONNXRUNTIME
-from tprune.runtimes.runtime import Runtime, blamed
-from tprune.runtimes.tokens import SENTENCEPIECE
+from tprune.runtimes.runtime import Checking, Runtime, blamed
+from tprune.runtimes.tokens import SENTENCEPIECE, Tokens, load_tokens
 from tprune.runtimes.translate import Translator
 from tprune.runtimes.verify import verify
 from tprune.size import size
@@ -30,11 +34,13 @@ WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPI
 # what `generate` would do beyond the searches of `search`, and the values that switch it off
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
     "do_sample": (None, False), "num_beam_groups": (None, 1), "num_return_sequences": (None, 1), "constraints": (None,),
-    "repetition_penalty": (None, 1.0), "encoder_repetition_penalty": (None, 1.0), "no_repeat_ngram_size": (None, 0),
-    "encoder_no_repeat_ngram_size": (None, 0), "begin_suppress_tokens": (None, []),
+    "encoder_repetition_penalty": (None, 1.0), "encoder_no_repeat_ngram_size": (None, 0), "begin_suppress_tokens": (None, []),
     "sequence_bias": (None,), "guidance_scale": (None, 1.0), "exponential_decay_length_penalty": (None,),
-    "penalty_alpha": (None, 0.0), "force_words_ids": (None,), "stop_strings": (None,), "max_time": (None,),
+    "diversity_penalty": (None, 0.0), "penalty_alpha": (None, 0.0), "dola_layers": (None,), "force_words_ids": (None,),
+    "watermarking_config": (None,), "prompt_lookup_num_tokens": (None,), "token_healing": (None, False), "use_mtp": (None, False),
+    "stop_strings": (None,), "max_time": (None,),
 }  # fmt: skip
+UNSAID = 20  # tokens after which `generate` ends every output where no configuration says how many there may be
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def export(
         layout = Layout(generation, cross, past, vocabulary, positions, parameters, macs, stamps, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
-        _same_tokens(tokenizer, translator, sentences)
+        _same_tokens(tokenizer, translator.tokens, sentences)
         parity = verify(plain, translator, sentences)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return ExportReport(
@@ -106,61 +112,117 @@ def export(
     )  # fmt: skip
 
 
+def check_exportable(
+    model: Any, tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], runtime: Runtime = ONNXRUNTIME
+) -> None:
+    """Whether `export` can do this, asked in a moment before hours of work; all but the check of what the graphs compute.
+
+    Args:
+        model: what would be exported, or what it will be made from.
+        tokenizer: its own.
+        sentences: source sentences on which both tokenisers are compared.
+        runtime: what it would be for.
+
+    Raises:
+        InputError: another kind of model, settings of `generate` without counterpart, a tokeniser that cannot be exported,
+            or a model that the runtime cannot run.
+        CertificateError: the tokeniser's exported form gives other tokens.
+    """
+    _check(model, sentences)
+    generation_of(model)
+    if isinstance(runtime, Checking):
+        with blamed(runtime):
+            runtime.check(model)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_tokens(tokenizer, Path(folder))
+        _same_tokens(tokenizer, load_tokens(Path(folder)), sentences)
+
+
 def generation_of(model: Any) -> Generation:
     """The decoding settings `model.generate` would use, with transformers' defaults filled in.
 
     `max_length` is cut to what the decoder has positions for (transformers would fail there).
 
     Raises:
-        InputError: a setting without counterpart here is switched on, or start or end token are not set.
+        InputError: a setting without counterpart here is switched on, a value is none that `generate` could use, or start or
+            end token are not set.
+
+    Warns:
+        TpruneWarning: no configuration says how long an output may be, so that transformers' default of 20 tokens holds.
     """
     g, name = model.generation_config, type(model).__name__
     for key, neutral in SWITCHED_OFF.items():
         value = getattr(g, key, None)
         if value not in neutral:
-            raise InputError(f"{name}: generation_config.{key} is {value!r}; the export can only do {neutral[-1]!r}")
+            raise InputError(
+                f"{name}: generation_config.{key} is {value!r}; the export can only do {neutral[-1]!r}: set it so in "
+                "generation_config.json, and the model's own scores will show what that costs"
+            )
     start = g.bos_token_id if g.decoder_start_token_id is None else g.decoder_start_token_id
     eos = _tuple(g.eos_token_id)
     if start is None or not eos:
         missing = "eos_token_id" if not eos else "decoder_start_token_id"
         raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
-    positions = _positions(model.model.decoder)
-    if g.max_new_tokens is not None:
-        longest = g.max_new_tokens + 1
-    else:
-        longest = 21 if g.max_length is None else g.max_length
-    return Generation(
-        decoder_start_token_id=int(start), eos_token_id=eos,
-        pad_token_id=int(eos[0] if g.pad_token_id is None else g.pad_token_id),
-        max_length=min(int(longest), positions + 1), num_beams=int(_or(g.num_beams, 1)),
-        bad_words_ids=_forbidden(g, eos),
-        min_length=int(_or(g.min_length, 0) if g.min_new_tokens is None else g.min_new_tokens + 1),
-        length_penalty=float(_or(g.length_penalty, 1.0)), early_stopping=_or(g.early_stopping, False),
+    positions, longest = _positions(model.model.decoder), _longest(g, name)
+    found = Generation(
+        decoder_start_token_id=start, eos_token_id=eos, pad_token_id=eos[0] if g.pad_token_id is None else g.pad_token_id,
+        max_length=min(longest, positions + 1) if type(longest) is int else longest, num_beams=_or(g.num_beams, 1),
+        bad_words_ids=_forbidden(g, eos, name),
+        min_length=_or(g.min_length, 0) if g.min_new_tokens is None else _one_more(g.min_new_tokens),
+        length_penalty=_or(g.length_penalty, 1.0), early_stopping=_or(g.early_stopping, False),
         forced_bos_token_id=g.forced_bos_token_id, forced_eos_token_id=_tuple(g.forced_eos_token_id),
-        renormalize_logits=bool(g.renormalize_logits),
+        renormalize_logits=_or(g.renormalize_logits, False), no_repeat_ngram_size=_or(g.no_repeat_ngram_size, 0),
+        repetition_penalty=_or(g.repetition_penalty, 1.0),
     )  # fmt: skip
+    wrong = fault(found, int(model.final_logits_bias.shape[-1]), positions)
+    if wrong is None and type(found.repetition_penalty) is not float:
+        wrong = f"repetition_penalty is {found.repetition_penalty}; expected a number with a point, as `generate` does"
+    if wrong is not None:
+        raise InputError(f"{name}: generation_config.{wrong}")
+    return found
+
+
+def _longest(g: Any, name: str) -> Any:
+    """The most tokens of an output, with the start token; warns where that is nobody's choice."""
+    if g.max_new_tokens is not None:
+        return _one_more(g.max_new_tokens)
+    if g.max_length is not None:
+        return g.max_length
+    warnings.warn(
+        f"{name}: no max_length in generation_config.json or config.json, so every translation ends after {UNSAID} tokens, "
+        "transformers' default; set max_length there to the longest that is right",
+        TpruneWarning,
+        stacklevel=3,
+    )
+    return UNSAID + 1
 
 
 def rows_of(model: Any, generation: Generation) -> tuple[int, ...]:
     """The tokens that the decoder has to know: all but those of `suppress_tokens`, or none for all.
 
-    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities; then all stay.
+    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities, and so they
+    do in what a repetition penalty multiplies; then all stay.
     """
-    never = (
-        {int(token) for token in model.generation_config.suppress_tokens or ()}
-        if generation.renormalize_logits
-        else set()
-    )
+    alone = generation.renormalize_logits and generation.repetition_penalty == 1
+    never = {int(token) for token in model.generation_config.suppress_tokens or ()} if alone else set()
     g = generation
     fed = {g.decoder_start_token_id, g.pad_token_id, *g.eos_token_id, *g.forced_eos_token_id, g.forced_bos_token_id}
     gone = never - fed
     return tuple(token for token in range(model.final_logits_bias.shape[-1]) if token not in gone) if gone else ()
 
 
-def _forbidden(g: Any, eos: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+def _forbidden(g: Any, eos: Sequence[int], name: str) -> tuple[tuple[int, ...], ...]:
     """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and `suppress_tokens`."""
-    words = [tuple(word) for word in g.bad_words_ids or () if tuple(word) not in {(end,) for end in eos}]
-    return tuple(dict.fromkeys([*words, *((int(token),) for token in g.suppress_tokens or ())]))
+    words, never = g.bad_words_ids or (), g.suppress_tokens or ()
+    for key, value, lists in (("bad_words_ids", words, words), ("suppress_tokens", never, (never,))):
+        if not isinstance(value, list | tuple) or not all(_ids(one) for one in lists):
+            raise InputError(f"{name}: generation_config.{key} is {reprlib.repr(value)}; expected lists of token ids")
+    found = [tuple(word) for word in words if tuple(word) not in {(end,) for end in eos}]
+    return tuple(dict.fromkeys([*found, *((token,) for token in never)]))
+
+
+def _ids(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(type(token) is int for token in value)
 
 
 def _spared(model: Any, rows: Sequence[int]) -> int:
@@ -173,10 +235,15 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+def _one_more(new: Any) -> Any:
+    """New tokens and the start token; what is no number is named later."""
+    return new + 1 if type(new) is int else new
+
+
 def _tuple(ids: int | Sequence[int] | None) -> tuple[int, ...]:
     if ids is None:
         return ()
-    return (ids,) if isinstance(ids, int) else tuple(ids)
+    return tuple(ids) if isinstance(ids, list | tuple) else (ids,)  # type: ignore[arg-type]
 
 
 def _positions(stack: Any) -> int:
@@ -219,12 +286,12 @@ def _write_tokens(tokenizer: Any, folder: Path) -> None:
         raise InputError(f"cannot export a {kind}; expected a tokenizer.json or a SentencePiece MarianTokenizer")
 
 
-def _same_tokens(tokenizer: Any, translator: Translator, sentences: Sequence[str]) -> None:
+def _same_tokens(tokenizer: Any, exported: Tokens, sentences: Sequence[str]) -> None:
     ids = [list(row) for row in tokenizer(list(sentences), verbose=False).input_ids]
     texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
     pairs = (
-        *zip(ids, translator.tokens.encode(sentences), strict=True),
-        *zip(texts, translator.tokens.decode(ids), strict=True),
+        *zip(ids, exported.encode(sentences), strict=True),
+        *zip(texts, exported.decode(ids), strict=True),
     )
     for number, (want, have) in enumerate(pairs):
         if want != have:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -14,39 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune.errors import InputError
+from tprune.runtimes.generation import Generation, fault
 
 LAYOUT = "generation.json"
 MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of that name
 FORMAT = 1
+VOCABULARY, POSITIONS = 10_000_000, 100_000  # more than any model has; what is read from a file asks for memory
+SIZES = {"layer": 1000, "heads": 10_000, "key": 1_000_000, "value": 1_000_000}  # the largest of a layer's cache
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How the model decodes: the values transformers' `generate` would use, defaults filled in, under its names."""
-
-    decoder_start_token_id: int
-    eos_token_id: tuple[int, ...]
-    pad_token_id: int
-    max_length: int  # tokens with the start token
-    num_beams: int = 1
-    bad_words_ids: tuple[tuple[int, ...], ...] = ()
-    min_length: int = 0
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
-    forced_bos_token_id: int | None = None
-    forced_eos_token_id: tuple[int, ...] = ()
-    renormalize_logits: bool = False
-
-    @cached_property
-    def never(self) -> Ints:
-        """The tokens that are forbidden everywhere."""
-        return np.array([word[0] for word in self.bad_words_ids if len(word) == 1], np.int64)
-
-    @cached_property
-    def phrases(self) -> tuple[tuple[int, ...], ...]:
-        """The forbidden words of several tokens."""
-        return tuple(word for word in self.bad_words_ids if len(word) > 1)
 
 
 @dataclass(frozen=True)
@@ -168,10 +145,12 @@ def read_layout(folder: Path) -> Layout:
 
 def _check(path: Path, expected: Stamp) -> None:
     try:
-        size = path.stat().st_size
-        if size != expected.bytes:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: no regular file; {LAYOUT} lists a file of {expected.bytes} bytes")
+        if found.st_size != expected.bytes:
             raise InputError(
-                f"{path}: {size} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
+                f"{path}: {found.st_size} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
             )
         if Stamp.of(path).sha256 != expected.sha256:
             raise InputError(f"{path}: not the checksum of {LAYOUT}; the file changed after the export")
@@ -183,29 +162,50 @@ def _parse(raw: Any, path: Path) -> Layout:
     try:
         if raw["format"] != FORMAT:
             raise InputError(f"{path}: format {raw['format']}; expected format {FORMAT}, export the model again")
-        generation = dict(raw["generation"])
-        for key in ("eos_token_id", "forced_eos_token_id"):
-            generation[key] = tuple(generation[key])
-        generation["bad_words_ids"] = tuple(map(tuple, generation["bad_words_ids"]))
-        for key in ("decoder_start_token_id", "pad_token_id", "max_length", "num_beams", "min_length"):
-            if type(generation[key]) is not int:
-                raise InputError(
-                    f"{path}: {key} is {generation[key]!r}; expected a whole number, export the model again"
-                )
-        files = {name: Stamp(**stamp) for name, stamp in raw["files"].items()}
+        generation = {key: _tuples(value) for key, value in raw["generation"].items()}
         layout = Layout(
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
-            int(raw["vocabulary"]), int(raw["source_positions"]), int(raw["parameters"]), int(raw["macs"]), files,
-            tuple(map(int, raw.get("rows", ()))), str(raw.get("runtime", "onnxruntime")),
+            raw["vocabulary"], raw["source_positions"], raw["parameters"], raw["macs"],
+            {name: Stamp(**stamp) for name, stamp in raw["files"].items()},
+            tuple(raw.get("rows", ())), raw.get("runtime", "onnxruntime"),
         )  # fmt: skip
-        if list(layout.rows) != sorted(set(layout.rows)) or not all(
-            0 <= row < layout.vocabulary for row in layout.rows
-        ):
-            raise InputError(
-                f"{path}: rows are not ascending token ids below {layout.vocabulary}; export the model again"
-            )
+        # encoder and decoder of a model have equally many positions
+        wrong = _fault(layout) or fault(layout.generation, layout.vocabulary, layout.source_positions)
+        if wrong is not None:
+            raise InputError(f"{path}: {wrong}; export the model again")
         _ = layout.decoding  # fails where the start, end or padding token has no row
         return layout
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _fault(layout: Layout) -> str | None:
+    """The first number of a layout, those of decoding aside, that no export writes; None where all are possible."""
+    caches = [
+        (f"{kind}.{size}", getattr(layer, size), 0, most)
+        for kind, layers in (("cross", layout.cross), ("past", layout.past))
+        for layer in layers
+        for size, most in SIZES.items()
+    ]
+    numbers = [
+        ("vocabulary", layout.vocabulary, 1, VOCABULARY), ("source_positions", layout.source_positions, 1, POSITIONS),
+        ("parameters", layout.parameters, 0, None), ("macs", layout.macs, 0, None), *caches,
+        *((f"files.{name}.bytes", stamp.bytes, 0, None) for name, stamp in layout.files.items()),
+    ]  # fmt: skip
+    for name, value, least, most in numbers:
+        if type(value) is not int or value < least or (most is not None and value > most):
+            to = f" to {most:,}" if most is not None else " or more"
+            return f"{name} is {reprlib.repr(value)}; expected a whole number of {least}{to}"
+    if strange := [name for name in layout.files if Path(name).name != name]:
+        return f"files lists {strange[0]!r}; expected names of files beside it"
+    rows = layout.rows
+    if any(type(row) is not int for row in rows) or list(rows) != sorted(set(rows)) or not all(0 <= row < layout.vocabulary for row in rows):  # fmt: skip
+        return f"rows are not ascending token ids below {layout.vocabulary}"
+    if type(layout.runtime) is not str:
+        return f"runtime is {reprlib.repr(layout.runtime)}; expected a name"
+    return None

@@ -28,16 +28,20 @@ class OnnxRuntime:
     install: str = "pip install onnxruntime"
     precisions: tuple[str, ...] = ("fp32",)
 
-    def write(self, model: Any, folder: Path, rows: Sequence[int]) -> tuple[Caches, Caches]:
-        """Two ONNX graphs. Raises `InputError` for a model that no ONNX file holds."""
-        from tprune.runtimes.onnx_graphs import write_graphs  # torch, which running them does not need
-
+    def check(self, model: Any) -> None:
+        """Raises `InputError` for a model that no ONNX file holds."""
         stacks = (model.model.encoder, model.model.decoder)
         size = 4 * max(sum(p.numel() for p in stack.parameters()) for stack in stacks)
         if size > LARGEST:
             raise InputError(
                 f"cannot export this {type(model).__name__}: {size} bytes in one graph; an ONNX file holds at most {LARGEST}"
             )
+
+    def write(self, model: Any, folder: Path, rows: Sequence[int]) -> tuple[Caches, Caches]:
+        """Two ONNX graphs. Raises as `check`."""
+        from tprune.runtimes.onnx_graphs import write_graphs  # torch, which running them does not need
+
+        self.check(model)
         return write_graphs(model, folder, rows)
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tprune.errors import InputError, TpruneError
 from tprune.runtimes.folder import Caches, Layout
@@ -67,6 +67,14 @@ class Runtime(Protocol):
             InputError: a file is missing or cannot be read, or the runtime is not installed.
         """
         ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A runtime that can say in a moment whether it runs a model; one without `check` says so when it writes."""
+
+    def check(self, model: Any) -> None:
+        """Before anything is measured or trained. Raises `InputError` where `write` would, for a reason that is known already."""
 
 
 PARTS = ("name", "package", "install", "precisions", "write", "open")

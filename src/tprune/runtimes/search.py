@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tprune.runtimes.folder import Generation
+from tprune.runtimes.generation import Generation
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -40,12 +41,17 @@ def log_softmax(x: Floats) -> Floats:
 
 
 def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
-    """The logits processors: forbidden words, least length, forced first and last token, in transformers' order.
+    """The logits processors in transformers' order: repeated tokens and n-grams, forbidden words, least length, forced first
+    and last token.
 
     All but `renormalize_logits`, which changes nothing for the likeliest token; see `log_probabilities`.
     `prefix` is `[N, length]` with the start token; `scores` `[N, V]` may be changed in place.
     """
     length = prefix.shape[1]
+    if g.repetition_penalty != 1:
+        _penalise(scores, prefix, g.repetition_penalty)
+    if 0 < g.no_repeat_ngram_size <= length:
+        _forbid_repeats(scores, prefix, g.no_repeat_ngram_size)
     scores[:, g.never] = -np.inf
     for word in g.phrases:
         before = len(word) - 1
@@ -63,10 +69,27 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
     return scores
 
 
+def _penalise(scores: Floats, prefix: Ints, penalty: float) -> None:
+    """Makes every token of the prefix, the start token too, less likely (a penalty below 1: more likely)."""
+    rows = np.arange(len(prefix))[:, None]
+    said = scores[rows, prefix]
+    scores[rows, prefix] = np.where(said < 0, said * penalty, said / penalty)
+
+
+def _forbid_repeats(scores: Floats, prefix: Ints, size: int) -> None:
+    """Forbids the tokens that would complete an n-gram which the prefix, with its start token, has already."""
+    grams = sliding_window_view(prefix, size, axis=1)
+    begun = prefix[:, prefix.shape[1] + 1 - size :]
+    rows, places = np.nonzero((grams[:, :, :-1] == begun[:, None]).all(-1))
+    scores[rows, grams[rows, places, -1]] = -np.inf
+
+
 def log_probabilities(logits: Floats, prefix: Ints, g: Generation) -> Floats:
     """Of the next token, with the processors before or after the softmax as `renormalize_logits` says."""
     if g.renormalize_logits:
-        return log_softmax(constrain(logits, prefix, g))
+        # `generate` has a softmax before and after; the first one matters only to a processor that multiplies
+        scores = log_softmax(logits) if g.repetition_penalty != 1 else logits
+        return log_softmax(constrain(scores, prefix, g))
     return constrain(log_softmax(logits), prefix, g)
 
 

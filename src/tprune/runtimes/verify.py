@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from tprune.errors import CertificateError
-from tprune.runtimes.folder import Generation, Layout
-from tprune.runtimes.search import Floats, Ints, log_probabilities
+from tprune.runtimes.folder import Layout
+from tprune.runtimes.generation import Generation
+from tprune.runtimes.search import Floats, Ints, constrain, log_probabilities
 from tprune.runtimes.translate import Translator
 
 LOGIT_TOLERANCE = 1e-4  # of the largest logit
@@ -50,7 +51,7 @@ class Reference:
         with torch.no_grad():
             rows = self.model.generate(
                 input_ids=source, attention_mask=mask, num_beams=beams, use_cache=False,
-                max_length=self.generation.max_length,
+                max_length=self.generation.max_length, return_dict_in_generate=False,
             )  # fmt: skip
         return [self._cut(self.layout.numbers(row[1:]).tolist()) for row in rows.tolist()]
 
@@ -144,14 +145,16 @@ def _same_logits(
 
 
 def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logits: Floats) -> int:
-    """Counts the sentences that part at a tie of the two best logits."""
+    """Counts the sentences that part at a tie of two logits, as the processors leave them."""
     ties = 0
     for i, (want, have) in enumerate(zip(expected, got, strict=True)):
         if list(want) == list(have):
             continue
         step = next(t for t in range(len(want) + 1) if list(want[: t + 1]) != list(have[: t + 1]))
         if step < min(len(want), len(have)):
-            a, b = logits[i, step, want[step]], logits[i, step, have[step]]
+            prefix = reference.fed([want])[:, : step + 1]
+            scores = constrain(logits[i, step : step + 1].copy(), prefix, reference.generation)[0]
+            a, b = scores[want[step]], scores[have[step]]
             if abs(a - b) <= 2 * LOGIT_TOLERANCE * np.abs(logits[i, step]).max():
                 ties += 1
                 continue
