@@ -8,6 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from tprune.telemetry import switch_off
+
+switch_off()  # here, because every process that uses any part of the package comes by
+
 _HOME = {
     "Structure": "structure", "View": "coupling", "Coupling": "coupling", "Role": "coupling", "producer": "coupling",
     "consumer": "coupling", "bias": "coupling", "couplings": "models", "Plan": "plan", "Mode": "plan", "make_plan": "plan",

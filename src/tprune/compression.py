@@ -31,6 +31,8 @@ from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage, unlearnt
 from tprune.regularise import Regulariser
+from tprune.runtimes.export import ENOUGH, check_exportable
+from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import token_loss_on
 from tprune.spelling import Spelling, fewest
 from tprune.tasks.long_lines import LongLines
@@ -195,6 +197,9 @@ def compress(
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         plan = plan_step(model, prune)
+        if prune.timed or prune.translates or recover.translates:  # a runtime takes part: what it cannot do is said now
+            runtime = runtime_named((setting or Setting()).runtime)
+            check_exportable(model, tokenizer, valid.sample(ENOUGH).source, runtime)
         report(f"plan\n{plan}")
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse", report) if analyze else None
         clock = None

@@ -43,8 +43,8 @@ from tprune.recipe import SIZES, TIMES, Prune, Recipe
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
-from tprune.run_results import SIDES, bleu_tokenizer, collect, evaluate, harm, spelling_of, timing
-from tprune.runtimes.export import export
+from tprune.run_results import SIDES, bleu_tokenizer, collect, cut_short, evaluate, harm, spelling_of, timing
+from tprune.runtimes.export import ENOUGH, check_exportable, export
 from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
@@ -52,10 +52,10 @@ from tprune.sublayers import blind
 from tprune.tasks.coverage import guesses, unfamiliar
 from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
+from tprune.teach import cut_share
 from tprune.vocabulary import trim_vocabulary, writing
 
 TRAINED = ("teach", "prune", "shrink", "recover", "export", "evaluate", "bench")  # the stages that a dry run leaves out
-CHECKED = 12  # sentences that an export is compared with PyTorch on
 LOST = 0.05  # of the validation text's tokens: a vocabulary that lacks more was trimmed to another kind of text
 
 
@@ -75,6 +75,7 @@ def run(run: Run) -> dict[str, Any]:
     if run.until is not None and run.until not in run.progress.plan:
         raise InputError(f"this run has no stage {run.until!r}; its stages are {', '.join(run.progress.plan)}")
     check_threads(run.recipe.bench.threads)  # now, not when all is trained
+    runtime_named(run.recipe.bench.runtime)
     check_batch(run.recipe.bench.batch, len(run.corpus.pooled_test()))
     metric(bleu_tokenizer(run))  # likewise, where its package is missing
     with held(run):
@@ -97,6 +98,7 @@ def _stages(run: Run) -> dict[str, Any]:
     if run.vocabulary is not None:
         stage("trim", lambda: _trim(run), "only the tokens that the given sentences need")
     dense, tokenizer = load(run.base), load_tokenizer(run.base)
+    _exportable(run, dense, tokenizer)
     run, long = _fitted(run, dense, tokenizer)
     unfit = [*long, *doubts(run.corpus.pooled_test().target, bleu_tokenizer(run))]
     for line in unfit:
@@ -135,7 +137,7 @@ def _stages(run: Run) -> dict[str, Any]:
     tests = f"{len(run.corpus.pooled_test())} sentences in {recipe.bench.runtime}, beam {recipe.beams}"
     stage("evaluate", lambda: evaluate(run), tests)
     stage("bench", lambda: timing(run), "dense and pruned in turns")
-    worse = harm(run)
+    worse = [*harm(run), *cut_short(run)]
     for line in worse:
         run.progress.note(f"warning: {line}")
     results = {**collect(run), "model": run.model or "trained in this run", "warnings": [*odd, *worse]}
@@ -204,11 +206,13 @@ def _dense(run: Run) -> dict[str, Any]:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
         if broken := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
             raise InputError(f"{run.model}: {broken[0]} holds values that are not finite; expected a trained model")
+        _exportable(run, model, tokenizer)
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
     if run.plan is None:  # an unreachable size is said now, not after the training
         check_reachable(model, plan_step(model, run.recipe.prune), run.recipe.prune)
+    _exportable(run, model, tokenizer)
     run, _ = _fitted(run, model, tokenizer)  # said once it is trained
     material = _material(run, model, tokenizer)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
@@ -222,6 +226,11 @@ def _fitted(run: Run, model: Any, tokenizer: Any) -> tuple[Run, list[str]]:
     corpus, said = LongLines(data.long_lines, data.long_share).fit_corpus(run.corpus, model, tokenizer)
     check_batch(run.recipe.bench.batch, len(corpus.pooled_test()))
     return replace(run, corpus=corpus), said
+
+
+def _exportable(run: Run, model: Any, tokenizer: Any) -> None:
+    """What cannot be exported in the end is said before anything is measured or trained. Raises as `check_exportable`."""
+    check_exportable(model, tokenizer, run.corpus.valid.sample(ENOUGH).source, runtime_named(run.recipe.bench.runtime))
 
 
 def _material(run: Run, model: Any, tokenizer: Any) -> Material:
@@ -329,7 +338,8 @@ def _clock(run: Run) -> Clock:
 def _teach(run: Run, dense: Any, tokenizer: Any, material: Material) -> dict[str, Any]:
     pairs = run.corpus.train
     teach_step(dense, tokenizer, pairs, material, run.out / "taught", run.progress.note)
-    return {"sentences": len(pairs)}
+    share, limit = cut_share(run.out / "taught")
+    return {"sentences": len(pairs), "at_limit": round(share, 4), "limit": limit}
 
 
 def _regularise(run: Run, dense: Any, goal: Plan, material: Material) -> dict[str, Any]:
@@ -364,7 +374,7 @@ def _recover(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _export(run: Run) -> dict[str, Any]:
-    sentences, runtime = run.corpus.valid.sample(CHECKED).source, runtime_named(run.recipe.bench.runtime)
+    sentences, runtime = run.corpus.valid.sample(ENOUGH).source, runtime_named(run.recipe.bench.runtime)
     return {
         side: {"max_relative_error": report.max_relative_error, "greedy_equal": report.greedy_equal,
                "beam_equal": report.beam_equal, "beam_ties": report.beam_ties, "sentences": report.sentences,

@@ -46,6 +46,23 @@ class Told(logging.Handler):
 
 
 @contextmanager
+def warned(say: Callable[[str], None]) -> Iterator[None]:
+    """Says our own warnings to the user while the block runs, each once; those of libraries are not the user's."""
+    heard: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in heard:
+            heard.add(str(message))
+            say(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", TpruneWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
 def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Sends log messages and warnings to `run.log` while the block runs; ours of at least a warning are said as well."""
     import transformers.utils.logging as theirs
@@ -53,12 +70,16 @@ def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     kept, told = RunFile(out), Told(say)
     ours, everything = logging.getLogger(OURS), logging.getLogger()
     before = ours.level, everything.level, ours.propagate, theirs.get_verbosity()
+    heard: set[str] = set()
 
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int,
         file: TextIO | None = None, line: str | None = None,
     ) -> None:  # fmt: skip
         name = OURS if issubclass(category, TpruneWarning) else "warnings"
+        if name == OURS and str(message) in heard:  # several stages ask the same
+            return
+        heard.add(str(message))
         logging.getLogger(name).warning(
             "%s", f"warning: {message}" if name == OURS else f"{filename}:{lineno}: {message}"
         )

@@ -15,7 +15,7 @@ from tprune.evaluate import paired_bootstrap, quality
 from tprune.files import read_json, write_json
 from tprune.machine import provenance
 from tprune.run_folder import Run
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translate import Translated, Translator, cut_often
 from tprune.size import size
 from tprune.spelling import Spelling
 
@@ -42,14 +42,15 @@ def evaluate(run: Run) -> dict[str, Any]:
     """Translates the tests with both exports, and scores them."""
     pairs = run.corpus.pooled_test()
     threads = torch.get_num_threads()
-    written = {}
+    found: dict[str, Translated] = {}
     for side in SIDES:
         translator = Translator.load(run.out / "onnx" / side, threads=threads)
-        written[side] = translator.translate(pairs.source, beams=run.recipe.beams, batch=16)
+        found[side] = translator.translated(pairs.source, beams=run.recipe.beams, batch=16)
+    written = {side: found[side].texts for side in SIDES}
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
     tokenize = bleu_tokenizer(run)
     with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are on the page
-        scores = {side: quality(written[side], pairs.target, tokenize).to_dict() for side in SIDES}
+        scores = {side: {**quality(written[side], pairs.target, tokenize).to_dict(), **limits(found[side])} for side in SIDES}
     return {
         **scores,
         "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target, tokenize=tokenize).to_dict(),
@@ -77,6 +78,23 @@ def harm(run: Run) -> list[str]:
     ]
 
 
+def limits(found: Translated) -> dict[str, Any]:
+    """The share of translations that end at the limit, and the limit in tokens."""
+    return {"at_limit": round(found.share, 4), "limit": found.limit}
+
+
+def cut_short(run: Run) -> list[str]:
+    """Warnings where many translations end at the limit, the teacher's too that the pruned model learnt from."""
+    done = {name: read_json(run.out / "stages" / f"{name}.json") for name in ("teach", "evaluate") if run.has(name)}
+    sides = {"teacher": done.get("teach", {}), **{side: done.get("evaluate", {}).get(side, {}) for side in SIDES}}
+    return [
+        line
+        for side, found in sides.items()
+        if "at_limit" in found and "limit" in found
+        for line in cut_often(f"{side} model", found["at_limit"], found["limit"])
+    ]
+
+
 def _spelled(run: Run) -> dict[str, Any] | None:
     """How many tokens the pruned model writes, and how much longer that makes translations."""
     spelling = spelling_of(run)
@@ -95,7 +113,7 @@ def collect(run: Run) -> dict[str, Any]:
     for side in SIDES:
         found = size(load(run.out / side))
         results[side] = {
-            **{k: scores[side][k] for k in ("bleu", "chrf")}, "parameters": found.parameters, "macs": found.macs,
+            **{k: scores[side][k] for k in ("bleu", "chrf", "at_limit", "limit") if k in scores[side]}, "parameters": found.parameters, "macs": found.macs,
             "bytes": sum(done["export"][side]["files"].values()), "latency_ms": times["latency_ms"][side],
             "peak_memory": times["peak_memory"][side], "tokens_per_sentence": times["tokens_per_sentence"][side],
         }  # fmt: skip
@@ -103,6 +121,7 @@ def collect(run: Run) -> dict[str, Any]:
         **results, "speedup": times["speedup"], "speedup_interval": times["speedup_interval"], "noise": times["noise"],
         "bleu_difference": scores["paired"], "signatures": {k: scores["dense"][k] for k in ("bleu_signature", "chrf_signature")},
         "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], **({} if run.plan else dict([run.recipe.prune.target()]))},
+        **({"taught": done["teach"]} if "at_limit" in done.get("teach", {}) else {}),
         **({"spelling": spelled} if (spelled := _spelled(run)) else {}),
         "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
         "bench": {k: times[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,

@@ -16,13 +16,14 @@ from tprune.data import Parallel, one_line, read_lines
 from tprune.errors import InputError
 from tprune.files import claim
 from tprune.progress import Report
-from tprune.runtimes.export import export
+from tprune.runtimes.export import ENOUGH, export
 from tprune.runtimes.folder import LAYOUT
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translate import Translator, cut_often
 from tprune.tasks.translation import encode, max_length
 
 CHUNK = 512  # sentences translated between two writes
 TARGETS, RUNTIME = "targets.txt", "onnx"
+CUT = "cut.txt"  # a line for each translation: the limit in tokens where it ends there, 0 where the model ended it
 
 
 def teach(
@@ -64,19 +65,33 @@ def teach(
     source = sha256("\n".join(pairs.source).encode()).hexdigest()[:16]
     claim(out, {"teacher": digest(model), "source": source, "sentences": len(pairs), "beams": beams, "batch": batch})
     file = out / TARGETS
+    cut = out / CUT
     done = _whole_chunks(file, len(pairs))
     if done < len(pairs):
         if not (out / RUNTIME / LAYOUT).exists():
-            export(model, tokenizer, out / RUNTIME, pairs.sample(12).source)
+            export(model, tokenizer, out / RUNTIME, pairs.sample(ENOUGH).source)
         translator = Translator.load(out / RUNTIME, threads)
-        with file.open("a", encoding="utf-8", newline="\n") as lines:
+        done = min(done, _whole_chunks(cut, len(pairs)))
+        for each in (file, cut):
+            _keep(each, done)
+        with file.open("a", encoding="utf-8", newline="\n") as lines, cut.open("a", encoding="utf-8") as ends:
             for start in range(done, len(pairs), CHUNK):
                 report(f"translated {start} of {len(pairs)} training sentences")
                 part = slice(start, start + CHUNK)
-                said = translator.translate(pairs.source[part], beams, batch)
-                lines.writelines(f"{line}\n" for line in usable(said, pairs.target[part], tokenizer, limit))
+                said = translator.translated(pairs.source[part], beams, batch)
+                lines.writelines(f"{line}\n" for line in usable(said.texts, pairs.target[part], tokenizer, limit))
+                ends.writelines(f"{said.limit if each else 0}\n" for each in said.cut)
                 lines.flush()
+                ends.flush()
+        for line in cut_often("the teacher", *cut_share(out)):
+            report(f"warning: {line}")
     return Parallel(pairs.source, read_lines(file), f"{pairs.name}, translated", (str(out), str(file)))
+
+
+def cut_share(out: Path) -> tuple[float, int]:
+    """Which part of the translations in `out` ends at the limit, and the limit in tokens; 0 and 0 where none does."""
+    ends = [int(line) for line in (out / CUT).read_text(encoding="utf-8").split()] if (out / CUT).exists() else []
+    return sum(map(bool, ends)) / max(1, len(ends)), max(ends, default=0)
 
 
 def usable(said: Sequence[str], references: Sequence[str], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[str]:
@@ -99,13 +114,18 @@ def digest(model: nn.Module) -> str:
 
 
 def _whole_chunks(file: Path, total: int) -> int:
-    """How many lines are there in whole chunks; what a killed call wrote beyond them is cut off, so that batches fall alike."""
+    """How many lines are there in whole chunks; batches fall alike only from the beginning of one."""
     if not file.exists():
         return 0
-    lines = file.read_bytes().split(b"\n")[:-1]
-    if len(lines) > total:
-        raise InputError(f"{file}: {len(lines)} lines for {total} sentences; remove it")
-    kept = total if len(lines) == total else len(lines) // CHUNK * CHUNK
-    with file.open("r+b") as raw:
-        raw.truncate(sum(len(line) + 1 for line in lines[:kept]))
-    return kept
+    lines = file.read_bytes().count(b"\n")
+    if lines > total:
+        raise InputError(f"{file}: {lines} lines for {total} sentences; remove it")
+    return total if lines == total else lines // CHUNK * CHUNK
+
+
+def _keep(file: Path, kept: int) -> None:
+    """Cuts off what a killed call wrote beyond so many lines."""
+    if file.exists():
+        lines = file.read_bytes().split(b"\n")[:kept]
+        with file.open("r+b") as raw:
+            raw.truncate(sum(len(line) + 1 for line in lines))

@@ -19,6 +19,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from tprune.distill import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.errors import DivergedError, InputError
 from tprune.machine import training_precision
+from tprune.one_process import one_process
 from tprune.resume import Seals, last_checkpoint
 from tprune.schedule import Training, rewound
 from tprune.tasks.translation import IGNORED, Collate, EncodedPairs, TokenBatches
@@ -128,6 +129,7 @@ def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     )
 
 
+@one_process()
 def train(
     model: nn.Module,
     data: EncodedPairs | Mixed,

@@ -24,7 +24,7 @@ from tprune.runtimes.export import export
 from tprune.runtimes.folder import LAYOUT, read_layout
 from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.tokens import Tokens
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translate import Translated, Translator, cut_often
 from tprune.tasks.grammar import corpus
 from tprune.tasks.long_lines import OPTION, LongLines, lengths, too_long
 from tprune.tasks.translation import max_length
@@ -58,7 +58,7 @@ def evaluate(
     """
     if against is None and is_run(model):
         model, against = (str(exported(Path(model), side)) for side in reversed(SIDES))
-    tokenize, said, odd = tokenize or fitting(pairs.target), dict[str, list[str]](), list[str]()
+    tokenize, found, odd = tokenize or fitting(pairs.target), dict[str, Translated](), list[str]()
     metric(tokenize)  # now, where its package is missing
     with ExitStack() as folders:
         translators = {}  # all of them first: what cannot be opened is said before anything is translated
@@ -81,22 +81,27 @@ def evaluate(
                 f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
             )
             try:
-                said[name] = translator.translate(pairs.source, beams, batch=16)
+                found[name] = translator.translated(pairs.source, beams, batch=16)
             except InputError as error:  # a sentence by its number
                 raise InputError(f"{pairs.files[0] if pairs.files else pairs.name}: {error}") from None
     if len(pairs) < FEW:
         report(
             f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; expected some hundreds"
         )
-    scores = {}
+    scores, said = {}, {name: each.texts for name, each in found.items()}
     for name, hypotheses in said.items():
         low, high = bleu_interval(hypotheses, pairs.target, tokenize=tokenize)
+        limits = {"at_limit": round(found[name].share, 4), "limit": found[name].limit}
         with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # said above
-            scores[name] = {**quality(hypotheses, pairs.target, tokenize).to_dict(), "bleu_low": low, "bleu_high": high}
-    found: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
+            scored = quality(hypotheses, pairs.target, tokenize).to_dict()
+        scores[name] = {**scored, "bleu_low": low, "bleu_high": high, **limits}
+        for line in cut_often(name, found[name].share, found[name].limit):
+            report(f"warning: {line}")
+            odd.append(line)
+    results: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
     if against is not None:
-        found["paired"] = paired_bootstrap(said[against], said[model], pairs.target, tokenize=tokenize).to_dict()
-    return found | {"warnings": odd}
+        results["paired"] = paired_bootstrap(said[against], said[model], pairs.target, tokenize=tokenize).to_dict()
+    return results | {"warnings": odd}
 
 
 def _lengths(tokens: Tokens, texts: Sequence[str]) -> list[int]:

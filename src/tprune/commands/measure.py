@@ -91,11 +91,14 @@ def translate(
 ) -> None:
     """Sentences from standard input to standard output, one line for each, by the runtime that the model was exported for."""
     from tprune.data import one_line
-    from tprune.runtimes.translate import Translator
+    from tprune.runtimes.translate import Translator, cut_often
 
     translator = Translator.load(model, threads)
-    for said in translator.translate(stdin_lines(), beams):
+    found = translator.translated(stdin_lines(), beams)
+    for said in found.texts:
         print(one_line(said))
+    for line in cut_often(str(model), found.share, found.limit):
+        say(f"warning: {line}")
 
 
 def export(

@@ -13,6 +13,7 @@ import typer
 from tprune.commands.console import say, typed
 from tprune.errors import InputError
 from tprune.plugins import import_plugins, trusting
+from tprune.run_log import warned
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Plugins = Annotated[
@@ -46,7 +47,7 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
             prepare(offline, plugin or (), debug)
             if given.get("runtime") is not None:
                 check_runtime(given["runtime"])
-            with trusting(trust_remote_code):
+            with trusting(trust_remote_code), warned(say):
                 verb(**given)
         except SystemExit as left:  # no verb does; code of a model or plugin may
             raise InputError(

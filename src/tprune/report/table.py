@@ -42,6 +42,11 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     found.append(
         ("tokens written per sentence", f"{tokens[0]:.1f}", f"{tokens[1]:.1f}", f"{tokens[1] - tokens[0]:+.1f}")
     )
+    if "at_limit" in dense and "at_limit" in pruned:  # a run of before it was counted has none
+        cut = 100 * dense["at_limit"], 100 * pruned["at_limit"]
+        found.append(
+            ("translations that end at the limit", f"{cut[0]:.1f} %", f"{cut[1]:.1f} %", f"{cut[1] - cut[0]:+.1f} %")
+        )
     memory = dense["peak_memory"], pruned["peak_memory"]
     found.append(
         ("peak memory, MB", f"{memory[0] / 1e6:.0f}", f"{memory[1] / 1e6:.0f}", f"{memory[0] / memory[1]:.2f}x less")
@@ -62,6 +67,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         found.append(
             f"the pruned model writes {spelling['written']:,} of {spelling['before']:,} tokens and spells words with others; "
             f"the training translations are {spelling['longer']:.2f} times as long with them"
+        )
+    if taught := results.get("taught"):
+        found.append(
+            f"{100 * taught['at_limit']:.1f} % of the teacher's translations that it learnt from end at the limit"
         )
     found += [f"warning: {line}" for line in results["warnings"]]
     tokens = results["dense"]["tokens_per_sentence"], results["pruned"]["tokens_per_sentence"]

@@ -27,10 +27,11 @@ def inspect_table(found: Mapping[str, Any]) -> str:
 
 def quality_table(found: Mapping[str, Any]) -> str:
     """Scores of one or two models, their difference, and the metrics' signatures."""
-    table = Table("", "BLEU", "95 % interval", "chrF", box=None, pad_edge=False)
+    table = Table("", "BLEU", "95 % interval", "chrF", "end at the limit", box=None, pad_edge=False)
     for name, score in found["scores"].items():
         interval = f"{score['bleu_low']:.2f} to {score['bleu_high']:.2f}"
-        table.add_row(name, f"{score['bleu']:.2f}", interval, f"{score['chrf']:.2f}")
+        cut = f"{100 * score['at_limit']:.1f} % (of {score['limit']} tokens)"
+        table.add_row(name, f"{score['bleu']:.2f}", interval, f"{score['chrf']:.2f}", cut)
     first = next(iter(found["scores"].values()))
     lines = [text_of(table)]
     if gap := found["paired"]:

@@ -40,6 +40,7 @@ SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
     "watermarking_config": (None,), "prompt_lookup_num_tokens": (None,), "token_healing": (None, False), "use_mtp": (None, False),
     "stop_strings": (None,), "max_time": (None,),
 }  # fmt: skip
+ENOUGH = 12  # sentences for the check of an export where nobody gives any for that alone
 UNSAID = 20  # tokens after which `generate` ends every output where no configuration says how many there may be
 
 

@@ -16,6 +16,44 @@ from tprune.runtimes.search import beam, greedy
 from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.texts import check_list
 
+OFTEN = 0.05  # of the translations
+
+
+@dataclass(frozen=True)
+class Translated:
+    """Translations in the order of their sentences, and which of them end at the limit instead of where the model ends them."""
+
+    texts: list[str]
+    cut: list[bool]
+    limit: int  # tokens
+
+    @property
+    def share(self) -> float:
+        """Which part of the translations ends at the limit.
+
+        Example:
+            >>> Translated(["a", "b"], [True, False], 20).share
+            0.5
+        """
+        return sum(self.cut) / max(1, len(self.cut))
+
+
+def cut_often(who: str, share: float, limit: int) -> list[str]:
+    """A warning where more than 5 % of translations end at the limit.
+
+    Example:
+        >>> cut_often("model", 0.05, 20)
+        []
+        >>> cut_often("model", 0.5, 20)[0]
+        'model: 50 % of the translations end at the limit of 20 tokens, most of them unfinished; where the model does not repeat itself and has more positions, set max_length in its generation_config.json higher'
+    """
+    if share <= OFTEN:
+        return []
+    return [
+        f"{who}: {100 * share:.3g} % of the translations end at the limit of {limit} tokens, most of them unfinished; where the model "
+        "does not repeat itself and has more positions, set max_length in its generation_config.json higher"
+    ]
+
 
 @dataclass(frozen=True)
 class Translator:
@@ -60,14 +98,17 @@ class Translator:
             InputError: a sentence has more tokens than the model has positions, naming its number; or a string instead of a
                 list of them.
         """
+        return self.translated(sentences, beams, batch).texts
+
+    def translated(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> Translated:
+        """As `translate`, and which translations end because `max_length` is reached. Raises as `translate`."""
         ids = self.encode(sentences)
         filled = [i for i, sentence in enumerate(sentences) if sentence.strip()]
-        said = [""] * len(ids)
-        for i, text in zip(
-            filled, self.tokens.decode(self.generate([ids[i] for i in filled], beams, batch)), strict=True
-        ):
-            said[i] = text
-        return said
+        found = self.generate([ids[i] for i in filled], beams, batch)
+        texts, cut, g = [""] * len(ids), [False] * len(ids), self.layout.generation
+        for i, row, text in zip(filled, found, self.tokens.decode(found), strict=True):
+            texts[i], cut[i] = text, g.cut(row)
+        return Translated(texts, cut, g.max_length - 1)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Token ids with the end token. Raises `InputError` for a sentence that is too long, or a string instead of a list."""
