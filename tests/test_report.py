@@ -20,6 +20,7 @@ from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
 from tprune.report.titles import asked
+from tprune.report.table import notes, rows
 
 NAME = "model.encoder.layers.0"
 ALONE = {"br", "meta", "circle", "line", "rect", "polyline"}
@@ -203,6 +204,16 @@ def test_the_parts_of_a_sentence_add_up() -> None:
     assert [part["ms"] for part in dense["parts"]] == pytest.approx([0.8, 4.0, 3.2]) and dense["ms"] == 8.0
     assert sum(part["share"] for part in dense["parts"]) == pytest.approx(100)
     assert sum(part["share"] for part in pruned["parts"]) == pytest.approx(50)
+
+
+def test_the_share_that_ends_at_the_limit_is_a_row_where_it_was_counted() -> None:
+    label = "translations that end at the limit"
+    assert label not in {row[0] for row in rows(results())}
+    counted = results()
+    counted["dense"]["at_limit"], counted["pruned"]["at_limit"] = 0.01, 0.125
+    assert {row[0]: row[1:] for row in rows(counted)}[label] == ("1.0 %", "12.5 %", "+11.5 %")
+    taught = results(taught={"sentences": 9, "at_limit": 0.25, "limit": 20})
+    assert "25.0 % of the teacher's translations that it learnt from end at the limit" in notes(taught)
 
 
 def test_words_that_differ_are_marked_and_escaped() -> None:

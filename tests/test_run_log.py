@@ -10,7 +10,7 @@ from transformers.utils import logging as theirs
 
 from tprune.errors import TpruneWarning
 from tprune.progress import Progress
-from tprune.run_log import logged
+from tprune.run_log import logged, warned
 
 
 def test_strangers_go_to_the_log_and_ours_to_the_user_too(tmp_path: Path) -> None:
@@ -44,3 +44,23 @@ def test_nothing_is_written_into_a_folder_that_is_no_run(tmp_path: Path) -> None
     with logged(tmp_path / "nowhere", print):
         logging.getLogger("tprune").info("too early")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_verb_says_our_warnings_once_and_no_strangers() -> None:
+    said: list[str] = []
+    with warned(said.append):
+        for _ in range(3):
+            warnings.warn("ours", TpruneWarning, stacklevel=1)
+            warnings.warn("a stranger's", UserWarning, stacklevel=1)
+        warnings.warn("another of ours", TpruneWarning, stacklevel=1)
+    assert said == ["warning: ours", "warning: another of ours"]
+
+
+def test_a_run_says_what_several_stages_warn_of_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with logged(tmp_path, said.append):
+        for name in ("ours", "ours", "another"):
+            with warnings.catch_warnings():  # as libraries do, whereupon Python forgets what it has shown
+                warnings.simplefilter("always")
+                warnings.warn(name, TpruneWarning, stacklevel=1)
+    assert said == ["warning: ours", "warning: another"]

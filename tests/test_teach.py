@@ -15,8 +15,9 @@ from tprune.compression import teach_step
 from tprune.errors import InputError
 from tprune.material import Material
 from tprune.recipe import Recover
+from tprune.runtimes.translate import Translated
 from tprune.tasks.translation import encode
-from tprune.teach import TARGETS, digest, teach, usable
+from tprune.teach import CUT, TARGETS, cut_share, digest, teach, usable
 
 
 class Parrot:
@@ -25,11 +26,11 @@ class Parrot:
     asked: tuple[str, ...] = ()
     dies_at: str | None = None
 
-    def translate(self, sentences: Any, beams: int, batch: int) -> list[str]:
+    def translated(self, sentences: Any, beams: int, batch: int) -> Translated:
         if Parrot.dies_at in sentences:
             raise KeyboardInterrupt
         Parrot.asked += tuple(sentences)
-        return [f"{beams} {s}" for s in sentences]
+        return Translated([f"{beams} {s}" for s in sentences], ["ran" in s for s in sentences], 20)
 
 
 @pytest.fixture
@@ -65,6 +66,35 @@ def test_a_killed_call_goes_on_to_the_same_lines(parrot: type[Parrot], tmp_path:
     parrot.asked = ()
     assert teach(model, tokenizer, SENTENCES, tmp_path / "broken").target == whole.target
     assert parrot.asked == ()
+    share = sum("ran" in s for s in SENTENCES.source) / len(SENTENCES)
+    assert cut_share(tmp_path / "broken") == cut_share(tmp_path / "whole") == (share, 20) and 0.5 < share < 1
+
+
+def test_a_call_killed_between_two_files_goes_on_where_both_are_whole(parrot: type[Parrot], tmp_path: Path) -> None:
+    model, tokenizer = model_and_tokenizer()
+    for name in ("whole", "broken"):
+        teach(model, tokenizer, SENTENCES, tmp_path / name)
+    for name, kept in ((TARGETS, 12), (CUT, 7)):
+        lines = (tmp_path / "broken" / name).read_text().splitlines(keepends=True)
+        (tmp_path / "broken" / name).write_text("".join(lines[:kept]))
+    parrot.asked = ()
+    teach(model, tokenizer, SENTENCES, tmp_path / "broken")
+    assert parrot.asked == SENTENCES.source[5:]
+    for name in (TARGETS, CUT):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_teacher_that_ends_at_the_limit_is_named(parrot: type[Parrot], tmp_path: Path) -> None:
+    model, tokenizer = model_and_tokenizer()
+    said: list[str] = []
+    teach(model, tokenizer, SENTENCES, tmp_path / "cut", report=said.append)
+    assert "warning: the teacher: 61.5 % of the translations end at the limit of 20 tokens" in said[-1]
+    said.clear()
+    short = tprune.Parallel(
+        *(tuple(s for s in side if "ran" not in s) for side in (SENTENCES.source, SENTENCES.source))
+    )
+    teach(model, tokenizer, short, tmp_path / "whole", report=said.append)
+    assert cut_share(tmp_path / "whole") == (0.0, 0) and not any("limit" in line for line in said)
 
 
 def test_translations_of_anything_else_are_not_taken_up(parrot: type[Parrot], tmp_path: Path) -> None:

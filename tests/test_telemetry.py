@@ -36,7 +36,9 @@ def ran(home: Path, arguments: Sequence[object], cwd: Path, text: str | None = N
 
 def test_importing_tprune_is_enough(tmp_path: Path) -> None:
     assert ran(tmp_path / "home", ["-c", "import tprune" + SESSION], tmp_path) == []
-    left = ran(tmp_path / "other", ["-c", SESSION], tmp_path)  # without us it would be there: else this test tests nothing
+    left = ran(
+        tmp_path / "other", ["-c", SESSION], tmp_path
+    )  # without us it would be there: else this test tests nothing
     if not left:
         pytest.skip("this onnxruntime reports nothing")
     assert "onnxruntime" in " ".join(left).lower()

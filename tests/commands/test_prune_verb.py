@@ -30,6 +30,37 @@ def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> Non
     assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
 
 
+def configured(model: Path, **settings: Any) -> None:
+    file = model / "generation_config.json"
+    found = json.loads(file.read_text()) | settings
+    file.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ("--one-shot",)])
+def test_what_cannot_be_exported_is_said_before_anything_is_measured(
+    tprune: Call, model: Path, dry: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(model, no_repeat_ngram_size=3, repetition_penalty=1.2)  # these two are exported
+    options = ("prune", model, "--macs", 0.8, "--out", "run", *DATA)
+    code, _, notes = tprune(*options, "--dry-run")
+    assert code == 0, notes
+    configured(model, encoder_no_repeat_ngram_size=3)
+    for out in ("run", "new"):  # a run that has begun, and one that has not
+        monkeypatch.setattr("tprune.pipeline.clock_step", None)  # nothing of the kind is begun
+        code, _, notes = tprune(*options[: -len(DATA) - 1], out, *DATA, *dry, *(("--force",) if out == "run" else ()))
+        assert code == 1 and "generation_config.encoder_no_repeat_ngram_size is 3; the export can only do 0" in notes
+        assert not (model.parent / out / "dense").exists()
+
+
+def test_a_limit_that_nobody_chose_is_said_once(tprune: Call, model: Path) -> None:
+    configured(model, max_length=None)
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--out", "run", *DATA)
+    assert code == 0 and notes.count("warning: MarianMTModel: no max_length in") == 1 and "after 20 tokens" in notes
+    configured(model, max_length=32)
+    code, _, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--out", "other", *DATA)
+    assert code == 0 and "max_length" not in notes
+
+
 def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, model: Path) -> None:
     floors = {}
     for name, options in (("trained", ()), ("one-shot", ("--one-shot",))):
