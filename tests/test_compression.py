@@ -9,7 +9,7 @@ import torch
 import tprune
 from tprune.compression import plan_step
 from tprune.costs import beyond_reach, clock_step, confirm_step, select_step
-from tprune.errors import InputError, NoisyMachineError, UnreachableError
+from tprune.errors import InputError, NoisyMachineError, TpruneWarning, UnreachableError
 from tprune.latency import LatencyTable, Price, Setting, Times
 from tprune.material import Material
 from tprune.plan import Plan
@@ -137,3 +137,23 @@ def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times
     assert select_step(model, plan, timed, None, replace(clock, table=found.table)) == found.plan
     memory = select_step(model, plan, Prune(steps=0, memory_mb=39.995), None, clock)
     assert memory.reached["memory_mb"] <= 39.995
+
+
+@pytest.mark.parametrize("target", [{"speedup": 1.5}, {"macs": 0.8, "sequence": 1.0}])
+def test_what_a_runtime_cannot_do_is_said_before_it_is_asked(
+    target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = model_and_tokenizer()
+    monkeypatch.setattr("tprune.compression.clock_step", None)  # nothing of the kind is begun
+    model.generation_config.encoder_no_repeat_ngram_size = 3
+    how = Prune(steps=1, warmup=1, tokens=64, **target)
+    with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3"):
+        tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=1, tokens=64))
+
+
+def test_a_limit_that_nobody_chose_is_warned_of() -> None:
+    model, tokenizer = model_and_tokenizer()
+    model.generation_config.max_length = None
+    how = Prune(steps=1, warmup=1, tokens=64, macs=0.8)
+    with pytest.warns(TpruneWarning, match="ends after 20 tokens"):
+        tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=0))

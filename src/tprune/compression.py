@@ -31,7 +31,7 @@ from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
 from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage, unlearnt
 from tprune.regularise import Regulariser
-from tprune.runtimes.export import ENOUGH, check_exportable
+from tprune.runtimes.export import ENOUGH, check_exportable, longest_output
 from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import token_loss_on
 from tprune.spelling import Spelling, fewest
@@ -200,6 +200,8 @@ def compress(
         if prune.timed or prune.translates or recover.translates:  # a runtime takes part: what it cannot do is said now
             runtime = runtime_named((setting or Setting()).runtime)
             check_exportable(model, tokenizer, valid.sample(ENOUGH).source, runtime)
+        else:
+            longest_output(model)  # warns of a limit that nobody chose
         report(f"plan\n{plan}")
         found = analyse_step(model, material, analyze, prune.kinds, work / "analyse", report) if analyze else None
         clock = None

@@ -35,7 +35,8 @@ def run(tprune: Call, model: Path) -> Path:
 @pytest.mark.slow
 def test_a_model_is_scored_by_any_of_its_names(tprune: Call, model: Path, run: Path) -> None:
     pairs = read_pair(model.parent / "s", model.parent / "t")
-    said = Translator.load(run / "onnx" / "pruned").translate(pairs.source)
+    expected_cut = Translator.load(run / "onnx" / "pruned").translated(pairs.source)
+    said = expected_cut.texts
     expected = quality(said, pairs.target)
     for name in (model, run / "onnx" / "pruned"):
         code, out, notes = tprune("evaluate", name, *TEST, "--json")
@@ -45,6 +46,8 @@ def test_a_model_is_scored_by_any_of_its_names(tprune: Call, model: Path, run: P
         assert found["bleu_low"] <= found["bleu"] <= found["bleu_high"] and found["bleu_signature"].startswith(
             "nrefs:1"
         )
+        assert found["at_limit"] == expected_cut.share and found["limit"] == expected_cut.limit == 31
+        assert ("end at the limit of 31 tokens" in notes) == (expected_cut.share > 0.05)
     code, out, _ = tprune("evaluate", run, *TEST, "--beam", 1, "--json")
     both = json.loads(out)
     assert code == 0 and both["paired"]["delta"] == 0.0 and both["beams"] == 1

@@ -276,6 +276,45 @@ def test_sentencepiece_is_what_marian_tokenizer_does(tmp_path: Path) -> None:
         SentencePieceTokens(tmp_path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Echo:
+    """Token ids for words, and back."""
+
+    def encode(self, sentences: Any) -> list[list[int]]:
+        return [[int(word) for word in sentence.split()] for sentence in sentences]
+
+    def decode(self, ids: Any) -> list[str]:
+        return [" ".join(map(str, row)) for row in ids]
+
+
+class Repeats:
+    """An engine that writes the first word of the source as many times as its second, then the end token."""
+
+    def start(self, rows: Any, mask: Any) -> "Repeats":
+        self.rows, self.step = rows, 0
+        return self
+
+    def logits(self, tokens: Any) -> Any:
+        found = np.zeros((len(self.rows), 20), np.float32)
+        found[np.arange(len(self.rows)), np.where(self.rows[:, 1] > self.step, self.rows[:, 0], 1)] = 1
+        self.step += 1
+        return found
+
+    def take(self, rows: Any) -> None:
+        self.rows = self.rows[rows]
+
+
+@pytest.mark.parametrize(("forced", "cut"), [((), [False, True, False, True]), ((1,), [True, True, False, True])])
+def test_which_translations_end_at_the_limit(forced: tuple[int, ...], cut: list[bool]) -> None:
+    """Of four new tokens: three and an end, four, nothing to say, and many; a forced end is none of the model's."""
+    layout = Layout(Generation(0, (1,), 0, 5, forced_eos_token_id=forced), (), (), 20, 8, 1, 1, {})
+    translator = Translator(layout, Echo(), Repeats())  # type: ignore[arg-type]
+    found = translator.translated(["5 3", "6 4", " ", "7 9"], beams=1, batch=1)
+    assert found.cut == cut and found.limit == 4 and found.share == sum(cut) / 4
+    assert found.texts[0] == "5 5 5 1" and found.texts[2] == "" == translator.translate([" "])[0]
+    assert found.texts[1] == ("6 6 6 1" if forced else "6 6 6 6")
+
+
 @pytest.mark.slow
 def test_limits_and_batches(marian: MarianMTModel, tokenizer: Any, tmp_path: Path) -> None:
     export(marian, tokenizer, tmp_path / "out", SENTENCES[:2])

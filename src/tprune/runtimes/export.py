@@ -164,7 +164,7 @@ def generation_of(model: Any) -> Generation:
     if start is None or not eos:
         missing = "eos_token_id" if not eos else "decoder_start_token_id"
         raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
-    positions, longest = _positions(model.model.decoder), _longest(g, name)
+    positions, longest = _positions(model.model.decoder), longest_output(model)
     found = Generation(
         decoder_start_token_id=start, eos_token_id=eos, pad_token_id=eos[0] if g.pad_token_id is None else g.pad_token_id,
         max_length=min(longest, positions + 1) if type(longest) is int else longest, num_beams=_or(g.num_beams, 1),
@@ -183,8 +183,9 @@ def generation_of(model: Any) -> Generation:
     return found
 
 
-def _longest(g: Any, name: str) -> Any:
+def longest_output(model: Any) -> Any:
     """The most tokens of an output, with the start token; warns where that is nobody's choice."""
+    g, name = model.generation_config, type(model).__name__
     if g.max_new_tokens is not None:
         return _one_more(g.max_new_tokens)
     if g.max_length is not None:
