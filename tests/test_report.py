@@ -19,8 +19,8 @@ from tprune.report.citations import ENTRIES, citations
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
-from tprune.report.titles import asked
 from tprune.report.table import notes, rows
+from tprune.report.titles import asked
 
 NAME = "model.encoder.layers.0"
 ALONE = {"br", "meta", "circle", "line", "rect", "polyline"}

@@ -53,6 +53,16 @@ def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_data_set_in_a_folder_leaves_no_copy_in_the_home(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.jsonl").write_text('{"en": "a dog", "de": "ein Hund"}\n' * 3)
+    ours = "from tprune.data_sets import read_data_set; assert len(read_data_set('corpus', 'en', 'de', {'train': 9})['train']) == 3"
+    assert ran(tmp_path / "home", ["-c", ours], tmp_path) == []
+    theirs = "import datasets; datasets.load_dataset('corpus')"
+    assert ran(tmp_path / "other", ["-c", theirs], tmp_path)  # what the library would leave
+
+
+@pytest.mark.slow
 def test_a_fresh_home_stays_empty_after_every_verb(tmp_path: Path) -> None:
     from tprune.checkpoint import save
     from tprune.tasks.grammar import corpus

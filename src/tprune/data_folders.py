@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def table_files(folder: Path, splits: Collection[str]) -> list[Path]:
     """
     import datasets
 
-    found = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    with tempfile.TemporaryDirectory() as cache:  # else it leaves a lock in the home folder
+        found = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
     files = [Path(file) for split, some in found.items() if str(split) in splits for file in some]
     local = [path for path in files if path.exists()]  # not what lies in an archive
     for path in local:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,30 @@ def read_data_set(
         raise InputError(f"{name}: no such folder; expected one with the corpus, or a data set's id on the hub")
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(50)  # it says what it raises, too
+    with _cache(local) as cache:
+        return _read(name, source, target, limit, report, seed, cache)
+
+
+@contextmanager
+def _cache(local: Path) -> Iterator[str | None]:
+    """Where the library keeps its copy: of a folder of the user's none stays, and none comes into the home folder."""
+    if not local.is_dir():
+        yield None  # downloads, where Hugging Face's libraries keep them
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+def _read(
+    name: str, source: str, target: str, limit: Mapping[Split, int], report: Report, seed: int, cache: str | None
+) -> dict[str, Parallel]:
+    import datasets
+
+    local = Path(name)
     files: list[Path] = []
     try:
         files = table_files(local, [NAMES[split] for split in limit]) if local.is_dir() else []
-        loaded = datasets.load_dataset(name, **checked_settings(files, (source, target)))
+        loaded = datasets.load_dataset(name, cache_dir=cache, **checked_settings(files, (source, target)))
     except InputError:
         raise
     except Exception as error:  # the hub and the readers raise their own zoo of errors; all mean the same to the user

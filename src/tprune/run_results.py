@@ -50,7 +50,9 @@ def evaluate(run: Run) -> dict[str, Any]:
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
     tokenize = bleu_tokenizer(run)
     with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are on the page
-        scores = {side: {**quality(written[side], pairs.target, tokenize).to_dict(), **limits(found[side])} for side in SIDES}
+        scores = {
+            side: {**quality(written[side], pairs.target, tokenize).to_dict(), **limits(found[side])} for side in SIDES
+        }
     return {
         **scores,
         "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target, tokenize=tokenize).to_dict(),
