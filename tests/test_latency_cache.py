@@ -24,7 +24,7 @@ from tprune.progress import Progress
 from tprune.recipe_file import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
-from tprune.runtimes.export import _spared, export, generation_of, rows_of
+from tprune.runtimes.export import export
 from tprune.runtimes.folder import read_layout
 from tprune.size import size
 from tprune.vocabulary import write_only_
@@ -54,7 +54,7 @@ def exported(model: Any, out: Path, **how: Any) -> None:
     """A dense model's export; of a smaller one only the multiplications, which are all that such a machine looks at."""
     if out.name == "dense":
         export(model, out=out, **how)
-    write_json(out.with_suffix(".json"), size(model).macs - _spared(model, rows_of(model, generation_of(model))))
+    write_json(out.with_suffix(".json"), size(model).macs)
 
 
 class Fake:

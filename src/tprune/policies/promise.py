@@ -91,16 +91,18 @@ class Promise:
 
 
 def promise(
-    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0
-) -> Promise:
+    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
+    dense: Size | None = None,
+) -> Promise:  # fmt: skip
     """What a selected plan promises, before anything is trained.
 
     Args:
-        model: the dense model.
+        model: the dense model; where it is to write fewer tokens, one that does.
         plan: after selection.
         table: of this machine; without it nothing is said about times.
         seconds: of the stages to come, from whoever knows the machine.
         faster: see `Promise`.
+        dense: the size of the model asked about, where `model` has lost words already.
 
     Raises:
         InputError: the plan is not selected, or cuts what has no price in the table.
@@ -112,7 +114,7 @@ def promise(
         row = {kind: (left[s.name][kind], total) for kind, total in s.whole.items()}
         removed = row.get("sublayer", (1, 1))[0] == 0
         kept[s.name] = {"sublayer": row["sublayer"]} if removed else row
-    dense, pruned = size(model), size_after(model, plan)
+    dense, pruned = dense or size(model), size_after(model, plan)
     disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
     dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)
     return Promise(

@@ -15,6 +15,7 @@ from transformers import BartForConditionalGeneration, MarianMTModel, PreTrained
 
 from tprune.errors import CertificateError, InputError
 from tprune.files import replacing
+from tprune.output_rows import written_rows
 from tprune.runtimes.folder import LAYOUT, Generation, Layout, Stamp, read_layout
 from tprune.runtimes.onnx_graphs import cross_layers
 from tprune.runtimes.onnx_runtime import ONNXRUNTIME
@@ -80,7 +81,7 @@ def export(
     started, out = time.perf_counter(), Path(out)
     _check(model, sentences)
     generation = generation_of(model)
-    rows = rows_of(model, generation)
+    rows = written_rows(model)
     if rows:
         known = set(rows)
         words = tuple(word for word in generation.bad_words_ids if known.issuperset(word))
@@ -91,10 +92,9 @@ def export(
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
-        counted = size(plain)
-        macs = counted.macs - _spared(plain, rows)
-        parameters, name = counted.parameters, runtime.name
-        layout = Layout(generation, cross, past, vocabulary, positions, parameters, macs, stamps, rows, name)
+        counted, name = size(plain), runtime.name
+        sizes = counted.parameters, counted.macs
+        layout = Layout(generation, cross, past, vocabulary, positions, *sizes, stamps, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
         _same_tokens(tokenizer, translator, sentences)
@@ -141,32 +141,10 @@ def generation_of(model: Any) -> Generation:
     )  # fmt: skip
 
 
-def rows_of(model: Any, generation: Generation) -> tuple[int, ...]:
-    """The tokens that the decoder has to know: all but those of `suppress_tokens`, or none for all.
-
-    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities; then all stay.
-    """
-    never = (
-        {int(token) for token in model.generation_config.suppress_tokens or ()}
-        if generation.renormalize_logits
-        else set()
-    )
-    g = generation
-    fed = {g.decoder_start_token_id, g.pad_token_id, *g.eos_token_id, *g.forced_eos_token_id, g.forced_bos_token_id}
-    gone = never - fed
-    return tuple(token for token in range(model.final_logits_bias.shape[-1]) if token not in gone) if gone else ()
-
-
 def _forbidden(g: Any, eos: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and `suppress_tokens`."""
     words = [tuple(word) for word in g.bad_words_ids or () if tuple(word) not in {(end,) for end in eos}]
     return tuple(dict.fromkeys([*words, *((int(token),) for token in g.suppress_tokens or ())]))
-
-
-def _spared(model: Any, rows: Sequence[int]) -> int:
-    """Multiply-accumulates of the output rows that are gone, for as many target tokens as `size` counts."""
-    tokens, width = model.lm_head.weight.shape
-    return min(25, int(model.config.max_position_embeddings)) * int(width) * (int(tokens) - len(rows)) if rows else 0
 
 
 def _or(value: Any, default: Any) -> Any:
