@@ -13,9 +13,9 @@ from small_tokenizers import opus_tokenizer
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.data import Parallel
 from tprune.errors import InputError, TpruneWarning
+from tprune.output_rows import written_rows
 from tprune.runtimes.export import export
 from tprune.runtimes.translate import Translator
-from tprune.output_rows import written_rows
 from tprune.size import size
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 from tprune.vocabulary import coverage, trim_vocabulary

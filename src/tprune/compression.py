@@ -207,10 +207,11 @@ def compress(
         if prune.by_loss:
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
             if spelling is not None and prune.target()[0] in TIMES:
-                clock = spelled_step(clock, model, tokenizer, spelling, valid.source)
+                clock = spelled_step(clock, model, tokenizer, spelling, valid.source, report)
             clock = interact_step(writer, plan, prune, clock, material, report)
             if prune.target()[0] in TIMES:
-                clock = replace(clock, table=confirm_step(writer, tokenizer, plan, prune, clock, valid.source).table)
+                sure = confirm_step(writer, tokenizer, plan, prune, clock, valid.source, report=report)
+                clock = replace(clock, table=sure.table)
         goal = select_step(writer, plan, prune, found, clock)
         report(f"goal\n{goal}")
         if prune.translates or recover.translates:

@@ -301,16 +301,18 @@ def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) 
     faster, sentences = 1.0, run.corpus.valid.source
     if run.vocabulary is not None and how.target()[0] == "speedup":
         whole = run.out / "dense"
-        faster = faster_step((load(whole).eval(), load_tokenizer(whole)), (dense, tokenizer), sentences, setting)
+        before = load(whole).eval(), load_tokenizer(whole)
+        faster = faster_step(before, (dense, tokenizer), sentences, setting, run.progress.note)
         run.progress.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
     clock = clock_step(dense, tokenizer, plan, material, sentences, how, setting, run.progress.note, faster)
     spelling, timed = spelling_of(run), how.target()[0] in TIMES
     if spelling is not None and timed:
-        clock = spelled_step(clock, dense, tokenizer, spelling, sentences)
+        clock = spelled_step(clock, dense, tokenizer, spelling, sentences, run.progress.note)
         run.progress.note(f"with fewer tokens to write, before anything is cut: {clock.faster:.2f}x faster")
     clock = interact_step(writer, plan, how, clock, material, run.progress.note)
     if clock.table is not None:
-        found = confirm_step(writer, tokenizer, plan, how, clock, sentences) if timed else None
+        report = run.progress.note
+        found = confirm_step(writer, tokenizer, plan, how, clock, sentences, report=report) if timed else None
         if found is not None:
             run.progress.note(
                 f"the chosen sizes, timed: {found.measured.sentence:.3g} ms a sentence, asked for {clock.milliseconds(how):.3g}"

@@ -11,18 +11,20 @@ from typing import Any, ParamSpec, TypeVar
 from rich.console import Console
 from transformers import TrainerCallback
 
+from tprune.activity import Pulse, current, doing
 from tprune.errors import InputError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Report = Callable[[str], None]  # is told about each step
-PACE = 30.0  # seconds between lines about long work
+PACE = 20.0  # seconds between lines about long work; no silence is longer than 30
 
 
 class Progress(TrainerCallback):
-    """Prints stages and the time left; a line every few seconds on a terminal, every half minute elsewhere.
+    """Prints stages and the time left; a line every few seconds on a terminal, every 20 elsewhere.
 
-    `plan` gives the stages still to come with their expected seconds; a stage's real pace corrects what is left of it.
+    `plan` gives the stages still to come with their expected seconds, 0 where nobody knows yet; while any is unknown, no time left is
+    said. A stage's real pace corrects what is left of it.
     """
 
     def __init__(self, plan: dict[str, float], console: Console | None = None) -> None:
@@ -31,6 +33,7 @@ class Progress(TrainerCallback):
         self.total, self.done = len(plan), 0
         self.name, self.started, self.said, self.first = "", time.monotonic(), 0.0, (0, 0.0)
         self.loss: float | None = None
+        self.doing, self.pulse = "starting", Pulse(self._still)
 
     def stage(self, name: str, what: str = "") -> None:
         """Announces a stage."""
@@ -38,6 +41,7 @@ class Progress(TrainerCallback):
             raise InputError(f"no stage {name!r} is planned; planned are {', '.join(self.plan)}")
         self.done += 1
         self.name, self.said, self.loss = name, time.monotonic(), None
+        self.doing = name + (f": {what}" if what else "")
         self.say(f"[{self.done}/{self.total}] {name}" + (f": {what}" if what else ""))
 
     def skip(self, names: Iterable[str]) -> None:
@@ -54,7 +58,8 @@ class Progress(TrainerCallback):
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
         left = sum(self.plan.values())
-        self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""))
+        known = left and all(self.plan.values())
+        self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if known else ""))
 
     def note(self, text: str) -> None:
         """A line without the clock."""
@@ -63,7 +68,12 @@ class Progress(TrainerCallback):
 
     def show(self, text: str) -> None:
         """A line for the person alone: the log has it already."""
+        self.pulse.heard()
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def _still(self, what: str) -> None:
+        """A line of the pulse, while nothing else is said."""
+        self.say(f"      {current() or self.doing}")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers where training starts, and says so in a resumed run."""
@@ -103,7 +113,8 @@ def counted(work: Callable[P, T], total: int, report: Report, what: str, every: 
 
     def counting(*args: P.args, **kwargs: P.kwargs) -> T:
         nonlocal calls, said
-        result = work(*args, **kwargs)
+        with doing(f"{what}: {calls} of {total}"):
+            result = work(*args, **kwargs)
         calls += 1
         if time.monotonic() - said >= every:
             said = time.monotonic()
