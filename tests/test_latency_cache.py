@@ -16,12 +16,13 @@ from tprune.checkpoint import load
 from tprune.compression import plan_step
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError, NoisyMachineError, UnreachableError
+from tprune.estimates import planned
 from tprune.files import read_json, write_json
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.latency_cache import key_of, measured
 from tprune.latency_plans import plans_for
 from tprune.latency_shelf import Shelf
-from tprune.pipeline import expected_seconds, run
+from tprune.pipeline import run
 from tprune.progress import Progress
 from tprune.reach import Reach
 from tprune.recipe import Prune
@@ -267,7 +268,9 @@ def test_noisy_times_serve_one_call_and_are_not_kept(cache: Cache, monkeypatch: 
 
 def test_a_target_that_is_met_is_said_before_plans_are_timed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed(monkeypatch)
-    with pytest.raises(InputError, match=r"asked for 20 ms a sentence, but the dense model takes 2.3 ms already; nothing"):
+    with pytest.raises(
+        InputError, match=r"asked for 20 ms a sentence, but the dense model takes 2.3 ms already; nothing"
+    ):
         cache.table("ffn", asked=cache.reach("ffn", latency_ms=20.0))
     assert not Fake.timed
     assert cache.table("ffn", asked=cache.reach("ffn", latency_ms=2.0)).plans
@@ -304,7 +307,7 @@ def a_run(
         "bench": {"sentences": 2, "rounds": 4},
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
-    progress = Progress(expected_seconds(recipe, 1e4, True, vocabulary is not None))
+    progress = Progress(planned(recipe, vocabulary is not None))
     return run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary))
 
 

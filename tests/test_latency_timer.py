@@ -113,7 +113,9 @@ def test_the_dense_models_time_is_warned_of_where_it_varies(
     table = timer.dense("key")
     assert sum(asked) == rounds and (table.dense_spread > DENSE) is noisy
     assert table.dense.sentence == pytest.approx(sum(times) / len(times)) and table.peak_memory == 10**8
-    assert [line.startswith("warning: the dense model takes 28.1 ms a sentence ±92%") for line in SAID] == [True] * noisy
+    assert [line.startswith("warning: the dense model takes 28.1 ms a sentence ±92%") for line in SAID] == [
+        True
+    ] * noisy
 
 
 def test_large_models_are_timed_without_copies_beside_them(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:

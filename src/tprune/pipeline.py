@@ -16,7 +16,6 @@ from tprune.bleu_tokenizer import doubts, metric
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
 from tprune.costs import (
-    ALONE,
     CALIBRATION,
     Clock,
     check_reachable,
@@ -28,8 +27,10 @@ from tprune.costs import (
     spelled_step,
 )
 from tprune.data import Corpus
+from tprune.dense_score import warned_of
 from tprune.distill import kept_width
 from tprune.errors import InputError
+from tprune.estimates import expect, where
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.machine import check_threads, use_threads
@@ -50,7 +51,7 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
 from tprune.sublayers import blind
-from tprune.tasks.coverage import guesses, unfamiliar
+from tprune.tasks.coverage import unfamiliar
 from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 from tprune.vocabulary import trim_vocabulary, writing
@@ -104,17 +105,12 @@ def _stages(run: Run) -> dict[str, Any]:
         run.progress.note(f"warning: {line}")
     odd = [*odd, *unfit]
     material = _material(run, dense, tokenizer)
-    if run.model is not None:
-        found = guesses(token_loss_on(material.batches(material.valid, ALONE))(dense), dense.config.vocab_size)
-        for line in found:
-            run.progress.note(f"warning: {line}")
-        odd = [*odd, *found]
-    expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
-    run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
+    odd = [*odd, *warned_of(run, dense, tokenizer, material)]
+    expected = expect(run, dense, material)
     goal, clock = _goal(run, dense, tokenizer, material)
-    to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
+    to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name)) or None
     measured = (clock.table, to_come, clock.faster) if clock else (None, to_come)
-    promised = promise(writer_of(run, dense), goal, *measured, dense=size(load(run.out / "dense")))
+    promised = promise(writer_of(run, dense), goal, *measured, dense=size(load(run.out / "dense")), where=where())
     promises = {**promised.as_dict(), "warnings": odd}
     write_json(out / "promise.json", promises)
     if not run.has("prune"):
@@ -197,17 +193,6 @@ def untrained(recipe: Recipe, corpus: Corpus) -> tuple[Any, Any]:
     return new_model(shape, len(tokenizer)), tokenizer
 
 
-def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, trims: bool = False) -> dict[str, float]:
-    """A rough guess of each stage's time on two cores, corrected as the run goes."""
-    step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
-    return {
-        "train": recipe.train.steps * step if with_training else 5,
-        **({"trim": 10.0} if trims else {}), **({"spell": 15.0} if recipe.prune.written is not None else {}), **({"time": 400.0 if recipe.prune.timed else 60.0} if recipe.prune.by_loss else {}),
-        **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
-        "evaluate": 20, "bench": 20,
-    }  # fmt: skip
-
-
 def _dense(run: Run) -> dict[str, Any]:
     if run.model is not None:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
@@ -222,6 +207,7 @@ def _dense(run: Run) -> dict[str, Any]:
         check_reachable(writer, plan_step(model, how), from_whole(how, size(model), size(writer)))
     run, _ = _fitted(run, model, tokenizer)  # said once it is trained
     material = _material(run, model, tokenizer)
+    expect(run, model, material)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}

@@ -124,14 +124,17 @@ def counted(work: Callable[P, T], total: int, report: Report, what: str, every: 
     return counting
 
 
-def minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time in words.
 
     Example:
-        >>> minutes(20.0), minutes(150.0)
-        ('a minute', '2 minutes')
+        >>> duration(20.0), duration(150.0), duration(7_000.0), duration(32_000.0)
+        ('a minute', '2 minutes', '1.9 hours', '9 hours')
     """
     found = max(1, round(seconds / 60))
+    if found >= 100:
+        hours = seconds / 3600
+        return f"{hours:.1f} hours" if hours < 5 else f"{hours:,.0f} hours"
     return "a minute" if found == 1 else f"{found:,} minutes"
 
 
