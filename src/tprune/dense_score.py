@@ -18,12 +18,12 @@ from tprune.sensitivity import token_loss_on
 from tprune.tasks.coverage import guesses
 
 SENTENCES = 32
-BATCH = 8
+BATCH = 32  # at a time
 BLEU, CHRF = (
     5.0,
     20.0,
 )  # below both a model hardly translates: chrF alone knows words in other forms, and scripts without spaces
-LONGER = 2  # times the longest reference, after which a translation is cut off
+LONGER = 1.5  # times the longest reference, after which a translation is cut off
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def own_score(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, m
     rows = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int)
     source, target = [pairs.source[i] for i in rows], [pairs.target[i] for i in rows]
     longest = max(map(len, tokenizer(text_target=target, verbose=False).input_ids))
-    limit = min(int(model.config.max_position_embeddings), LONGER * longest + 8)
+    limit = min(int(model.config.max_position_embeddings), round(LONGER * longest) + 4)
     training, said = model.training, list[str]()
     model.eval()
     for start in range(0, len(source), BATCH):

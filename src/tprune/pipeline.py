@@ -109,8 +109,9 @@ def _stages(run: Run) -> dict[str, Any]:
     expected = expect(run, dense, material)
     goal, clock = _goal(run, dense, tokenizer, material)
     to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name)) or None
-    measured = (clock.table, to_come, clock.faster) if clock else (None, to_come)
-    promised = promise(writer_of(run, dense), goal, *measured, dense=size(load(run.out / "dense")), where=where())
+    table, faster = (clock.table, clock.faster) if clock else (None, 1.0)
+    whole = size(load(out / "dense"))
+    promised = promise(writer_of(run, dense), goal, table, to_come, faster, whole, where())
     promises = {**promised.as_dict(), "warnings": odd}
     write_json(out / "promise.json", promises)
     if not run.has("prune"):
