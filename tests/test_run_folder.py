@@ -19,6 +19,7 @@ from tprune import run_folder
 from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import DivergedError, InputError
+from tprune.files import read_json, write_json
 from tprune.progress import Progress
 from tprune.recipe_file import check_recipe
 from tprune.run_folder import HOLDER, LOCK, Run, claim, held
