@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tprune import activity, bench
+from tprune import progress as progress_module
 from tprune.activity import Pulse, current, doing
 from tprune.progress import PACE, Progress, counted
 
@@ -105,3 +106,18 @@ def test_no_time_left_is_made_up() -> None:
     progress.plan["prune"] = 60.0
     progress.say("now")
     assert "about 1:05 left" in shown.getvalue()
+
+
+def test_the_time_left_goes_down_while_a_stage_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    progress = Progress({"time": 60.0, "prune": 30.0}, Console(file=io.StringIO()))
+    progress.stage("time")
+    now[0] += 40
+    assert progress.left() == 50.0
+    now[0] += 40  # longer than thought
+    assert progress.left() == 30.0
+    progress.finished()
+    progress.stage("prune")
+    now[0] += 10
+    assert progress.left() == 20.0

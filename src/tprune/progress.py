@@ -34,6 +34,7 @@ class Progress(TrainerCallback):
         self.name, self.started, self.said, self.first = "", time.monotonic(), 0.0, (0, 0.0)
         self.loss: float | None = None
         self.doing, self.pulse = "starting", Pulse(self._still)
+        self.reckoned = self.started  # when the plan of the current stage was true
 
     def stage(self, name: str, what: str = "") -> None:
         """Announces a stage."""
@@ -41,6 +42,7 @@ class Progress(TrainerCallback):
             raise InputError(f"no stage {name!r} is planned; planned are {', '.join(self.plan)}")
         self.done += 1
         self.name, self.said, self.loss = name, time.monotonic(), None
+        self.reckoned = self.said
         self.doing = name + (f": {what}" if what else "")
         self.say(f"[{self.done}/{self.total}] {name}" + (f": {what}" if what else ""))
 
@@ -57,9 +59,13 @@ class Progress(TrainerCallback):
     def say(self, text: str) -> None:
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
-        left = sum(self.plan.values())
-        known = left and all(self.plan.values())
-        self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if known else ""))
+        left = self.left() if all(self.plan.values()) else 0.0
+        self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""))
+
+    def left(self) -> float:
+        """Seconds of all stages to come, and of what is left of the current one."""
+        current = self.plan.get(self.name, 0.0)
+        return sum(self.plan.values()) - min(current, time.monotonic() - self.reckoned if current else 0.0)
 
     def note(self, text: str) -> None:
         """A line without the clock."""
@@ -78,6 +84,7 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers where training starts, and says so in a resumed run."""
         self.first = (state.global_step, time.monotonic())
+        self.reckoned = time.monotonic()
         if state.global_step and self.name in self.plan:
             self.plan[self.name] *= 1 - state.global_step / max(1, state.max_steps)
             self.say(f"      goes on from step {state.global_step}/{state.max_steps}")
@@ -95,7 +102,7 @@ class Progress(TrainerCallback):
         start, since = self.first
         pace = (now - since) / max(1, state.global_step - start)
         self.plan[self.name] = pace * (state.max_steps - state.global_step)
-        self.said = now
+        self.said = self.reckoned = now
         loss = "" if self.loss is None else f", loss {self.loss:.2f}"
         self.say(f"      step {state.global_step}/{state.max_steps}{loss}")
 
