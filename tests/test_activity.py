@@ -3,6 +3,7 @@
 import io
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,7 +111,7 @@ def test_no_time_left_is_made_up() -> None:
 
 def test_the_time_left_goes_down_while_a_stage_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     progress = Progress({"time": 60.0, "prune": 30.0}, Console(file=io.StringIO()))
     progress.stage("time")
     now[0] += 40
