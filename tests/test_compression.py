@@ -8,11 +8,12 @@ import torch
 
 import tprune
 from tprune.compression import plan_step
-from tprune.costs import beyond_reach, clock_step, confirm_step, select_step
+from tprune.costs import clock_step, confirm_step, select_step
 from tprune.errors import InputError, NoisyMachineError, TpruneWarning, UnreachableError
 from tprune.latency import LatencyTable, Price, Setting, Times
 from tprune.material import Material
 from tprune.plan import Plan
+from tprune.reach import Reach
 from tprune.realise.certificate import certify
 from tprune.recipe import Analyze, Prune, Recover, Stage
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
@@ -85,7 +86,7 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
     ):  # fmt: skip
         how = Prune(steps=0, floor=floor, **target)
         timed.clear()
-        check: Any = beyond_reach(model, plan_step(model, how), how)
+        check: Any = Reach(model, plan_step(model, how), how).look
         if refused:
             with pytest.raises(
                 UnreachableError, match=r"with one group left in every coupling it takes 4 ms \(3.00x\)"
@@ -102,8 +103,8 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
             raise NoisyMachineError("varies by 20%")
 
     how = Prune(steps=0, speedup=4.0)
-    unsure: Any = beyond_reach(model, plan_step(model, how), how)
-    unsure(Restless(), table)
+    unsure: Any = Reach(model, plan_step(model, how), how)
+    unsure.look(Restless(), table)
 
 
 def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:

@@ -13,18 +13,23 @@ from test_compression import PAIRS
 from test_latency_timer import taking
 from tprune import latency_cache, latency_timer
 from tprune.checkpoint import load
+from tprune.compression import plan_step
 from tprune.data import Corpus, Parallel
-from tprune.errors import InputError, NoisyMachineError
+from tprune.errors import InputError, NoisyMachineError, UnreachableError
+from tprune.estimates import planned
 from tprune.files import read_json, write_json
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.latency_cache import key_of, measured
 from tprune.latency_plans import plans_for
-from tprune.pipeline import expected_seconds, run
+from tprune.latency_shelf import Shelf
+from tprune.pipeline import run
 from tprune.progress import Progress
+from tprune.reach import Reach
+from tprune.recipe import Prune
 from tprune.recipe_file import check_recipe
 from tprune.report.table import notes
 from tprune.run_folder import Run
-from tprune.runtimes.export import _spared, export, generation_of, rows_of
+from tprune.runtimes.export import export
 from tprune.runtimes.folder import read_layout
 from tprune.size import size
 from tprune.vocabulary import write_only_
@@ -54,7 +59,7 @@ def exported(model: Any, out: Path, **how: Any) -> None:
     """A dense model's export; of a smaller one only the multiplications, which are all that such a machine looks at."""
     if out.name == "dense":
         export(model, out=out, **how)
-    write_json(out.with_suffix(".json"), size(model).macs - _spared(model, rows_of(model, generation_of(model))))
+    write_json(out.with_suffix(".json"), size(model).macs)
 
 
 class Fake:
@@ -65,17 +70,20 @@ class Fake:
     rounds = 0
     noisy_after = 1000
     faster = 1.25
+    sentence = 12.0  # milliseconds of the dense model
+    spread = 0.0  # of them
     together = 24
 
-    def __init__(self, model: Any, tokenizer: Any, sentences: Any, setting: Setting, folder: Path) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, sentences: Any, setting: Setting, folder: Path, tokens: Any = None, report: Any = None
+    ) -> None:  # fmt: skip
         Fake.made += 1
 
     def dense(self, key: str) -> LatencyTable:
-        return replace(DENSE, key=key)
+        times = Times(Fake.sentence / 6, Fake.sentence / 24, Fake.sentence)
+        return replace(DENSE, key=key, dense=times, dense_spread=Fake.spread)
 
-    def side_by_side(
-        self, plans: Mapping[str, Any], known: Sequence[Ratios], report: Any
-    ) -> Iterator[Sequence[Ratios]]:
+    def side_by_side(self, plans: Mapping[str, Any], known: Sequence[Ratios]) -> Iterator[Sequence[Ratios]]:
         Fake.timed = tuple(plans)
         found = known
         while len(found[0]["sentence"]) < Setting().rounds:
@@ -96,10 +104,16 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder, self.model, self.said = folder, small_model("marian"), list[str]()
 
-    def table(self, *kinds: str) -> LatencyTable:
+    def table(self, *kinds: str, asked: Any = None) -> LatencyTable:
         self.said.clear()
         Fake.timed, Fake.rounds = (), 0
-        return measured(self.model, None, ["a"], Setting(), self.folder, self.said.append, kinds, removal=False)
+        return measured(
+            self.model, None, ["a"], Setting(), self.folder, self.said.append, kinds, removal=False, asked=asked
+        )
+
+    def reach(self, *kinds: str, **target: float) -> Reach:
+        how = Prune(steps=0, kinds=list(kinds), **target)
+        return Reach(self.model, plan_step(self.model, how), how)
 
     @property
     def path(self) -> Path:
@@ -114,6 +128,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     monkeypatch.setattr(latency_cache, "Timer", Fake)
     monkeypatch.setattr(Fake, "noisy_after", 1000)
     monkeypatch.setattr(Fake, "faster", 1.25)
+    monkeypatch.setattr(Fake, "sentence", 12.0)
+    monkeypatch.setattr(Fake, "spread", 0.0)
     return Cache(tmp_path)
 
 
@@ -198,6 +214,77 @@ def test_a_machine_that_has_changed_gets_a_new_table(cache: Cache, monkeypatch: 
     assert len(heads) == len(Fake.timed) == count(cache, "heads")  # no plan in common: nothing to go by
 
 
+def under_load(monkeypatch: pytest.MonkeyPatch, spread: float = 0.0) -> None:
+    """A machine on which everything takes as long as the dense model: 54 ms instead of 2.3."""
+    monkeypatch.setattr(Fake, "sentence", 54.0)
+    monkeypatch.setattr(Fake, "faster", 54 / 55)
+    monkeypatch.setattr(Fake, "spread", spread)
+
+
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fake, "sentence", 2.3)
+    monkeypatch.setattr(Fake, "faster", 3.0)
+    monkeypatch.setattr(Fake, "spread", 0.0)
+
+
+def test_what_was_measured_under_load_refuses_nothing_later(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_load(monkeypatch)
+    with pytest.raises(UnreachableError, match=r"one group left in every coupling it takes 55 ms .* dense model 54 ms"):
+        cache.table("ffn", asked=cache.reach("ffn", latency_ms=20))  # so it was then
+    cache.table("ffn")  # and so it was kept
+    undisturbed(monkeypatch)
+    with pytest.raises(InputError, match=r"asked for 20 ms a sentence, but the dense model takes 2.3 ms already"):
+        cache.table("ffn", asked=cache.reach("ffn", latency_ms=20))
+    assert "timed again before it is believed" in cache.said[0] and "corrected" in cache.said[1]
+    found = cache.table("ffn", asked=cache.reach("ffn", latency_ms=1.5))
+    assert found.dense.sentence == 2.3 and {t.medians["sentence"] for t in found.plans} == {3.0}
+    assert LatencyTable.load(cache.path).plans == found.plans
+    assert "believed" in cache.said[0] and cache.said[1].endswith("all plans are timed again")
+
+
+def test_a_kept_table_that_is_right_still_refuses(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffn, made = cache.table("ffn"), Fake.made
+    with pytest.raises(UnreachableError, match=r"asked for 6.5 ms .* as little left as may be it takes 9.6 ms"):
+        cache.table("ffn", asked=cache.reach("ffn", latency_ms=6.5))
+    assert Fake.made == made + 1 and Fake.timed == ("one",)  # the dense model and the smallest plan, and no others
+    assert cache.table("ffn") == ffn
+
+
+def test_noisy_times_serve_one_call_and_are_not_kept(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_load(monkeypatch, spread=0.4)
+    noisy = cache.table("ffn")
+    assert noisy.dense.sentence == 54.0 and len(noisy.plans) == count(cache, "ffn")
+    assert read_json(cache.path)["dense"] is None
+    undisturbed(monkeypatch)
+    made = Fake.made
+    calm = cache.table("ffn")
+    assert calm.dense.sentence == 2.3 and Fake.made == made + 1 and not Fake.timed  # ratios that were steady stay
+    assert read_json(cache.path)["dense"]["sentence"] == 2.3
+    shelf = Shelf(cache.path, cache.path.stem)
+    varying = replace(calm.plans[0], ratios=dict.fromkeys(TIMED, (1.0, 1.4) * 32))
+    shelf.write(replace(calm, plans=(varying, *calm.plans[1:])))
+    assert len(LatencyTable.load(cache.path).plans) == len(calm.plans) - 1
+
+
+def test_a_target_that_is_met_is_said_before_plans_are_timed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed(monkeypatch)
+    with pytest.raises(
+        InputError, match=r"asked for 20 ms a sentence, but the dense model takes 2.3 ms already; nothing"
+    ):
+        cache.table("ffn", asked=cache.reach("ffn", latency_ms=20.0))
+    assert not Fake.timed
+    assert cache.table("ffn", asked=cache.reach("ffn", latency_ms=2.0)).plans
+
+
+def test_the_dense_time_of_an_old_table_is_timed_again(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffn = cache.table("ffn")
+    cache.grow_old()
+    monkeypatch.setattr(Fake, "sentence", 24.0)
+    again = cache.table("ffn")
+    assert again.dense.sentence == 24.0 and again.plans == ffn.plans and Fake.timed == ("one",)
+    assert cache.said == ["the dense model takes 24 ms a sentence; the kept latency table said 12 ms, and is corrected"]
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that runs of the same shapes share: a table takes longer than all else in them."""
@@ -220,7 +307,7 @@ def a_run(
         "bench": {"sentences": 2, "rounds": 4},
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
-    progress = Progress(expected_seconds(recipe, 1e4, True, vocabulary is not None))
+    progress = Progress(planned(recipe, vocabulary is not None))
     return run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary))
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from test_compression import PAIRS
 from tprune.data import Corpus
+from tprune.estimates import planned
 from tprune.files import read_json, write_json
-from tprune.pipeline import expected_seconds, run, taught
+from tprune.pipeline import run, taught
 from tprune.progress import Progress
 from tprune.recipe import Recipe
 from tprune.recipe_file import check_recipe
@@ -35,7 +36,7 @@ def recipe_with(prune: dict[str, Any], recover: dict[str, Any]) -> Recipe:
 )  # fmt: skip
 def test_the_stage_is_planned_where_it_is_needed(prune: dict[str, Any], recover: dict[str, Any], asked: bool) -> None:
     recipe = recipe_with(prune, recover)
-    assert taught(recipe) is asked and ("teach" in expected_seconds(recipe, 1e4, True)) is asked
+    assert taught(recipe) is asked and ("teach" in planned(recipe)) is asked
 
 
 @pytest.mark.parametrize(("after", "warned"), [(2.0, False), (1.4, False), (2.5, True)])
@@ -71,7 +72,7 @@ def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
 
     def go() -> dict[str, Any]:
-        return run(Run(tmp_path, recipe, corpus, None, "test", Progress(expected_seconds(recipe, 1e4, True))))
+        return run(Run(tmp_path, recipe, corpus, None, "test", Progress(planned(recipe))))
 
     first = go()
     made = read_json(tmp_path / "stages" / "teach.json")

@@ -18,7 +18,7 @@ from test_compression import PAIRS
 from tprune import run_folder
 from tprune.checkpoint import save
 from tprune.data import Corpus
-from tprune.errors import InputError
+from tprune.errors import DivergedError, InputError
 from tprune.files import read_json, write_json
 from tprune.progress import Progress
 from tprune.recipe_file import check_recipe
@@ -29,7 +29,7 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from tprune.run_folder import held
-with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first", force=False)):
+with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first", force=False, model=None)):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -216,3 +216,57 @@ def test_a_run_of_before_this_was_noted_goes_on(tmp_path: Path) -> None:
     (tmp_path / "dense").mkdir()
     claim(run)
     assert read_json(marker) == before
+
+
+def refuse(run: Run, *stages: str) -> None:
+    """A run that is refused once these stages are done."""
+    with pytest.raises(InputError, match="no"), held(run):
+        claim(run)
+        for stage in stages:
+            run.progress.plan[stage] = 1.0
+            run.stage(stage, lambda: None)
+        raise InputError("no")
+
+
+def test_a_refused_command_leaves_no_folder_behind(tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "mine"
+    refuse(run_in(out))
+    assert not out.parent.exists() and tmp_path.exists()
+    refuse(replace(run_in(out), model="a"), "train", "trim")  # the first stage of a given model is a copy
+    assert not out.parent.exists()
+    with held(replace(run_in(out), model="b")):  # so that the corrected command needs no --force
+        claim(replace(run_in(out), model="b"))
+    assert read_json(out / "run.json")["model"] == "b"
+
+
+def test_a_refused_command_leaves_an_earlier_run_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with held(run_in(out)):
+        claim(run_in(out))
+    (out / "run.log").write_text("an earlier line\n")
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    refuse(replace(run_in(out), model="another"), "train")
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert not list((out / "stages").glob("*"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refuse(run_in(empty))
+    assert empty.is_dir() and not list(empty.iterdir())
+
+
+def test_finished_work_and_checkpoints_stay_when_a_command_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    refuse(run_in(out), "train")
+    assert run_in(out).has("train") and (out / "run.json").exists()
+    other = run_in(tmp_path / "other")
+    with pytest.raises(DivergedError), held(other):
+        claim(other)
+        (other.work("train") / "checkpoint-3").mkdir(parents=True)
+        (other.work("train") / "checkpoint-3" / "model.safetensors").write_text("")
+        raise DivergedError("the loss is nan")
+    assert (other.work("train") / "checkpoint-3" / "model.safetensors").exists()
+    stopped = run_in(tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt), held(stopped):
+        claim(stopped)
+        raise KeyboardInterrupt
+    assert (stopped.out / "run.json").exists()  # nobody refused it

@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from tprune.activity import current, doing
 from tprune.data import read_lines
 from tprune.errors import USERS, InputError
 from tprune.machine import check_threads, idle_cores, machine, versions
@@ -89,6 +90,7 @@ class BenchResult:
     work: Work
     machine: Mapping[str, Any]
     runtime: str = "onnxruntime"
+    rounds_ms: Mapping[str, Side] = field(default_factory=dict)  # of each side, every round
 
     @property
     def reported(self) -> str:
@@ -162,9 +164,12 @@ def bench_all(
     times: dict[str | None, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in sides}
     for number in range(rounds):
         with ExitStack() as stack:
-            workers = {  # loaded in turns too: the last finds better memory than the first
-                side: stack.enter_context(_worker(sides[side], threads, cores)) for side in _in_turns(sides, number)
-            }
+            where = f"timing {len(sides)} models side by side: round {number + 1} of {rounds}"
+            stack.enter_context(doing(where))
+            workers: dict[str | None, Worker] = {}
+            for side in _in_turns(sides, number):  # loaded in turns too: the last finds better memory than the first
+                with doing(f"{where}, {len(workers)} loaded"):
+                    workers[side] = stack.enter_context(_worker(sides[side], threads, cores))
             for side, took in _round(workers, requests).items():
                 for name in requests:
                     times[side][name].append(took[name])
@@ -316,8 +321,9 @@ def _round(
     for name, turns in requests.items():
         replies: dict[Name, list[dict[str, Any]]] = {side: [] for side in workers}
         for turn, request in enumerate(turns):
-            for side in _in_turns(workers, turn):
-                replies[side].append(workers[side].ask(request))
+            with doing(f"{current()}, {name} {turn + 1} of {len(turns)}"):
+                for side in _in_turns(workers, turn):
+                    replies[side].append(workers[side].ask(request))
         weights = [len(request.get("sentences", "1")) for request in turns]
         for side, said in replies.items():
             found[side][name] = float(np.average([each["ms"] for each in said], weights=weights))
@@ -343,6 +349,7 @@ def _result(
         ratios=ratios, speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
         threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions(), "pinned_to": list(cores)}, runtime=runtime,
+        rounds_ms={side: {name: tuple(values) for name, values in names.items()} for side, names in times.items()},
     )  # fmt: skip
 
 

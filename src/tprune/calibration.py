@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tprune.activity import doing
 from tprune.coupling import Role, View, tensors_of
 from tprune.errors import InputError
 from tprune.plan import Plan
@@ -136,11 +137,12 @@ def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, G
     wanted = {param for found in consumers(model, plan).values() for param in found}
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for batch in checked(batches):
-        for param, x in inputs(model, wanted, batch).items() if wanted else ():
-            one = augmented(x)
-            sums[param] = sums[param].addmm_(one.T, one) if param in sums else one.T @ one
-            counts[param] = counts.get(param, 0) + len(x)
+    for number, batch in enumerate(checked(batches), 1):
+        with doing(f"what the matrices are given: batch {number} of {len(batches)}"):
+            for param, x in inputs(model, wanted, batch).items() if wanted else ():
+                one = augmented(x)
+                sums[param] = sums[param].addmm_(one.T, one) if param in sums else one.T @ one
+                counts[param] = counts.get(param, 0) + len(x)
     return {param: Gram(total / counts[param], counts[param]) for param, total in sums.items()}
 
 

@@ -26,6 +26,7 @@ from tprune.models import couplings, family_of
 from tprune.one_shot import one_shot
 from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import keep_largest
+from tprune.policies.whole import from_whole
 from tprune.progress import Report, counted
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
@@ -34,6 +35,7 @@ from tprune.regularise import Regulariser
 from tprune.runtimes.export import ENOUGH, check_exportable, longest_output
 from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import token_loss_on
+from tprune.size import size
 from tprune.spelling import Spelling, fewest
 from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import encode, max_length
@@ -207,14 +209,17 @@ def compress(
         clock = None
         spelling = spell_step(model, tokenizer, train.target, prune)
         writer = model if spelling is None else writing(model, spelling.kept)
+        if spelling is not None:
+            prune = from_whole(prune, size(model), size(writer))
         if prune.by_loss:
             clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
             if spelling is not None and prune.target()[0] in TIMES:
-                clock = spelled_step(clock, model, tokenizer, spelling, valid.source)
-            clock = interact_step(model, plan, prune, clock, material, report)
+                clock = spelled_step(clock, model, tokenizer, spelling, valid.source, report)
+            clock = interact_step(writer, plan, prune, clock, material, report)
             if prune.target()[0] in TIMES:
-                clock = replace(clock, table=confirm_step(writer, tokenizer, plan, prune, clock, valid.source).table)
-        goal = select_step(model, plan, prune, found, clock)
+                sure = confirm_step(writer, tokenizer, plan, prune, clock, valid.source, report=report)
+                clock = replace(clock, table=sure.table)
+        goal = select_step(writer, plan, prune, found, clock)
         report(f"goal\n{goal}")
         if prune.translates or recover.translates:
             material = teach_step(model, tokenizer, train, material, work / "taught", report)

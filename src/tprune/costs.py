@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, worth
 from tprune.calibration import grams
-from tprune.errors import InputError, NoisyMachineError, UnreachableError
+from tprune.errors import InputError, UnreachableError
 from tprune.latency import LatencyTable, Setting, Times
 from tprune.latency_cache import measured
 from tprune.latency_timer import Timer
@@ -23,14 +22,14 @@ from tprune.machine import cache_folder
 from tprune.material import Material
 from tprune.plan import Plan
 from tprune.policies import Target, select_size, select_to
-from tprune.policies.choice import number
 from tprune.policies.latency import Confirmed, confirm, select_memory, select_within
 from tprune.progress import Report, counted
+from tprune.reach import Reach, empties, limits_of, milliseconds
 from tprune.recipe import MEMORY, TIMES, Kind, Prune
 from tprune.repair import repair_
 from tprune.search import search
 from tprune.second_order import keep_counts, removal_scores, second_order_curves
-from tprune.select import Limits, Select, Shared, Uniform, keep_best
+from tprune.select import Select, Shared, Uniform
 from tprune.sensitivity import Curve, sizes_to_try, token_loss_on
 from tprune.spelling import Spelling
 from tprune.vocabulary import writing
@@ -38,9 +37,7 @@ from tprune.vocabulary import writing
 CALIBRATION = 256  # validation sentences on which losses are measured
 ALONE = 64  # of them for each coupling alone, where whole selections are measured after
 FITTED = 512  # training sentences that matrices are fitted to
-BOLD = 0.5  # of the dense model's time; a target under it is checked before the table is measured
 Model = tuple[Any, PreTrainedTokenizerBase]
-INSIDE = frozenset({"ffn", "heads", "qk", "vo"})
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ class Clock:
 
     def milliseconds(self, how: Prune) -> float:
         """The time asked for, for one sentence."""
-        unit, value = how.target()
-        return value if unit == "latency_ms" else self.timed(how).predict({}).sentence * self.faster / value
+        return milliseconds(how, self.timed(how), self.faster)
 
     def timed(self, how: Prune) -> LatencyTable:
         """The table. Raises `InputError` when there is none."""
@@ -75,19 +71,23 @@ def clock_step(
     Points of latency tables are measured once for a machine and model, and kept in the user's cache.
 
     Raises:
+        InputError: the dense model takes no longer than what is asked for.
+        UnreachableError: a time is asked for that nothing reaches.
         NoisyMachineError: times differ too much between repetitions.
     """
     table = None
     if how.timed:
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
-        check = beyond_reach(model, plan, how, faster)
-        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, empties(how), check)
+        asked = Reach(model, plan, how, faster)
+        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, empties(how), asked)
     report("loss of each coupling at each size, what reads it fitted again, on validation sentences")
     return Clock(table, curves_step(model, plan, how, material, report), faster)
 
 
-def faster_step(before: Model, after: Model, sentences: Sequence[str], setting: Setting) -> float:
+def faster_step(
+    before: Model, after: Model, sentences: Sequence[str], setting: Setting, report: Report = lambda text: None
+) -> float:
     """How many times faster than before a model is on a sentence, measured here, both writing as many tokens.
 
     Args:
@@ -95,18 +95,20 @@ def faster_step(before: Model, after: Model, sentences: Sequence[str], setting: 
         after: likewise, with a smaller vocabulary, say.
         sentences: source sentences.
         setting: threads, batch and lengths.
+        report: is told of times that vary.
 
     Raises:
         NoisyMachineError: times differ too much between repetitions.
     """
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(*before, tuple(sentences), setting, Path(folder))
+        timer = Timer(*before, tuple(sentences), setting, Path(folder), report=report)
         return timer.compare(after[0], "the smaller vocabulary", after[1])["sentence"]
 
 
 def spelled_step(
-    clock: Clock, model: Any, tokenizer: PreTrainedTokenizerBase, spelling: Spelling, sentences: Sequence[str]
-) -> Clock:
+    clock: Clock, model: Any, tokenizer: PreTrainedTokenizerBase, spelling: Spelling, sentences: Sequence[str],
+    report: Report = lambda text: None,
+) -> Clock:  # fmt: skip
     """The clock of the model once it writes the tokens of a spelling alone; what that saves in each is measured here.
 
     Args:
@@ -115,6 +117,7 @@ def spelled_step(
         tokenizer: its own.
         spelling: what it is to write.
         sentences: source sentences.
+        report: is told of times that vary.
 
     Raises:
         NoisyMachineError: times differ too much between repetitions.
@@ -123,43 +126,11 @@ def spelled_step(
     if table is None:
         return clock
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder))
+        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder), report=report)
         ratios = timer.compare(writing(model, spelling.kept), "fewer tokens to write")
         saved = table.dense.token - table.times(ratios).token
     spelled = table.spelled(max(0.0, saved), spelling.longer)
     return replace(clock, table=spelled, faster=clock.faster * table.dense.sentence / spelled.dense.sentence)
-
-
-def beyond_reach(model: Any, plan: Plan, how: Prune, faster: float = 1.0) -> Callable[[Timer, LatencyTable], None]:
-    """A check before a table is measured: of a bold target, whether a model with one group in every coupling would meet it.
-
-    Where sublayers may be emptied, the width cut or fewer tokens be written, a model may be faster than that one by half of what it
-    takes.
-    """
-
-    def check(timer: Timer, table: LatencyTable) -> None:
-        if how.target()[0] not in TIMES:
-            return
-        dense, budget = table.dense.sentence, Clock(table, (), faster).milliseconds(how)
-        if budget > BOLD * dense:
-            return
-        masks = {
-            e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in INSIDE else e.keep
-            for e in plan.entries
-        }
-        try:
-            least = timer.times(plan.with_kept(masks, {}, {}), table).sentence
-        except NoisyMachineError:  # a rough check needs no steady machine; the table will say what it says
-            return
-        room = 0.95 if not empties(how) and set(how.kinds) <= INSIDE and how.written is None else 0.5
-        if budget < room * least:
-            raise UnreachableError(
-                f"asked for {number(budget)} ms a sentence ({dense / budget:,.3g}x); with one group left in every coupling it "
-                f"takes {number(least)} ms ({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow "
-                "more kinds, or start from a smaller model"
-            )
-
-    return check
 
 
 def curves_step(
@@ -206,6 +177,7 @@ def interact_step(
         return loss(twin)
 
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
+    select = counted(select, how.search + 1, report, "selections made")
     best = search(len(clock.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
         f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selection{'s' * (best.measured != 1)} measured; "
@@ -220,7 +192,7 @@ def _loss(material: Material, sentences: int = CALIBRATION) -> Callable[[nn.Modu
 
 def confirm_step(
     model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, how: Prune, clock: Clock, sentences: Sequence[str],
-    time: Callable[[Plan], Times] | None = None,
+    time: Callable[[Plan], Times] | None = None, report: Report = lambda text: None,
 ) -> Confirmed:  # fmt: skip
     """Times the plan that is chosen for a time, and corrects the table until it predicts it; see `tprune.policies.latency.confirm`.
 
@@ -234,6 +206,7 @@ def confirm_step(
         clock: see `clock_step`.
         sentences: source sentences.
         time: measures a selected plan; on this machine if not given.
+        report: is told of times that vary.
 
     Raises:
         InputError: no time is asked for.
@@ -250,19 +223,8 @@ def confirm_step(
     if time is not None:
         return confirm(choose, table, time)
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder), round(table.tokens))
+        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder), round(table.tokens), report)
         return confirm(choose, table, lambda chosen: timer.times(chosen, table))
-
-
-def limits_of(how: Prune) -> Limits:
-    """What a selection must respect."""
-    multiples = {str(kind): multiple for kind, multiple in how.multiple.items()}
-    return Limits(multiples, how.floor, {str(kind): floor for kind, floor in how.floors.items()})
-
-
-def empties(how: Prune) -> bool:
-    """Whether a sublayer may be left with nothing but its mean."""
-    return any(limits_of(how).may_empty(kind) for kind in how.kinds)
 
 
 def select_step(model: Any, plan: Plan, how: Prune, analysis: Analysis | None, clock: Clock | None = None) -> Plan:

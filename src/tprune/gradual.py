@@ -10,7 +10,6 @@ from typing import Any
 
 from tprune.checkpoint import load, save
 from tprune.compression import cut_step, plan_step, recover_step
-from tprune.costs import limits_of
 from tprune.distill import Width, kept_width
 from tprune.errors import InputError
 from tprune.files import claim, read_json
@@ -19,6 +18,7 @@ from tprune.plan import Plan
 from tprune.policies import Target, select_to
 from tprune.policies.size import norm_scores
 from tprune.progress import Report
+from tprune.reach import limits_of
 from tprune.realise.certificate import Certificate
 from tprune.recipe import Prune, Recover
 from tprune.select import Kept, Limits, Scores, keep_best, lines_of

@@ -113,6 +113,7 @@ class LatencyTable:
         machine: where.
         peak_memory: of the process that runs the dense model, in bytes.
         prices: see `Price`.
+        dense_spread: how far the 95 % interval of the dense sentence's median time reaches from its middle.
         curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
             prices need not add up to its time either; empty where they do.
     """
@@ -127,6 +128,7 @@ class LatencyTable:
     prices: tuple[Price, ...] = ()
     curve: Curve = Curve((), ())
     format: int = field(default=FORMAT)
+    dense_spread: float = 0.0
 
     def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
         """Milliseconds (encoder, token) that one sublayer saves with this kind at this share of its size, the others whole.
@@ -256,7 +258,11 @@ class LatencyTable:
     @staticmethod
     def load(path: Path) -> LatencyTable:
         """Reads a table back. Raises `InputError` naming the file, and one of an older format."""
-        data = read_json(path)
+        return LatencyTable.of(read_json(path), path)
+
+    @staticmethod
+    def of(data: Any, path: Path) -> LatencyTable:
+        """A table from plain data of this file. Raises `InputError` as `load`."""
         try:
             if data.get("format") != FORMAT:
                 raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
@@ -267,6 +273,7 @@ class LatencyTable:
             return LatencyTable(
                 data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
                 data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
+                dense_spread=float(data.get("dense_spread", 0.0)),
             )  # fmt: skip
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(

@@ -16,7 +16,6 @@ from tprune.bleu_tokenizer import doubts, metric
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.compression import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
 from tprune.costs import (
-    ALONE,
     CALIBRATION,
     Clock,
     check_reachable,
@@ -28,8 +27,10 @@ from tprune.costs import (
     spelled_step,
 )
 from tprune.data import Corpus
+from tprune.dense_score import warned_of
 from tprune.distill import kept_width
 from tprune.errors import InputError
+from tprune.estimates import expect, where
 from tprune.files import read_json, write_json
 from tprune.latency import LatencyTable, Setting
 from tprune.machine import check_threads, use_threads
@@ -37,9 +38,10 @@ from tprune.material import SAVE_EVERY, Material
 from tprune.models import family_of
 from tprune.plan import Plan
 from tprune.policies.promise import promise
-from tprune.policies.size import Target, counted
+from tprune.policies.size import counted
+from tprune.policies.whole import from_whole
 from tprune.realise.certificate import Certificate
-from tprune.recipe import SIZES, TIMES, Prune, Recipe
+from tprune.recipe import TIMES, Prune, Recipe
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
@@ -49,7 +51,7 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
 from tprune.sublayers import blind
-from tprune.tasks.coverage import guesses, unfamiliar
+from tprune.tasks.coverage import unfamiliar
 from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 from tprune.teach import cut_share
@@ -105,16 +107,13 @@ def _stages(run: Run) -> dict[str, Any]:
         run.progress.note(f"warning: {line}")
     odd = [*odd, *unfit]
     material = _material(run, dense, tokenizer)
-    if run.model is not None:
-        found = guesses(token_loss_on(material.batches(material.valid, ALONE))(dense), dense.config.vocab_size)
-        for line in found:
-            run.progress.note(f"warning: {line}")
-        odd = [*odd, *found]
-    expected = expected_seconds(recipe, size(dense).parameters, False)  # of this model, whatever the recipe's would be
-    run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
+    odd = [*odd, *warned_of(run, dense, tokenizer, material)]
+    expected = expect(run, dense, material)
     goal, clock = _goal(run, dense, tokenizer, material)
-    to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name))
-    promised = promise(dense, goal, *((clock.table, to_come, clock.faster) if clock else (None, to_come)))
+    to_come = sum(seconds for name, seconds in expected.items() if name in TRAINED and not run.has(name)) or None
+    table, faster = (clock.table, clock.faster) if clock else (None, 1.0)
+    whole = size(load(out / "dense"))
+    promised = promise(writer_of(run, dense), goal, table, to_come, faster, whole, where())
     promises = {**promised.as_dict(), "warnings": odd}
     write_json(out / "promise.json", promises)
     if not run.has("prune"):
@@ -149,32 +148,39 @@ def _stages(run: Run) -> dict[str, Any]:
 
 def _goal(run: Run, dense: Any, tokenizer: Any, material: Material) -> tuple[Plan, Clock | None]:
     """What will be kept: as given, or chosen by what is measured first; and what was measured. Raises `UnreachableError`."""
-    how, analysed = of_whole(run), None
-    if how.written is not None:
-        run.stage("spell", lambda: _spell(run, dense, tokenizer), f"with at most {how.written:,} tokens")
-    plan = _given(run, dense) if run.plan is not None else plan_step(dense, how)
+    analysed, most = None, run.recipe.prune.written
+    if most is not None:
+        run.stage("spell", lambda: _spell(run, dense, tokenizer), f"with at most {most:,} tokens")
+    writer = writer_of(run, dense)
+    how = of_whole(run, writer)
+    plan = _given(run, writer) if run.plan is not None else plan_step(dense, how)
     clock: Clock | None = None
     if run.plan is None:
         if how.by_loss:
-            check_reachable(dense, plan, how)
+            check_reachable(writer, plan, how)
             costs = "what each sublayer costs, in loss" + (" and on this machine" if how.timed else "")
             run.stage("time", lambda: _time(run, dense, tokenizer, plan, material), costs)
             clock = _clock(run)
-        select_step(dense, plan, how, None, clock)  # what cannot be reached is said now, not after the analysis
+        select_step(writer, plan, how, None, clock)  # what cannot be reached is said now, not after the analysis
     if run.recipe.analyze.steps:
         what = f"{run.recipe.analyze.steps} steps of group lasso on all lines"
         run.stage("analyze", lambda: _analyse(run, dense, material), what)
         analysed = Analysis.load(run.out / "analysis.json")
-    return (plan if run.plan is not None else select_step(dense, plan, how, analysed, clock)), clock
+    return (plan if run.plan is not None else select_step(writer, plan, how, analysed, clock)), clock
 
 
-def of_whole(run: Run) -> Prune:
-    """How to prune; a fraction of the dense model's size is a number where what is pruned has lost words already."""
+def of_whole(run: Run, writer: Any) -> Prune:
+    """How to prune; a size counts from the dense model where what is pruned, and writes as `writer` does, has lost words already."""
     how = run.recipe.prune
-    unit, value = how.target() if run.plan is None else ("", 0.0)
-    if run.vocabulary is None or unit not in SIZES or value > 1:
+    if run.plan is not None or (run.vocabulary is None and how.written is None):
         return how
-    return how.model_copy(update={unit: Target(unit, value).budget(size(load(run.out / "dense")))})
+    return from_whole(how, size(load(run.out / "dense")), size(writer))
+
+
+def writer_of(run: Run, dense: Any) -> Any:
+    """The model that writes the tokens of the run's spelling alone, where there is one."""
+    spelling = spelling_of(run)
+    return dense if spelling is None else writing(dense, spelling.kept)
 
 
 def taught(recipe: Recipe) -> bool:
@@ -190,17 +196,6 @@ def untrained(recipe: Recipe, corpus: Corpus) -> tuple[Any, Any]:
     return new_model(shape, len(tokenizer)), tokenizer
 
 
-def expected_seconds(recipe: Recipe, parameters: float, with_training: bool, trims: bool = False) -> dict[str, float]:
-    """A rough guess of each stage's time on two cores, corrected as the run goes."""
-    step = 2e-11 * parameters * recipe.train.tokens * 3 + 0.05
-    return {
-        "train": recipe.train.steps * step if with_training else 5,
-        **({"trim": 10.0} if trims else {}), **({"spell": 15.0} if recipe.prune.written is not None else {}), **({"time": 400.0 if recipe.prune.timed else 60.0} if recipe.prune.by_loss else {}),
-        **({"analyze": 1.3 * recipe.analyze.steps * step} if recipe.analyze.steps else {}), **({"teach": 300.0} if taught(recipe) else {}), "prune": 1.1 * recipe.prune.steps * step, "shrink": 5, "recover": recipe.recover.steps * step, "export": 25,
-        "evaluate": 20, "bench": 20,
-    }  # fmt: skip
-
-
 def _dense(run: Run) -> dict[str, Any]:
     if run.model is not None:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
@@ -210,11 +205,14 @@ def _dense(run: Run) -> dict[str, Any]:
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)
-    if run.plan is None:  # an unreachable size is said now, not after the training
-        check_reachable(model, plan_step(model, run.recipe.prune), run.recipe.prune)
+    if run.plan is None and run.vocabulary is None:  # an unreachable size is said now, not after the training
+        how = run.recipe.prune
+        writer = model if how.written is None else writing(model, range(how.written))
+        check_reachable(writer, plan_step(model, how), from_whole(how, size(model), size(writer)))
     _exportable(run, model, tokenizer)
     run, _ = _fitted(run, model, tokenizer)  # said once it is trained
     material = _material(run, model, tokenizer)
+    expect(run, model, material)
     log = material.run(model, run.recipe.train, run.work("train"), save_every=SAVE_EVERY)
     save(model, run.out / "dense", tokenizer)
     return {"log": log}
@@ -293,22 +291,24 @@ def _analyse(run: Run, dense: Any, material: Material) -> dict[str, Any]:
 
 
 def _time(run: Run, dense: Any, tokenizer: Any, plan: Plan, material: Material) -> dict[str, Any]:
-    how, bench_ = of_whole(run), run.recipe.bench
+    writer, bench_ = writer_of(run, dense), run.recipe.bench
+    how = of_whole(run, writer)
     setting = Setting(threads=bench_.threads, batch=bench_.batch, runtime=bench_.runtime)
     faster, sentences = 1.0, run.corpus.valid.source
     if run.vocabulary is not None and how.target()[0] == "speedup":
         whole = run.out / "dense"
-        faster = faster_step((load(whole).eval(), load_tokenizer(whole)), (dense, tokenizer), sentences, setting)
+        before = load(whole).eval(), load_tokenizer(whole)
+        faster = faster_step(before, (dense, tokenizer), sentences, setting, run.progress.note)
         run.progress.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
     clock = clock_step(dense, tokenizer, plan, material, sentences, how, setting, run.progress.note, faster)
     spelling, timed = spelling_of(run), how.target()[0] in TIMES
     if spelling is not None and timed:
-        clock = spelled_step(clock, dense, tokenizer, spelling, sentences)
+        clock = spelled_step(clock, dense, tokenizer, spelling, sentences, run.progress.note)
         run.progress.note(f"with fewer tokens to write, before anything is cut: {clock.faster:.2f}x faster")
-    clock = interact_step(dense, plan, how, clock, material, run.progress.note)
+    clock = interact_step(writer, plan, how, clock, material, run.progress.note)
     if clock.table is not None:
-        writer = dense if spelling is None else writing(dense, spelling.kept)
-        found = confirm_step(writer, tokenizer, plan, how, clock, sentences) if timed else None
+        report = run.progress.note
+        found = confirm_step(writer, tokenizer, plan, how, clock, sentences, report=report) if timed else None
         if found is not None:
             run.progress.note(
                 f"the chosen sizes, timed: {found.measured.sentence:.3g} ms a sentence, asked for {clock.milliseconds(how):.3g}"

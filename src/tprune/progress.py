@@ -11,18 +11,20 @@ from typing import Any, ParamSpec, TypeVar
 from rich.console import Console
 from transformers import TrainerCallback
 
+from tprune.activity import Pulse, current, doing
 from tprune.errors import InputError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Report = Callable[[str], None]  # is told about each step
-PACE = 30.0  # seconds between lines about long work
+PACE = 20.0  # seconds between lines about long work; no silence is longer than 30
 
 
 class Progress(TrainerCallback):
-    """Prints stages and the time left; a line every few seconds on a terminal, every half minute elsewhere.
+    """Prints stages and the time left; a line every few seconds on a terminal, every 20 elsewhere.
 
-    `plan` gives the stages still to come with their expected seconds; a stage's real pace corrects what is left of it.
+    `plan` gives the stages still to come with their expected seconds, 0 where nobody knows yet; while any is unknown, no time left is
+    said. A stage's real pace corrects what is left of it.
     """
 
     def __init__(self, plan: dict[str, float], console: Console | None = None) -> None:
@@ -31,6 +33,8 @@ class Progress(TrainerCallback):
         self.total, self.done = len(plan), 0
         self.name, self.started, self.said, self.first = "", time.monotonic(), 0.0, (0, 0.0)
         self.loss: float | None = None
+        self.doing, self.pulse = "starting", Pulse(self._still)
+        self.reckoned = self.started  # when the plan of the current stage was true
 
     def stage(self, name: str, what: str = "") -> None:
         """Announces a stage."""
@@ -38,6 +42,8 @@ class Progress(TrainerCallback):
             raise InputError(f"no stage {name!r} is planned; planned are {', '.join(self.plan)}")
         self.done += 1
         self.name, self.said, self.loss = name, time.monotonic(), None
+        self.reckoned = self.said
+        self.doing = name + (f": {what}" if what else "")
         self.say(f"[{self.done}/{self.total}] {name}" + (f": {what}" if what else ""))
 
     def skip(self, names: Iterable[str]) -> None:
@@ -53,8 +59,13 @@ class Progress(TrainerCallback):
     def say(self, text: str) -> None:
         """One line, with the minutes since the start and the time left in all."""
         elapsed = _clock(time.monotonic() - self.started)
-        left = sum(self.plan.values())
+        left = self.left() if all(self.plan.values()) else 0.0
         self.note(f"{elapsed}  {text}" + (f"  (about {_clock(left)} left)" if left else ""))
+
+    def left(self) -> float:
+        """Seconds of all stages to come, and of what is left of the current one."""
+        current = self.plan.get(self.name, 0.0)
+        return sum(self.plan.values()) - min(current, time.monotonic() - self.reckoned if current else 0.0)
 
     def note(self, text: str) -> None:
         """A line without the clock."""
@@ -63,11 +74,17 @@ class Progress(TrainerCallback):
 
     def show(self, text: str) -> None:
         """A line for the person alone: the log has it already."""
+        self.pulse.heard()
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def _still(self, what: str) -> None:
+        """A line of the pulse, while nothing else is said."""
+        self.say(f"      {current() or self.doing}")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers where training starts, and says so in a resumed run."""
         self.first = (state.global_step, time.monotonic())
+        self.reckoned = time.monotonic()
         if state.global_step and self.name in self.plan:
             self.plan[self.name] *= 1 - state.global_step / max(1, state.max_steps)
             self.say(f"      goes on from step {state.global_step}/{state.max_steps}")
@@ -85,7 +102,7 @@ class Progress(TrainerCallback):
         start, since = self.first
         pace = (now - since) / max(1, state.global_step - start)
         self.plan[self.name] = pace * (state.max_steps - state.global_step)
-        self.said = now
+        self.said = self.reckoned = now
         loss = "" if self.loss is None else f", loss {self.loss:.2f}"
         self.say(f"      step {state.global_step}/{state.max_steps}{loss}")
 
@@ -103,7 +120,8 @@ def counted(work: Callable[P, T], total: int, report: Report, what: str, every: 
 
     def counting(*args: P.args, **kwargs: P.kwargs) -> T:
         nonlocal calls, said
-        result = work(*args, **kwargs)
+        with doing(f"{what}: {calls} of {total}"):
+            result = work(*args, **kwargs)
         calls += 1
         if time.monotonic() - said >= every:
             said = time.monotonic()
@@ -113,14 +131,17 @@ def counted(work: Callable[P, T], total: int, report: Report, what: str, every: 
     return counting
 
 
-def minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time in words.
 
     Example:
-        >>> minutes(20.0), minutes(150.0)
-        ('a minute', '2 minutes')
+        >>> duration(20.0), duration(150.0), duration(7_000.0), duration(32_000.0)
+        ('a minute', '2 minutes', '1.9 hours', '9 hours')
     """
     found = max(1, round(seconds / 60))
+    if found >= 100:
+        hours = seconds / 3600
+        return f"{hours:.1f} hours" if hours < 5 else f"{hours:,.0f} hours"
     return "a minute" if found == 1 else f"{found:,} minutes"
 
 

@@ -21,6 +21,7 @@ from tprune.machine import default_threads, training_precision
 from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
+from tprune.refused import given_back
 from tprune.run_names import names_of
 
 
@@ -93,6 +94,7 @@ WRITTEN = {
     *MODELS.values(), "taught", "onnx", "stages", "work", "run.json", "run.log", "promise.json", "latency.json", "analysis.json",
     "translations.json", "norms.json", "results.json", "report.html",
 }  # fmt: skip
+CHEAP = ("trim", "spell")  # stages that nobody would miss; of a given model also the first, which copies it
 LOCK, HOLDER = ".lock", ".held-by.json"
 HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.files`
 
@@ -101,10 +103,18 @@ HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.files
 def held(run: Run) -> Iterator[None]:
     """The directory belongs to this process inside the block; the lock goes with the process, however it ends.
 
+    A block that is refused before any stage is finished leaves the directory as it was: see `tprune.refused`.
+
     Raises:
         InputError: another process works on it; says which.
     """
     check_folder(run.out)
+    with given_back(run.out, CHEAP if run.model is None else (*CHEAP, "train")), _locked(run):
+        yield
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
     lock = FileLock(run.out / LOCK)
     try:
         run.out.mkdir(parents=True, exist_ok=True)

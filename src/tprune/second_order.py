@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tprune.activity import doing
 from tprune.calibration import Batch, Gram, columns, consumers, grams, linear
 from tprune.coupling import Coupling, Groups
 from tprune.errors import InputError
@@ -164,13 +165,15 @@ def removal_of(
 
 def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp: float = DAMP) -> Scores:
     """For every coupling of a plan the order of removal as scores; group norms where not exactly one linear reads it."""
-    readers = consumers(model, plan)
-    return {
-        g.coupling.name: removal_of(model, g.coupling, g.shape, found, readers[g.coupling.name], (), damp).scores
-        if len(readers[g.coupling.name]) == 1
-        else g.norms.detach().float().cpu()
-        for g in plan.bind(model)
-    }
+    readers, scores = consumers(model, plan), Scores()
+    for number, g in enumerate(plan.bind(model), 1):
+        name = g.coupling.name
+        if len(readers[name]) != 1:
+            scores[name] = g.norms.detach().float().cpu()
+            continue
+        with doing(f"order in which groups go: coupling {number} of {len(plan.entries)}"):
+            scores[name] = removal_of(model, g.coupling, g.shape, found, readers[name], (), damp).scores
+    return scores
 
 
 def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
@@ -215,12 +218,13 @@ def second_order_curves(
     found, readers = grams(model, plan, batches), consumers(model, plan)
     whole = loss(model)
     curves, scores = [], Scores()
-    for groups in plan.bind(model):
+    for number, groups in enumerate(plan.bind(model), 1):
         name, kept = groups.coupling.name, sizes_to_try(groups, limits, shares)
         fits: Mapping[int, Weights] = {}
         scores[name] = groups.norms.detach().float().cpu()
         if len(readers[name]) == 1:
-            how = removal_of(model, groups.coupling, groups.shape, found, readers[name], kept[:-1], damp)
+            with doing(f"order in which groups go: coupling {number} of {len(plan.entries)}"):
+                how = removal_of(model, groups.coupling, groups.shape, found, readers[name], kept[:-1], damp)
             scores[name], fits = how.scores, how.weights
         added = [
             _loss_at(model, groups, keep_best(scores[name], k), readers[name], fits.get(k), loss) - whole

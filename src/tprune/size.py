@@ -9,10 +9,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tprune.output_rows import spared_parameters, spared_products
+
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes of one model; tied weights count once.
+    """Sizes of one model as an export has it; tied weights count once.
+
+    Rows of the output layer that an export leaves out, because nothing ever writes their tokens, count nowhere: see
+    `tprune.output_rows`.
 
     Attributes:
         parameters: learned numbers.
@@ -41,7 +46,9 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
         5888
     """
     parameters = {id(p): p for p in model.parameters() if p.requires_grad}.values()
-    count, width = sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)
+    spared, one = spared_parameters(model), next(model.parameters()).element_size()
+    count = sum(p.numel() for p in parameters) - spared
+    width = sum(p.numel() * p.element_size() for p in parameters) - spared * one
     device = next(model.parameters()).device
     if (
         device.type == "meta"
@@ -62,7 +69,7 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
             use_cache=False,
         )
     model.train(training)
-    return Size(count, width, counter.get_total_flops() // 2)
+    return Size(count, width, counter.get_total_flops() // 2 - spared_products(model, target))
 
 
 def size_on_paper(build: Any, **lengths: int) -> Size:

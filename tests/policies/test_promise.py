@@ -47,7 +47,7 @@ def test_it_promises_what_is_built(selected: tuple[Any, Plan]) -> None:
 
 def test_it_prints_as_a_table(selected: tuple[Any, Plan]) -> None:
     model, plan = selected
-    said = str(promise(model, plan, TABLE, seconds=600.0))
+    said = str(promise(model, plan, TABLE, seconds=600.0, where="these 2 cores"))
     lines = said.splitlines()
     assert lines[0].split("  ")[0] == "sublayer" and lines[0].split()[1:] == [
         "heads",
@@ -63,7 +63,8 @@ def test_it_prints_as_a_table(selected: tuple[Any, Plan]) -> None:
     attention = next(line for line in lines if line.startswith("model.encoder.layers.0.self_attn "))
     assert " ".join(attention.split()[1:]) == "2 of 4 3 of 4 2 of 4"
     assert "sentence_ms: asked 12, reached 11.5" in lines and "residual width: 75%" in lines
-    assert "x faster, predicted" in said and lines[-1] == "about 10 minutes in all, about 1 MB of disk"
+    assert "x faster, predicted" in said and lines[-1] == "about 10 minutes in all on these 2 cores, about 1 MB of disk"
+    assert "about 9 hours in all, " in str(promise(model, plan, seconds=32_400.0))
     untimed = str(promise(model, plan))
     assert "predicted" not in untimed and untimed.splitlines()[-1] == "about 1 MB of disk"
 

@@ -14,8 +14,9 @@ from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
 
 from tprune.errors import CertificateError, InputError, TpruneWarning
 from tprune.models.modeling_tprune import PrunedLayerNorm
+from tprune.output_rows import written_rows
 from tprune.runtimes import onnx_graphs, onnx_runtime
-from tprune.runtimes.export import check_exportable, export, generation_of, rows_of
+from tprune.runtimes.export import check_exportable, export, generation_of
 from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
 from tprune.runtimes.onnx_runtime import OnnxRuntime
 from tprune.runtimes.translate import Translator
@@ -253,9 +254,9 @@ def test_a_limit_that_nobody_chose_is_named(marian: MarianMTModel) -> None:
 
 def test_rows_stay_where_a_penalty_multiplies_probabilities(marian: MarianMTModel) -> None:
     reset(suppress_tokens=[5, 6], renormalize_logits=True, no_repeat_ngram_size=2)(marian)
-    assert not {5, 6} & set(rows_of(marian, generation_of(marian)))
+    assert not {5, 6} & set(written_rows(marian))
     reset(repetition_penalty=1.1)(marian)
-    assert rows_of(marian, generation_of(marian)) == ()
+    assert written_rows(marian) == ()
 
 
 def test_end_token_must_be_set(marian: MarianMTModel) -> None:

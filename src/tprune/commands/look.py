@@ -71,7 +71,7 @@ def analyze(
     from tprune.tasks.long_lines import LongLines as Long
 
     text = corpus_of(Given((src, tgt), (valid_src, valid_tgt), data=data, columns=columns), Data(), ("train", "valid"))
-    progress = Progress({"analyze": 1.3 * steps})
+    progress = Progress({"analyze": 0.0})
     progress.stage("analyze", f"{steps} steps of group lasso on all lines")
     how = Analyze(steps=steps, blocks=blocks.value)
     found = verb.analyze(

@@ -199,22 +199,21 @@ def _run(
     from tprune.machine import use_device
 
     use_device(device)
-    from tprune.pipeline import TRAINED, expected_seconds, run
+    from tprune.estimates import planned
+    from tprune.pipeline import TRAINED, run
     from tprune.progress import Progress
     from tprune.report.table import results_table
     from tprune.run_folder import Run
     from tprune.run_log import logged
 
-    size = recipe.model
-    parameters = size.vocabulary * size.d_model + sum(size.layers) * (6 * size.d_model**2 + 2 * size.d_model * size.ffn)
-    progress = Progress(expected_seconds(recipe, parameters, model is None, trim is not None))
+    progress = Progress(planned(recipe, trim is not None, plan is not None))
     if dry:
         progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
     elif until in progress.plan:
         names = list(progress.plan)
         progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})
     vocabulary = vocabulary_of(trim, corpus)
-    with logged(out, progress.show):
+    with logged(out, progress.show), progress.pulse:
         results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
     if until is not None:
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")

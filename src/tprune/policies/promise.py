@@ -11,7 +11,7 @@ from tprune.latency import LatencyTable, Times
 from tprune.plan import Plan
 from tprune.policies.choice import number
 from tprune.policies.size import size_after
-from tprune.progress import minutes
+from tprune.progress import duration
 from tprune.size import Size, size
 from tprune.sublayers import KINDS, left_of, sublayers_of, width_of
 
@@ -34,6 +34,7 @@ class Promise:
         times: predicted.
         faster: than the model asked about the dense one is already, by a smaller vocabulary.
         seconds: of the stages to come, a guess; None where nobody made one.
+        where: what the stages run on.
         disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
     """
 
@@ -48,6 +49,7 @@ class Promise:
     seconds: float | None
     disk: int
     faster: float = 1.0
+    where: str = ""
 
     @property
     def speedup(self) -> float | None:
@@ -86,21 +88,25 @@ class Promise:
         found += [
             f"{unit}: asked {number(value)}, reached {number(self.reached[unit])}" for unit, value in self.asked.items()
         ]
-        time = "" if self.seconds is None else f"about {minutes(self.seconds)} in all, "
+        on = f" on {self.where}" if self.where else ""
+        time = "" if self.seconds is None else f"about {duration(self.seconds)} in all{on}, "
         return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
 
 
 def promise(
-    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0
-) -> Promise:
+    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
+    dense: Size | None = None, where: str = "",
+) -> Promise:  # fmt: skip
     """What a selected plan promises, before anything is trained.
 
     Args:
-        model: the dense model.
+        model: the dense model; where it is to write fewer tokens, one that does.
         plan: after selection.
         table: of this machine; without it nothing is said about times.
         seconds: of the stages to come, from whoever knows the machine.
         faster: see `Promise`.
+        dense: the size of the model asked about, where `model` has lost words already.
+        where: what the stages run on, such as "these 2 cores".
 
     Raises:
         InputError: the plan is not selected, or cuts what has no price in the table.
@@ -112,7 +118,7 @@ def promise(
         row = {kind: (left[s.name][kind], total) for kind, total in s.whole.items()}
         removed = row.get("sublayer", (1, 1))[0] == 0
         kept[s.name] = {"sublayer": row["sublayer"]} if removed else row
-    dense, pruned = size(model), size_after(model, plan)
+    dense, pruned = dense or size(model), size_after(model, plan)
     disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
     dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)
     return Promise(
@@ -127,4 +133,5 @@ def promise(
         seconds,
         disk,
         faster,
+        where,
     )

@@ -173,7 +173,13 @@ def keep_largest(model: Any, goal: Plan) -> Plan:
 def size_after(model: Any, plan: Plan) -> Size:
     """The size of the shrunk model, without making it."""
     family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
-    found = size_on_paper(lambda: family.build(model, cuts, heads, False))
+
+    def build() -> Any:
+        small = family.build(model, cuts, heads, False)
+        family.inherit(model, small)  # which tokens it writes, for one
+        return small
+
+    found = size_on_paper(build)
     width = next(iter(tensors_of(model).values())).element_size()
     return Size(found.parameters, found.parameters * width, found.macs)
 

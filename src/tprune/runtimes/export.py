@@ -18,6 +18,7 @@ from transformers import BartForConditionalGeneration, MarianMTModel, PreTrained
 
 from tprune.errors import CertificateError, InputError, TpruneWarning
 from tprune.files import replacing
+from tprune.output_rows import written_rows
 from tprune.runtimes.folder import LAYOUT, Layout, Stamp, read_layout
 from tprune.runtimes.generation import Generation, fault
 from tprune.runtimes.onnx_graphs import cross_layers
@@ -87,7 +88,7 @@ def export(
     started, out = time.perf_counter(), Path(out)
     _check(model, sentences)
     generation = generation_of(model)
-    rows = rows_of(model, generation)
+    rows = written_rows(model)
     if rows:
         known = set(rows)
         words = tuple(word for word in generation.bad_words_ids if known.issuperset(word))
@@ -98,10 +99,9 @@ def export(
         _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
-        counted = size(plain)
-        macs = counted.macs - _spared(plain, rows)
-        parameters, name = counted.parameters, runtime.name
-        layout = Layout(generation, cross, past, vocabulary, positions, parameters, macs, stamps, rows, name)
+        counted, name = size(plain), runtime.name
+        sizes = counted.parameters, counted.macs
+        layout = Layout(generation, cross, past, vocabulary, positions, *sizes, stamps, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
         _same_tokens(tokenizer, translator.tokens, sentences)
@@ -199,20 +199,6 @@ def longest_output(model: Any) -> Any:
     return UNSAID + 1
 
 
-def rows_of(model: Any, generation: Generation) -> tuple[int, ...]:
-    """The tokens that the decoder has to know: all but those of `suppress_tokens`, or none for all.
-
-    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities, and so they
-    do in what a repetition penalty multiplies; then all stay.
-    """
-    alone = generation.renormalize_logits and generation.repetition_penalty == 1
-    never = {int(token) for token in model.generation_config.suppress_tokens or ()} if alone else set()
-    g = generation
-    fed = {g.decoder_start_token_id, g.pad_token_id, *g.eos_token_id, *g.forced_eos_token_id, g.forced_bos_token_id}
-    gone = never - fed
-    return tuple(token for token in range(model.final_logits_bias.shape[-1]) if token not in gone) if gone else ()
-
-
 def _forbidden(g: Any, eos: Sequence[int], name: str) -> tuple[tuple[int, ...], ...]:
     """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and `suppress_tokens`."""
     words, never = g.bad_words_ids or (), g.suppress_tokens or ()
@@ -225,12 +211,6 @@ def _forbidden(g: Any, eos: Sequence[int], name: str) -> tuple[tuple[int, ...], 
 
 def _ids(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(type(token) is int for token in value)
-
-
-def _spared(model: Any, rows: Sequence[int]) -> int:
-    """Multiply-accumulates of the output rows that are gone, for as many target tokens as `size` counts."""
-    tokens, width = model.lm_head.weight.shape
-    return min(25, int(model.config.max_position_embeddings)) * int(width) * (int(tokens) - len(rows)) if rows else 0
 
 
 def _or(value: Any, default: Any) -> Any:
