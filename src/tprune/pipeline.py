@@ -45,6 +45,7 @@ from tprune.report.page import write_report
 from tprune.run_folder import Run, Stopped, claim, held
 from tprune.run_results import SIDES, bleu_tokenizer, collect, evaluate, harm, spelling_of, timing
 from tprune.runtimes.export import export
+from tprune.runtimes.export_tokens import check_tokens
 from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import Curve, token_loss_on
 from tprune.size import size
@@ -204,6 +205,7 @@ def _dense(run: Run) -> dict[str, Any]:
         model, tokenizer = load(run.model, dtype=torch.float32), load_tokenizer(run.model)
         if broken := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
             raise InputError(f"{run.model}: {broken[0]} holds values that are not finite; expected a trained model")
+        check_tokens(tokenizer)  # before hours of work whose result could not be exported
         save(model, run.out / "dense", tokenizer)
         return {"from": run.model}
     model, tokenizer = untrained(run.recipe, run.corpus)

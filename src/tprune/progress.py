@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from rich.console import Console
 from transformers import TrainerCallback
 
-from tprune.errors import InputError
+from tprune.errors import InputError, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,12 +58,12 @@ class Progress(TrainerCallback):
 
     def note(self, text: str) -> None:
         """A line without the clock."""
-        logging.getLogger("tprune.progress").info(text)
+        logging.getLogger("tprune.progress").info("%s", text)
         self.show(text)
 
     def show(self, text: str) -> None:
         """A line for the person alone: the log has it already."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers where training starts, and says so in a resumed run."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune.errors import InputError
+from tprune.model_files import check_kinds
 
 LAYOUT = "generation.json"
 MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of that name
@@ -150,6 +151,7 @@ def read_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected an exported model (encoder.onnx, decoder.onnx, {LAYOUT})")
+    check_kinds(folder)
     path = folder / LAYOUT
     if not path.exists() and (what := [name for name, marker in MISTAKEN.items() if (folder / marker).exists()]):
         raise InputError(f"{folder}: {what[0]}, not an exported model; a run keeps those in onnx/dense and onnx/pruned")
