@@ -67,6 +67,20 @@ def test_the_second_process_is_told_who_holds_the_run_and_a_killed_one_holds_not
         pass
 
 
+def test_a_run_behind_a_link_lies_where_the_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to("disk/run")
+    for _ in range(2):  # a dangling link, then one to the run
+        with held(run_in(tmp_path / "run")):
+            assert (tmp_path / "disk" / "run" / HOLDER).exists()
+        (tmp_path / "disk" / "run" / "run.json").write_text('{"recipe": 0, "corpus": 0, "model": 0}')
+    assert (tmp_path / "run").is_symlink()
+    (tmp_path / "away").symlink_to("not-mounted/run")
+    with pytest.raises(InputError, match=r"there is no folder .*not-mounted"), held(run_in(tmp_path / "away")):
+        pass
+    assert not (tmp_path / "not-mounted").exists()
+
+
 def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):

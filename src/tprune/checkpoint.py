@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
+import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,20 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
+from transformers.utils.hub import cached_file
 
-from tprune.errors import InputError
-from tprune.files import replacing
+from tprune.belonging import check_settings, check_tokenizer
+from tprune.errors import ENDS, InputError, TpruneWarning
+from tprune.files import openable, replacing
+from tprune.model_files import (
+    MERGE,
+    check_files,
+    check_kinds,
+    check_quantised,
+    content,
+    damage_of_weights,
+    first_line,
+)
 from tprune.models import families, family_of
 from tprune.models.modeling_tprune import (
     PrunedBartConfig,
@@ -28,20 +42,21 @@ from tprune.models.modeling_tprune import (
     PrunedMarianConfig,
     PrunedMarianMTModel,
 )
+from tprune.models.positions import POSITIONS, kept_on_save, read_positions_
 from tprune.plan import Plan
 from tprune.plugins import trusted
 from tprune.realise.certificate import Certificate
+from tprune.runtimes.tokens import quiet_panics
 
 PRUNED: dict[str, type[PreTrainedModel]] = {
     PrunedMarianConfig.model_type: PrunedMarianMTModel,
     PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
 }
 
-# what would take hours or all memory before anyone noticed that the weights are of other sizes
-LARGEST = {
-    "encoder_layers": 1000, "decoder_layers": 1000, "max_position_embeddings": 100_000, "encoder_attention_heads": 10_000,
-    "decoder_attention_heads": 10_000, "d_model": 1_000_000, "vocab_size": 10_000_000,
-}  # fmt: skip
+# what older libraries saved beside the weights although it is computed
+LEFTOVERS = re.compile(
+    r"(^|\.)(embed_positions\._float_tensor|position_ids|inv_freq|(encoder|decoder)\.version|_float_tensor)$"
+)
 
 for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
     AutoConfig.register(_type, _class.config_class, exist_ok=True)
@@ -58,12 +73,12 @@ def save(
     and beside them `plan.json` and `certificate.json`. An existing directory is replaced only when all is written.
 
     Raises:
-        InputError: `out` is a file, or a folder that holds no model.
+        InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can hold.
     """
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
         raise InputError(f"{out} exists and holds no model; it will not be replaced")
-    with replacing(out) as work:
+    with replacing(out) as work, kept_on_save(model):
         model.save_pretrained(work, safe_serialization=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(work)
@@ -86,46 +101,29 @@ def load(
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
 
     Raises:
-        InputError: no such model, a damaged file, weights that do not fit the configuration, or a model with code of its own
-            that is not trusted.
+        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
+            them (adapters, quantisation), or a model with code of its own that is not trusted.
+
+    Warns:
+        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
     """
     path = str(path)
     local = path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir()
     if not Path(path).is_dir() and (local or path.endswith("/")):
         raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
     try:
-        if Path(path).is_dir():
-            if (Path(path) / "encoder.onnx").exists() and not (Path(path) / "config.json").exists():
-                raise InputError(
-                    f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
-                )
-            check_files(Path(path))
-        model_type, foreign = _described(path, offline)
-        trust = bool(foreign) and (trust_remote_code or trusted())
-        if foreign and not trust:
-            raise _refuse(path, foreign)
-        known = [family.name for family in families()]
-        if model_type not in {*known, *PRUNED} and not trust:
-            raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
-        kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
-        model, report = kind.from_pretrained(
-            path, output_loading_info=True, local_files_only=offline, dtype=dtype or "auto", trust_remote_code=trust
-        )
-        family_of(model)
-    except InputError:
+        model, report = _read(path, dtype, offline, trust_remote_code)
+        beside = _beside(path, POSITIONS, offline)
+    except (InputError, *ENDS):
         raise
-    except Exception as error:  # safetensors, json and the hub each raise their own kinds
+    except BaseException as error:  # safetensors, json and the hub each raise their own kinds; libraries in Rust panic
         if "ignore_mismatched_sizes" in str(error):
             raise InputError(f"{path}: the weights do not fit the configuration, their sizes differ") from None
-        files = ", ".join(sorted(file.name for file in Path(path).glob("*.safetensors")))
-        raise InputError(
-            f"{path}: cannot be loaded ({_first_line(error)}){files and f'; its weights, {files}, may be cut short or damaged'}"
-        ) from None
-    lost = [*report["missing_keys"], *report["unexpected_keys"], *(str(m) for m in report["mismatched_keys"])]
-    if lost:
-        raise InputError(
-            f"{path}: the weights do not fit the configuration, first {sorted(map(str, lost))[0]!r} of {len(lost)}"
-        )
+        known = damage_of_weights(Path(path))
+        raise InputError(f"{path}: cannot be loaded ({first_line(error)}){known and f'; {known}'}") from None
+    _check_keys(path, report)
+    if beside is not None:
+        read_positions_(model, beside)
     for module in model.modules():  # transformers loads Marian's computed positions as if they were learned
         if isinstance(module, MarianSinusoidalPositionalEmbedding):
             module.weight.requires_grad_(False)
@@ -134,70 +132,105 @@ def load(
     return model
 
 
+def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:
+    """The model as transformers loads it, and its report on the keys of the weights."""
+    if Path(path).is_dir():
+        if (Path(path) / "encoder.onnx").exists() and not (Path(path) / "config.json").exists():
+            raise InputError(
+                f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
+            )
+        check_files(Path(path))
+        check_settings(Path(path))
+    model_type, foreign = _described(path, offline)
+    trust = bool(foreign) and (trust_remote_code or trusted())
+    if foreign and not trust:
+        raise _refuse(path, foreign)
+    known = [family.name for family in families()]
+    if model_type not in {*known, *PRUNED} and not trust:
+        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
+    kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
+    model, report = kind.from_pretrained(
+        openable(path),
+        output_loading_info=True,
+        local_files_only=offline,
+        dtype=dtype or "auto",
+        trust_remote_code=trust,
+    )
+    family_of(model)
+    return model, report
+
+
+def _check_keys(path: str, report: Mapping[str, Any]) -> None:
+    """Raises `InputError` for weights without a place and places without weights; leftovers without a place are only said."""
+    leftovers = sorted(key for key in report["unexpected_keys"] if LEFTOVERS.search(key))
+    odd = {*report["missing_keys"], *report["unexpected_keys"], *map(str, report["mismatched_keys"])}
+    if lost := sorted(odd.difference(leftovers)):
+        raise InputError(f"{path}: the weights do not fit the configuration, first {lost[0]!r} of {len(lost)}")
+    if leftovers:
+        what = ", ".join(leftovers[:3]) + (f" and {len(leftovers) - 3} more" if len(leftovers) > 3 else "")
+        warnings.warn(
+            f"{path}: left out {what}: values that an older library saved and that this model computes itself",
+            TpruneWarning,
+            stacklevel=3,
+        )
+
+
 def load_tokenizer(
     path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """Loads a model's tokeniser. Raises `InputError` when there is none that can be read, or its code is not trusted."""
+    """Loads a model's tokeniser.
+
+    Raises:
+        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
+
+    Warns:
+        TpruneWarning: its end or padding token is not the model's.
+    """
     trust, described = trust_remote_code or trusted(), Path(path) / "tokenizer_config.json"
-    if described.is_file() and not trust and (foreign := _brought(str(described), _content(described))):
+    if Path(path).is_dir():
+        check_kinds(Path(path))
+    if described.is_file() and not trust and (foreign := _brought(str(described), content(described))):
         raise _refuse(described, foreign)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(path), local_files_only=offline, trust_remote_code=trust
-        )
-    except Exception as error:
+        with quiet_panics() if Path(path).is_dir() else nullcontext():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                openable(str(path)), local_files_only=offline, trust_remote_code=trust
+            )
+    except ENDS:
+        raise
+    except BaseException as error:  # a damaged tokenizer.json can end in a panic of the library, which is no Exception
         raise InputError(
-            f"{path}: no tokeniser can be loaded ({_first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
+            f"{path}: no tokeniser can be loaded ({first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
         ) from None
     for key in ("is_local", "local_files_only"):  # how it was loaded is no part of it
         tokenizer.init_kwargs.pop(key, None)
+    if (Path(path) / "config.json").is_file():
+        check_tokenizer(tokenizer, content(Path(path) / "config.json"), str(path))
     return tokenizer
-
-
-def check_files(folder: Path) -> None:
-    """Whether a model's directory is what it seems: sizes that a model may have, and weights that lie in it.
-
-    Raises:
-        InputError: naming file and value.
-    """
-    if not (folder / "config.json").exists():
-        raise InputError(
-            f"{folder}: no model here (it has no config.json); expected a model's directory, a run or a hub id"
-        )
-    config = _content(folder / "config.json")
-    for key, most in LARGEST.items():
-        value = config.get(key)
-        if value is not None and (type(value) is not int or not 0 <= value <= most):
-            raise InputError(
-                f"{folder / 'config.json'}: {key} is {reprlib.repr(value)}; expected a whole number, at most {most:,}"
-            )
-    for index in folder.glob("*.index.json"):
-        found = _content(index).get("weight_map")
-        files = set(found.values()) if isinstance(found, dict) and all(type(f) is str for f in found.values()) else {""}
-        if outside := sorted(file for file in files if not file or Path(file).name != file):
-            raise InputError(f"{index}: weights are said to be in {outside[0]!r}; expected names of files beside it")
-
-
-def _content(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file}: cannot be read ({_first_line(error)}); expected a Hugging Face configuration"
-        ) from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: holds {type(found).__name__}; expected a Hugging Face configuration")
-    return found
 
 
 def _described(path: str, offline: bool) -> tuple[str, str]:
     """The type of a model, and the classes of others that it brings; none of their code is run for this."""
     if Path(path).is_dir():
-        config = _content(Path(path) / "config.json")
+        config = content(Path(path) / "config.json")
     else:
         config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
+        check_quantised(path, config)
+        if _beside(path, "adapter_config.json", offline) is not None:
+            raise InputError(f"{path}: has an adapter beside it (adapter_config.json); {MERGE}")
     kind = str(config.get("model_type", ""))
     return kind, "" if kind in PRUNED else _brought(path, config)
+
+
+def _beside(path: str, name: str, offline: bool) -> Path | None:
+    """A file of a model's directory, or of its repository on the hub, if it has one of that name."""
+    if Path(path).is_dir():
+        return Path(path) / name if (Path(path) / name).exists() else None
+    found = cached_file(
+        path, name, local_files_only=offline, _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return None if found is None else Path(found)
 
 
 def _brought(path: str, config: Mapping[str, Any]) -> str:
@@ -217,8 +250,3 @@ def _refuse(path: str | Path, foreign: str) -> InputError:
         f"{path}: comes with code of its own ({foreign}), which is not run unless you say so: read it, then "
         "--trust-remote-code, or trust_remote_code=True"
     )
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__

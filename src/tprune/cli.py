@@ -9,14 +9,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tprune import __version__
 from tprune.commands import look, make, measure
 from tprune.commands.shared import shared
-from tprune.errors import TpruneError
+from tprune.errors import ENDS, TpruneError, TpruneWarning, printable
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 VERBS: dict[str, Callable[..., None]] = {
@@ -60,14 +60,16 @@ def main() -> None:
     _quieten()
     try:
         app()
-    except Exception as error:
+    except ENDS:
+        raise
+    except BaseException as error:  # libraries in Rust end in panics, which are no Exceptions
         if os.environ.get("TPRUNE_DEBUG") and not isinstance(error, TpruneError):
             raise
-        print(f"tprune: {explained(error)}", file=sys.stderr)
+        print(printable(f"tprune: {explained(error)}"), file=sys.stderr)
         sys.exit(1)
 
 
-def explained(error: Exception) -> str:
+def explained(error: BaseException) -> str:
     """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its words."""
     said = " ".join(str(error).split())[:300]
     if os.strerror(errno.ENOSPC) in said:
@@ -85,6 +87,8 @@ def _quieten() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
+    warnings.filterwarnings("default", category=TpruneWarning)
+    warnings.showwarning = _warn
     logging.getLogger().setLevel(logging.ERROR)
     for stream in (
         sys.stdout,
@@ -92,6 +96,11 @@ def _quieten() -> None:
     ):  # whatever the locale says, sentences are UTF-8; names of files may be any bytes
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Our own warnings, as one line; others are filtered out."""
+    print(printable(f"tprune: warning: {' '.join(str(message).split())}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

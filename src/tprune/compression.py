@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
+from tprune.belonging import check_tokenizer
 from tprune.control import Controller
 from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step, spelled_step
 from tprune.data import Corpus, Parallel
@@ -189,6 +190,7 @@ def compress(
     """
     if slip := unlearnt(prune, recover):
         raise InputError(slip)
+    check_tokenizer(tokenizer, model.config, type(model).__name__)
     torch.manual_seed(seed)
     model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
     fitted, long = LongLines().fit_corpus(Corpus(train, valid, {}), model, tokenizer)

@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 from tprune.activity import Pulse, current, doing
-from tprune.errors import InputError
+from tprune.errors import InputError, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,13 +69,13 @@ class Progress(TrainerCallback):
 
     def note(self, text: str) -> None:
         """A line without the clock."""
-        logging.getLogger("tprune.progress").info(text)
+        logging.getLogger("tprune.progress").info("%s", text)
         self.show(text)
 
     def show(self, text: str) -> None:
         """A line for the person alone: the log has it already."""
         self.pulse.heard()
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     def _still(self, what: str) -> None:
         """A line of the pulse, while nothing else is said."""

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
-from tprune.files import read_json, write_json
+from tprune.files import landing, read_json, write_json
 from tprune.machine import default_threads, training_precision
 from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
@@ -117,7 +117,7 @@ def held(run: Run) -> Iterator[None]:
 def _locked(run: Run) -> Iterator[None]:
     lock = FileLock(run.out / LOCK)
     try:
-        run.out.mkdir(parents=True, exist_ok=True)
+        landing(run.out).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         note = run.out / HOLDER

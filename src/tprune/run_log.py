@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tprune.errors import TpruneWarning
+from tprune.errors import TpruneWarning, printable
 
 OURS = "tprune"
 FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -28,7 +28,7 @@ class RunFile(logging.Handler):
         try:
             if self.marker.exists():
                 with self.file.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(self.format(record) + "\n")
+                    file.write(printable(self.format(record)) + "\n")
         except OSError:
             pass
 

@@ -158,6 +158,14 @@ def test_a_harmed_file_is_named(folder: Path, name: str, harm: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["encoder.onnx", "tokenizer.json", "generation.json"])
+def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=f"{name}: is a pipe; expected a file"):
+        Translator.load(folder)
+
+
 @pytest.mark.parametrize("rows", [[0, 1, 99], [1, 0, 5], [0, 5], [0, 1, "x"], [0, 1, 1]])
 def test_rows_that_no_export_wrote(folder: Path, rows: list[Any]) -> None:
     path = folder / "generation.json"

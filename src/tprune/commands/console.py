@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tprune.data import LONGEST
-from tprune.errors import InputError
+from tprune.errors import InputError, printable
 
 MOST = 8 * LONGEST  # bytes of a line; a character has at most 4
 
 
 def show(results: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], str]) -> None:
     """Results, as JSON or as text."""
-    print(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results))
+    print(printable(json.dumps(results, indent=1, ensure_ascii=False) if as_json else table(results)))
 
 
 def say(text: str) -> None:
     """A line for a person."""
-    print(f"tprune: {text}", file=sys.stderr)
+    print(printable(f"tprune: {text}"), file=sys.stderr)
 
 
 def typed() -> str:

@@ -25,6 +25,7 @@ from tprune.commands.options import (
     ValidTranslations,
     named,
 )  # fmt: skip
+from tprune.errors import printable
 
 
 def inspect(
@@ -34,12 +35,14 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What a model could lose: its couplings with their patterns, its size, and whether the table of its family is right."""
-    from tprune.checkpoint import load
+    from tprune.checkpoint import load, load_tokenizer
     from tprune.commands.analyze import dense_of
     from tprune.commands.inspect import checked, inspected
     from tprune.report.verb_tables import inspect_table
 
-    loaded = load(dense_of(model))
+    loaded = load(where := dense_of(model))
+    if (Path(where) / "tokenizer_config.json").exists():  # a look is for finding out whether the two belong together
+        load_tokenizer(where)
     found = inspected(loaded, kinds)
     if check:
         found["checked"] = checked(loaded, found["couplings"], say)
@@ -88,7 +91,7 @@ def analyze(
     )
     show(found.as_dict(), as_json, analysis_table)
     if out is not None and not as_json:
-        print(f"\n{out / 'analysis.json'}\n{out / 'analysis.html'}")
+        print(printable(f"\n{out / 'analysis.json'}\n{out / 'analysis.html'}"))
 
 
 def report(
@@ -113,4 +116,4 @@ def report(
         page = write_comparison(found, out or Path("comparison.html"))
         show(found.as_dict(), as_json, lambda _: comparison_table(found))
     if not as_json:
-        print(f"\n{page}")
+        print(printable(f"\n{page}"))

@@ -196,6 +196,7 @@ def _run(
     trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto", force: bool = False,
 ) -> None:  # fmt: skip
     from tprune.commands.sentences import vocabulary_of
+    from tprune.errors import printable
     from tprune.machine import use_device
 
     use_device(device)
@@ -223,4 +224,4 @@ def _run(
         return
     show(results, as_json, results_table)
     if not as_json:
-        print(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)")
+        print(printable(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)"))

@@ -20,6 +20,7 @@ from tprune.models.modeling_tprune import (
     PrunedMarianConfig,
     PrunedMarianMTModel,
 )
+from tprune.models.positions import rows_of_positions
 from tprune.realise.cut import Cuts
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -66,6 +67,8 @@ class EncoderDecoder:
             for k, v in model.config.to_dict().items()
             if k not in ("pruned", "model_type", "architectures", "auto_map")
         }
+        if (rows := rows_of_positions(model)) is not None:  # those of the tables, whatever the configuration says
+            given["max_position_embeddings"] = rows
         if stock:
             sides = _stock_sizes(model, pruned)
             built: nn.Module = self.dense(self.dense.config_class(**{**given, **sides}))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rich.table import Table
 
 from tprune.errors import InputError
-from tprune.files import read_json
+from tprune.files import landing, read_json
 from tprune.report.html import template, visible
 from tprune.report.page import finished, reading
 from tprune.report.scatter import Dot, joined, scatter
@@ -140,7 +140,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def write_comparison(found: Comparison, out: Path) -> Path:
     """Writes the page. Raises `InputError` where `out` is something else than an earlier page."""
-    if out.is_dir() or (out.exists() and "<title>tprune: runs compared" not in out.read_text("utf-8", "replace")):
+    if out.exists() and (not out.is_file() or "<title>tprune: runs compared" not in out.read_text("utf-8", "replace")):
         raise InputError(f"--out {out}: exists and is no comparison of runs; choose another file")
     alike = len({row.about for row in found.rows}) == 1  # then the title says it
     page = template(MARK).render(
@@ -148,7 +148,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         rows=[shown(number, row, "" if alike else row.about) for number, row in enumerate(found.rows, start=1)],
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8", errors="backslashreplace")
+    landing(out).write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import reprlib
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +15,23 @@ from typing import Any
 import torch
 from transformers import BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerBase
 
-from tprune.errors import CertificateError, InputError, TpruneWarning
+from tprune.belonging import check_tokenizer
+from tprune.errors import InputError, TpruneWarning
 from tprune.files import replacing
 from tprune.output_rows import written_rows
+from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.folder import LAYOUT, Layout, Stamp, read_layout
 from tprune.runtimes.generation import Generation, fault
 from tprune.runtimes.onnx_graphs import cross_layers
 from tprune.runtimes.onnx_runtime import ONNXRUNTIME
 from tprune.runtimes.runtime import Checking, Runtime, blamed
-from tprune.runtimes.tokens import SENTENCEPIECE, Tokens, load_tokens
+from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS, load_tokens
 from tprune.runtimes.translate import Translator
 from tprune.runtimes.verify import verify
 from tprune.size import size
 from tprune.texts import check_list
 
-WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json"}
+WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json", SETTINGS}
 
 # what `generate` would do beyond the searches of `search`, and the values that switch it off
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
@@ -78,7 +79,8 @@ def export(
     Raises:
         InputError: another kind of model, settings of `generate` that have no counterpart here, no sentences or one
             that is too long, or `out` holds something that is not an export.
-        CertificateError: the graphs do not compute what the model computes, naming sentence and step.
+        CertificateError: the graphs do not compute what the model computes, naming sentence and step, or the exported tokeniser
+            is another than the model's, naming the text.
 
     Example:
         ```python
@@ -87,6 +89,7 @@ def export(
     """
     started, out = time.perf_counter(), Path(out)
     _check(model, sentences)
+    check_tokenizer(tokenizer, model.config, type(model).__name__)
     generation = generation_of(model)
     rows = written_rows(model)
     if rows:
@@ -95,8 +98,9 @@ def export(
         generation = replace(generation, bad_words_ids=words)
     _ours(out)
     with replacing(out) as folder, _evaluated(model) as plain, blamed(runtime):
+        write_tokens(tokenizer, folder)
+        same_tokens(tokenizer, load_tokens(folder), sentences)
         cross, past = runtime.write(plain, folder, rows)
-        _write_tokens(tokenizer, folder)
         stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
         counted, name = size(plain), runtime.name
@@ -104,7 +108,6 @@ def export(
         layout = Layout(generation, cross, past, vocabulary, positions, *sizes, stamps, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
-        _same_tokens(tokenizer, translator.tokens, sentences)
         parity = verify(plain, translator, sentences)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return ExportReport(
@@ -130,13 +133,12 @@ def check_exportable(
         CertificateError: the tokeniser's exported form gives other tokens.
     """
     _check(model, sentences)
+    check_tokenizer(tokenizer, model.config, type(model).__name__)
     generation_of(model)
     if isinstance(runtime, Checking):
         with blamed(runtime):
             runtime.check(model)
-    with tempfile.TemporaryDirectory() as folder:
-        _write_tokens(tokenizer, Path(folder))
-        _same_tokens(tokenizer, load_tokens(Path(folder)), sentences)
+    check_tokens(tokenizer, sentences)
 
 
 def generation_of(model: Any) -> Generation:
@@ -256,31 +258,6 @@ def _evaluated(model: Any) -> Iterator[Any]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _write_tokens(tokenizer: Any, folder: Path) -> None:
-    if hasattr(tokenizer, "spm_files"):
-        tokenizer.save_vocabulary(str(folder))
-    elif getattr(tokenizer, "backend_tokenizer", None) is not None:
-        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    else:
-        kind = type(tokenizer).__name__
-        raise InputError(f"cannot export a {kind}; expected a tokenizer.json or a SentencePiece MarianTokenizer")
-
-
-def _same_tokens(tokenizer: Any, exported: Tokens, sentences: Sequence[str]) -> None:
-    ids = [list(row) for row in tokenizer(list(sentences), verbose=False).input_ids]
-    texts = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
-    pairs = (
-        *zip(ids, exported.encode(sentences), strict=True),
-        *zip(texts, exported.decode(ids), strict=True),
-    )
-    for number, (want, have) in enumerate(pairs):
-        if want != have:
-            where = f"sentence {number % len(ids) + 1}"
-            raise CertificateError(
-                f"the exported tokeniser is not {type(tokenizer).__name__}: {where}: {have}, not {want}"
-            )
 
 
 def _ours(out: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune.errors import InputError
+from tprune.model_files import check_kinds
 from tprune.runtimes.generation import Generation, fault
 
 LAYOUT = "generation.json"
@@ -127,6 +128,7 @@ def read_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected an exported model (encoder.onnx, decoder.onnx, {LAYOUT})")
+    check_kinds(folder)
     path = folder / LAYOUT
     if not path.exists() and (what := [name for name, marker in MISTAKEN.items() if (folder / marker).exists()]):
         raise InputError(f"{folder}: {what[0]}, not an exported model; a run keeps those in onnx/dense and onnx/pruned")

@@ -1,17 +1,35 @@
-"""The tokenisers of an exported folder: `tokenizer.json`, or the two SentencePiece files of an OPUS-MT model."""
+"""The tokenisers of an exported folder: `tokenizer.json`, or the two SentencePiece files of an OPUS-MT model.
+
+Beside them lies `tokens.json`: what transformers adds to these files, such as the tokens that a user added to a SentencePiece
+model.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tokenizers import Tokenizer
 
-from tprune.errors import InputError
+from tprune.errors import ENDS, InputError
+from tprune.runtimes.added_tokens import AddedToken, Splitter
 
 SENTENCEPIECE = ("source.spm", "target.spm", "vocab.json")
+SETTINGS = "tokens.json"
+FORMAT = 1
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# what transformers takes for spaces too many in decoded text, in this order
+CLEANED = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
+    (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
 
 
 class Tokens(Protocol):
@@ -24,48 +42,105 @@ class Tokens(Protocol):
         """The text of each list of ids, special tokens left out."""
 
 
+@dataclass(frozen=True)
+class TokenSettings:
+    """All of `tokens.json`. `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its own.
+
+    Attributes:
+        clean_up: whether spaces before punctuation are taken out of decoded text.
+        split_special: whether the text of a special token is split like any other.
+        eos: the end token, which every sentence gets.
+        unknown: stands for what has no id.
+        special: tokens that are left out of decoded text.
+        added: tokens that text is split at before the SentencePiece model sees it.
+    """
+
+    clean_up: bool = False
+    split_special: bool = False
+    eos: str = "</s>"
+    unknown: str = "<unk>"
+    special: tuple[str, ...] = ("</s>", "<unk>", "<pad>")
+    added: tuple[AddedToken, ...] | None = None  # none: the special tokens
+
+    def write(self, folder: Path) -> None:
+        """Writes `tokens.json` into `folder`."""
+        found = {"format": FORMAT} | asdict(self)
+        (folder / SETTINGS).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(folder: Path) -> TokenSettings:
+        """Reads them; an export without the file has none. Raises `InputError` naming the file."""
+        path = folder / SETTINGS
+        if not path.exists():
+            return TokenSettings()
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            if raw.pop("format") != FORMAT:
+                raise InputError(f"{path}: another format; expected format {FORMAT}, export the model again")
+            added = None if raw["added"] is None else tuple(AddedToken(**token) for token in raw["added"])
+            found = TokenSettings(**raw | {"special": tuple(map(str, raw["special"])), "added": added})
+            if not all(type(flag) is bool for flag in (found.clean_up, found.split_special)):
+                raise InputError(f"{path}: clean_up or split_special is neither true nor false; export the model again")
+            return found
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); export the model again") from None
+
+
 class JsonTokens:
     """A `tokenizer.json` of the tokenizers library."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: TokenSettings | None = None) -> None:
+        self._settings = settings or TokenSettings()
         try:
-            self._tokenizer: Any = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error}); expected a tokenizer") from None
-        except Exception as error:  # the library raises plain Exception
+        except ValueError as error:
             raise InputError(f"{path}: not a complete tokenizer file ({error})") from None
+        with quiet_panics():
+            self._tokenizer: Any = blame(path, Tokenizer.from_str)(text)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = self._settings.split_special
+        self._encode: Callable[..., Any] = blame(path, self._tokenizer.encode_batch)
+        self._decode: Callable[..., Any] = blame(path, self._tokenizer.decode_batch)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """See `Tokens`."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(sentences))]
+        return [encoding.ids for encoding in self._encode(list(sentences))]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
-        return [str(text) for text in self._tokenizer.decode_batch([list(row) for row in ids])]
+        return [_cleaned(str(text), self._settings) for text in self._decode([list(row) for row in ids])]
 
 
 class SentencePieceTokens:
     """What transformers' MarianTokenizer does: SentencePiece pieces looked up in `vocab.json`."""
 
-    def __init__(self, folder: Path, eos: str = "</s>", unknown: str = "<unk>", padding: str = "<pad>") -> None:
+    def __init__(self, folder: Path, settings: TokenSettings | None = None) -> None:
         try:
             import sentencepiece
         except ImportError:
             raise InputError(f"{folder / SENTENCEPIECE[0]} needs sentencepiece; pip install sentencepiece") from None
+        self._settings = said = settings or TokenSettings()
         try:
             self._source: Any = sentencepiece.SentencePieceProcessor(model_file=str(folder / "source.spm"))
             target: Any = sentencepiece.SentencePieceProcessor(model_file=str(folder / "target.spm"))
-            self._ids: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+            ids: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
             # a separate target vocabulary is there only when the two sides do not share one
             apart = folder / "target_vocab.json"
-            out: dict[str, int] = json.loads(apart.read_text(encoding="utf-8")) if apart.exists() else self._ids
-            self._eos, self._unknown = self._ids[eos], self._ids[unknown]
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            out: dict[str, int] = json.loads(apart.read_text(encoding="utf-8")) if apart.exists() else ids
+            names = [name for name in said.special if name in ids] if said.added is None else []
+            added = said.added or tuple(AddedToken(name, ids[name]) for name in names)
+            self._pieces = {index: piece for piece, index in out.items()} | {one.id: one.content for one in added}
+            self._ids = ids | {one.content: one.id for one in added}
+            self._eos, self._unknown = self._ids[said.eos], self._ids[said.unknown]
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: the SentencePiece files or vocab.json cannot be read ({error})") from None
-        self._pieces = {index: piece for piece, index in out.items()}
-        self._special = {eos, unknown, padding}
+        self._splitter = Splitter(() if said.split_special else added, said.special)
+        self._skipped = {self._ids.get(name, self._unknown) for name in said.special}
         self._decoder = target if apart.exists() else self._source
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
@@ -73,7 +148,14 @@ class SentencePieceTokens:
         rows = ([self._ids.get(piece, self._unknown) for piece in self._split(text)] for text in sentences)
         return [[*row, self._eos] for row in rows]
 
-    def _split(self, text: str) -> list[str]:
+    def _split(self, text: str) -> Iterator[str]:
+        for part, whole in self._splitter.split(text):
+            if whole:
+                yield part
+            else:
+                yield from self._pieces_of(part)
+
+    def _pieces_of(self, text: str) -> list[str]:
         code: list[str] = []
         if text.startswith(">>") and (end := text.find("<<")) != -1:
             code, text = [text[: end + 2]], text[end + 2 :]
@@ -81,13 +163,70 @@ class SentencePieceTokens:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
-        rows = ([self._pieces.get(index, "") for index in row] for row in ids)
-        texts = (self._decoder.decode_pieces([p for p in row if p and p not in self._special]) for row in rows)
-        return [text.replace("▁", " ").strip() for text in texts]
+        rows = ([self._piece(index) for index in row if index not in self._skipped] for row in ids)
+        return [_cleaned(self._joined(row), self._settings) for row in rows]
+
+    def _joined(self, pieces: Sequence[str]) -> str:
+        """Special tokens, where their text has another id too, stand between what the SentencePiece model joins."""
+        parts: list[str] = []
+        text = ""
+        for piece in pieces:
+            if piece in self._settings.special:
+                text, parts = f"{text}{self._decoder.decode_pieces(parts)}{piece} ", []
+            else:
+                parts.append(piece)
+        return (text + str(self._decoder.decode_pieces(parts))).replace("▁", " ").strip()
+
+    def _piece(self, index: int) -> str:
+        if (piece := self._pieces.get(index)) is not None:
+            return piece
+        return str(self._decoder.id_to_piece(index)) if 0 <= index < len(self._decoder) else self._settings.unknown
 
 
 def load_tokens(folder: Path) -> Tokens:
     """The tokeniser of an exported folder. Raises `InputError` naming the file that is missing or broken."""
+    settings = TokenSettings.read(folder)
     if (folder / SENTENCEPIECE[0]).exists():
-        return SentencePieceTokens(folder)
-    return JsonTokens(folder / "tokenizer.json")
+        return SentencePieceTokens(folder, settings)
+    return JsonTokens(folder / "tokenizer.json", settings)
+
+
+def blame(path: Path, work: Callable[P, T]) -> Callable[P, T]:
+    """The same function; where the tokenizers library fails or panics, the file of the tokeniser is named.
+
+    Raises:
+        InputError: naming the file.
+    """
+
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except ENDS:
+            raise
+        except BaseException as error:  # the library raises plain Exception, and panics of Rust are not even that
+            raise InputError(f"{path}: not a complete tokenizer file ({error})") from None
+
+    return checked
+
+
+def _cleaned(text: str, settings: TokenSettings) -> str:
+    for what, instead in CLEANED if settings.clean_up else ():
+        text = text.replace(what, instead)
+    return text
+
+
+@contextmanager
+def quiet_panics() -> Iterator[None]:
+    """Keeps what Rust writes about a panic, which is raised as well, from standard error."""
+    kept = None
+    with suppress(OSError):  # standard error may be closed
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 2)
+            os.close(kept)
