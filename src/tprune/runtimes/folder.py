@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -147,12 +146,9 @@ def read_layout(folder: Path) -> Layout:
 
 def _check(path: Path, expected: Stamp) -> None:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path}: no regular file; {LAYOUT} lists a file of {expected.bytes} bytes")
-        if found.st_size != expected.bytes:
+        if (found := path.stat().st_size) != expected.bytes:
             raise InputError(
-                f"{path}: {found.st_size} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
+                f"{path}: {found} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
             )
         if Stamp.of(path).sha256 != expected.sha256:
             raise InputError(f"{path}: not the checksum of {LAYOUT}; the file changed after the export")
