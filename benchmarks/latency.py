@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kept import Kept
-from tprune.bench import median_interval
+from tprune.bench_statistics import median_interval
 from tprune.checkpoint import load, load_tokenizer
 from tprune.data import read_lines
 from tprune.files import read_json, write_json

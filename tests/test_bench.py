@@ -10,22 +10,10 @@ from typing import Any
 import pytest
 
 import tprune.bench
+import tprune.bench_statistics
 import tprune.machine
-from tprune.bench import (
-    MEASURES,
-    Footprint,
-    Work,
-    Worker,
-    _requests,
-    _result,
-    _round,
-    _sample,
-    bench,
-    bench_all,
-    median_interval,
-    noise,
-    self_ratio,
-)
+from tprune.bench import MEASURES, Footprint, Work, Worker, _requests, _result, _round, _sample, bench, bench_all
+from tprune.bench_statistics import median_interval, noise, self_ratio
 from tprune.errors import InputError
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
@@ -145,7 +133,7 @@ def test_plain_data(tmp_path: Path) -> None:
 
 
 def test_statistics() -> None:
-    assert doctest.testmod(tprune.bench, optionflags=doctest.ELLIPSIS).failed == 0
+    assert doctest.testmod(tprune.bench_statistics, optionflags=doctest.ELLIPSIS).failed == 0
     assert self_ratio([1.0, 1.0, 1.0]) == 1.0
     assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
     assert median_interval(list(range(100))) == (39, 60)

@@ -9,7 +9,7 @@ from typing import Any
 
 from kept import Kept
 from peers.words import SHORTLIST, WITHOUT
-from tprune.bench import median_interval
+from tprune.bench_statistics import median_interval
 from tprune.evaluate import paired_bootstrap, paired_over_runs
 from tprune.files import read_json
 from tprune.machine import provenance

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.bench import QUIET, half_width
+from tprune.bench_statistics import QUIET, half_width
 from tprune.files import read_json
 
 DIFFERS: Mapping[str, str] = read_json(Path(__file__).with_name("differs.json"))

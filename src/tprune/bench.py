@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from tprune.activity import current, doing
+from tprune.bench_statistics import half_width, median_interval, noise, quartiles, reported, self_ratio
 from tprune.data import read_lines
 from tprune.errors import USERS, InputError
 from tprune.machine import check_threads, idle_cores, machine, versions
@@ -24,8 +24,6 @@ from tprune.runtimes.folder import read_layout
 from tprune.texts import check_list
 
 MEASURES = ("encoder", "decoder_step", "sentence")
-REPORTED = ("sentence", "decoder_step", "encoder")  # a speed is quoted of the first of these that was timed
-QUIET = 0.03  # how far the 95 % interval of the quoted speed may reach from its middle
 PROTOCOL = (
     "new processes in every round, pinned to the same cores where the system can; sides take turns by the sentence"
 )
@@ -345,73 +343,9 @@ def _result(
     noisy, says = noise(interval)
     return BenchResult(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
-        spread={side: {k: _quartiles(v) for k, v in names.items()} for side, names in times.items()},
+        spread={side: {k: quartiles(v) for k, v in names.items()} for side, names in times.items()},
         ratios=ratios, speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
         interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
         threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions(), "pinned_to": list(cores)}, runtime=runtime,
         rounds_ms={side: {name: tuple(values) for name, values in names.items()} for side, names in times.items()},
     )  # fmt: skip
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float]:
-    low, high = np.percentile(values, [25, 75])
-    return float(low), float(high)
-
-
-def self_ratio(values: Sequence[float]) -> float:
-    """The median of the even rounds over that of the odd ones: what a machine shows for a model against itself.
-
-    Example:
-        >>> self_ratio([1.0, 2.0, 1.0, 2.0])
-        0.5
-    """
-    return float(np.median(values[::2]) / np.median(values[1::2]))
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The order statistics that hold the median with 95 % confidence; with under 6 values the extremes.
-
-    Example:
-        >>> median_interval([5, 1, 2, 4, 3, 6, 7, 8, 9, 10])
-        (2, 9)
-    """
-    ordered, n, below, rank = sorted(values), len(values), 0.0, 0
-    while (below := below + math.comb(n, rank) * 0.5**n) <= 0.025:
-        rank += 1
-    rank = max(rank - 1, 0)
-    return ordered[rank], ordered[n - 1 - rank]
-
-
-def reported(measures: Iterable[str]) -> str:
-    """Which of the measures a speed is quoted of.
-
-    Example:
-        >>> reported(["encoder", "sentence"])
-        'sentence'
-    """
-    return next(name for name in REPORTED if name in measures)
-
-
-def half_width(interval: Sequence[float]) -> float:
-    """How far an interval of a ratio reaches from its middle, relative to it.
-
-    Example:
-        >>> round(half_width([1.9, 2.1]), 3)
-        0.05
-    """
-    low, high = interval
-    return (high - low) / (high + low)
-
-
-def noise(interval: Mapping[str, Sequence[float]]) -> tuple[bool, str]:
-    """Whether the reported ratio is known too badly to quote it to 3 %, and a sentence that says so.
-
-    Args:
-        interval: the 95 % interval of the ratio of each measure. Only the one that is quoted is judged.
-    """
-    name = reported(interval)
-    reach = half_width(interval[name])
-    what = f"the 95 % interval of the ratio of {name} reaches ±{reach:.1%}"
-    if reach <= QUIET:
-        return False, f"The machine was quiet: {what}."
-    return True, f"The machine was noisy: {what}, more than {QUIET:.0%}; measure again, or with more rounds."

@@ -11,7 +11,8 @@ from statistics import mean, median
 from typing import Any
 
 from tprune.activity import doing
-from tprune.bench import BenchResult, Work, bench_all, half_width, median_interval
+from tprune.bench import BenchResult, Work, bench_all
+from tprune.bench_statistics import half_width, median_interval
 from tprune.errors import NoisyMachineError
 from tprune.latency import TIMED, LatencyTable, Ratios, Setting, Times
 from tprune.machine import machine
