@@ -141,7 +141,8 @@ def test_sentences_too_long_for_the_model_are_left_out_of_bleu_aloud(tprune: Cal
         code, out, notes = tprune("evaluate", name, "--src", "ls", "--tgt", "lt", "--json")
         found = json.loads(out)
         assert code == 0 and found["scores"][name]["sentences"] == 144, notes
-        assert len(found["warnings"]) == 1 and f"warning: {found['warnings'][0]}" in notes
+        long, *others = found["warnings"]  # and the untrained model seldom ends a sentence itself
+        assert f"warning: {long}" in notes and all("end at the limit" in line for line in others)
         assert "1 of 145 test sentences are NOT SCORED" in notes and "ls: line 145 has" in notes
     code, out, _ = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "crop")
     assert code == 0 and "145 sentences" in out and "1 of 145 sentences are cropped to the 32 tokens" in out
@@ -156,7 +157,7 @@ def test_bleu_of_chinese_is_of_its_characters_unless_asked_otherwise(tprune: Cal
     (model.parent / "zh").write_text("他昨天读了一本书。\n" * 36)
     assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
     code, out, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--json")
-    assert code == 0 and "tok:zh" in out and json.loads(out)["warnings"] == [], notes
+    assert code == 0 and "tok:zh" in out and "BLEU" not in "".join(json.loads(out)["warnings"]), notes
     code, out, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--bleu-tokenize", "13a")
     assert code == 0 and "tok:13a" in out and "warning: BLEU with the tokeniser 13a takes words between spaces" in notes
     code, _, notes = tprune("evaluate", "onnx", "--src", "s", "--tgt", "zh", "--bleu-tokenize", "chinese")

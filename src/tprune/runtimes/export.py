@@ -224,10 +224,10 @@ def _one_more(new: Any) -> Any:
     return new + 1 if type(new) is int else new
 
 
-def _tuple(ids: int | Sequence[int] | None) -> tuple[int, ...]:
+def _tuple(ids: Any) -> tuple[Any, ...]:
     if ids is None:
         return ()
-    return tuple(ids) if isinstance(ids, list | tuple) else (ids,)  # type: ignore[arg-type]
+    return tuple(ids) if isinstance(ids, list | tuple) else (ids,)
 
 
 def _positions(stack: Any) -> int:
