@@ -242,6 +242,20 @@ def test_what_was_measured_under_load_refuses_nothing_later(cache: Cache, monkey
     assert "believed" in cache.said[0] and cache.said[1].endswith("all plans are timed again")
 
 
+def test_a_new_table_learns_from_the_smallest_model_before_it_refuses(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_size(self: Any, plans: Mapping[str, Any], known: Any) -> Iterator[Sequence[Ratios]]:
+        shares = [sum(float(e.keep.double().mean()) for e in p.entries) / len(p.entries) for p in plans.values()]
+        yield [dict.fromkeys(TIMED, (1 / (0.5 + 0.5 * share),) * 8) for share in shares]
+
+    monkeypatch.setattr(Fake, "side_by_side", by_size)
+    monkeypatch.setattr(Fake, "times", lambda self, plan, table: table.times(dict.fromkeys(TIMED, 3.3)))
+    found = cache.table("ffn", asked=cache.reach("ffn", latency_ms=5.0))  # its plans say that half is all there is
+    assert cache.reach("ffn", latency_ms=5.0).refused(found) is None
+    assert not [line for line in cache.said if "again" in line]
+
+
 def test_a_kept_table_that_is_right_still_refuses(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     ffn, made = cache.table("ffn"), Fake.made
     with pytest.raises(UnreachableError, match=r"asked for 6.5 ms .* as little left as may be it takes 9.6 ms"):

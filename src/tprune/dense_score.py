@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.activity import doing
 from tprune.costs import ALONE
 from tprune.data import Parallel
+from tprune.errors import TpruneWarning
 from tprune.evaluate import Quality, quality
 from tprune.material import Material
 from tprune.run_folder import Run
@@ -27,7 +29,9 @@ LONGER = 1.5  # times the longest reference, after which a translation is cut of
 
 
 @torch.no_grad()
-def own_score(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, most: int = SENTENCES) -> Quality:
+def own_score(
+    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, most: int = SENTENCES, tokenize: str | None = None
+) -> Quality:
     """The quality of a model's greedy translations of at most so many sentences, evenly spaced.
 
     Args:
@@ -35,6 +39,7 @@ def own_score(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, m
         tokenizer: its own.
         pairs: sentences with references.
         most: how many of them.
+        tokenize: sacreBLEU's tokeniser; the one that fits the references if not given.
     """
     rows = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int)
     source, target = [pairs.source[i] for i in rows], [pairs.target[i] for i in rows]
@@ -49,7 +54,9 @@ def own_score(model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, m
             found = model.generate(**given, num_beams=1, do_sample=False, max_length=limit, max_new_tokens=None)
             said += tokenizer.batch_decode(found, skip_special_tokens=True)
     model.train(training)
-    return quality(said, target)
+    with warnings.catch_warnings():  # what speaks against this BLEU is said of the whole test set
+        warnings.simplefilter("ignore", TpruneWarning)
+        return quality(said, target, tokenize)
 
 
 def hardly_translates(found: Quality) -> list[str]:
@@ -68,7 +75,7 @@ def warned_of(run: Run, dense: Any, tokenizer: PreTrainedTokenizerBase, material
     if run.model is not None:
         loss = token_loss_on(material.batches(material.valid, ALONE))(dense)
         found += guesses(loss, dense.config.vocab_size)
-    found += hardly_translates(own_score(dense, tokenizer, run.corpus.valid))
+    found += hardly_translates(own_score(dense, tokenizer, run.corpus.valid, tokenize=run.recipe.bleu_tokenize))
     for line in found:
         run.progress.note(f"warning: {line}")
     return found

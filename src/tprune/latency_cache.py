@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from tprune.latency import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, shares_of
+from tprune.latency import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, Times, shares_of
 from tprune.latency_fit import fitted
 from tprune.latency_plans import plans_for
 from tprune.latency_shelf import Shelf
@@ -48,8 +48,8 @@ class Asked(Protocol):
         """What a whole table says against what is asked for, if anything."""
         ...
 
-    def confirm(self, timer: Timer, table: LatencyTable) -> None:
-        """Measures whether that is so, and raises where it is."""
+    def confirm(self, timer: Timer, table: LatencyTable) -> tuple[Plan, Times]:
+        """Measures whether that is so, and raises where it is; otherwise the plan that meets it, and its times."""
         ...
 
 
@@ -108,7 +108,9 @@ def measured(
             return table
         if known and not refused:
             report(DOUBTED)
-        asked.confirm(timer, table)  # raises where it is so
+        least = asked.confirm(timer, table)  # raises where it is so
+        if not known:  # all was measured just now; this plan too
+            return table.corrected(*least)
         report("the smallest model that may be left is faster than the latency table says; all plans are timed again")
         return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tprune.errors import InputError, NoisyMachineError, UnreachableError
-from tprune.latency import LatencyTable
+from tprune.latency import LatencyTable, Times
 from tprune.latency_timer import Timer
 from tprune.plan import Plan
 from tprune.policies.choice import number
@@ -89,17 +89,19 @@ class Reach:
             return error
         return None
 
-    def confirm(self, timer: Timer, table: LatencyTable) -> None:
-        """Times the smallest model that may be left.
+    def confirm(self, timer: Timer, table: LatencyTable) -> tuple[Plan, Times]:
+        """Times the smallest model that may be left; its plan and times.
 
         Raises:
             UnreachableError: it takes longer than what is asked for.
             NoisyMachineError: nobody can say.
         """
         budget = milliseconds(self.how, table, self.faster)
-        least = timer.times(self.plan.with_kept(self._smallest(), {}, {}), table).sentence
-        if least > budget:
-            raise self._too_slow("as little left as may be", budget, least, table)
+        plan = self.plan.with_kept(self._smallest(), {}, {})
+        found = timer.times(plan, table)
+        if found.sentence > budget:
+            raise self._too_slow("as little left as may be", budget, found.sentence, table)
+        return plan, found
 
     def _met(self, table: LatencyTable) -> None:
         dense = table.dense.sentence
