@@ -31,6 +31,7 @@ from tprune.models.modeling_tprune import (
 from tprune.plan import Plan
 from tprune.plugins import trusted
 from tprune.realise.certificate import Certificate
+from tprune.runs import folder_at, model_at
 
 PRUNED: dict[str, type[PreTrainedModel]] = {
     PrunedMarianConfig.model_type: PrunedMarianMTModel,
@@ -75,30 +76,25 @@ def save(
 
 
 def load(
-    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
-) -> Any:
+    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False,
+    dense: bool = False,
+) -> Any:  # fmt: skip
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
-        path: a directory or a hub id.
+        path: a directory, a hub id, or a run, which stands for its pruned model.
         dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
         offline: never ask the hub.
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+        dense: of a run, its dense model instead.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, or a model with code of its own
             that is not trusted.
     """
-    path = str(path)
-    local = path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir()
-    if not Path(path).is_dir() and (local or path.endswith("/")):
-        raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
+    path = model_at(path, dense)
     try:
         if Path(path).is_dir():
-            if (Path(path) / "encoder.onnx").exists() and not (Path(path) / "config.json").exists():
-                raise InputError(
-                    f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
-                )
             check_files(Path(path))
         model_type, foreign = _described(path, offline)
         trust = bool(foreign) and (trust_remote_code or trusted())
@@ -135,9 +131,10 @@ def load(
 
 
 def load_tokenizer(
-    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
+    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False, dense: bool = False
 ) -> PreTrainedTokenizerBase:
-    """Loads a model's tokeniser. Raises `InputError` when there is none that can be read, or its code is not trusted."""
+    """Loads a model's tokeniser; of a run, that of its pruned model, or of its dense one. Raises `InputError` when there is none that can be read, or its code is not trusted."""
+    path = folder_at(path, dense)
     trust, described = trust_remote_code or trusted(), Path(path) / "tokenizer_config.json"
     if described.is_file() and not trust and (foreign := _brought(str(described), _content(described))):
         raise _refuse(described, foreign)
