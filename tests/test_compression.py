@@ -259,7 +259,7 @@ def test_what_a_runtime_cannot_do_is_said_before_it_is_asked(
     target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = model_and_tokenizer()
-    monkeypatch.setattr("tprune.compression.clock_step", None)  # nothing of the kind is begun
+    monkeypatch.setattr("tprune.one_call.clock_step", None)  # nothing of the kind is begun
     model.generation_config.encoder_no_repeat_ngram_size = 3
     how = Prune(steps=1, warmup=1, tokens=64, **target)
     with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3"):

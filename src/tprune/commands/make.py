@@ -223,9 +223,8 @@ def _run(
     elif until in progress.plan:
         names = list(progress.plan)
         progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})
-    with logged(out, progress.show), progress.pulse:
-        with hinting(recipe, trim is not None, lambda: progress.name):
-            results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
+    with logged(out, progress.show), progress.pulse, hinting(recipe, trim is not None, lambda: progress.name):
+        results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
     if until is not None:
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")
         return
