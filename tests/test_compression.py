@@ -1,21 +1,28 @@
 """`tprune.compress`: the whole in one call, and that training leaves models as they were."""
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import tprune
+from tprune.compressed import Timed
 from tprune.compression import plan_step
 from tprune.costs import clock_step, confirm_step, select_step
 from tprune.errors import InputError, NoisyMachineError, TpruneWarning, UnreachableError
 from tprune.latency import LatencyTable, Price, Setting, Times
 from tprune.material import Material
+from tprune.one_call import pairs_of
 from tprune.plan import Plan
 from tprune.reach import Reach
 from tprune.realise.certificate import certify
 from tprune.recipe import Analyze, Prune, Recover, Stage
+from tprune.recipe_changes import BUILT_IN
+from tprune.recipe_file import read_recipe
+from tprune.size import size
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
 
 PAIRS = tprune.Parallel(
@@ -43,6 +50,113 @@ def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | N
     assert done.plan.selected and (done.analysis is None) == (analyze is None)
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = BUILT_IN.read_text().replace("search: 40", "search: 1")
+    assert quick != BUILT_IN.read_text()
+    (tmp_path / "quick.yaml").write_text(quick)
+    monkeypatch.setattr("tprune.one_call.BUILT_IN", tmp_path / "quick.yaml")
+    model, tokenizer = model_and_tokenizer()
+    texts = (list(PAIRS.source), list(PAIRS.target))
+    shot = tprune.compress(
+        model, tokenizer, texts, (texts[0][:8], texts[1][:8]), macs=0.8, one_shot=True, kinds=["ffn", "heads"]
+    )
+    assert isinstance(shot, tprune.Compressed) and shot.asked == ("macs", 0.8) and shot.steps == {}
+    assert (
+        shot.reached.macs
+        == shot.predicted.macs
+        == size(shot.model).macs
+        <= 0.8 * shot.dense.macs
+        == 0.8 * size(model).macs
+    )
+    assert set(shot.losses) == {"dense", "cut"} and shot.times is None
+    for line in (
+        "asked for: macs 0.8", f"multiplications: {shot.dense.macs:,} to {shot.reached.macs:,} (",
+        f"kept: heads {shot.kept['heads'][0]} of 6, ffn {shot.kept['ffn'][0]} of 64", "training: one shot, no training of the smaller model",
+        f"validation loss: dense {shot.losses['dense']:.3f}, cut {shot.losses['cut']:.3f} nats per token", "(limit 1e-05), over 8 sentences",
+    ):  # fmt: skip
+        assert line in str(shot), line
+    assert repr(shot) == str(shot) and 0 < shot.kept["ffn"][0] < 64
+    timed = str(replace(shot, asked=("speedup", 2.0), times=Timed(10.0, 4.9, 5.0, Setting(batch=3))))
+    assert "asked for: speedup 2\n" in timed
+    assert (
+        "a sentence: 10 ms dense, predicted 4.9 ms, measured 5 ms: 2.00x faster (onnxruntime, 1 thread(s), batch 3)"
+        in timed
+    )
+
+    taught = Recover(steps=4, warmup=1, tokens=64, eval_every=1, patience=1, lr=1e-9)
+    stopped = tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=Prune(steps=0, macs=0.8), recover=taught)
+    assert stopped.steps["recover"] < 4  # it stopped early, and says so
+    assert f"training: {stopped.steps['recover']} steps (recovery)" in str(stopped) and "recovered" in stopped.losses
+    trained = tprune.compress(
+        model,
+        tokenizer,
+        PAIRS,
+        PAIRS.head(8),
+        prune=Prune(steps=3, warmup=1, tokens=64, macs=0.8),
+        recover=Recover(steps=2, warmup=1),
+    )
+    assert trained.steps == {
+        "prune": 3,
+        "recover": 2,
+    } and "training: 3 steps (while pruning), 2 steps (recovery)" in str(trained)
+
+
+def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the work is the built-in recipe with the arguments in it, as on the command line."""
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("tprune.one_call._compress", lambda *given: seen.append(given))
+    built_in = read_recipe(BUILT_IN)
+    tprune.compress(None, None, PAIRS, PAIRS, speedup=2)
+    tprune.compress(None, None, PAIRS, PAIRS, latency_ms=5, steps=7, kinds=["ffn"], threads=1, batch=3, seed=4)
+    tprune.compress(None, None, PAIRS, PAIRS, params=0.5, one_shot=True)
+    (plain, timed, shot) = ((given[4], given[5], given[7], given[8]) for given in seen)
+    assert plain == (built_in.prune.model_copy(update={"speedup": 2.0}), built_in.recover, Setting(), 0)
+    assert timed[0] == built_in.prune.model_copy(update={"latency_ms": 5.0, "kinds": ["ffn"]})
+    assert (timed[1].steps, timed[2], timed[3]) == (7, Setting(threads=1, batch=3), 4)
+    assert shot[0] == built_in.prune.model_copy(update={"params": 0.5, "floor": 0.0}) and shot[1].steps == 0
+    assert plain[1].steps == 3000  # what the help says
+    assert inspect.signature(tprune.compress).parameters["speedup"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, r"what should it become\? give one of speedup, macs, params, bytes, latency_ms, memory_mb, such as speedup=2"),
+        ({"macs": 0.5, "speedup": 2}, "give exactly one of .*got macs 0.5 and speedup 2"),
+        ({"macs": 0.5, "prune": Prune(steps=0, macs=0.5)}, "prune= says all of it; leave out macs=0.5"),
+        ({"kinds": ["ffn"], "one_shot": True, "prune": Prune(steps=0, macs=0.5)}, r"leave out kinds=\['ffn'\] and one_shot=True"),
+        ({"macs": 0.5, "steps": 3, "recover": Recover(steps=0)}, "recover= says all of it; leave out steps=3"),
+        ({"speedup": 2, "batch": 3, "setting": Setting()}, "setting= says all of it; leave out batch=3"),
+        ({"macs": 0.5, "one_shot": True, "steps": 3}, "one_shot=True trains nothing; leave out steps=3"),
+        ({"macs": 0.5, "kinds": "ffn"}, r"kinds='ffn': expected a list, such as kinds=\['ffn'\]"),
+        ({"macs": 0.5, "kinds": ["fnn"]}, "compress: prune.kinds.0: .*'ffn', 'heads'"),
+        ({"macs": 7}, "compress: prune.macs: expected a fraction"),
+        ({"macs": 0.5, "batch": 3, "threads": 1}, "threads=1 and batch=3: nothing is timed for macs; leave them out"),
+        ({"speedup": 2, "threads": 999}, "threads 999; expected 1"),
+        ({"speedup": 2, "runtime": "lunch"}, "bench.runtime: expected one of onnxruntime"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_refused_by_name(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        tprune.compress(None, None, PAIRS, PAIRS, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("a cat sat", "train: got 'a cat sat'; expected tprune.read_pair"),
+        ([("a cat", "x y"), ("a dog", "x u")], "train: got a list; expected tprune.read_pair"),
+        (("a cat sat", "x y z"), "train: its sources are a str; expected"),
+        ((["a cat"], [3]), "train: number 0 of its translations is a int"),
+        ((["a cat"], ["x", "y"]), "the source has 1 lines and the target 2"),
+    ],
+)
+def test_sentences_that_are_none_are_refused(given: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        tprune.compress(None, None, given, PAIRS, macs=0.5)
+    assert pairs_of((PAIRS.source, list(PAIRS.target)), "train") == replace(PAIRS, name="train")
 
 
 @pytest.mark.slow
@@ -145,7 +259,7 @@ def test_what_a_runtime_cannot_do_is_said_before_it_is_asked(
     target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = model_and_tokenizer()
-    monkeypatch.setattr("tprune.compression.clock_step", None)  # nothing of the kind is begun
+    monkeypatch.setattr("tprune.one_call.clock_step", None)  # nothing of the kind is begun
     model.generation_config.encoder_no_repeat_ngram_size = 3
     how = Prune(steps=1, warmup=1, tokens=64, **target)
     with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3"):

@@ -19,7 +19,7 @@ _HOME = {
     "keep_largest": "policies",
     "PacedHoyerSquare": "methods.hoyer_square", "Regulariser": "regularise", "Target": "policies",
     "select_to": "policies", "mask_": "realise.mask", "shrink": "realise.shrink", "certify": "realise.certificate",
-    "save": "checkpoint", "load": "checkpoint", "load_tokenizer": "checkpoint", "compress": "compression",
+    "save": "checkpoint", "load": "checkpoint", "load_tokenizer": "checkpoint", "compress": "one_call", "Compressed": "compressed",
     "DivergedError": "errors", "UnreachableError": "errors", "Prune": "recipe", "Recover": "recipe", "Analyze": "recipe", "Uniform": "select", "Shared": "select", "Limits": "select",
     "trim_vocabulary": "vocabulary", "promise": "policies.promise", "LatencyTable": "latency", "Setting": "latency",
     "NoisyMachineError": "errors", "Parallel": "data", "read_pair": "data", "InputError": "errors", "TpruneError": "errors",

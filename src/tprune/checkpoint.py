@@ -46,6 +46,7 @@ from tprune.models.positions import POSITIONS, kept_on_save, read_positions_
 from tprune.plan import Plan
 from tprune.plugins import trusted
 from tprune.realise.certificate import Certificate
+from tprune.runs import folder_at, model_at
 from tprune.runtimes.tokens import quiet_panics
 
 PRUNED: dict[str, type[PreTrainedModel]] = {
@@ -90,15 +91,17 @@ def save(
 
 
 def load(
-    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
-) -> Any:
+    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False,
+    dense: bool = False,
+) -> Any:  # fmt: skip
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
-        path: a directory or a hub id.
+        path: a directory, a hub id, or a run, which stands for its pruned model.
         dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
         offline: never ask the hub.
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+        dense: of a run, its dense model instead.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
@@ -107,10 +110,7 @@ def load(
     Warns:
         TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
     """
-    path = str(path)
-    local = path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir()
-    if not Path(path).is_dir() and (local or path.endswith("/")):
-        raise InputError(f"{path}: no such directory; expected a Hugging Face model directory or a hub id")
+    path = model_at(path, dense)
     try:
         model, report = _read(path, dtype, offline, trust_remote_code)
         beside = _beside(path, POSITIONS, offline)
@@ -176,9 +176,9 @@ def _check_keys(path: str, report: Mapping[str, Any]) -> None:
 
 
 def load_tokenizer(
-    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
+    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False, dense: bool = False
 ) -> PreTrainedTokenizerBase:
-    """Loads a model's tokeniser.
+    """Loads a model's tokeniser; of a run, that of its pruned model, or with `dense` of its dense one.
 
     Raises:
         InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
@@ -186,6 +186,7 @@ def load_tokenizer(
     Warns:
         TpruneWarning: its end or padding token is not the model's.
     """
+    path = folder_at(path, dense)
     trust, described = trust_remote_code or trusted(), Path(path) / "tokenizer_config.json"
     if Path(path).is_dir():
         check_kinds(Path(path))

@@ -1,11 +1,10 @@
-"""From a trained model to a smaller one: analyse, regularise, select, cut, recover. Each step alone, or all in one call."""
+"""From a trained model to a smaller one: analyse, regularise, select, cut, recover, each step alone; `tprune.compress` takes them all."""
 
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +13,27 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
-from tprune.belonging import check_tokenizer
 from tprune.control import Controller
-from tprune.costs import CALIBRATION, FITTED, clock_step, confirm_step, interact_step, select_step, spelled_step
-from tprune.data import Corpus, Parallel
-from tprune.distill import Width, kept_width
+from tprune.costs import CALIBRATION, FITTED
+from tprune.data import Parallel
+from tprune.distill import Width
 from tprune.errors import InputError
-from tprune.latency import Setting
 from tprune.material import SAVE_EVERY, Material
 from tprune.methods.group_lasso import GroupLasso
 from tprune.models import couplings, family_of
 from tprune.one_shot import one_shot
 from tprune.plan import Mode, Plan, known_methods, make_plan
 from tprune.policies import keep_largest
-from tprune.policies.whole import from_whole
 from tprune.progress import Report, counted
 from tprune.realise.certificate import Certificate, certify
 from tprune.realise.shrink import shrink
-from tprune.recipe import TIMES, Analyze, Prune, Recover, Stage, unlearnt
+from tprune.recipe import Analyze, Prune, Recover, Stage
 from tprune.regularise import Regulariser
-from tprune.runtimes.export import ENOUGH, check_exportable, longest_output
-from tprune.runtimes.runtime import runtime_named
 from tprune.sensitivity import token_loss_on
-from tprune.size import size
 from tprune.spelling import Spelling, fewest
-from tprune.tasks.long_lines import LongLines
 from tprune.tasks.translation import encode, max_length
 from tprune.teach import teach
-from tprune.vocabulary import write_only_, writing
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """What compression gives: the smaller model, the plan it came from, and the proof that cutting changed nothing."""
-
-    model: Any
-    plan: Plan
-    certificate: Certificate
-    analysis: Analysis | None
+from tprune.vocabulary import write_only_
 
 
 def analyse_step(
@@ -82,7 +64,9 @@ def plan_step(model: Any, how: Prune) -> Plan:
         InputError: a kind the family does not have, or one that a stock checkpoint cannot hold.
     """
     if how.stock and set(how.kinds) != {"ffn"}:
-        raise InputError(f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}")
+        raise InputError(
+            f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}; leave out --stock (stock)"
+        )
     how.target()
     plan = make_plan(
         model, family_of(model).name, couplings(model, how.kinds),
@@ -153,82 +137,3 @@ def recover_step(
     if how.steps:
         material.run(small, how, work, teacher=teacher, width=width, save_every=SAVE_EVERY)
     return small.eval()
-
-
-def compress(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    train: Parallel,
-    valid: Parallel,
-    *,
-    prune: Prune,
-    recover: Recover,
-    analyze: Analyze | None = None,
-    setting: Setting | None = None,
-    seed: int = 0,
-    report: Report = lambda text: None,
-) -> Compressed:
-    """A trained translation model to a smaller one in one call; the given model stays as it is.
-
-    Args:
-        model: a Hugging Face model of a supported family.
-        tokenizer: its tokeniser.
-        train: sentence pairs to train on; `valid` to certify on.
-        valid: see `train`.
-        prune: what to prune, how, and the size to reach, e.g. `Prune(steps=500, macs=0.5)`.
-        recover: fine-tuning afterwards, e.g. `Recover(steps=1000)`.
-        analyze: BSSL settings; without them every coupling keeps the same share.
-        setting: threads, batch and lengths that a time asked for means.
-        seed: of batches and dropout.
-        report: is told about each step.
-
-    Raises:
-        InputError: an unsupported model, or sentences that do not fit it.
-        UnreachableError: the size or time cannot be reached.
-        NoisyMachineError: a time is asked for, and this machine's cannot be measured.
-        CertificateError: the cut model does not compute what the masked one computes.
-    """
-    if slip := unlearnt(prune, recover):
-        raise InputError(slip)
-    check_tokenizer(tokenizer, model.config, type(model).__name__)
-    torch.manual_seed(seed)
-    model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
-    fitted, long = LongLines().fit_corpus(Corpus(train, valid, {}), model, tokenizer)
-    train, valid = fitted.train, fitted.valid
-    for line in long:
-        report(f"warning: {line}")
-    material = Material.of(model, tokenizer, train, valid, seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        plan = plan_step(model, prune)
-        if prune.timed or prune.translates or recover.translates:  # a runtime takes part: what it cannot do is said now
-            runtime = runtime_named((setting or Setting()).runtime)
-            check_exportable(model, tokenizer, valid.sample(ENOUGH).source, runtime)
-        else:
-            longest_output(model)  # warns of a limit that nobody chose
-        report(f"plan\n{plan}")
-        found = analyse_step(model, material, analyze, prune.kinds, work / "analyse", report) if analyze else None
-        clock = None
-        spelling = spell_step(model, tokenizer, train.target, prune)
-        writer = model if spelling is None else writing(model, spelling.kept)
-        if spelling is not None:
-            prune = from_whole(prune, size(model), size(writer))
-        if prune.by_loss:
-            clock = clock_step(model, tokenizer, plan, material, valid.source, prune, setting or Setting(), report)
-            if spelling is not None and prune.target()[0] in TIMES:
-                clock = spelled_step(clock, model, tokenizer, spelling, valid.source, report)
-            clock = interact_step(writer, plan, prune, clock, material, report)
-            if prune.target()[0] in TIMES:
-                sure = confirm_step(writer, tokenizer, plan, prune, clock, valid.source, report=report)
-                clock = replace(clock, table=sure.table)
-        goal = select_step(writer, plan, prune, found, clock)
-        report(f"goal\n{goal}")
-        if prune.translates or recover.translates:
-            material = teach_step(model, tokenizer, train, material, work / "taught", report)
-        trained, plan = regularise_step(model, goal, material, prune, work / "prune")
-        small, certificate = cut_step(trained, plan, material, prune.stock, spelling)
-        if spelling is not None:
-            material = material.spelled(spelling, model)
-        teacher = copy.deepcopy(model).eval()
-        small = recover_step(small, teacher, material, recover, work / "recover", kept_width(plan))
-    return Compressed(small, plan, certificate, found)

@@ -7,13 +7,15 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tprune.data import LONGEST, Parallel, Split, sampled
 from tprune.data_folders import check_lines, checked_settings, table_files
 from tprune.errors import InputError
-from tprune.progress import Report
 from tprune.tables import half_a_pair
+
+if TYPE_CHECKING:  # torch and transformers take seconds, and wrong options are told before
+    from tprune.progress import Report
 
 NAMES: Mapping[Split, str] = {"train": "train", "valid": "validation", "test": "test"}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tprune import stages
 from tprune.activity import doing
 from tprune.machine import training_precision
 from tprune.material import Material
@@ -43,19 +44,8 @@ class Pace:
 
 
 def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[str, float]:
-    """The stages of a run in their order; how long each takes, nobody knows yet: 0.
-
-    Args:
-        recipe: what the run does.
-        trims: whether the vocabulary is made smaller first.
-        given: whether a plan is given, so that nothing is measured for one.
-    """
-    asked = {
-        "train": True, "trim": trims, "spell": recipe.prune.written is not None, "time": recipe.prune.by_loss and not given,
-        "analyze": recipe.analyze.steps > 0, "teach": recipe.prune.translates or recipe.recover.translates,
-        "prune": True, "shrink": True, "recover": True, "export": True, "evaluate": True, "bench": True,
-    }  # fmt: skip
-    return {name: 0.0 for name, does in asked.items() if does}
+    """The stages of a run in their order (`tprune.stages.planned`); how long each takes, nobody knows yet: 0."""
+    return dict.fromkeys(stages.planned(recipe, trims, given), 0.0)
 
 
 def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:

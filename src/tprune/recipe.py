@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -168,12 +170,11 @@ def _fraction_or_number(value: float) -> float:
 
 
 def _known_method(name: str) -> str:
-    if name in OURS:
-        return name
-    from tprune.plan import known_methods  # here, because torch takes seconds
-
-    if name not in known_methods():
-        raise ValueError(f"expected one of {', '.join(known_methods())}")
+    plans = sys.modules.get("tprune.plan")  # not imported for this: torch takes seconds; a plugin has done so
+    entered = () if plans is None else plans.METHODS
+    known = dict.fromkeys([*OURS, *entered, *(point.name for point in entry_points(group="tprune.methods"))])
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(sorted(known))}")
     return name
 
 
@@ -272,7 +273,7 @@ class Prune(Taught):
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
                 f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at least {LEAST}), "
-                f"{', '.join((*TIMES, *MEMORY))}, got {given}"
+                f"{', '.join((*TIMES, *MEMORY))}, in the recipe or as an option such as --speedup 2; got {given}"
             )
         return asked[0]
 

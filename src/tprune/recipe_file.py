@@ -54,8 +54,10 @@ def _explain(error: ValidationError) -> tuple[list[str], str]:
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])  # a misspelt key is also a missing one
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _keys(place[:-1]), n=1)
-        return place, f"unknown key {'.'.join(place)[:100]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        known = _keys(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(known)}" if known else ""
+        return place, f"unknown key {'.'.join(place)[:100]!r}{hint}"
     if first["type"] == "missing":
         return place, f"key {'.'.join(place)!r} is missing"
     says = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected").replace("tuple", "list")

@@ -76,7 +76,7 @@ def harm(run: Run) -> list[str]:
         return []
     return [
         f"recovery raised the validation loss from {found['cut']:.3f} to {found['recovered']:.3f} nats per token: give it more "
-        f"steps than {run.recipe.recover.steps}, or a lower lr than {run.recipe.recover.lr:g}; the model before it is in {run.out / 'cut'}"
+        f"steps than {run.recipe.recover.steps} (--steps), or a lower lr than {run.recipe.recover.lr:g} (--set recover.lr=...); the model before it is in {run.out / 'cut'}"
     ]
 
 

@@ -100,7 +100,8 @@ def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spell
     stay = _staying(model, tokenizer, written)
     if most < len(stay):
         raise InputError(
-            f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of {len(written):,}"
+            f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of {len(written):,}: "
+            f"give at least --written {len(stay)}"
         )
     kept = _keep(names, counts, stay, (stay | set(counts)) - never, most)
     ids, gone = _ids(names, kept), sorted(set(names) - kept)
@@ -168,5 +169,5 @@ def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], spelling: Spellin
     if wrong := next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None):
         raise InputError(
             f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became {wrong[1][:80]!r}; "
-            "it can only write the tokens it has"
+            "it can only write the tokens it has; leave out --written (prune.written)"
         )

@@ -11,8 +11,8 @@ import torch
 
 from tprune import cli
 from tprune.analysis import Analysis
-from tprune.checkpoint import load, save
-from tprune.commands.analyze import check_free, dense_of
+from tprune.checkpoint import save
+from tprune.commands.analyze import check_free
 from tprune.errors import InputError
 from tprune.report.analysis_page import heat_map, loss_curve, write_page
 from tprune.tasks.translation import MarianSize, new_model, train_tokenizer
@@ -26,7 +26,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tokenizer = train_tokenizer(SOURCE + TARGET, 80, 32)
     small = new_model(MarianSize(16, (1, 1), 2, 32, 80, 0.0, 32), len(tokenizer))
-    return save(small, tmp_path_factory.mktemp("run") / "dense", tokenizer)
+    run = tmp_path_factory.mktemp("run")
+    (run / "run.json").write_text("{}")
+    return save(small, run / "dense", tokenizer)
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_run_directory_is_analysed(
     weights = (model / "model.safetensors").read_bytes()
     out = tmp_path / "found"
     for _ in range(2):  # an earlier analysis may be replaced
-        assert call(monkeypatch, model.parent, *texts, "--steps", 6, "--blocks", "heads", "--out", out) == 0
+        assert call(monkeypatch, model.parent, "--dense", *texts, "--steps", 6, "--blocks", "heads", "--out", out) == 0
     said = capsys.readouterr().out
     assert "decoder 0 cross" in said and str(out / "analysis.html") in said and "dense" in said
     assert (model / "model.safetensors").read_bytes() == weights
@@ -90,7 +92,7 @@ def test_a_run_directory_is_analysed(
     ]  # fmt: skip
     checker, page = Checker(), (out / "analysis.html").read_text(encoding="utf-8")
     checker.feed(page)
-    assert f"<title>tprune: what gives way in {model.parent.name} on s/t</title>" in page
+    assert f"<title>tprune: what gives way in {model.parent.name}/dense on s/t</title>" in page
     assert not checker.open and not checker.links and checker.drawings > 20
 
 
@@ -147,12 +149,6 @@ def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
         check_free(tmp_path)
     with pytest.raises(InputError, match="is a file"):
         check_free(tmp_path / "analysis.json")
-
-
-def test_the_dense_model_of_a_run(model: Path) -> None:
-    assert dense_of(str(model.parent)) == str(model) and dense_of(str(model)) == str(model)
-    assert dense_of("some/hub-id") == "some/hub-id"
-    assert load(dense_of(str(model.parent))).config.d_model == 16
 
 
 def test_names_from_outside_are_escaped(tmp_path: Path) -> None:

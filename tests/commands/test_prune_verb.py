@@ -83,11 +83,13 @@ def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--macs", 0.001), "can reach"),
+        (("--macs", 0.001), "On the command line, more can be cut with --kind ffn --kind heads --kind qk --kind vo --kind sublayer --kind width; "
+         "--set prune.floor=0; --trim-vocab train"),
+        (("--macs", 0.001, "--stock"), "more can be cut with no --stock, which allows ffn alone; --set prune.floor=0"),
         (("--params", 1e9), "has 1,000,000,000 params"),
         (("--plan", "s"), "s: no JSON"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, arguments: tuple[Any, ...], says: str) -> None:
     if "1e9" in str(arguments) or 1e9 in arguments:
         says = "asked for 1,000,000,000 params"
@@ -117,6 +119,7 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--threads", 0), "'--threads'"),
         (("--macs", 0.5, "--src", "s"), "--src and --tgt belong together; got s alone"),
         (("--macs", 0.5, "--test-tgt", "s"), "--test-src and --test-tgt belong together; got s alone"),
+        (("--macs", 0.5, "--until", "lunch"), "got 'lunch'; expected one of train, trim, spell, time, analyze, teach, prune, shrink, "),
         (("--macs", 0.5, "--stock", "--kind", "heads"), "--stock cuts ffn only; leave out --kind heads"),
     ],
 )  # fmt: skip
@@ -241,7 +244,8 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     [
         (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
-        (("--until", "lunch"), "this run has no stage 'lunch'; its stages are train, "),
+        (("--until", "analyze"), "--until analyze: this run has no such stage; its stages are train, time, teach, prune, "),
+        (("--set", "bench.lunch=1"), "unknown key 'bench.lunch'; expected one of threads, batch, sentences, rounds, runtime"),
         (("--threads", "999"), "threads 999; expected 1"),
         (("--batch", "999"), "batch 999, but there are only "),
         (
@@ -249,7 +253,7 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
             "prune.written: the dense model spells otherwise",
         ),
     ],
-)
+)  # fmt: skip
 def test_settings_that_a_recipe_cannot_have(tprune: Call, model: Path, options: tuple[str, ...], says: str) -> None:
     code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
     assert code == 1 and says in notes and not (model.parent / "run").exists()
@@ -314,3 +318,9 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(tprune: Call, mod
     assert len(json.loads((model.parent / "cropped" / "translations.json").read_text())["reference"]) == 145
     code, _, notes = tprune("prune", model, "--macs", 0.8, *options[:1], "--out", "cropped", *pair)
     assert code == 1 and "another recipe.data.long_lines ('crop', now 'skip')" in notes
+
+
+def test_a_training_that_runs_away_names_the_option(tprune: Call, model: Path) -> None:
+    wild = ("--set", "recover.lr=1e30", "--set", "recover.sequence=0", "--steps", 40)
+    code, _, notes = tprune("prune", model, "--macs", 0.9, *wild, "--out", "run", *DATA)
+    assert code == 1 and "On the command line: --set recover.lr=3e+29" in notes.splitlines()[-1], notes

@@ -60,7 +60,7 @@ def analyze(
     """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
 
     Args:
-        model: a hub id, a model's directory, or a run directory (its dense model).
+        model: a hub id, a model's directory, or a run (its pruned model).
         train: sentence pairs to press the model on; `valid` those on which its loss is read.
         valid: see `train`.
         how: steps, strengths, blocks.
@@ -76,8 +76,7 @@ def analyze(
     """
     if out is not None:
         check_free(out)
-    where = dense_of(model)
-    loaded, tokenizer = load(where, dtype=torch.float32), load_tokenizer(where)
+    loaded, tokenizer = load(model, dtype=torch.float32), load_tokenizer(model)
     use_threads()
     set_seed(seed)
     text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)
@@ -111,12 +110,6 @@ def analyze(
             write_json(fresh / "analysis.json", result.as_dict())
             write_page(fresh / "analysis.html", result.as_dict())
     return result
-
-
-def dense_of(model: str) -> str:
-    """The dense model of a run directory; anything else as it is."""
-    inner = Path(model) / "dense"
-    return str(inner) if (inner / "config.json").is_file() and not (Path(model) / "config.json").exists() else model
 
 
 def check_free(out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tprune.data import LONGEST
 from tprune.errors import InputError, printable
+from tprune.runs import model_at
 
 MOST = 8 * LONGEST  # bytes of a line; a character has at most 4
 
@@ -22,6 +23,22 @@ def show(results: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str
 def say(text: str) -> None:
     """A line for a person."""
     print(printable(f"tprune: {text}"), file=sys.stderr)
+
+
+def chosen(name: str, dense: bool) -> str:
+    """The model that a name means; of a run, it says which. Raises `InputError` as `tprune.runs.model_at`."""
+    return told(name, model_at(name, dense), dense)
+
+
+def told(name: str, where: str, dense: bool) -> str:
+    """Says which of a run's models is meant, and returns it."""
+    if where != name:
+        say(
+            f"{name} is a run: its dense model, {where}"
+            if dense
+            else f"{name} is a run: its pruned model, {where} (--dense for the other)"
+        )
+    return where
 
 
 def typed() -> str:

@@ -20,6 +20,7 @@ from tprune.errors import InputError, TpruneWarning
 from tprune.evaluate import bleu_interval, paired_bootstrap, quality
 from tprune.machine import default_threads
 from tprune.progress import Report
+from tprune.runs import model_at, runnable_at
 from tprune.runtimes.export import export
 from tprune.runtimes.folder import LAYOUT, read_layout
 from tprune.runtimes.runtime import runtime_named
@@ -31,7 +32,6 @@ from tprune.tasks.translation import max_length
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
 CHECKED = 8  # sentences that an export is checked on where nothing else is said
-SIDES = ("dense", "pruned")
 
 
 def evaluate(
@@ -42,7 +42,7 @@ def evaluate(
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
     Args:
-        model: an exported folder, a run (its pruned against its dense model), a model's directory or a hub id.
+        model: an exported folder, a run (its pruned model), a model's directory or a hub id.
         pairs: test sentences and references.
         against: another model, by a name of the same kinds.
         beams: of the search; as exported if not given.
@@ -53,11 +53,10 @@ def evaluate(
         long_lines: what becomes of sentences that are too long for a model; left out, and said, if not given.
 
     Raises:
-        InputError: no such model, a run that is not exported yet, too many sentences that are too long, or no such tokeniser.
+        InputError: no such model, a run that has none yet, too many sentences that are too long, or no such tokeniser.
         CertificateError: a model does not export to what it computes.
     """
-    if against is None and is_run(model):
-        model, against = (str(exported(Path(model), side)) for side in reversed(SIDES))
+    model, against = runnable_at(model), None if against is None else runnable_at(against)
     tokenize, found, odd = tokenize or fitting(pairs.target), dict[str, Translated](), list[str]()
     metric(tokenize)  # now, where its package is missing
     with ExitStack() as folders:
@@ -117,9 +116,7 @@ def export_to(
         InputError: no such model, or one that is exported already; see `export`.
         CertificateError: the export does not compute what the model computes.
     """
-    if (Path(model) / LAYOUT).is_file():
-        raise InputError(f"{model}: exported already; expected a model's directory, a hub id or a run")
-    where = checkpoint_of(model)
+    where = model_at(model)
     if sentences is None:
         report(f"it will be checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
     texts = sentences if sentences is not None else built_in()
@@ -133,10 +130,8 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
     Raises:
         InputError: it is exported for another runtime than the one asked for.
     """
-    made = (
-        Path(model) if (Path(model) / LAYOUT).is_file() else exported(Path(model), "pruned") if is_run(model) else None
-    )
-    if made is not None:
+    if (Path(model) / LAYOUT).is_file():
+        made = Path(model)
         if runtime is not None and (found := read_layout(made).runtime) != runtime:
             raise InputError(
                 f"{made}: exported for {found}, not for {runtime}; leave out --runtime, or name the checkpoint"
@@ -155,30 +150,6 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
         runtime_named(runtime),
     )
     return folder / "exported"
-
-
-def exported(run: Path, side: str) -> Path:
-    """A run's exported model. Raises `InputError` where it has none yet."""
-    folder = run / "onnx" / side
-    if not (folder / LAYOUT).is_file():
-        raise InputError(
-            f"{run}: this run has exported no {side} model yet; finish it first, or name one of its models"
-        )
-    return folder
-
-
-def is_run(model: str) -> bool:
-    """Whether a name is that of a run directory."""
-    return (Path(model) / "run.json").is_file() and not (Path(model) / "config.json").exists()
-
-
-def checkpoint_of(model: str) -> str:
-    """The pruned model of a run; anything else as it is. Raises `InputError` where a run has none yet."""
-    if not is_run(model):
-        return model
-    if not (Path(model) / "pruned" / "config.json").is_file():
-        raise InputError(f"{model}: this run has no pruned model yet; finish it first, or name one of its models")
-    return str(Path(model) / "pruned")
 
 
 def built_in() -> tuple[str, ...]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from tprune.commands.console import say, show, typed
+from tprune.commands.console import chosen, say, show, typed
 from tprune.commands.options import (
     AsJson,
     Blocks,
+    Checkpoint,
     Columns,
     DataSet,
-    DenseModel,
+    Dense,
     Device,
     Devices,
     LongLines,
@@ -26,21 +30,25 @@ from tprune.commands.options import (
     named,
 )  # fmt: skip
 from tprune.errors import printable
+from tprune.plugins import NAMES
+from tprune.recipe import Kind
 
 
 def inspect(
-    model: DenseModel,
-    kinds: Annotated[list[str] | None, typer.Option("--kind", help="Only couplings of this kind; repeat for several.")] = None,
+    model: Checkpoint,
+    kinds: Annotated[list[str] | None, typer.Option("--kind", help="Show couplings of this kind alone; repeat for several (default: all but lines).")] = None,
     check: Annotated[bool, typer.Option("--check", help="Perturb every coupling: does anything else read what would be cut? And does cutting change nothing but size?")] = False,
+    dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What a model could lose: its couplings with their patterns, its size, and whether the table of its family is right."""
+    check_kinds(kinds or ())
+    where = chosen(model, dense)
     from tprune.checkpoint import load, load_tokenizer
-    from tprune.commands.analyze import dense_of
     from tprune.commands.inspect import checked, inspected
     from tprune.report.verb_tables import inspect_table
 
-    loaded = load(where := dense_of(model))
+    loaded = load(where)
     if (Path(where) / "tokenizer_config.json").exists():  # a look is for finding out whether the two belong together
         load_tokenizer(where)
     found = inspected(loaded, kinds)
@@ -49,36 +57,46 @@ def inspect(
     show(found, as_json, inspect_table)
 
 
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Raises `typer.BadParameter` for a kind of couplings that nothing here has; families of plugins may have others."""
+    known = get_args(Kind)
+    plugged = os.environ.get(NAMES) or entry_points(group="tprune.families")
+    if not plugged and (unknown := [kind for kind in kinds if kind not in known]):
+        raise typer.BadParameter(f"--kind {unknown[0]}: expected one of {', '.join(known)}")
+
+
 def analyze(
-    model: DenseModel,
+    model: Checkpoint,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     data: DataSet = None, columns: Columns = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of training, shared by all strengths.")] = 150,
-    blocks: Annotated[Blocks, typer.Option(help="Whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
+    steps: Annotated[int, typer.Option(min=1, help="Number of training steps, shared by all strengths.")] = 150,
+    blocks: Annotated[Blocks, typer.Option(help="What a block is: whole matrices, or the slices of attention projections that belong to one head.")] = Blocks.MATRIX,
     long_lines: LongLines = None, long_share: LongShare = 0.01,
     device: Device = Devices.AUTO,
-    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="A folder for analysis.json and analysis.html.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of batches and dropout.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="Folder for analysis.json and analysis.html (default: write none).")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of batches and dropout.")] = 0,
+    dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """What gives way in a trained model, axis by axis, and what to prune or leave alone; the model is not changed."""
+    where = chosen(model, dense)
+    from tprune.commands.sentences import Given, corpus_of
     from tprune.machine import use_device
+    from tprune.recipe import Analyze, Data
 
+    text = corpus_of(Given((src, tgt), (valid_src, valid_tgt), data=data, columns=columns), Data(), ("train", "valid"))
     use_device(device)
     from tprune.commands import analyze as verb
-    from tprune.commands.sentences import Given, corpus_of
     from tprune.progress import Progress
-    from tprune.recipe import Analyze, Data
     from tprune.report.analysis_table import analysis_table
     from tprune.tasks.long_lines import OPTION
     from tprune.tasks.long_lines import LongLines as Long
 
-    text = corpus_of(Given((src, tgt), (valid_src, valid_tgt), data=data, columns=columns), Data(), ("train", "valid"))
     progress = Progress({"analyze": 0.0})
     progress.stage("analyze", f"{steps} steps of group lasso on all lines")
     how = Analyze(steps=steps, blocks=blocks.value)
     found = verb.analyze(
-        model,
+        where,
         text.train,
         text.valid,
         how,
@@ -96,17 +114,21 @@ def analyze(
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Finished runs; several are compared.", metavar="RUN...")],
-    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="Of several runs: where the page goes (comparison.html).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", parser=named, metavar="<path>", help="File for the page of several runs (default: comparison.html).")] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """The page of a run, drawn anew; of several runs a comparison, quality against speed."""
+    from tprune.runs import check_finished
+
+    if len(runs) == 1 and out is not None:
+        raise typer.BadParameter("--out is for several runs; the page of one lies in it")
+    for run in runs:
+        check_finished(run)
     from tprune.report.comparison import compare, comparison_table, write_comparison
     from tprune.report.page import finished, reading, write_report
     from tprune.report.table import results_table
 
     if len(runs) == 1:
-        if out is not None:
-            raise typer.BadParameter("--out is for several runs; the page of one lies in it")
         with reading(runs[0]):
             results = finished(runs[0])
             page = write_report(runs[0])

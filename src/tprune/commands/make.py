@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tprune.commands.console import show, typed
+from tprune.commands.console import chosen, show, typed
 from tprune.commands.options import (
     AsJson,
     Batch,
     Bytes,
+    Checkpoint,
     Columns,
     DataSet,
-    DenseModel,
+    Dense,
     Device,
     Devices,
     DryRun,
@@ -50,7 +51,7 @@ from tprune.commands.options import (
     together,
 )  # fmt: skip
 
-PACKAGE = Path(__file__).parents[1]
+DEMO = Path(__file__).parents[1] / "demo.yaml"
 
 
 def demo(
@@ -64,32 +65,34 @@ def demo(
     from tprune.recipe_file import read_recipe
     from tprune.tasks.grammar import corpus
 
-    recipe = read_recipe(PACKAGE / "demo.yaml")
+    recipe = read_recipe(DEMO)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     _run(recipe, corpus(seed=recipe.seed, **recipe.data.limit), None, out, as_json, device=device, force=force)
 
 
 def run_recipe(
-    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe: a YAML file.")],
     out: Out,
     data: RecipeData = None, columns: Columns = None,
-    model: Annotated[str | None, typer.Option(callback=not_empty, help="Start from this trained model: a directory or a hub id.")] = None,
+    model: Annotated[str | None, typer.Option(callback=not_empty, help="Trained model to start from: a model's folder, a hub id or a run (default: train the recipe's).")] = None,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
     trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
-    device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
+    dense: Dense = False, device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
     targets = {**sizes, "speedup": speedup, "latency_ms": latency_ms}
     one_target(plan, False, **targets)
-    from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
+    from tprune.recipe_changes import changed, options, settings
     from tprune.recipe_file import read_recipe
 
+    if dense and model is None:
+        raise typer.BadParameter("--dense says which model of a run to start from; give --model RUN, or leave it out")
     extra = settings(sets or ())
     given = {
         "bench.threads": threads,
@@ -103,11 +106,12 @@ def run_recipe(
     }
     named = _named(str(recipe), sets)
     checked = changed(read_recipe(recipe), named, options(given, extra), targets, needed=plan is None)
+    start = None if model is None else chosen(model, dense)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
         corpus_of(given_text, checked.data, ("train", "valid", "test"), checked.seed),
-        model,
+        start,
         out,
         as_json,
         trim=trim_vocab,
@@ -120,18 +124,18 @@ def run_recipe(
 
 
 def prune(
-    model: DenseModel, out: Out, data: DataSet = None, columns: Columns = None,
+    model: Checkpoint, out: Out, data: DataSet = None, columns: Columns = None,
     src: Source = None, tgt: Translations = None, valid_src: ValidSource = None, valid_tgt: ValidTranslations = None,
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
     trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
-    kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="What may be cut; repeat for several. ffn, heads, qk and vo if not given.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Of recovery; 3000 if not given.")] = None,
-    one_shot: Annotated[bool, typer.Option("--one-shot", help="No training at all: minutes, from a few hundred sentences.")] = False,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="Settings other than the built-in ones (YAML).")] = None,
+    kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="Kind of couplings that may be cut; repeat for several (default: ffn, heads, qk and vo).")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=0, help="Number of training steps of recovery (default: the recipe's, 3000).")] = None,
+    one_shot: Annotated[bool, typer.Option("--one-shot", help="Train nothing; takes minutes, from a few hundred sentences.")] = False,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file with the settings (default: the built-in recipe).")] = None,
     precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
-    device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
+    dense: Dense = False, device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
     sizes: dict[str, Any] = {"macs": macs, "params": params, "bytes": size, "memory_mb": memory_mb}
@@ -148,28 +152,26 @@ def prune(
         raise typer.BadParameter(
             f"--written {written} has to be learnt; leave out {'--one-shot' if one_shot else '--steps 0'}"
         )
-    from tprune.commands.analyze import dense_of
-    from tprune.commands.prune import changed, options, settings
     from tprune.commands.sentences import Given, corpus_of
+    from tprune.recipe_changes import BUILT_IN, changed, options, settings, without_training
     from tprune.recipe_file import read_recipe
 
     extra = settings(sets or ())
     if one_shot and (trains := [key for key in ("prune.steps", "recover.steps") if extra.get(key)]):
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
-    file = recipe or PACKAGE / "prune.yaml"
+    file = recipe or BUILT_IN
     given = {
         "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None, "prune.written": written, "data.long_lines": long_lines,
-        "recover.steps": 0 if one_shot else steps, **_stock(stock),
-        # what nothing is trained for afterwards may as well go
-        "prune.floor": 0.0 if one_shot and recipe is None else None,
+        "recover.steps": steps, **_stock(stock), **(without_training(recipe is None) if one_shot else {}),
     }  # fmt: skip
     named = _named(str(file) if recipe else "prune", sets)
     checked = changed(read_recipe(file), named, options(given, extra), targets, needed=plan is None)
+    start = chosen(model, dense)
     given_text = Given((src, tgt), (valid_src, valid_tgt), (test_src, test_tgt), data, columns)
     _run(
         checked,
         corpus_of(given_text, checked.data, ("train", "valid"), checked.seed),
-        dense_of(model),
+        start,
         out,
         as_json,
         trim=trim_vocab,
@@ -195,11 +197,20 @@ def _run(
     recipe: Any, corpus: Any, model: str | None, out: Path, as_json: bool, *,
     trim: str | None = None, plan: Path | None = None, dry: bool = False, until: str | None = None, device: str = "auto", force: bool = False,
 ) -> None:  # fmt: skip
+    from tprune.bench import check_batch
     from tprune.commands.sentences import vocabulary_of
     from tprune.errors import printable
-    from tprune.machine import use_device
+    from tprune.machine import check_threads, use_device
+    from tprune.stages import check_until
 
+    # what a command line says by itself is told before anything heavy is imported
+    check_threads(recipe.bench.threads)
+    check_batch(recipe.bench.batch, len(corpus.pooled_test()))
+    if until is not None:
+        check_until(until, recipe, trim is not None, plan is not None)
+    vocabulary = vocabulary_of(trim, corpus)
     use_device(device)
+    from tprune.commands.hints import hinting
     from tprune.estimates import planned
     from tprune.pipeline import TRAINED, run
     from tprune.progress import Progress
@@ -213,8 +224,7 @@ def _run(
     elif until in progress.plan:
         names = list(progress.plan)
         progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})
-    vocabulary = vocabulary_of(trim, corpus)
-    with logged(out, progress.show), progress.pulse:
+    with logged(out, progress.show), progress.pulse, hinting(recipe, trim is not None, lambda: progress.name):
         results = run(Run(out, recipe, corpus, model, typed(), progress, plan, vocabulary, dry, until, force))
     if until is not None:
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tprune.recipe import LEAST
+from tprune.stages import STAGES
 
 
 class Blocks(StrEnum):
@@ -88,6 +89,13 @@ def trimming(value: str | None) -> str | None:
     raise typer.BadParameter(f"got {value!r}; expected `train`, or two files, SOURCE,TRANSLATIONS")
 
 
+def stage_named(value: str | None) -> str | None:
+    """A stage that some run has. Raises `typer.BadParameter` listing them."""
+    if value is None or value in STAGES:
+        return value
+    raise typer.BadParameter(f"got {value!r}; expected one of {', '.join(STAGES)}")
+
+
 def not_empty(value: str | None) -> str | None:
     """A name or path; an unset variable in a script gives an empty one. Raises `typer.BadParameter`."""
     if value is not None and not value.strip():
@@ -104,8 +112,8 @@ def named(value: str | Path) -> Path:
 
 def pairs(value: list[str] | None) -> list[str] | None:
     """What `--set` may be. Raises `typer.BadParameter`."""
-    from tprune.commands.prune import settings  # here, because it takes a moment
     from tprune.errors import InputError
+    from tprune.recipe_changes import settings  # here, because it takes a moment
 
     try:
         settings(value or ())
@@ -160,34 +168,43 @@ def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
         raise typer.BadParameter(f"what should it become? give one of {names}, or a --plan")
 
 
-DenseModel = Annotated[
-    str, typer.Argument(callback=not_empty, help="A hub id, a directory, or a run directory (its dense model).")
-]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(callback=not_empty, help="A hub id, a model's folder, or a run (its pruned model; --dense for the other)."),
+]  # fmt: skip
+Dense = Annotated[bool, typer.Option("--dense", help="Of a run, take its dense model instead of its pruned one.")]
 Out = Annotated[
     Path,
     typer.Option("--out", parser=named, metavar="<path>", help="The run directory; a killed run in it is taken up."),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", min=0, max=2**32 - 1, help="Of weights, batches and dropout; the recipe's if not given."),
+    typer.Option(
+        "--seed", min=0, max=2**32 - 1, help="Seed of weights, batches and dropout (default: the recipe's, 0)."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 Source = Annotated[
     Path | None,
     typer.Option("--src", parser=named, metavar="<path>", help="Source sentences to train on, one a line (.gz too)."),
 ]
-Translations = Annotated[Path | None, typer.Option("--tgt", parser=named, metavar="<path>", help="Their translations.")]
+Translations = Annotated[
+    Path | None,
+    typer.Option("--tgt", parser=named, metavar="<path>", help="Translations of these sentences, one a line."),
+]
 ValidSource = Annotated[
     Path | None, typer.Option("--valid-src", parser=named, metavar="<path>", help="Source sentences for validation.")
 ]
 ValidTranslations = Annotated[
-    Path | None, typer.Option("--valid-tgt", parser=named, metavar="<path>", help="Their translations.")
+    Path | None,
+    typer.Option("--valid-tgt", parser=named, metavar="<path>", help="Translations of these sentences, one a line."),
 ]
 TestSource = Annotated[
     Path | None, typer.Option("--test-src", parser=named, metavar="<path>", help="Source sentences to score and time.")
 ]
 TestTranslations = Annotated[
-    Path | None, typer.Option("--test-tgt", parser=named, metavar="<path>", help="Their translations.")
+    Path | None,
+    typer.Option("--test-tgt", parser=named, metavar="<path>", help="Translations of these sentences, one a line."),
 ]
 RecipeData = Annotated[
     str | None,
@@ -231,17 +248,24 @@ LatencyMs = Annotated[
 Stock = Annotated[
     bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
 ]
-ExportPrecision = Annotated[ExportPrecisions, typer.Option("--precision", help="Of the exported model.")]
-Precision = Annotated[Precisions | None, typer.Option("--precision", help="Of training.")]
+ExportPrecision = Annotated[ExportPrecisions, typer.Option("--precision", help="Precision of the exported model.")]
+Precision = Annotated[
+    Precisions | None, typer.Option("--precision", help="Precision of training (default: the recipe's, auto).")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", callback=pairs, metavar="KEY=VALUE", help="A value of the recipe, such as prune.search=16; repeat for several."),
 ]  # fmt: skip
 Until = Annotated[
     str | None,
-    typer.Option("--until", metavar="STAGE", help="Stop after this stage; without it, a later call goes on."),
+    typer.Option(
+        "--until",
+        callback=stage_named,
+        metavar="STAGE",
+        help=f"Stop after this stage; the same command without it goes on (default: do all of those the run needs: {', '.join(STAGES)}).",
+    ),
 ]
-Device = Annotated[Devices, typer.Option("--device", help="What trains; the GPU if there is one, with auto.")]
+Device = Annotated[Devices, typer.Option("--device", help="Device to train on; auto takes the GPU if there is one.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what --out holds of an earlier run.")]
 DryRun = Annotated[
     bool,
@@ -250,13 +274,16 @@ DryRun = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Cores that speed means; the recipe's if not given.")
+    int | None, typer.Option("--threads", min=1, help="Number of threads used for timing (default: the recipe's, 1).")
 ]
 Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Sentences at once that speed means; the recipe's if not given.")
+    int | None,
+    typer.Option(
+        "--batch", min=1, help="Number of sentences translated at once for timing (default: the recipe's, 1)."
+    ),
 ]
 Runtime = Annotated[
-    str | None, typer.Option("--runtime", callback=not_empty, help="What runs the model; onnxruntime if not given. See `tprune runtimes`.")
+    str | None, typer.Option("--runtime", callback=not_empty, help="Runtime that runs the model (default: onnxruntime); see `tprune runtimes`.")
 ]  # fmt: skip
 TrimVocab = Annotated[
     str | None,

@@ -24,6 +24,7 @@ from tprune.report.norms import curves
 from tprune.report.scatter import Dot, scatter
 from tprune.report.table import between, faster, notes, per_token, rows
 from tprune.report.titles import title
+from tprune.runs import check_finished
 
 SHOWN = 20
 UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
@@ -45,12 +46,7 @@ def reading(run: Path) -> Iterator[None]:
 
 def finished(run: Path) -> dict[str, Any]:
     """The results of a run. Raises `InputError` where it is no run, or not finished."""
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run}: no run; expected a directory that `tprune run`, `prune` or `demo` wrote")
-    if not (run / "results.json").is_file():
-        done = sorted((path for path in run.glob("stages/*.json")), key=lambda path: path.stat().st_mtime)
-        last = f"its last finished stage is {done[-1].stem}" if done else "no stage of it is finished"
-        raise InputError(f"{run}: this run has no results yet; {last}")
+    check_finished(run)
     found: dict[str, Any] = read_json(run / "results.json")
     if not isinstance(found, dict):
         raise TypeError(f"a {type(found).__name__}")

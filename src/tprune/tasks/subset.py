@@ -48,11 +48,13 @@ def vocabulary_of(tokenizer: Any) -> Vocabulary:
         return Pieces(tokenizer)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or not isinstance(backend, Tokenizer):
-        raise InputError(f"cannot trim a {name}; expected a byte-pair tokenizer.json or a MarianTokenizer")
+        raise InputError(
+            f"cannot trim a {name}; expected a byte-pair tokenizer.json or a MarianTokenizer, or no --trim-vocab"
+        )
     state = json.loads(backend.to_str())
     kind = state["model"]["type"]
     if kind != "BPE":
-        raise InputError(f"cannot trim a {name} of type {kind}; expected byte-pair encoding (BPE)")
+        raise InputError(f"cannot trim a {name} of type {kind}; expected byte-pair encoding (BPE), or no --trim-vocab")
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if state["model"].get(option):
             raise InputError(f"cannot trim a {name} with {option} {state['model'][option]!r}; expected none")

@@ -1,14 +1,17 @@
-"""`tprune prune` and `tprune run`: what the options change in a recipe."""
+"""What options and arguments change in a recipe, and the built-in recipe that `tprune prune` and `tprune.compress` change."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tprune.errors import InputError
 from tprune.recipe import Recipe
 from tprune.recipe_file import check_recipe
 from tprune.yaml_text import read_yaml
+
+BUILT_IN = Path(__file__).with_name("prune.yaml")  # what is done where nothing else is said
 
 
 def changed(
@@ -45,6 +48,16 @@ def options(given: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]
         {'seed': 3, 'prune.speedup': None}
     """
     return {**{key: value for key, value in given.items() if value is not None}, **sets}
+
+
+def without_training(built_in: bool) -> dict[str, Any]:
+    """What one shot means, by the recipe's keys: nothing is trained; in the built-in recipe sublayers may then be emptied too.
+
+    Example:
+        >>> without_training(built_in=True)
+        {'prune.steps': 0, 'recover.steps': 0, 'prune.floor': 0.0}
+    """
+    return {"prune.steps": 0, "recover.steps": 0, **({"prune.floor": 0.0} if built_in else {})}
 
 
 def put(data: dict[str, Any], key: str, value: Any) -> None:
