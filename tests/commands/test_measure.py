@@ -177,12 +177,12 @@ def test_every_line_read_gives_one_line(tprune: Call, monkeypatch: pytest.Monkey
 
 
 def test_standard_input_that_never_ends_its_line_is_refused(
-    tprune: Call, monkeypatch: pytest.MonkeyPatch, model: Path
+    tprune: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Translator, "load", lambda folder, threads: SimpleNamespace(translate=None))
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
-        code, _, notes = tprune("translate", model)
+        code, _, notes = tprune("translate", "small")
     assert code == 1 and "standard input: line 1 has 160,000 bytes or more; expected a sentence" in notes
 
 
