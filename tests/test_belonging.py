@@ -12,9 +12,9 @@ from small_models import small_model
 from tprune.belonging import check_tokenizer, differences
 from tprune.checkpoint import load, load_tokenizer, save
 from tprune.commands.look import inspect
-from tprune.compression import compress
 from tprune.data import Parallel
 from tprune.errors import InputError, TpruneWarning
+from tprune.one_call import compress
 from tprune.recipe import Prune, Recover
 from tprune.runtimes.export import export
 from tprune.tasks.translation import train_tokenizer
