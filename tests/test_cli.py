@@ -156,6 +156,8 @@ def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> 
     flags = [*files(tmp_path)[:8], *long[8:]]
     refused = tprune("run", recipe(tmp_path), "--out", out, *flags)
     assert refused.returncode == 1 and f"{tmp_path / 'long' / 's'}: line 2 has" in refused.stderr
+    assert not out.exists()  # nothing was trained yet
+    assert tprune("run", recipe(tmp_path), "--out", out, "--until", "train", *files(tmp_path)).returncode == 0
     weights = (out / "dense" / "model.safetensors").read_bytes()
     other = tprune("run", recipe(tmp_path), "--out", out, "--seed", "3", *files(tmp_path))
     assert other.returncode == 1 and "another recipe.seed (0, now 3)" in other.stderr
