@@ -176,9 +176,7 @@ def test_every_line_read_gives_one_line(tprune: Call, monkeypatch: pytest.Monkey
     assert out == "one  ONE\ntwo TWO\n\n four \n" and len(out.splitlines()) == 4
 
 
-def test_standard_input_that_never_ends_its_line_is_refused(
-    tprune: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standard_input_that_never_ends_its_line_is_refused(tprune: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translator, "load", lambda folder, threads: SimpleNamespace(translated=None))
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
