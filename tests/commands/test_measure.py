@@ -179,7 +179,7 @@ def test_every_line_read_gives_one_line(tprune: Call, monkeypatch: pytest.Monkey
 def test_standard_input_that_never_ends_its_line_is_refused(
     tprune: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Translator, "load", lambda folder, threads: SimpleNamespace(translate=None))
+    monkeypatch.setattr(Translator, "load", lambda folder, threads: SimpleNamespace(translated=None))
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
         code, _, notes = tprune("translate", "small")
