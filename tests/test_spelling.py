@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from small_tokenizers import opus_tokenizer
 from test_compression import PAIRS
-from tprune.compression import cut_step, plan_step, select_step, spell_step
+from tprune.compression import cut_step, plan_step, spell_step
+from tprune.costs import select_step
 from tprune.data import Parallel
 from tprune.errors import InputError
 from tprune.material import Material
