@@ -16,7 +16,7 @@ from tprune.errors import InputError
 from tprune.evaluate import quality
 from tprune.runtimes.onnx_runtime import OnnxRuntime
 from tprune.runtimes.runtime import RUNTIMES
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translate import Translated, Translator
 
 Call = Callable[..., tuple[int, str, str]]
 TEST = ("--src", "s", "--tgt", "t")
@@ -165,13 +165,14 @@ def test_every_line_read_gives_one_line(tprune: Call, monkeypatch: pytest.Monkey
     class Byte:
         """A translator whose tokeniser writes line ends."""
 
-        def translate(self, sentences: list[str], beams: int | None) -> list[str]:
+        def translated(self, sentences: list[str], beams: int | None) -> Translated:
             assert sentences == ["eins", "zwei", "", "vier\rfünf"] and beams is None
-            return ["one\n\nONE\r\n", "two\u2028TWO\u0085", "", "\x0bfour\x0c\x1c"]
+            said = ["one\n\nONE\r\n", "two\u2028TWO\u0085", "", "\x0bfour\x0c\x1c"]
+            return Translated(said, [False] * 4, 9)
 
     monkeypatch.setattr(Translator, "load", lambda folder, threads: Byte())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("eins\nzwei\r\n\nvier\rfünf".encode())))
-    code, out, notes = tprune("translate", model)
+    code, out, notes = tprune("translate", model.parent)
     assert code == 0, notes
     assert out == "one  ONE\ntwo TWO\n\n four \n" and len(out.splitlines()) == 4
 
