@@ -53,7 +53,7 @@ def test_a_name_of_any_bytes_is_read_and_told(tmp_path: Path) -> None:
     path.write_text("a cat\n")
     assert read_lines(path) == ("a cat",)
     path.write_text("a cat\n\n")
-    with pytest.raises(InputError, match=r"caf\udce9\.en: line 2 is empty"):
+    with pytest.raises(InputError, match=r"caf\\udce9\.en: line 2 is empty"):
         read_lines(path)
     write_json(tmp_path / "run.json", {"out": str(path), "ü": 1})
     assert read_json(tmp_path / "run.json") == {"out": str(path), "ü": 1}

@@ -16,7 +16,7 @@ def written_rows(model: Any) -> tuple[int, ...]:
     Example:
         >>> from tprune.tasks.translation import MarianSize, new_model
         >>> model = new_model(MarianSize(16, (1, 1), 2, 32, 6, 0.0, 32), 6)
-        >>> model.generation_config.update(suppress_tokens=[3, 5], renormalize_logits=True) and None
+        >>> _ = model.generation_config.update(suppress_tokens=[3, 5], renormalize_logits=True)
         >>> written_rows(model)
         (0, 1, 2, 4)
     """
