@@ -272,3 +272,24 @@ def test_a_limit_that_nobody_chose_is_warned_of() -> None:
     how = Prune(steps=1, warmup=1, tokens=64, macs=0.8)
     with pytest.warns(TpruneWarning, match="ends after 20 tokens"):
         tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=0))
+
+
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [
+        (["a b", ""], "number 1 of its sources is empty"),
+        (["a\nb", "a"], "number 0 of its sources has several lines"),
+        (["a\0b", "a"], "number 0 of its sources holds a NUL byte"),
+        (["a \ud83d", "a"], r"number 0 of its sources holds half of a surrogate pair"),
+    ],
+)
+def test_sentences_of_a_call_obey_the_rules_of_files(sources: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=f"train: {says}"):
+        pairs_of((sources, ["x", "y"]), "train")
+    assert pairs_of((["a b", "a"], ["x", "y"]), "train").source == ("a b", "a")
+
+
+@pytest.mark.parametrize("value", [True, "0.5", [0.5]])
+def test_a_target_is_a_number(value: Any) -> None:
+    with pytest.raises(InputError, match=r"macs=.*: expected a number"):
+        tprune.compress(None, None, PAIRS, PAIRS, macs=value)  # type: ignore[arg-type]

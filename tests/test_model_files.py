@@ -205,3 +205,15 @@ def test_a_damaged_tokeniser_names_its_folder(folder: Path, capfd: pytest.Captur
     with pytest.raises(InputError, match=f"{folder}: no tokeniser can be loaded .*charsmap"):
         load_tokenizer(folder)
     assert "panicked" not in capfd.readouterr().err
+
+
+def test_damage_that_shows_when_text_is_split_names_the_folder(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = folder / "tokenizer.json"
+    raw = json.loads(path.read_text())
+    assert raw["post_processor"]["special_tokens"]
+    load_tokenizer(folder)
+    raw["post_processor"]["special_tokens"] = {}
+    path.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match=f"{folder}: no tokeniser can be loaded .*PanicException"):
+        load_tokenizer(folder)
+    assert "panicked" not in capfd.readouterr().err

@@ -20,9 +20,10 @@ from tprune.checkpoint import save
 from tprune.data import Corpus
 from tprune.errors import DivergedError, InputError
 from tprune.files import read_json, write_json
+from tprune.out_folder import HOLDER, LOCK
 from tprune.progress import Progress
 from tprune.recipe_file import check_recipe
-from tprune.run_folder import HOLDER, LOCK, Run, claim, held
+from tprune.run_folder import Run, claim, held
 
 HOLDS = """
 import sys, time

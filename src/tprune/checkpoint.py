@@ -197,6 +197,7 @@ def load_tokenizer(
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 openable(str(path)), local_files_only=offline, trust_remote_code=trust
             )
+            tokenizer("a"), tokenizer(text_target="a")  # some damage shows only when it splits
     except ENDS:
         raise
     except BaseException as error:  # a damaged tokenizer.json can end in a panic of the library, which is no Exception

@@ -134,7 +134,7 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
             than `LONGEST` characters.
     """
     if (table := column_of(path)) is not None:
-        return tuple(_sentence(text, f"{table[0]}: row {row}") for row, text in read_column(*table, contents(table[0])))
+        return tuple(sentence(text, f"{table[0]}: row {row}") for row, text in read_column(*table, contents(table[0])))
     path = Path(path)
     raw = contents(path)
     if raw.startswith(b"\xef\xbb\xbf"):
@@ -190,11 +190,15 @@ def _decode(line: bytes, path: Path, number: int) -> str:
         raise InputError(
             f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})"
         ) from None
-    return _sentence(text, f"{path}: line {number}")
+    return sentence(text, f"{path}: line {number}")
 
 
-def _sentence(text: str, where: str) -> str:
-    """The text, if it may be a sentence; a tokeniser would take minutes over a book."""
+def sentence(text: str, where: str) -> str:
+    """The text, if it may be a sentence (a tokeniser would take minutes over a book).
+
+    Raises:
+        InputError: it is blank, too long, or holds what no file of sentences can; begins with `where`.
+    """
     if "\0" in text:
         raise InputError(f"{where} holds a NUL byte; expected text")
     if text.startswith("\ufeff"):

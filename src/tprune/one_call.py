@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tprune.costs import (
     select_step,
     spelled_step,
 )
-from tprune.data import Corpus, Parallel
+from tprune.data import Corpus, Parallel, sentence
 from tprune.distill import kept_width
 from tprune.errors import InputError
 from tprune.latency import Setting
@@ -122,6 +123,9 @@ def compress(
     }  # fmt: skip
     if isinstance(kinds, str):
         raise InputError(f"kinds={kinds!r}: expected a list, such as kinds=[{kinds!r}]")
+    for name, value in targets.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise InputError(f"{name}={value!r}: expected a number")
     shape = {"kinds": kinds, "one_shot": one_shot or None}
     _instead("prune", prune, {**targets, **shape})
     _instead("recover", recover, {"steps": steps, "one_shot": one_shot or None})
@@ -173,6 +177,8 @@ def pairs_of(given: Parallel | tuple[Sequence[str], Sequence[str]], name: str) -
         for number, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InputError(f"{name}: number {number} of its {side} is a {type(text).__name__}; {expected}")
+            if "\n" in sentence(text, f"{name}: number {number} of its {side}"):
+                raise InputError(f"{name}: number {number} of its {side} has several lines; expected one sentence")
     return Parallel(tuple(given[0]), tuple(given[1]), name)
 
 

@@ -18,6 +18,7 @@ from tprune.data import Corpus, Parallel
 from tprune.errors import InputError
 from tprune.files import landing, read_json, write_json
 from tprune.machine import default_threads, training_precision
+from tprune.out_folder import HOLDER, LOCK, check_folder
 from tprune.outputs import MODELS, damage, note_sums, set_aside
 from tprune.progress import Progress
 from tprune.recipe import MEMORY, SIZES, TIMES, Recipe
@@ -95,7 +96,6 @@ WRITTEN = {
     "translations.json", "norms.json", "results.json", "report.html",
 }  # fmt: skip
 CHEAP = ("trim", "spell")  # stages that nobody would miss; of a given model also the first, which copies it
-LOCK, HOLDER = ".lock", ".held-by.json"
 HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.files`
 
 
@@ -164,33 +164,6 @@ def clear(out: Path) -> None:
         )
     for path in sorted(inside, key=lambda path: path.name == "run.json"):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def check_folder(out: Path) -> None:
-    """Whether a run may use a folder.
-
-    Raises:
-        InputError: it holds something else, or is a file.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"--out {out}: is a file, and no tprune run; choose another")
-    marker = out / "run.json"
-    if marker.exists() and (out / "stages").is_dir() and not _describes(marker):
-        raise InputError(
-            f"{marker}: damaged, so that nobody can say whether this is the run you mean; choose another --out"
-        )
-    if any(path.name not in (LOCK, HOLDER) for path in out.iterdir()) and not (marker.exists() and _describes(marker)):
-        raise InputError(f"--out {out} exists and is no tprune run; choose another")
-
-
-def _describes(marker: Path) -> bool:
-    """Whether a `run.json` is ours; any program may call a file so."""
-    try:
-        return {"recipe", "corpus", "model"} <= set(read_json(marker))
-    except (InputError, TypeError):
-        return False
 
 
 # which stages use each part of a run's description (the others: training); until one has begun it may still be changed

@@ -43,6 +43,8 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     ((*GOOD, "--set", "prune.method=lunch"), 1, "prune.method: expected one of group_lasso, hoyer_square, paced_hoyer_square"),
     ((*GOOD, "--runtime", "lunch"), 2, "--runtime lunch: expected onnxruntime"),
     ((*GOOD, *DATA, "--threads", "9999"), 1, "threads 9999; expected 1"),
+    (("prune", "owner/name", "--out", "s", "--macs", "0.5", *DATA), 1, "--out s: is a file, and no tprune run"),
+    (("prune", "owner/name", "--out", "begun", "--macs", "0.5", *DATA, "--force"), 1, "--out begun exists and is no tprune run"),
     ((*GOOD, *DATA, "--batch", "99"), 1, "batch 99, but there are only 2 sentences"),
     (GOOD, 1, "no sentences: give --src and --tgt, --valid-src and --valid-tgt, or --data"),
     ((*GOOD, *DATA[:4]), 1, "no valid sentences: give --valid-src and --valid-tgt"),

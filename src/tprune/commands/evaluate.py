@@ -90,7 +90,8 @@ def evaluate(
     scores, said = {}, {name: each.texts for name, each in found.items()}
     for name, hypotheses in said.items():
         low, high = bleu_interval(hypotheses, pairs.target, tokenize=tokenize)
-        limits = {"at_limit": round(found[name].share, 4), "limit": found[name].limit}
+        width = beams or translators[name].layout.generation.num_beams
+        limits = {"at_limit": round(found[name].share, 4), "limit": found[name].limit, "beams": width}
         with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # said above
             scored = quality(hypotheses, pairs.target, tokenize).to_dict()
         scores[name] = {**scored, "bleu_low": low, "bleu_high": high, **limits}

@@ -201,9 +201,11 @@ def _run(
     from tprune.commands.sentences import vocabulary_of
     from tprune.errors import printable
     from tprune.machine import check_threads, use_device
+    from tprune.out_folder import check_folder
     from tprune.stages import check_until
 
     # what a command line says by itself is told before anything heavy is imported
+    check_folder(out)
     check_threads(recipe.bench.threads)
     check_batch(recipe.bench.batch, len(corpus.pooled_test()))
     if until is not None:

@@ -213,7 +213,7 @@ def _unreachable(dense: Meter, sublayers: Sequence[Sublayer], budget: float, lea
     """What can be reached, and how much of it no coupling of the plan can touch."""
     outside = untouched(dense, sublayers)
     return (
-        f"asked for {number(budget)} {dense.unit}, {budget / dense.whole:.0%} of the dense {number(dense.whole)}; these couplings can "
+        f"asked for {number(budget)} {dense.unit}, {100 * budget / dense.whole:.3g}% of the dense {number(dense.whole)}; these couplings can "
         f"reach {number(least)}, {least / dense.whole:.0%}. At the dense width {number(outside)} lie outside what they cut (output layer, "
         "embeddings, fixed costs); the rest is what the floor leaves. Ask for at least that, allow more kinds, lower the floor, or start "
         "from a smaller model"

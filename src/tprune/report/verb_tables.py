@@ -39,7 +39,8 @@ def quality_table(found: Mapping[str, Any]) -> str:
             f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, {gap['high']:+.2f}], p {gap['p_value']:.3f}"
         )
     lines += [f"warning: {line}" for line in found.get("warnings", ())]
-    how = "beam as exported" if found["beams"] is None else f"beam {found['beams']}"
+    used = dict.fromkeys(f"beam {score['beams']}" for score in found["scores"].values())
+    how = " and ".join(used) + (" as exported (--beam for another)" if found["beams"] is None else "")
     signatures = f"{first['bleu_signature']}; {first['chrf_signature']}"
     return "\n".join(
         [*lines, f"{first['sentences']:,} sentences, {how}; intervals by bootstrap over sentences; {signatures}"]

@@ -14,6 +14,7 @@ from tprune.runtimes.folder import Layout, read_layout
 from tprune.runtimes.runtime import Engine, State, blamed, runtime_named
 from tprune.runtimes.search import beam, greedy
 from tprune.runtimes.tokens import Tokens, load_tokens
+from tprune.tables import broken_pair, half_a_pair
 from tprune.texts import check_list
 
 OFTEN = 0.05  # of the translations
@@ -113,6 +114,9 @@ class Translator:
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Token ids with the end token. Raises `InputError` for a sentence that is too long, or a string instead of a list."""
         check_list(sentences, "sentences")
+        for number, text in enumerate(sentences, start=1):
+            if (half := half_a_pair(text)) is not None:
+                raise InputError(f"sentence {number} {broken_pair(half)}")
         ids = self.tokens.encode(sentences)
         for number, row in enumerate(ids, start=1):
             if len(row) > self.layout.source_positions:
