@@ -86,6 +86,8 @@ def _quieten() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # how long a thread waits busily for the others: where another process takes a core, all would wait on each other most of the time
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", category=TpruneWarning)
     warnings.showwarning = _warn
