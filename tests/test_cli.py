@@ -149,6 +149,7 @@ def test_the_package_is_the_program_too() -> None:
     assert said.stdout.startswith("tprune ")
 
 
+@pytest.mark.slow
 def test_what_was_not_yet_used_may_be_mended(tprune: Tprune, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert "can reach" in tprune("run", recipe(tmp_path, macs=0.01), "--out", out, *files(tmp_path)).stderr

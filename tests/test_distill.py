@@ -98,6 +98,7 @@ def test_a_cut_width_is_compared_on_the_dimensions_that_were_kept() -> None:
     assert hidden_distillation(*outputs, batch, tuple(range(len(width)))).item() > 0.1
 
 
+@pytest.mark.slow
 def test_kept_dimensions_of_one_cut_after_another_are_the_first_models() -> None:
     model = small_model("marian")
     small, first = cut(model, "ffn", "width")

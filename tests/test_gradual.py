@@ -35,6 +35,7 @@ def test_the_share_left_is_the_cubic() -> None:
     assert share_left(0.3, 1, 1) == 0.3
 
 
+@pytest.mark.slow
 def test_every_round_has_the_size_the_cubic_asks_for_and_a_certificate(tmp_path: Path) -> None:
     dense = size(model_and_tokenizer()[0]).macs
     found = run(tmp_path, rounds=2)
@@ -52,6 +53,7 @@ def test_every_round_has_the_size_the_cubic_asks_for_and_a_certificate(tmp_path:
     ))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_call_ends_in_the_weights_of_an_unbroken_one(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("tprune.compression.SAVE_EVERY", 1)
     how = RECOVER.model_copy(update={"steps": 4})
@@ -72,6 +74,7 @@ def test_a_killed_call_ends_in_the_weights_of_an_unbroken_one(tmp_path: Path, mo
     assert_equal(weights(run(tmp_path / "whole", PRUNE, how, 2).model), weights(whole.model))  # done: nothing happens
 
 
+@pytest.mark.slow
 def test_the_loss_goes_down_in_the_rounds(tmp_path: Path) -> None:
     from tprune.sensitivity import token_loss_on
 

@@ -106,6 +106,7 @@ def test_where_times_add_up_other_plans_are_predicted(model: Any) -> None:
     assert table.predict({}) == table.dense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed: int) -> None:
     def clock(plan: Plan) -> Floats:
@@ -118,6 +119,7 @@ def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed:
     assert table.predict({}) == table.dense
 
 
+@pytest.mark.slow
 def test_where_they_do_not_add_up_the_curve_says_so(model: Any) -> None:
     """A dense model that is slower than its prices add up to, since its weights do not stay in the cache."""
 

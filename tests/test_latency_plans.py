@@ -15,6 +15,7 @@ PLACES = (*ATTENTIONS, "encoder.ffn", "decoder.ffn")
 EVERYTHING = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["marian", "bart"])
 def test_every_plan_makes_a_smaller_model_of_its_own(family: str) -> None:
     model: Any = small_model(family)

@@ -105,6 +105,7 @@ def test_a_fraction_counts_from_the_model_before_it_lost_words() -> None:
         from_whole(Prune(steps=0, macs=2.0 * whole.macs), whole, left)
 
 
+@pytest.mark.slow
 def test_a_budget_that_only_fewer_words_reach_is_not_refused() -> None:
     model, _ = model_and_tokenizer()
     writer = writing(model, range(12))

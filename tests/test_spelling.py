@@ -144,6 +144,7 @@ def test_targets_that_would_be_too_long_stay() -> None:
     assert found.target == ([2, 3, 1], [4, 5, 1]) and found.source == ([4], [4])
 
 
+@pytest.mark.slow
 def test_a_cut_model_writes_the_tokens_of_its_spelling_alone(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(PAIRS.source + PAIRS.target, vocabulary=70, max_length=32)
     model = new_model(MarianSize(16, (1, 1), 2, 32, len(tokenizer), 0.0, 32), len(tokenizer)).eval()

@@ -134,6 +134,7 @@ def test_a_plan_is_aimed_until_it_is_measured_as_asked(dense: Any, tmp_path: Pat
     assert found["aim"] == TARGET and found["failed"] == "too fast"
 
 
+@pytest.mark.slow
 def test_fewer_tokens_leave_all_but_the_reference(dense: Any, tmp_path: Path) -> None:
     twin = copy.deepcopy(dense)
     write_only_(twin, range(20))
@@ -295,6 +296,7 @@ def test_torch_pruning_takes_the_groups_with_the_least_group_norm(dense: Any) ->
         assert len(found[name]) == n // 4 and len(found[name] & least) >= 0.75 * (n // 4)  # it counts biases too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep-hoyer", "block-lasso"])
 def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path: Path) -> None:
     from peers.methods.sparse import kept_by_magnitude

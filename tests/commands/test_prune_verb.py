@@ -52,6 +52,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_measured(
         assert not (model.parent / out / "dense").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_that_nobody_chose_is_said_once(tprune: Call, model: Path) -> None:
     configured(model, max_length=None)
     code, _, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--out", "run", *DATA)
@@ -61,6 +62,7 @@ def test_a_limit_that_nobody_chose_is_said_once(tprune: Call, model: Path) -> No
     assert code == 0 and "max_length" not in notes
 
 
+@pytest.mark.slow
 def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, model: Path) -> None:
     floors = {}
     for name, options in (("trained", ()), ("one-shot", ("--one-shot",))):
@@ -70,6 +72,7 @@ def test_sublayers_may_only_be_emptied_where_nothing_is_trained(tprune: Call, mo
     assert floors == {"trained": 0.03, "one-shot": 0.0}
 
 
+@pytest.mark.slow
 def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call, model: Path) -> None:
     (model.parent / "f").write_text("\n".join("мужчина идёт по улице" for _ in range(36)) + "\n", encoding="utf-8")
     foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f", "--set", "prune.search=0")
@@ -275,6 +278,7 @@ def test_options_that_say_nothing(tprune: Call, tmp_path: Path, options: tuple[s
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(model.parent / "cache"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(model.parent / "cache"))
@@ -320,6 +324,7 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(tprune: Call, mod
     assert code == 1 and "another recipe.data.long_lines ('crop', now 'skip')" in notes
 
 
+@pytest.mark.slow
 def test_a_training_that_runs_away_names_the_option(tprune: Call, model: Path) -> None:
     wild = ("--set", "recover.lr=1e30", "--set", "recover.sequence=0", "--steps", 40)
     code, _, notes = tprune("prune", model, "--macs", 0.9, *wild, "--out", "run", *DATA)

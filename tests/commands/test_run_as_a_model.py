@@ -59,6 +59,7 @@ def test_inspect_says_which_and_shows_it(tprune: Call, run: Path) -> None:
     assert sizes["pruned"] < sizes["dense"]
 
 
+@pytest.mark.slow
 def test_prune_takes_the_pruned_model_further(tprune: Call, run: Path) -> None:
     for flag, says, side in ((), PRUNED, "pruned"), (("--dense",), DENSE, "dense"):
         code, out, notes = tprune(
