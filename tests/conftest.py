@@ -1,6 +1,8 @@
 """Seeds, one thread, no network, types checked at run time; the real model and data if the environment names them."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests shar
 
 import pytest
 import torch
+from filelock import FileLock
 from jaxtyping import install_import_hook
 
 CHECKED = [
@@ -56,3 +59,15 @@ def data() -> tuple[tuple[str, ...], tuple[str, ...]]:
     sides = (Path(folder, f"multi30k/test_2016_flickr.{language}.gz") for language in ("en", "de"))
     source, target = (tuple(read_lines(side))[:16] for side in sides)
     return source, target
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished `tprune demo`, made once for all tests that look at it."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # one demo for all worker processes of a session
+    root = tmp_path_factory.getbasetemp().parent if session else tmp_path_factory.getbasetemp()
+    out = root / f"a run {session}" / "demo"
+    with FileLock(root / "demo.lock"):
+        if not (out / "report.html").exists():
+            subprocess.run([sys.executable, "-m", "tprune", "demo", "--out", str(out)], check=True, timeout=480)
+    return out

@@ -1,14 +1,12 @@
 """`tprune demo` from the outside: the whole road, and that its numbers mean something."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 
 from tprune.checkpoint import load, load_tokenizer
 from tprune.coupling import bind
@@ -20,17 +18,6 @@ from tprune.tasks.grammar import corpus
 
 # one worker for all of them: a second would only wait for the demo
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # one demo for all worker processes of a session
-    root = tmp_path_factory.getbasetemp().parent if session else tmp_path_factory.getbasetemp()
-    out = root / f"a run {session}" / "demo"
-    with FileLock(root / "demo.lock"):
-        if not (out / "report.html").exists():
-            subprocess.run([sys.executable, "-m", "tprune.cli", "demo", "--out", str(out)], check=True, timeout=480)
-    return out
 
 
 def test_results(demo: Path) -> None:
@@ -55,7 +42,7 @@ def test_page_shows_the_run(demo: Path) -> None:
 
 def test_a_finished_run_is_not_repeated_and_another_recipe_is_refused(demo: Path) -> None:
     before = (demo / "pruned" / "model.safetensors").stat().st_mtime_ns
-    command = [sys.executable, "-m", "tprune.cli", "demo", "--out", str(demo)]
+    command = [sys.executable, "-m", "tprune", "demo", "--out", str(demo)]
     subprocess.run(command, check=True, timeout=120)
     assert (demo / "pruned" / "model.safetensors").stat().st_mtime_ns == before
     refused = subprocess.run([*command, "--seed", "5"], capture_output=True, text=True, timeout=120)

@@ -269,10 +269,27 @@ def _write(
     shapes: tuple[Any, ...],
 ) -> None:
     with _quiet():
-        torch.onnx.export(
-            graph, example, path, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
-            dynamo=True, verbose=False, external_data=False, opset_version=OPSET,
+        made = torch.onnx.export(
+            graph, example, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
+            dynamo=True, verbose=False, opset_version=OPSET,
         )  # fmt: skip
+        assert made is not None
+        _forget_sources(made.model)
+        made.save(path, external_data=False)
+
+
+def _forget_sources(model: Any) -> None:
+    """Drops from every node and value which line of which file of this machine it comes from."""
+    model.metadata_props.clear()
+    for graph in (model.graph, *model.functions.values()):
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.initializers.values()):
+            value.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
 
 
 @contextmanager
