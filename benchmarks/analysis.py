@@ -25,19 +25,19 @@ from damage import KINDS, Refit, batches_of, refitted
 from predictors import Table, combined, from_analysis, from_gradients, from_norms, permuted_
 from ranking import scatter, spearman, with_interval
 from tprune.analysis import Analysis, harms
-from tprune.analysis.harm import SHARE
-from tprune.checkpoint import load, load_tokenizer
-from tprune.compression import analyse_step
-from tprune.costs import CALIBRATION
-from tprune.coupling import Coupling, Groups, bind
-from tprune.data import read_pair
-from tprune.errors import InputError
-from tprune.files import read_json, write_json
-from tprune.machine import provenance
-from tprune.material import Material
-from tprune.models import couplings
-from tprune.recipe import Analyze
-from tprune.sensitivity import token_loss_on
+from tprune.analysis.ablation import SHARE
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.evidence import CALIBRATION
+from tprune.core.coupling import Coupling, Groups, bind
+from tprune.data.parallel import read_pair
+from tprune.families.registry import couplings
+from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.recipe.schema import Analyze
+from tprune.run.steps import analyse_step
+from tprune.support.errors import InputError
+from tprune.support.files import read_json, write_json
+from tprune.support.machine import provenance
+from tprune.train.training_data import Material
 
 DRAWN = ("harm", "Fisher", "Taylor", "BSSL: shrunk, area", "norm", "permuted: shrunk, area")
 

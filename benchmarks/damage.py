@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tprune.analysis.harm import without_smallest
-from tprune.coupling import Groups
-from tprune.tasks.translation import Collate, EncodedPairs, TokenBatches
-from tprune.train import token_loss
+from tprune.analysis.ablation import without_smallest
+from tprune.core.coupling import Groups
+from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
+from tprune.train.trainer import token_loss
 
 Batch = dict[str, Tensor]
 KINDS = ("ffn", "heads", "qk", "vo")

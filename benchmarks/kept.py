@@ -15,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tprune.errors import InputError
-from tprune.evaluate import Paired, paired_over_runs
-from tprune.files import write_json
-from tprune.plan import Plan
+from tprune.core.plan import Plan
+from tprune.support.errors import InputError
+from tprune.support.files import write_json
+from tprune.tasks.metrics.translation import Paired, paired_over_runs
 
 REFERENCES = "references.json"
 

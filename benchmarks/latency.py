@@ -18,18 +18,18 @@ from typing import Any
 import torch
 
 from kept import Kept
-from tprune.bench_statistics import median_interval
-from tprune.checkpoint import load, load_tokenizer
-from tprune.data import read_lines
-from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Ratios, Setting
-from tprune.latency_cache import measured
-from tprune.latency_timer import Timer
-from tprune.machine import cache_folder, provenance
-from tprune.models import couplings
-from tprune.plan import Plan, make_plan
-from tprune.select import keep_best, lines_of
-from tprune.sublayers import READS_SOURCE, sublayers_of
+from tprune.bench.statistics import median_interval
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import keep_best, lines_of
+from tprune.core.sublayers import READS_SOURCE, sublayers_of
+from tprune.costs.latency.cache import measured
+from tprune.costs.latency.table import LatencyTable, Ratios, Setting
+from tprune.costs.latency.timer import Timer
+from tprune.data.parallel import read_lines
+from tprune.families.registry import couplings
+from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.support.files import read_json, write_json
+from tprune.support.machine import cache_folder, provenance
 
 KINDS = ("ffn", "heads", "qk", "vo", "width")
 MISS = 0.05

@@ -23,23 +23,24 @@ import torch
 from torch import Tensor
 
 from kept import Kept
-from tprune.budget import Options, cheapest
-from tprune.calibration import grams
-from tprune.checkpoint import load, load_tokenizer
-from tprune.data import Parallel, read_pair
-from tprune.files import write_json
-from tprune.machine import provenance
-from tprune.models import couplings
-from tprune.plan import Plan, make_plan
-from tprune.policies import Target, norm_scores, select_to, size_after
+from tprune.analysis.loss_curves import sensitivities, token_loss_on
+from tprune.budget.knapsack import Options, cheapest
+from tprune.budget.search import refine
+from tprune.budget.size import Target, norm_scores, select_to, size_after
+from tprune.core.curves import Curve
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import Limits, Uniform
+from tprune.counting.size import size
+from tprune.data.parallel import Parallel, read_pair
+from tprune.families.registry import couplings
+from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.realise.mask import masked
-from tprune.repair import DAMP, repair_, repaired
-from tprune.search import refine
-from tprune.second_order import keep_counts, removal_scores, second_order_curves
-from tprune.select import Limits, Uniform
-from tprune.sensitivity import Curve, sensitivities, token_loss_on
-from tprune.size import size
-from tprune.tasks.translation import Collate, encode, max_length
+from tprune.scores.calibration import grams
+from tprune.scores.reconstruction import DAMP, repair_, repaired
+from tprune.scores.second_order import keep_counts, removal_scores, second_order_curves
+from tprune.support.files import write_json
+from tprune.support.machine import provenance
+from tprune.tasks.translation.encoding import Collate, encode, max_length
 
 SHARES = (0.75, 0.6, 0.5, 0.38)
 LIMITS = Limits({"ffn": 8}, floor=0.1)

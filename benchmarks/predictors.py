@@ -10,10 +10,10 @@ import torch
 from damage import KINDS, Batch
 from ranking import ranked
 from tprune.analysis import Analysis
-from tprune.analysis.harm import without_smallest
-from tprune.coupling import Groups, bind
-from tprune.models import couplings
-from tprune.train import token_loss
+from tprune.analysis.ablation import without_smallest
+from tprune.core.coupling import Groups, bind
+from tprune.families.registry import couplings
+from tprune.train.trainer import token_loss
 
 Table = dict[str, dict[str, float]]
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peers.means import table
 from peers.rows import markdown
 from peers.words import gap
-from tprune.bench_statistics import QUIET, half_width
+from tprune.bench.statistics import QUIET, half_width
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from kept import Kept
-from tprune.errors import InputError
-from tprune.files import read_json, write_json
-from tprune.plan import Plan
-from tprune.recipe_file import check_recipe, read_recipe
+from tprune.core.plan import Plan
+from tprune.recipe.reader import check_recipe, read_recipe
 from tprune.report.page import finished
+from tprune.support.errors import InputError
+from tprune.support.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 RECIPES = (ROOT / "src" / "tprune" / "demo.yaml", *sorted((ROOT / "recipes").glob("*.yaml")))

@@ -24,23 +24,23 @@ from torch.utils.data import DataLoader
 from transformers import set_seed
 
 from kept import Kept
-from tprune.checkpoint import load, load_tokenizer, save
-from tprune.compression import recover_step, teach_step
-from tprune.data import Parallel, read_lines, read_pair
-from tprune.distill import kept_width
-from tprune.evaluate import paired_bootstrap, quality
-from tprune.files import claim, read_json, write_json
-from tprune.gradual import cut_in_rounds, share_left
-from tprune.machine import provenance, training_precision
-from tprune.material import Material
-from tprune.plan import Plan
-from tprune.recipe import Prune, Recover
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.core.plan import Plan
+from tprune.counting.size import size
+from tprune.data.parallel import Parallel, read_lines, read_pair
+from tprune.experimental.gradual import cut_in_rounds, share_left
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.recipe.schema import Prune, Recover
+from tprune.run.steps import recover_step, teach_step
 from tprune.runtimes.export import export
-from tprune.runtimes.translate import Translator
-from tprune.sensitivity import token_loss_on
-from tprune.size import size
-from tprune.tasks.translation import Collate, TokenBatches, encode, max_length
-from tprune.teach import digest
+from tprune.runtimes.translator import Translator
+from tprune.support.files import claim, read_json, write_json
+from tprune.support.machine import provenance, training_precision
+from tprune.tasks.metrics.translation import paired_bootstrap, quality
+from tprune.tasks.translation.encoding import Collate, TokenBatches, encode, max_length
+from tprune.train.losses import kept_width
+from tprune.train.pseudo_targets import digest
+from tprune.train.training_data import Material
 
 BASE = "labels"
 ROUNDS = {"at once": 1, "in rounds": 3}  # cuts by norms

@@ -22,17 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.control import Controller
-from tprune.files import write_json
-from tprune.machine import provenance
+from tprune.budget.size import Target, select_to
+from tprune.core.plan import Mode, make_plan
+from tprune.core.selection import Uniform
+from tprune.families.registry import couplings
+from tprune.methods.controller import Controller
 from tprune.methods.hoyer_square import PacedHoyerSquare
-from tprune.models import couplings
-from tprune.plan import Mode, make_plan
-from tprune.policies import Target, select_to
-from tprune.regularise import Regulariser
-from tprune.select import Uniform
-from tprune.tasks.translation import MarianSize, new_model
-from tprune.train import token_loss
+from tprune.methods.regulariser import Regulariser
+from tprune.support.files import write_json
+from tprune.support.machine import provenance
+from tprune.tasks.translation.encoding import MarianSize, new_model
+from tprune.train.trainer import token_loss
 
 LIMIT = 2.0  # percent of a plain step
 SENTENCES, LENGTH = 64, 32  # 2048 tokens on either side

@@ -11,20 +11,21 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from tprune.bench import Work, bench_all
-from tprune.checkpoint import load, load_tokenizer, save
-from tprune.data import Corpus, read_corpus
-from tprune.evaluate import quality
-from tprune.files import read_json, write_json
-from tprune.machine import use_threads
-from tprune.material import Material
-from tprune.pipeline import untrained
-from tprune.plan import Plan
+from tprune.bench.harness import Work, bench_all
+from tprune.core.plan import Plan
+from tprune.counting.size import size
+from tprune.data.parallel import Corpus, read_corpus
 from tprune.realise.certificate import Certificate
-from tprune.recipe import Recipe
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.recipe.schema import Recipe
+from tprune.recipe.training import training_of
+from tprune.run.stages import untrained
 from tprune.runtimes.export import export
-from tprune.runtimes.translate import Translator
-from tprune.size import size
+from tprune.runtimes.translator import Translator
+from tprune.support.files import read_json, write_json
+from tprune.support.machine import use_threads
+from tprune.tasks.metrics.translation import quality
+from tprune.train.training_data import Material
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
     set_seed(recipe.seed)
     model, tokenizer = untrained(recipe, corpus)
     Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
-        model, recipe.train, out / "work" / "dense"
+        model, training_of(recipe.train), out / "work" / "dense"
     )
     save(model, out / "dense", tokenizer)
 

@@ -3,7 +3,7 @@
     python benchmarks/worth.py --model DIR --data DIR --analysis analysis.json [--out FILE.json]
 
 The analysis is that of the same model (`tprune analyze`). DIR of --data holds train and val, `.en.gz` and `.de.gz`. Losses are those of
-256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is `tprune.one_shot` in all rows.
+256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is `tprune.analysis.one_shot` in all rows.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import torch
 from kept import Kept
 from tprune.analysis import Analysis
 from tprune.analysis.advice import in_kind
-from tprune.checkpoint import load, load_tokenizer
-from tprune.compression import plan_step
-from tprune.costs import CALIBRATION, FITTED
-from tprune.data import read_pair
-from tprune.files import write_json
-from tprune.machine import provenance
-from tprune.material import Material
-from tprune.one_shot import one_shot
-from tprune.plan import Plan
-from tprune.policies import Target, select_to
-from tprune.recipe import Kind, Prune
-from tprune.select import Limits, Select, Shared, Uniform
-from tprune.sensitivity import token_loss_on
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.analysis.one_shot import one_shot
+from tprune.budget.evidence import CALIBRATION, FITTED
+from tprune.budget.size import Target, select_to
+from tprune.core.kinds import Kind
+from tprune.core.plan import Plan
+from tprune.core.selection import Limits, Select, Shared, Uniform
+from tprune.data.parallel import read_pair
+from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.recipe.schema import Prune
+from tprune.run.steps import plan_step
+from tprune.support.files import write_json
+from tprune.support.machine import provenance
+from tprune.train.training_data import Material
 
 SHARE, LEAST = 0.5, 1e-4
 LIMITS = Limits({"ffn": 16}, floor=0.1)

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
-from tprune.cli import VERBS
-from tprune.commands.shared import OPTIONS
-from tprune.recipe import Recipe
+from tprune.cli.app import VERBS
+from tprune.cli.shared import OPTIONS
+from tprune.recipe.schema import Recipe
 
 WORDS = {int: "number", float: "number", str: "text", bool: "yes or no"}
 PAGE = Path(__file__).with_name("reference.md")

@@ -22,7 +22,7 @@ CHECKED = [
 install_import_hook([f"tprune.{name}" for name in CHECKED], "beartype.beartype")
 
 from small_models import small_batch, small_model  # noqa: E402
-from tprune.data import read_lines  # noqa: E402
+from tprune.data.parallel import read_lines  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from tprune.coupling import Coupling, bias, consumer, producer
-from tprune.methods import Method
+from tprune.core.coupling import Coupling, bias, consumer, producer
+from tprune.core.method import Method
+from tprune.core.plan import Mode, Plan, make_plan
 from tprune.methods.hoyer_square import HoyerSquare
-from tprune.plan import Mode, Plan, make_plan
 
 UNITS = Coupling(
     "ffn",

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tprune.checkpoint import load, load_tokenizer
-from tprune.coupling import bind
-from tprune.evaluate import quality
-from tprune.plan import Plan, make_plan
+from tprune.core.coupling import bind
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import keep_best, lines_of
+from tprune.data.synthetic.grammar import corpus
+from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.realise.mask import mask_
-from tprune.select import keep_best, lines_of
-from tprune.tasks.grammar import corpus
+from tprune.tasks.metrics.translation import quality
 
 # one worker for all of them: a second would only wait for the demo
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]

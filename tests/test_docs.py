@@ -21,7 +21,8 @@ import yaml
 
 import tprune
 from tprune import Structure
-from tprune.plan import METHODS
+from tprune.core.known_methods import METHODS
+from tprune.support.registry import rescan
 from tprune.testing import check_structure
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    monkeypatch.setattr("tprune.plan.METHODS", dict(METHODS))  # a page may add to these
+    monkeypatch.setattr(METHODS, "entered", {})  # a page may add to these
     namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
     installed = importlib.metadata.entry_points
 
@@ -65,13 +66,14 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
         if (
             wanted.get("group") == "tprune.families" and "FAMILY" in namespace
         ):  # as if the page's package were installed
-            return [SimpleNamespace(load=lambda: namespace["FAMILY"])]
+            return [SimpleNamespace(name="mbart", load=lambda: namespace["FAMILY"])]
         return installed(**wanted)
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     for marks, code in blocks(page):
         if not marks & skipped:
             exec(code, namespace)
+            rescan()
 
 
 def test_every_page_is_in_the_site() -> None:

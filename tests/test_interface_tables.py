@@ -15,9 +15,9 @@ from transformers import (
     Phi3ForCausalLM,
 )
 
-from tprune.coupling import Coupling, Role, bias, consumer, groups_of, producer, tensors_of
-from tprune.plan import Plan, make_plan
-from tprune.realise.cut import cuts_of
+from tprune.core.coupling import Coupling, Role, bias, consumer, groups_of, producer, tensors_of
+from tprune.core.cuts import cuts_of
+from tprune.core.plan import Plan, make_plan
 from tprune.realise.mask import masked
 from tprune.testing import check_coupling, randomise_
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.files import read_json, write_json
+from tprune.support.files import read_json, write_json
 
 NUMBERS = Path(__file__).with_name("peers.json")
 SOURCE = "benchmarks/peers/peers.json at 15df18c, by benchmarks/peers/asked.py"

@@ -1,7 +1,7 @@
 """What training costs. The unit is one forward pass of the dense model over one batch (2048 tokens in the recipes here).
 
 A training step of a model is three passes of it (forward, and backward at twice that), and one of the dense model where that
-is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.size`. So 800 steps of the dense model with
+is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.counting.size`. So 800 steps of the dense model with
 itself as teacher are 3200 units.
 """
 
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tprune.bench_worker import peak_memory
-from tprune.size import size
+from tprune.bench.worker import peak_memory
+from tprune.counting.size import size
 
 
 def step_units(macs: float, teacher: bool) -> float:

@@ -12,15 +12,16 @@ from transformers import TrainerCallback
 
 from peers.compute import affordable, share_of_macs, step_units
 from peers.speed import Speed
-from tprune.compression import cut_step, recover_step
-from tprune.errors import UnreachableError
-from tprune.material import SAVE_EVERY, Material
-from tprune.models import couplings, family_of
-from tprune.plan import Plan, make_plan
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import Kept, Limits, Scores, Select, reach
+from tprune.families.registry import couplings, family_of
 from tprune.realise.certificate import Certificate
-from tprune.recipe import Recover
-from tprune.select import Kept, Limits, Scores, Select, reach
-from tprune.spelling import Spelling
+from tprune.recipe.schema import Recover
+from tprune.recipe.training import training_of
+from tprune.run.steps import cut_step, recover_step
+from tprune.support.errors import UnreachableError
+from tprune.train.training_data import SAVE_EVERY, Material
+from tprune.vocabulary.output_vocabulary import Spelling
 
 LIMITS = Limits({"ffn": 16}, floor=0.03)  # at least one head and 32 of 1024 units stay everywhere
 
@@ -139,7 +140,7 @@ def train_while_pruning(job: Job, twin: Any, callback: TrainerCallback) -> float
     steps = job.pruning_steps
     how = stage.model_copy(update={"steps": steps, "warmup": min(stage.warmup, steps)})
     job.recovery.material.run(
-        twin, how, job.work / "prune", teacher=job.dense, callbacks=[callback], save_every=SAVE_EVERY
+        twin, training_of(how), job.work / "prune", teacher=job.dense, callbacks=[callback], save_every=SAVE_EVERY
     )
     twin.eval()
     return steps * step_units(1.0, stage.distill > 0)

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peers.job import Job
-from tprune.coupling import Coupling
-from tprune.plan import Plan
-from tprune.tasks.translation import IGNORED, Collate, TokenBatches
+from tprune.core.coupling import Coupling
+from tprune.core.labels import IGNORED
+from tprune.core.plan import Plan
+from tprune.tasks.translation.encoding import Collate, TokenBatches
 
 
 @contextmanager

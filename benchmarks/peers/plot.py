@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from peers.words import named
 from peers.words import sentence as speed
-from tprune.files import read_json
+from tprune.support.files import read_json
 
 matplotlib.use("svg")
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tprune.select import Kept, Limits, Scores, keep_best, top_k
+from tprune.core.selection import Kept, Limits, Scores, keep_best, top_k
 
 
 @dataclass(frozen=True)

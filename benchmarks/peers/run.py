@@ -38,21 +38,21 @@ from peers.job import Job, Made, Method, Recovery, finish, kept_shares
 from peers.methods import METHODS
 from peers.speed import Speed, Stopwatch
 from peers.table import keep, table
-from tprune.checkpoint import load, load_tokenizer, save
-from tprune.data import Parallel, read_lines
-from tprune.errors import CertificateError, DivergedError, UnreachableError
-from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Setting
-from tprune.latency_cache import measured
-from tprune.machine import cache_folder, default_threads
-from tprune.material import Material
-from tprune.plan import Plan
+from tprune.core.plan import Plan
+from tprune.costs.latency.cache import measured
+from tprune.costs.latency.table import LatencyTable, Setting
+from tprune.data.parallel import Parallel, read_lines
 from tprune.realise.certificate import Certificate
-from tprune.recipe import Recover
-from tprune.recipe_file import read_recipe
-from tprune.spelling import Spelling
-from tprune.teach import teach
-from tprune.vocabulary import writable, write_only_
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.recipe.reader import read_recipe
+from tprune.recipe.schema import Recover
+from tprune.support.errors import CertificateError, DivergedError, UnreachableError
+from tprune.support.files import read_json, write_json
+from tprune.support.machine import cache_folder, default_threads
+from tprune.train.pseudo_targets import teach
+from tprune.train.training_data import Material
+from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.vocabulary.trim import writable, write_only_
 from units import Queue, deploy, timings
 
 HERE = Path(__file__).parent

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tprune.files import read_json, write_json
-from tprune.latency import LatencyTable, Setting
-from tprune.latency_timer import Timer
-from tprune.plan import Plan
-from tprune.spelling import Spelling
-from tprune.vocabulary import writing
+from tprune.core.plan import Plan
+from tprune.costs.latency.table import LatencyTable, Setting
+from tprune.costs.latency.timer import Timer
+from tprune.support.files import read_json, write_json
+from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.vocabulary.trim import writing
 
 
 @dataclass(frozen=True)

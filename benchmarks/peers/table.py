@@ -9,11 +9,11 @@ from typing import Any
 
 from kept import Kept
 from peers.words import SHORTLIST, WITHOUT
-from tprune.bench_statistics import median_interval
-from tprune.evaluate import paired_bootstrap, paired_over_runs
-from tprune.files import read_json
-from tprune.machine import provenance
-from tprune.plan import Plan
+from tprune.bench.statistics import median_interval
+from tprune.core.plan import Plan
+from tprune.support.files import read_json
+from tprune.support.machine import provenance
+from tprune.tasks.metrics.translation import paired_bootstrap, paired_over_runs
 from units import Queue
 
 REASONS = Path(__file__).with_name("reasons.json")

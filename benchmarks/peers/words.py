@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.bench_statistics import QUIET, half_width
-from tprune.files import read_json
+from tprune.bench.statistics import QUIET, half_width
+from tprune.support.files import read_json
 
 DIFFERS: Mapping[str, str] = read_json(Path(__file__).with_name("differs.json"))
 SHORTLIST = "fewer-tokens"  # the dense model, trained on, that writes only the tokens that smaller models may write

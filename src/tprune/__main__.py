@@ -1,6 +1,6 @@
 """`python -m tprune`."""
 
-from tprune.cli import main
+from tprune.cli.app import main
 
 if __name__ == "__main__":
     main()

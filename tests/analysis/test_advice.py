@@ -9,11 +9,11 @@ import torch
 
 from small_models import small_batch, small_model
 from tprune.analysis import Analysis, Component, Point, Reading, advise, harms, with_harms
+from tprune.analysis.ablation import without_smallest
 from tprune.analysis.advice import DEAR, cut_shares
-from tprune.analysis.harm import without_smallest
-from tprune.analysis.places import Sublayer, place
-from tprune.models import couplings
-from tprune.sensitivity import token_loss_on
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.analysis.sites import Sublayer, place
+from tprune.families.registry import couplings
 
 KINDS = ("ffn", "heads", "qk", "vo")
 

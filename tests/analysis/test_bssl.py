@@ -15,11 +15,11 @@ from tprune.analysis import Analysis, Blocks, Component, analyse, worth
 from tprune.analysis.blocks import by_head
 from tprune.analysis.bssl import Path as Strengths
 from tprune.analysis.bssl import quantiles, read
-from tprune.coupling import bind
-from tprune.errors import InputError
-from tprune.models import couplings
-from tprune.plan import make_plan
-from tprune.regularise import Regulariser
+from tprune.core.coupling import bind
+from tprune.core.plan import make_plan
+from tprune.families.registry import couplings
+from tprune.methods.regulariser import Regulariser
+from tprune.support.errors import InputError
 
 FOUND = Analysis(
     (

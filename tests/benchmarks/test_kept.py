@@ -14,11 +14,11 @@ import kept
 import seeds
 from kept import Kept
 from small_models import small_model
-from tprune.errors import InputError
-from tprune.evaluate import paired_bootstrap, paired_over_runs
-from tprune.files import write_json
-from tprune.models import couplings
-from tprune.plan import make_plan
+from tprune.core.plan import make_plan
+from tprune.families.registry import couplings
+from tprune.support.errors import InputError
+from tprune.support.files import write_json
+from tprune.tasks.metrics.translation import paired_bootstrap, paired_over_runs
 
 REFERENCES = [f"the cat number {i} sat on the mat with {i % 7} dogs" for i in range(40)]
 DENSE = [line.replace("mat", "rug") if i % 3 else line for i, line in enumerate(REFERENCES)]
@@ -139,7 +139,7 @@ def time_of(ratios: list[float]) -> dict[str, Any]:
 def test_the_table_has_what_the_training_was_asked_for_and_rounds_of_which_speeds_follow(tmp_path: Path) -> None:
     from peers.run import Spec
     from peers.table import table
-    from tprune.recipe import Bench
+    from tprune.recipe.schema import Bench
 
     said = {"dense": DENSE, "dense-more-1x-s0": DENSE, "fewer-tokens-1x-s0": DENSE, "ours-2.7x-s0": PRUNED}
     rounds = dict(zip(said, ([1.0] * 6, [1.0] * 6, [1.25] * 6, [2.5, 3.0] * 3), strict=True))

@@ -14,13 +14,13 @@ from peers.compute import affordable, share_of_macs, step_units
 from peers.job import Job, Made, Method, Recovery, finish
 from peers.methods import METHODS, scratch
 from peers.speed import Faster, Speed
-from tprune.latency import LatencyTable, Price, Setting, Times, place_of
-from tprune.material import Material
-from tprune.recipe import Recover
-from tprune.select import Limits
-from tprune.size import size
-from tprune.tasks.translation import EncodedPairs, MarianSize, new_model, train_tokenizer
-from tprune.vocabulary import write_only_
+from tprune.core.selection import Limits
+from tprune.costs.latency.table import LatencyTable, Price, Setting, Times, place_of
+from tprune.counting.size import size
+from tprune.recipe.schema import Recover
+from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_model, train_tokenizer
+from tprune.train.training_data import Material
+from tprune.vocabulary.trim import write_only_
 
 UNITS, TARGET = 40.0, 1.5
 TEXTS = ("a cat sat on a mat", "the dogs ran", "two cats and a dog", "the mat is red")
@@ -114,7 +114,7 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(
 
 def test_a_plan_is_aimed_until_it_is_measured_as_asked(dense: Any, tmp_path: Path) -> None:
     from peers.run import CLOSE, aim_unit
-    from tprune.errors import UnreachableError
+    from tprune.support.errors import UnreachableError
 
     def job(measured: Any) -> Job:
         found = job_for(dense, tmp_path)
@@ -148,7 +148,7 @@ def test_fewer_tokens_leave_all_but_the_reference(dense: Any, tmp_path: Path) ->
 
 
 def test_a_speed_that_plans_cannot_reach_is_refused(dense: Any, tmp_path: Path) -> None:
-    from tprune.errors import UnreachableError
+    from tprune.support.errors import UnreachableError
 
     with pytest.raises(UnreachableError):
         METHODS["magnitude"].make(job_for(dense, tmp_path, target=4.0))
@@ -229,7 +229,7 @@ def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_pa
 
     from peers.job import empty_plan
     from peers.methods.fisher import curve
-    from tprune.policies.latency import select_within
+    from tprune.budget.latency import select_within
 
     job, plan = job_for(dense, tmp_path), empty_plan(dense)
     limits = Limits({"ffn": 128, "heads": 8}, 0.0)  # all or nothing
@@ -300,7 +300,7 @@ def test_torch_pruning_takes_the_groups_with_the_least_group_norm(dense: Any) ->
 @pytest.mark.parametrize("name", ["deep-hoyer", "block-lasso"])
 def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path: Path) -> None:
     from peers.methods.sparse import kept_by_magnitude
-    from tprune.models import couplings
+    from tprune.families.registry import couplings
 
     job, method = job_for(dense, tmp_path), METHODS[name]
     made = method.make(job)

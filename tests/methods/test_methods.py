@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tprune.coupling import Coupling, Groups, bias, consumer, groups_of, producer
-from tprune.methods import Method
+from tprune.core.coupling import Coupling, Groups, bias, consumer, groups_of, producer
+from tprune.core.method import Method
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
 

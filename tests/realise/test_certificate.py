@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from small_models import small_batch, small_model
-from tprune.checkpoint import load, load_tokenizer
-from tprune.errors import CertificateError
-from tprune.models import couplings
-from tprune.plan import make_plan
+from tprune.core.plan import make_plan
+from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
+from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.realise.shrink import shrink
-from tprune.tasks.translation import Collate
+from tprune.support.errors import CertificateError
+from tprune.tasks.translation.encoding import Collate
 from tprune.testing import random_kept
 
 

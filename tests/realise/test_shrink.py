@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, MarianMTModel
 
 from small_models import small_batch, small_model
-from tprune.coupling import tensors_of
-from tprune.errors import InputError
-from tprune.models import couplings
-from tprune.models.modeling_tprune import GatheredLinear
-from tprune.plan import Plan, Realisation, make_plan
-from tprune.realise.cut import cuts_of
+from tprune.core.coupling import tensors_of
+from tprune.core.cuts import cuts_of
+from tprune.core.plan import Plan, Realisation, make_plan
+from tprune.families.modeling.modeling_tprune import GatheredLinear
+from tprune.families.registry import couplings
 from tprune.realise.mask import mask_, masked
 from tprune.realise.shrink import shrink
+from tprune.support.errors import InputError
 from tprune.testing import check_agrees, random_kept
 
 

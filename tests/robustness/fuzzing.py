@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from tprune.errors import TpruneError
+from tprune.support.errors import TpruneError
 
 LONG = os.environ.get("TPRUNE_FUZZ") == "1"  # by `make fuzz`
 SECONDS = 20.0  # more is a hang

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from test_compression import PAIRS
-from tprune.data import Parallel
+from small_pairs import PAIRS
+from tprune.data.parallel import Parallel
 
 RECIPE = """
 task: translation
@@ -21,9 +21,9 @@ beams: 2
 """
 # checkpoints often enough for a training of a dozen steps
 START = """
-import sys, tprune.material
-tprune.material.SAVE_EVERY = 3
-from tprune.cli import main
+import sys, tprune.train.training_data
+tprune.train.training_data.SAVE_EVERY = 3
+from tprune.cli.app import main
 sys.argv = ["tprune", *sys.argv[1:]]
 main()
 """

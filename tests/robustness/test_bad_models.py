@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_models import small_model
-from tprune.checkpoint import load, load_tokenizer, save
-from tprune.errors import InputError
-from tprune.tasks.translation import train_tokenizer
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.support.errors import InputError
+from tprune.tasks.translation.encoding import train_tokenizer
 
 pytestmark = pytest.mark.slow
 JUNK = [b"\0", b"{", b"}", b'"', b"null", b"[]", b"9" * 30, b"../", b"\xff", b",", b"NaN", b"[" * 3000]

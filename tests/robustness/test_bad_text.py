@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_models import small_model
-from tprune.data import Parallel, read_lines, read_pair
-from tprune.models import couplings
-from tprune.plan import Plan, make_plan
-from tprune.recipe import Recipe
-from tprune.recipe_file import check_recipe, read_recipe
-from tprune.select import keep_best
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import keep_best
+from tprune.data.parallel import Parallel, read_lines, read_pair
+from tprune.families.registry import couplings
+from tprune.recipe.reader import check_recipe, read_recipe
+from tprune.recipe.schema import Recipe
 
 pytestmark = pytest.mark.slow
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

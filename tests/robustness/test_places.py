@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from small_run import finish, log_of, prepare, start
 
-from test_compression import PAIRS
-from tprune.data import Parallel
+from small_pairs import PAIRS
+from tprune.data.parallel import Parallel
 
 pytestmark = pytest.mark.slow
 ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONIOENCODING": "", "PYTHONUTF8": ""}

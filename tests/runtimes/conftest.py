@@ -7,8 +7,8 @@ import torch
 from onnx_models import EXTRA, SENTENCES, bart, pruned_marian, stock_marian, teach_
 from transformers import MarianMTModel, PreTrainedTokenizerFast
 
-from tprune.data import read_lines
-from tprune.tasks.translation import train_tokenizer
+from tprune.data.parallel import read_lines
+from tprune.tasks.translation.encoding import train_tokenizer
 
 
 @pytest.fixture(scope="session")

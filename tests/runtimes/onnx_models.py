@@ -3,8 +3,8 @@
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerFast
 
-from tprune.models.modeling_tprune import PrunedMarianConfig, PrunedMarianMTModel
-from tprune.tasks.translation import MarianSize, new_model
+from tprune.families.modeling.modeling_tprune import PrunedMarianConfig, PrunedMarianMTModel
+from tprune.tasks.translation.encoding import MarianSize, new_model
 
 SENTENCES = (
     "a cat sat on the mat", "two dogs play in the snow", "the old man reads a paper", "a dog",

@@ -12,14 +12,15 @@ from onnx_models import SENTENCES
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
 
-from tprune.errors import CertificateError, InputError, TpruneWarning
-from tprune.models.modeling_tprune import PrunedLayerNorm
-from tprune.output_rows import written_rows
-from tprune.runtimes import onnx_graphs, onnx_runtime
+from tprune.counting.output_rows import written_rows
+from tprune.families.graphs import encoder_decoder as onnx_graphs
+from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder, cross_layers, self_layers
+from tprune.families.modeling.modeling_tprune import PrunedLayerNorm
 from tprune.runtimes.export import check_exportable, export, generation_of
-from tprune.runtimes.onnx_graphs import DecoderStep, Encoder, cross_layers, self_layers
-from tprune.runtimes.onnx_runtime import OnnxRuntime
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.onnxruntime import engine as onnx_runtime
+from tprune.runtimes.onnxruntime.engine import OnnxRuntime
+from tprune.runtimes.translator import Translator
+from tprune.support.errors import CertificateError, InputError, TpruneWarning
 
 
 def padded(tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,14 +12,15 @@ import torch
 from onnx_models import SENTENCES
 from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
-from tprune.errors import InputError
+from tprune.core.caches import LayerCache
+from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder
+from tprune.runtimes.artefact import Layout, Stamp, read_layout
+from tprune.runtimes.decoding import beam, constrain, greedy
 from tprune.runtimes.export import export, generation_of
-from tprune.runtimes.folder import LayerCache, Layout, Stamp, read_layout
 from tprune.runtimes.generation import Generation
-from tprune.runtimes.onnx_graphs import DecoderStep, Encoder
-from tprune.runtimes.search import beam, constrain, greedy
 from tprune.runtimes.tokens import SentencePieceTokens
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translator import Translator
+from tprune.support.errors import InputError
 
 
 class TorchSteps:
@@ -256,7 +257,7 @@ def test_other_bad_folders(folder: Path) -> None:
 
 
 def test_importing_needs_no_torch() -> None:
-    imports = "import sys, tprune.bench, tprune.bench_worker, tprune.runtimes.translate"
+    imports = "import sys, tprune.bench.harness, tprune.bench.worker, tprune.runtimes.translator"
     code = f"{imports}; print({{'torch', 'transformers'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

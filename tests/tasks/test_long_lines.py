@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small_models import small_model
-from tprune.data import Corpus, Parallel, place, read_corpus, read_pair
-from tprune.errors import InputError
-from tprune.tasks.long_lines import LongLines, crop, lengths, too_long
-from tprune.tasks.translation import encode, max_length, train_tokenizer
+from tprune.data.parallel import Corpus, Parallel, place, read_corpus, read_pair
+from tprune.support.errors import InputError
+from tprune.tasks.translation.encoding import encode, max_length, train_tokenizer
+from tprune.tasks.translation.long_lines import LongLines, crop, lengths, too_long
 
 LIMIT = 9
 LONG = "one two three four five six seven eight nine ten"

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tprune.data import Parallel
-from tprune.errors import InputError
-from tprune.tasks.translation import (
+from tprune.data.parallel import Parallel
+from tprune.support.errors import InputError
+from tprune.tasks.translation.encoding import (
     IGNORED,
     Collate,
     EncodedPairs,

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from peers.job import Job, Made, cut, empty_plan, if_off
 from peers.masks import calibration_gradients
-from tprune.policies.latency import select_within
-from tprune.select import Limits, keep_best
-from tprune.sensitivity import Curve
+from tprune.budget.latency import select_within
+from tprune.core.curves import Curve
+from tprune.core.selection import Limits, keep_best
 
 
 def fisher(job: Job) -> Made:

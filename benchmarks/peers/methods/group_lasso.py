@@ -6,10 +6,10 @@ import copy
 
 from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
 from peers.ranked import Ranked
+from tprune.budget.size import norm_scores
+from tprune.core.plan import Mode
 from tprune.methods.group_lasso import GroupLasso
-from tprune.plan import Mode
-from tprune.policies import norm_scores
-from tprune.regularise import Regulariser
+from tprune.methods.regulariser import Regulariser
 
 STRENGTH = 2e-4  # λ of λ Σ √s n, beside a loss in nats per token: its gradient is of the order of the loss's
 

@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 from peers.job import Job, Made, cut, empty_plan, select_to_speed, train_while_pruning
 from peers.masks import masked_by
 from peers.ranked import Ranked
-from tprune.latency import LatencyTable
-from tprune.plan import Plan
-from tprune.sublayers import place_of
+from tprune.core.plan import Plan
+from tprune.core.sublayers import place_of
+from tprune.costs.latency.table import LatencyTable
 
 TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
 PACE = 50.0  # gates move that much faster than weights at the same learning rate

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import MarianMTModel
 
 from peers.job import Job, Made, if_off
-from tprune.models import family_of
+from tprune.families.registry import family_of
 
 LAYER = re.compile(r"\.(encoder|decoder)\.layers\.(\d+)\.")
 

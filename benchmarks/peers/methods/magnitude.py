@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from peers.job import Job, Made, cut, empty_plan, select_to_speed
-from tprune.policies import norm_scores
-from tprune.select import Uniform
+from tprune.budget.size import norm_scores
+from tprune.core.selection import Uniform
 
 
 def magnitude(job: Job) -> Made:

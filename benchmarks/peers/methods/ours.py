@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
-from tprune.compression import plan_step, regularise_step
-from tprune.costs import ALONE, CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
-from tprune.recipe import Kind, Prune
-from tprune.spelling import fewest
-from tprune.tasks.translation import EncodedPairs
-from tprune.vocabulary import write_only_
+from tprune.budget.evidence import ALONE, CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
+from tprune.core.kinds import Kind
+from tprune.recipe.schema import Prune
+from tprune.run.steps import plan_step, regularise_step
+from tprune.tasks.translation.encoding import EncodedPairs
+from tprune.vocabulary.output_vocabulary import fewest
+from tprune.vocabulary.trim import write_only_
 
 EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")
 TWO: tuple[Kind, ...] = ("ffn", "heads")

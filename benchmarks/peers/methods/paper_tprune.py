@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 
 from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
+from tprune.budget.size import norm_scores
+from tprune.core.plan import Mode
+from tprune.core.selection import Uniform
 from tprune.methods.hoyer_square import HoyerSquare
-from tprune.plan import Mode
-from tprune.policies import norm_scores
-from tprune.regularise import Regulariser
-from tprune.select import Uniform
+from tprune.methods.regulariser import Regulariser
 
 # λ of λ (Σ n)² / Σ n², beside a loss in nats per token. The slope is about 2 / mean norm, and heads are larger and more alike
 # than units: with one λ for both, theirs is a hundredth of the loss's gradient, with these both are of its order.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from peers.job import Job, Made, cut
 from peers.methods.ours import passes
-from tprune.costs import FITTED
-from tprune.one_shot import one_shot
+from tprune.analysis.one_shot import one_shot
+from tprune.budget.evidence import FITTED
 
 
 def repaired(method: Callable[[Job], Made]) -> Callable[[Job], Made]:

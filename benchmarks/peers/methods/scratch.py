@@ -20,8 +20,8 @@ import torch
 from transformers import MarianConfig, MarianMTModel
 
 from peers.job import Job, Made, Recovery, if_off
-from tprune.errors import InputError, UnreachableError
-from tprune.models import family_of
+from tprune.families.registry import family_of
+from tprune.support.errors import InputError, UnreachableError
 
 RATES = {"lr": 1e-3, "warmup": 400}
 DROPOUT = 0.1  # small models on a short schedule underfit rather than overfit

@@ -17,15 +17,15 @@ from transformers import TrainerCallback
 
 from peers.job import Job, Made, Recovery, empty_plan, select_to_speed, train_while_pruning
 from peers.ranked import Ranked
-from tprune.coupling import Coupling, Groups, View, producer, tensors_of
-from tprune.methods import Method, State, Update
+from tprune.budget.size import norm_scores
+from tprune.core.coupling import Coupling, Groups, View, producer, tensors_of
+from tprune.core.method import Method, State, Update
+from tprune.core.plan import Mode, make_plan
+from tprune.core.selection import Limits, Uniform
+from tprune.families.registry import couplings, family_of
 from tprune.methods.hoyer_square import HoyerSquare
-from tprune.models import couplings, family_of
-from tprune.plan import Mode, make_plan
-from tprune.policies import norm_scores
+from tprune.methods.regulariser import Regulariser
 from tprune.realise.mask import masked
-from tprune.regularise import Regulariser
-from tprune.select import Limits, Uniform
 
 ELEMENT_STRENGTH = 5e-6  # λ of λ (Σ |w|)² / Σ w² of each matrix
 BLOCK_STRENGTH = 1e-3  # λ of λ Σ a_g n_g

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from peers.job import Job, Made, cut, empty_plan, select_to_speed
-from tprune.errors import InputError
-from tprune.policies import norm_scores
-from tprune.select import Uniform
+from tprune.budget.size import norm_scores
+from tprune.core.selection import Uniform
+from tprune.support.errors import InputError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from tprune.analysis.harm import SHARE, without_smallest
-from tprune.analysis.places import Sublayer, place
+from tprune.analysis.ablation import SHARE, without_smallest
 from tprune.analysis.record import Analysis, Component
-from tprune.coupling import Groups, bind
-from tprune.models import couplings
-from tprune.plan import Plan, Realisation
+from tprune.analysis.sites import Sublayer, place
+from tprune.core.coupling import Groups, bind
+from tprune.core.plan import Plan, Realisation
+from tprune.families.registry import couplings
 
 KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
 LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from tprune.coupling import Coupling, View
-from tprune.structure import Structure
+from tprune.core.coupling import Coupling, View
+from tprune.core.structure import Structure
 
 
 class Blocks(StrEnum):
@@ -23,7 +23,7 @@ def by_head(lines: Sequence[Coupling], heads: Sequence[Coupling]) -> tuple[Coupl
     A head's view `(h d) i -> h` turns the input lines `o i -> i` into `(h d) i -> h i`, and the output lines into `-> h d`.
 
     Example:
-        >>> from tprune.coupling import producer
+        >>> from tprune.core.coupling import producer
         >>> lines = [Coupling("q.in", (producer("q", "o i -> i"),), closed=False, kind="lines")]
         >>> heads = [Coupling("heads", (producer("q", "(h d) i -> h", h=2),))]
         >>> by_head(lines, heads)[0].views[0].structure.pattern

@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from tprune.analysis.blocks import Blocks, by_head
 from tprune.analysis.record import Analysis, Component, Point, Reading
-from tprune.coupling import Coupling, Groups, bind
-from tprune.errors import InputError
+from tprune.core.coupling import Coupling, Groups, bind
+from tprune.core.plan import Mode, Plan, make_plan
+from tprune.families.registry import couplings
 from tprune.methods.group_lasso import GroupLasso
-from tprune.models import couplings
-from tprune.plan import Mode, Plan, make_plan
-from tprune.regularise import Regulariser
+from tprune.methods.regulariser import Regulariser
+from tprune.support.errors import InputError
 
 Fit = Callable[[nn.Module, Regulariser], None]
 Loss = Callable[[Any], float]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import pstdev
 from typing import Any
 
-from tprune.errors import InputError
+from tprune.support.errors import InputError
 
 
 @dataclass(frozen=True)

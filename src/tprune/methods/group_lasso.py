@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tprune.coupling import Groups
-from tprune.methods import State, Update
+from tprune.core.coupling import Groups
+from tprune.core.method import State, Update
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class GroupLasso:
 
     Example:
         >>> import torch
-        >>> from tprune.coupling import Coupling, groups_of, producer
+        >>> from tprune.core.coupling import Coupling, groups_of, producer
         >>> g = groups_of(Coupling("rows", (producer("w", "o i -> o"),)), {"w": torch.tensor([[3.0, 4.0], [0.0, 0.0]])})
         >>> round(GroupLasso().update(g, {}, 0)[0].value.item(), 4)  # √2 · (5 + 0)
         7.0711

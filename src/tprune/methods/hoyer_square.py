@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tprune.coupling import Groups
-from tprune.methods import State, Update
+from tprune.core.coupling import Groups
+from tprune.core.method import State, Update
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class HoyerSquare:
 
     Example:
         >>> import torch
-        >>> from tprune.coupling import Coupling, groups_of, producer
+        >>> from tprune.core.coupling import Coupling, groups_of, producer
         >>> g = groups_of(Coupling("rows", (producer("w", "o i -> o"),)), {"w": torch.tensor([[3.0, 4.0], [0.0, 5.0]])})
         >>> HoyerSquare().update(g, {}, 0)[0].value.item()  # two equal norms count as two
         2.0

@@ -1,1 +1,1 @@
-"""Realisations: what a plan's kept groups make of the model."""
+"""Realisations: what a plan's kept groups make of the model; checkpoints and certificates."""

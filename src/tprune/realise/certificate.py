@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.errors import CertificateError
-from tprune.plan import Plan
+from tprune.core.plan import Plan
 from tprune.realise.mask import masked
+from tprune.support.errors import CertificateError
 
 LIMITS = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
 

@@ -6,7 +6,7 @@ import copy
 
 from torch import nn
 
-from tprune.plan import Plan
+from tprune.core.plan import Plan
 
 
 def mask_(model: nn.Module, plan: Plan) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.errors import InputError
-from tprune.models import Family, family_of
-from tprune.plan import Plan, Realisation
-from tprune.realise.cut import Cuts, cuts_of
+from tprune.core.cuts import Cuts, cuts_of
+from tprune.core.family import Family
+from tprune.core.plan import Plan, Realisation
+from tprune.families.registry import family_of
 from tprune.realise.mask import masked
+from tprune.support.errors import InputError
 
 
 def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:

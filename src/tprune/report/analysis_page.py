@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.analysis.places import Place, place
+from tprune.analysis.sites import Place, place
 from tprune.report.html import template
 from tprune.report.labels import Box, width_of
 from tprune.report.labels import place as place_label
+from tprune.report.names import model_name
 from tprune.report.scatter import BOTTOM, HIGH, RIGHT, TOP, WIDE, fitted, scale, spread, ticks
-from tprune.run_names import model_name
 
 SMALL, LOW = 150, 70  # of one drawing of norms
 

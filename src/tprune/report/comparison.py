@@ -11,13 +11,13 @@ from typing import Any
 from markupsafe import Markup
 from rich.table import Table
 
-from tprune.errors import InputError
-from tprune.files import landing, read_json
 from tprune.report.html import template, visible
 from tprune.report.page import finished, reading
 from tprune.report.scatter import Dot, joined, scatter
 from tprune.report.table import text_of
 from tprune.report.titles import about, title_of_all
+from tprune.support.errors import InputError
+from tprune.support.files import landing, read_json
 
 MARK = "comparison.html"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tprune.plan import Entry, Plan
+from tprune.core.plan import Entry, Plan
 
 WIDE, PITCH = 230, 32
 STACKS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}

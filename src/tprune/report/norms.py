@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from tprune.coupling import bind
-from tprune.models import couplings
+from tprune.core.coupling import bind
+from tprune.families.registry import couplings
 
 KINDS = ("ffn", "heads", "qk", "vo")
 POINTS = 48

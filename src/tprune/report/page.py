@@ -13,10 +13,8 @@ from jinja2 import UndefinedError
 from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
-from tprune.errors import InputError
-from tprune.files import read_json
-from tprune.plan import Plan
-from tprune.policies.choice import number
+from tprune.budget.allocate import number
+from tprune.core.plan import Plan
 from tprune.report.citations import citations
 from tprune.report.drawing import drawing
 from tprune.report.html import template
@@ -24,7 +22,8 @@ from tprune.report.norms import curves
 from tprune.report.scatter import Dot, scatter
 from tprune.report.table import between, faster, notes, per_token, rows
 from tprune.report.titles import title
-from tprune.runs import check_finished
+from tprune.support.errors import InputError
+from tprune.support.files import read_json
 
 SHOWN = 20
 UNITS = {"macs": "multiplications", "params": "parameters", "memory_mb": "peak memory, MB"}
@@ -46,7 +45,6 @@ def reading(run: Path) -> Iterator[None]:
 
 def finished(run: Path) -> dict[str, Any]:
     """The results of a run. Raises `InputError` where it is no run, or not finished."""
-    check_finished(run)
     found: dict[str, Any] = read_json(run / "results.json")
     if not isinstance(found, dict):
         raise TypeError(f"a {type(found).__name__}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tprune.run_names import model_name
+from tprune.report.names import model_name
 
 UNITS = {"macs": "multiplications", "params": "parameters", "bytes": "bytes"}
 MOST = 3  # models and data that a title of several runs names

@@ -1,1 +1,1 @@
-"""Where a model runs for real: one file per runtime. Importing this package imports nothing else."""
+"""Where a model runs for real. Importing this package imports nothing else."""

@@ -15,21 +15,21 @@ from typing import Any
 import torch
 from transformers import BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerBase
 
-from tprune.belonging import check_tokenizer
-from tprune.errors import InputError, TpruneWarning
-from tprune.files import replacing
-from tprune.output_rows import written_rows
+from tprune.counting.output_rows import written_rows
+from tprune.counting.size import size
+from tprune.families.graphs.encoder_decoder import cross_layers
+from tprune.realise.belonging import check_tokenizer
+from tprune.runtimes.artefact import LAYOUT, Layout, Stamp, read_layout
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
-from tprune.runtimes.folder import LAYOUT, Layout, Stamp, read_layout
 from tprune.runtimes.generation import Generation, fault
-from tprune.runtimes.onnx_graphs import cross_layers
-from tprune.runtimes.onnx_runtime import ONNXRUNTIME
+from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.runtime import Checking, Runtime, blamed
 from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS, load_tokens
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
-from tprune.size import size
-from tprune.texts import check_list
+from tprune.support.errors import InputError, TpruneWarning
+from tprune.support.files import replacing
+from tprune.support.texts import check_list
 
 WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json", SETTINGS}
 

@@ -9,9 +9,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tprune.errors import CertificateError, InputError
 from tprune.runtimes.added_tokens import AddedToken, tangled
 from tprune.runtimes.tokens import Tokens, TokenSettings, load_tokens
+from tprune.support.errors import CertificateError, InputError
 
 WORDS = ("a dog", "Haus", "犬", "don't", "3.5 %")
 # around a token (or two), beside words: in the middle, at the ends, doubled, beside punctuation and spaces

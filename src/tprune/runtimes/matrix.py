@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tprune.machine import version_of
 from tprune.runtimes.runtime import runtimes
+from tprune.support.machine import version_of
 
 CHECKPOINT = {
     "name": "transformers", "package": "transformers", "install": "pip install torch transformers",

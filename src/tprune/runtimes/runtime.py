@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tprune.errors import InputError, TpruneError
-from tprune.runtimes.folder import Caches, Layout
-from tprune.runtimes.search import Ints, Steps
+from tprune.core.caches import Caches
+from tprune.runtimes.artefact import Layout
+from tprune.runtimes.decoding import Ints, Steps
+from tprune.support.errors import InputError, TpruneError
+from tprune.support.registry import Registry
 
 
 class State(Steps, Protocol):
@@ -78,40 +80,34 @@ class Checking(Protocol):
 
 
 PARTS = ("name", "package", "install", "precisions", "write", "open")
-RUNTIMES: list[Runtime] = []  # entered by modules that a user imports
+RUNTIMES: Registry[Runtime] = Registry(
+    "runtime", "tprune.runtimes", {"onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME"}
+)
 
 
 def runtimes() -> tuple[Runtime, ...]:
-    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed plugins (entry points `tprune.runtimes`).
+    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed packages (entry points `tprune.runtimes`).
 
     Raises:
-        InputError: what was entered is no runtime, or has the name of another one.
+        InputError: what was entered is no runtime, or is called otherwise than it was entered.
     """
-    from importlib.metadata import entry_points
-
-    from tprune.runtimes.onnx_runtime import ONNXRUNTIME
-
-    found = (ONNXRUNTIME, *RUNTIMES, *(point.load() for point in entry_points(group="tprune.runtimes")))
-    for one in found:
+    for name, one in RUNTIMES.items():
         if lacks := [part for part in PARTS if not hasattr(one, part)]:
             raise InputError(
                 f"{one!r} was entered as a runtime, but has no {lacks[0]}; see tprune.runtimes.runtime.Runtime"
             )
-    names = [one.name for one in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"two runtimes are called {twice[0]!r}; a plugin's needs a name of its own")
-    return found
+        if one.name != name:
+            raise InputError(f"a runtime called {one.name!r} was entered as {name!r}; expected the same name")
+    return tuple(RUNTIMES.values())
 
 
 @contextmanager
 def blamed(runtime: Runtime) -> Iterator[None]:
     """Errors of a plugin's runtime are said to be its own."""
-    from tprune.runtimes.onnx_runtime import ONNXRUNTIME
-
     try:
         yield
     except Exception as error:
-        if isinstance(error, TpruneError) or runtime is ONNXRUNTIME:
+        if isinstance(error, TpruneError) or (runtime is RUNTIMES.get(runtime.name) and runtime.name in RUNTIMES.ours):
             raise
         said = " ".join(str(error).split())[:300]
         raise InputError(f"runtime {runtime.name}: {type(error).__name__}: {said}") from error
@@ -127,7 +123,5 @@ def runtime_named(name: str) -> Runtime:
         >>> runtime_named("onnxruntime").precisions
         ('fp32',)
     """
-    known = {runtime.name: runtime for runtime in runtimes()}
-    if name not in known:
-        raise InputError(f"runtime {name!r}; expected one of {', '.join(sorted(known))}")
-    return known[name]
+    runtimes()
+    return RUNTIMES.named(name)

@@ -7,17 +7,16 @@ model.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tokenizers import Tokenizer
 
-from tprune.errors import ENDS, InputError
 from tprune.runtimes.added_tokens import AddedToken, Splitter
+from tprune.support.errors import ENDS, InputError
+from tprune.support.panics import quiet_panics
 
 SENTENCEPIECE = ("source.spm", "target.spm", "vocab.json")
 SETTINGS = "tokens.json"
@@ -213,20 +212,3 @@ def _cleaned(text: str, settings: TokenSettings) -> str:
     for what, instead in CLEANED if settings.clean_up else ():
         text = text.replace(what, instead)
     return text
-
-
-@contextmanager
-def quiet_panics() -> Iterator[None]:
-    """Keeps what Rust writes about a panic, which is raised as well, from standard error."""
-    kept = None
-    with suppress(OSError):  # standard error may be closed
-        kept = os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-    try:
-        yield
-    finally:
-        if kept is not None:
-            os.dup2(kept, 2)
-            os.close(kept)

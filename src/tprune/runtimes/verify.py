@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tprune.errors import CertificateError
-from tprune.runtimes.folder import Layout
+from tprune.runtimes.artefact import Layout
+from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
 from tprune.runtimes.generation import Generation
-from tprune.runtimes.search import Floats, Ints, constrain, log_probabilities
-from tprune.runtimes.translate import Translator
+from tprune.runtimes.translator import Translator
+from tprune.support.errors import CertificateError
 
 LOGIT_TOLERANCE = 1e-4  # of the largest logit
 TIE = 1e-3  # relative difference of two hypotheses' scores

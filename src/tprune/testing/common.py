@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tprune.coupling import tensors_of
+from tprune.core.coupling import tensors_of
 
 TOLERANCE = 1e-10
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tprune.coupling import Coupling, Role, groups_of, tensors_of
+from tprune.core.coupling import Coupling, Role, groups_of, tensors_of
 from tprune.testing.common import TOLERANCE, apart, require
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.checkpoint import load, save
-from tprune.models import couplings, family_of
-from tprune.plan import Plan, make_plan
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import keep_best, lines_of
+from tprune.families.registry import couplings, family_of
+from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
-from tprune.select import keep_best, lines_of
 from tprune.testing.common import TOLERANCE, apart, require
 
 

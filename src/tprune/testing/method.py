@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tprune.coupling import Coupling, Groups, bias, consumer, groups_of, producer
-from tprune.methods import Method, Update
-from tprune.plan import Mode, make_plan
-from tprune.regularise import Regulariser
+from tprune.core.coupling import Coupling, Groups, bias, consumer, groups_of, producer
+from tprune.core.method import Method, Update
+from tprune.core.plan import Mode, make_plan
+from tprune.methods.regulariser import Regulariser
 from tprune.testing.common import TOLERANCE, apart, require
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tprune.errors import CertificateError
 from tprune.runtimes.runtime import Runtime
+from tprune.support.errors import CertificateError
 from tprune.testing.common import require
 
 
@@ -32,7 +32,7 @@ def check_runtime(runtime: Runtime, model: Any, tokenizer: Any, sentences: Seque
     Example: see `docs/add-your-own.md`.
     """
     from tprune.runtimes.export import export
-    from tprune.runtimes.translate import Translator
+    from tprune.runtimes.translator import Translator
 
     require(len(sentences) > 1, "a runtime is checked on at least two sentences")
     with tempfile.TemporaryDirectory() as folder:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tprune.errors import InputError
-from tprune.structure import Shape, Structure
+from tprune.core.structure import Shape, Structure
+from tprune.support.errors import InputError
 from tprune.testing.common import TOLERANCE, apart, require
 
 

@@ -1,0 +1,1 @@
+"""Who fills in a plan: sizes, times and memory shared over couplings."""

@@ -1,0 +1,137 @@
+"""The promise: what a run will make of a model, said before it trains; a frozen record that prints as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tprune.budget.allocate import number
+from tprune.budget.size import size_after
+from tprune.core.plan import Plan
+from tprune.core.sublayers import KINDS, left_of, sublayers_of, width_of
+from tprune.costs.latency.table import LatencyTable, Times
+from tprune.counting.size import Size, size
+from tprune.support.errors import InputError
+from tprune.support.reporting import duration
+
+COPIES = 3  # a checkpoint of a training holds the weights and the optimiser's two averages
+CHECKPOINTS = 2  # that of a stage that is being replaced, and its successor
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a selected plan promises.
+
+    Attributes:
+        asked: by unit, as in the plan.
+        reached: by unit, exact for sizes and predicted for times and memory.
+        dense: size of the dense model.
+        pruned: size of the pruned model.
+        kept: by sublayer and kind, `(lines kept, of how many)`; a removed sublayer is 0 of 1 in `sublayer` alone.
+        width: share of the residual width.
+        dense_times: measured; None where nothing was timed.
+        times: predicted.
+        faster: than the model asked about the dense one is already, by a smaller vocabulary.
+        seconds: of the stages to come, a guess; None where nobody made one.
+        where: what the stages run on.
+        disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
+    """
+
+    asked: Mapping[str, float]
+    reached: Mapping[str, float]
+    dense: Size
+    pruned: Size
+    kept: Mapping[str, Mapping[str, tuple[int, int]]]
+    width: float
+    dense_times: Times | None
+    times: Times | None
+    seconds: float | None
+    disk: int
+    faster: float = 1.0
+    where: str = ""
+
+    @property
+    def speedup(self) -> float | None:
+        """Time of a sentence of the model asked about, over the predicted one."""
+        return (
+            self.faster * self.dense_times.sentence / self.times.sentence if self.dense_times and self.times else None
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "speedup": self.speedup}
+
+    def __str__(self) -> str:
+        kinds = [kind for kind in KINDS if kind != "sublayer" and any(kind in row for row in self.kept.values())]
+        rows = [("sublayer", *(f"{kind} a head" if kind in ("qk", "vo") else kind for kind in kinds))]
+        for name, row in self.kept.items():
+            cells = [f"{row[k][0]} of {row[k][1]}" if k in row else "" for k in kinds]
+            gone = row.get("sublayer", (1, 1))[0] == 0
+            rows.append((name, "removed", *[""] * (len(kinds) - 1)) if gone and kinds else (name, *cells))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *self._totals()])
+
+    def _totals(self) -> list[str]:
+        found = [f"residual width: {self.width:.0%}"] if self.width < 1 else []
+        for name, label in (("parameters", "parameters"), ("macs", "multiplications"), ("bytes", "bytes")):
+            before, after = getattr(self.dense, name), getattr(self.pruned, name)
+            found.append(f"{label}: {before:,} to {after:,} ({after / before:.0%})")
+        if self.dense_times and self.times and self.speedup:
+            for name, label in (("encoder", "encoder"), ("token", "token"), ("sentence", "sentence")):
+                found.append(
+                    f"{label}: {getattr(self.dense_times, name):.3g} to {getattr(self.times, name):.3g} ms, predicted"
+                )
+            words = f", {self.faster:.2f}x of it by the smaller vocabulary" if self.faster != 1 else ""
+            found.append(f"{self.speedup:.2f}x faster, predicted{words}")
+        found += [
+            f"{unit}: asked {number(value)}, reached {number(self.reached[unit])}" for unit, value in self.asked.items()
+        ]
+        on = f" on {self.where}" if self.where else ""
+        time = "" if self.seconds is None else f"about {duration(self.seconds)} in all{on}, "
+        return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
+
+
+def promise(
+    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
+    dense: Size | None = None, where: str = "",
+) -> Promise:  # fmt: skip
+    """What a selected plan promises, before anything is trained.
+
+    Args:
+        model: the dense model; where it is to write fewer tokens, one that does.
+        plan: after selection.
+        table: of this machine; without it nothing is said about times.
+        seconds: of the stages to come, from whoever knows the machine.
+        faster: see `Promise`.
+        dense: the size of the model asked about, where `model` has lost words already.
+        where: what the stages run on, such as "these 2 cores".
+
+    Raises:
+        InputError: the plan is not selected, or cuts what has no price in the table.
+    """
+    if not plan.selected:
+        raise InputError("a promise needs a plan that says what it keeps; select first")
+    left, kept = left_of(plan), {}
+    for s in sublayers_of(plan):
+        row = {kind: (left[s.name][kind], total) for kind, total in s.whole.items()}
+        removed = row.get("sublayer", (1, 1))[0] == 0
+        kept[s.name] = {"sublayer": row["sublayer"]} if removed else row
+    dense, pruned = dense or size(model), size_after(model, plan)
+    disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
+    dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)
+    return Promise(
+        dict(plan.asked),
+        dict(plan.reached),
+        dense,
+        pruned,
+        kept,
+        width_of(plan),
+        dense_times,
+        times,
+        seconds,
+        disk,
+        faster,
+        where,
+    )

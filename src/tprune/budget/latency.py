@@ -1,0 +1,146 @@
+"""Budgets of time and memory: the selection with the least loss whose predicted sentence, or process, is small enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tprune.budget.allocate import Meter, Meters, select_by_loss
+from tprune.budget.size import norm_scores, size_after, size_meters
+from tprune.core.curves import Curve
+from tprune.core.plan import Plan
+from tprune.core.selection import Scores
+from tprune.core.sublayers import Sublayer, width_of
+from tprune.costs.latency.table import Floats, LatencyTable, Times, shares_of
+from tprune.counting.size import Size, size
+
+MEGABYTE = 1e6
+WEIGHT = 4  # bytes in the runtime, which computes in single precision
+AGAIN = 3  # how often a selection is made again because savings add up otherwise where it lies
+
+
+def select_within(
+    model: Any, plan: Plan, table: LatencyTable, curves: Sequence[Curve], milliseconds: float, scores: Scores | None = None
+) -> Plan:  # fmt: skip
+    """Fills in what the plan keeps, `min Σ loss` subject to `predicted sentence ≤ milliseconds`; see `tprune.budget.allocate`.
+
+    Args:
+        model: the dense model the plan was made for.
+        plan: before selection.
+        table: measured on this machine for this model.
+        curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
+        milliseconds: for one sentence, with everything beside the model's own graphs.
+        scores: of the groups; their norms if not given.
+
+    Raises:
+        InputError: the plan has couplings whose time is not known, or no curve.
+        UnreachableError: even the smallest sizes take longer; says how long, and what cannot be cut.
+    """
+    found = scores if scores is not None else norm_scores(model, plan)
+
+    def exact(chosen: Plan) -> float:
+        return table.predict_plan(chosen).sentence
+
+    adds = table.adds_at(milliseconds)
+    for _ in range(AGAIN):
+        chosen = select_by_loss(model, plan, curves, time_meters(plan, table, adds), milliseconds, exact, found)
+        there = table.adds(table.added(shares_of(chosen), width_of(chosen)))
+        if np.abs(there / adds - 1).max() < 0.02:
+            break
+        adds = there
+    return chosen
+
+
+def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
+    """Meters of a sentence's milliseconds, for every residual width.
+
+    Args:
+        plan: before selection.
+        table: of prices.
+        adds: how much of what they say a model of about the wanted speed saves, for encoder and token each.
+    """
+    residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == "width"), 1)
+    dense = np.array([table.dense.encoder, table.dense.token])
+    tokens = np.array([1.0, table.tokens])
+
+    def at(width: int | None) -> Meter:
+        kept = 1.0 if width is None else width / residual
+        whole = float(tokens @ (dense - adds * (table.whole - table.at_width(kept))))
+
+        def saved(sublayer: Sublayer, kind: str, share: float) -> float:
+            return float(tokens @ (adds * table.saved(sublayer.place, kind, share, kept)))
+
+        return Meter("sentence_ms", whole, saved)
+
+    return at
+
+
+def select_memory(
+    model: Any, plan: Plan, peak: float, curves: Sequence[Curve], megabytes: float, scores: Scores | None = None
+) -> Plan:  # fmt: skip
+    """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
+
+    A runtime that holds some weights twice saves more than that.
+
+    Args:
+        model: the dense model the plan was made for.
+        plan: before selection.
+        peak: bytes, measured, of the process that runs the dense model.
+        curves: the loss each coupling adds.
+        megabytes: to stay within, of 10⁶ bytes.
+        scores: of the groups; their norms if not given.
+
+    Raises:
+        UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
+    """
+    found = scores if scores is not None else norm_scores(model, plan)
+    dense = size(model).parameters
+
+    def read(after: Size) -> float:
+        return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
+
+    meters = size_meters(model, plan, "memory_mb", read)
+    return select_by_loss(model, plan, curves, meters, megabytes, lambda chosen: read(size_after(model, chosen)), found)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A plan that was timed: its prediction by the corrected table, what was measured, and how many plans were timed."""
+
+    plan: Plan
+    table: LatencyTable
+    measured: Times
+    tried: int
+
+    @property
+    def off(self) -> float:
+        """`measured / asked − 1`."""
+        return self.measured.sentence / self.plan.asked["sentence_ms"] - 1
+
+
+def confirm(
+    choose: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
+    within: float = 0.05, tries: int = 3,
+) -> Confirmed:  # fmt: skip
+    """Times the chosen plan; while it misses its prediction, the table is corrected by it, and the choice is made again.
+
+    Args:
+        choose: a plan within the budget, by a table.
+        table: of this machine.
+        time: measures a plan.
+        within: how far measured may be from predicted.
+        tries: how many plans are timed at most; the last is taken as it is.
+
+    Raises:
+        UnreachableError: by the corrected table no plan is fast enough.
+    """
+    for tried in range(1, max(1, tries) + 1):
+        plan = choose(table)
+        predicted, measured = table.predict_plan(plan), time(plan)
+        if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
+            break
+        table = table.corrected(plan, measured)
+    return Confirmed(plan, table, measured, tried)

@@ -1,0 +1,134 @@
+"""Whether a time that is asked for can be met: what the dense model says of it, what a table says, and what is measured then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tprune.budget.allocate import number
+from tprune.budget.latency import select_within
+from tprune.budget.request import Request, limits_of
+from tprune.core.curves import Curve, sizes_to_try
+from tprune.core.plan import Plan
+from tprune.core.selection import Kept, keep_best
+from tprune.core.sublayers import READS_SOURCE, place_of
+from tprune.core.units import TIMES
+from tprune.costs.latency.table import LatencyTable, Times
+from tprune.costs.latency.timer import Timer
+from tprune.support.errors import InputError, NoisyMachineError, UnreachableError
+
+BOLD = 0.5  # of the dense model's time; a target under it is checked before the table is measured
+INSIDE = frozenset({"ffn", "heads", "qk", "vo"})
+
+
+def milliseconds(how: Request, table: LatencyTable, faster: float = 1.0) -> float:
+    """The time asked for, for one sentence; see `tprune.budget.evidence.Clock` for `faster`."""
+    unit, value = how.target()
+    return value if unit == "latency_ms" else table.predict({}).sentence * faster / value
+
+
+def empties(how: Request) -> bool:
+    """Whether a sublayer may be left with nothing but its mean."""
+    return any(limits_of(how).may_empty(kind) for kind in how.kinds)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A time asked for, to be looked at before and after a table is measured; `faster` as in `tprune.budget.evidence.Clock`."""
+
+    model: Any
+    plan: Plan
+    how: Request
+    faster: float = 1.0
+
+    def look(self, timer: Timer, table: LatencyTable) -> None:
+        """A check as soon as the dense model's times are known: whether it meets the target, or nothing will.
+
+        Of a bold target a model with one group in every coupling is timed. Where sublayers may be emptied, the width cut or fewer
+        tokens be written, a model may be faster than that one by half of what it takes.
+
+        Raises:
+            InputError: the dense model takes no longer than what is asked for.
+            UnreachableError: nothing that may be cut would make it so fast.
+        """
+        if self.how.target()[0] not in TIMES:
+            return
+        self._met(table)
+        budget = milliseconds(self.how, table, self.faster)
+        if budget > BOLD * table.dense.sentence:
+            return
+        masks = {
+            e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in INSIDE else e.keep
+            for e in self.plan.entries
+        }
+        try:
+            least = timer.times(self.plan.with_kept(masks, {}, {}), table).sentence
+        except NoisyMachineError:  # a rough check needs no steady machine; the table will say what it says
+            return
+        rough = empties(self.how) or not set(self.how.kinds) <= INSIDE or self.how.written is not None
+        if budget < (0.5 if rough else 0.95) * least:
+            raise self._too_slow("one group left in every coupling", budget, least, table)
+
+    def refused(self, table: LatencyTable) -> UnreachableError | InputError | None:
+        """What a whole table says against the target, if anything."""
+        if self.how.target()[0] not in TIMES:
+            return None
+        sizes = {g.coupling.name: sizes_to_try(g, limits_of(self.how)) for g in self.plan.bind(self.model)}
+        curves = [Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items()]
+        try:
+            self._met(table)
+            select_within(self.model, self.plan, table, curves, milliseconds(self.how, table, self.faster))
+        except (UnreachableError, InputError) as error:
+            return error
+        return None
+
+    def confirm(self, timer: Timer, table: LatencyTable) -> tuple[Plan, Times]:
+        """Times the smallest model that may be left; its plan and times.
+
+        Raises:
+            UnreachableError: it takes longer than what is asked for.
+            NoisyMachineError: nobody can say.
+        """
+        budget = milliseconds(self.how, table, self.faster)
+        plan = self.plan.with_kept(self._smallest(), {}, {})
+        found = timer.times(plan, table)
+        if found.sentence > budget:
+            raise self._too_slow("as little left as may be", budget, found.sentence, table)
+        return plan, found
+
+    def _met(self, table: LatencyTable) -> None:
+        dense = table.dense.sentence
+        if self.how.target()[0] == "latency_ms" and dense <= milliseconds(self.how, table):
+            raise InputError(
+                f"asked for {number(milliseconds(self.how, table))} ms a sentence, but the dense model takes {number(dense)} ms already; nothing "
+                "needs to be cut. Ask for less time, or for a size"
+            )
+
+    def _too_slow(self, left: str, budget: float, least: float, table: LatencyTable) -> UnreachableError:
+        dense = table.dense.sentence
+        return UnreachableError(
+            f"asked for {number(budget)} ms a sentence ({dense / budget:,.3g}x); with {left} it takes {number(least)} ms "
+            f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or start from a smaller model"
+        )
+
+    def _smallest(self) -> Kept:
+        """The fewest groups of every coupling; the last sublayer that reads the source keeps a head."""
+        limits, entries = limits_of(self.how), {e.coupling.name: e for e in self.plan.entries}
+        least = {g.coupling.name: sizes_to_try(g, limits)[0] for g in self.plan.bind(self.model)}
+        readers = [name for name in least if entries[name].coupling.kind in ("heads", "sublayer")]
+        readers = [name for name in readers if place_of(name) == READS_SOURCE]
+        gone = {name.rpartition(".")[0] for name in readers if not least[name]}
+        if readers and gone == {name.rpartition(".")[0] for name in readers}:
+            last = readers[-1].rpartition(".")[0]
+            least |= {name: max(1, least[name]) for name in readers if name.rpartition(".")[0] == last}
+        removed = {name.rpartition(".")[0] for name in least if name.endswith(".sublayer") and not least[name]}
+        kept: Kept = {}
+        for name, lines in least.items():
+            ones = torch.ones(entries[name].groups)
+            inside_removed = entries[name].coupling.kind != "sublayer" and (
+                name in removed or name.rpartition(".")[0] in removed
+            )
+            kept[name] = entries[name].keep if inside_removed else keep_best(ones, lines)
+        return kept

@@ -1,0 +1,78 @@
+"""What is asked of a budget: one size, time or memory, and how the parts of a model share it. A recipe's `prune` section is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from tprune.core.kinds import Kind
+from tprune.core.selection import Limits
+
+
+class Request(Protocol):
+    """One target, and the settings of the search for what is kept."""
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """Of couplings that may be cut."""
+        ...
+
+    @property
+    def budget(self) -> str:
+        """How sublayers share a size: by `loss`, by `analysis`, or `uniform`."""
+        ...
+
+    @property
+    def search(self) -> int:
+        """Selections that are measured as a whole."""
+        ...
+
+    @property
+    def regain(self) -> Mapping[Kind, float]:
+        """Share of the loss of a kind that training wins back."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """Share of every coupling that stays."""
+        ...
+
+    @property
+    def floors(self) -> Mapping[Kind, float]:
+        """Likewise for single kinds, where it differs."""
+        ...
+
+    @property
+    def multiple(self) -> Mapping[Kind, int]:
+        """What numbers of groups are rounded to, by kind."""
+        ...
+
+    @property
+    def written(self) -> int | None:
+        """Most tokens that the pruned model writes; None: all."""
+        ...
+
+    @property
+    def stock(self) -> bool:
+        """Whether only what a stock configuration expresses may go."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether something is asked for that must be measured on this machine."""
+        ...
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether the budget is shared by measured losses."""
+        ...
+
+    def target(self) -> tuple[str, float]:
+        """Unit and value. Raises `InputError` unless there is exactly one."""
+        ...
+
+
+def limits_of(how: Request) -> Limits:
+    """What a selection must respect."""
+    multiples = {str(kind): multiple for kind, multiple in how.multiple.items()}
+    return Limits(multiples, how.floor, {str(kind): floor for kind, floor in how.floors.items()})

@@ -1,0 +1,205 @@
+"""Budgets of size: multiply-accumulates, parameters or bytes, as a fraction of the dense model or in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from tprune.budget.allocate import Meter, Meters, select_by_loss
+from tprune.core.coupling import tensors_of
+from tprune.core.curves import Curve
+from tprune.core.cuts import cuts_of
+from tprune.core.plan import Plan
+from tprune.core.selection import Kept, Scores, Select, keep_best, lines_of, reach
+from tprune.core.sublayers import READS_SOURCE, Sublayer, place_of
+from tprune.core.units import LEAST_SIZE
+from tprune.counting.size import Size, size, size_on_paper
+from tprune.families.registry import family_of
+from tprune.realise.shrink import kept_heads
+from tprune.support.errors import InputError
+
+ATTRIBUTES = {"macs": "macs", "params": "parameters", "bytes": "bytes"}
+UNITS = tuple(ATTRIBUTES)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A size to reach: up to 1 a fraction of the dense model's, `Target("macs", 0.5)`; above, a number, `Target("params", 3e6)`.
+
+    Raises:
+        InputError: an unknown unit, or neither a fraction nor at least 1000.
+    """
+
+    unit: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.unit == "parameters":  # its longer name
+            object.__setattr__(self, "unit", "params")
+        if self.unit not in UNITS:
+            raise InputError(f"target {self.unit!r} is unknown; known are {', '.join(UNITS)}")
+        if not (0 < self.value <= 1 or LEAST_SIZE <= self.value < float("inf")):
+            raise InputError(
+                f"target {self.unit}: expected a fraction of the dense model in (0, 1], or a number of at least {LEAST_SIZE}, got {self.value}"
+            )
+
+    def of(self, found: Size) -> float:
+        """This unit's number of a size."""
+        return float(getattr(found, ATTRIBUTES[self.unit]))
+
+    def budget(self, dense: Size) -> float:
+        """The number to stay within. Raises `InputError` when the dense model is no larger than a number asked for."""
+        if self.value <= 1:
+            return self.value * self.of(dense)
+        if self.value > self.of(dense):
+            raise InputError(
+                f"asked for {self.value if self.value > 1e15 else format(self.value, ',.0f')} {self.unit}, but the dense model has {self.of(dense):,.0f} only"
+            )
+        return self.value
+
+
+def norm_scores(model: Any, plan: Plan) -> dict[str, Any]:
+    """The l2 norm of every group of every coupling in the plan (magnitude)."""
+    return {groups.coupling.name: groups.norms.detach().float().cpu() for groups in plan.bind(model)}
+
+
+def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Scores | None = None) -> Plan:
+    """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the target.
+
+    Whatever `select` says, the decoder's last sublayer that reads the source stays.
+
+    Args:
+        model: the model the plan was made for.
+        plan: before selection.
+        target: what to reach.
+        select: how couplings share the budget.
+        scores: of the groups; their norms if not given.
+
+    Raises:
+        UnreachableError: the smallest allowed selection is still larger; says what can be reached.
+    """
+    kinds = {c.name: c.kind for c in plan.couplings}
+    budget = target.budget(size(model))
+    found = scores if scores is not None else norm_scores(model, plan)
+
+    def measure(kept: Kept) -> float:
+        return target.of(size_after(model, plan.with_kept(_still_reading(kept, kinds), {}, {})))
+
+    kept, reached = reach(budget, select, found, kinds, measure, target.unit)
+    return plan.with_kept(_still_reading(kept, kinds), {target.unit: budget}, {target.unit: reached})
+
+
+def select_size(model: Any, plan: Plan, target: Target, curves: Sequence[Curve], scores: Scores | None = None) -> Plan:
+    """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ target`; see `tprune.budget.allocate`.
+
+    Args:
+        model: the model the plan was made for.
+        plan: before selection.
+        target: what to reach.
+        curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
+        scores: of the groups; their norms if not given.
+
+    Raises:
+        UnreachableError: the smallest allowed selection is still larger; says what can be reached, and what binds.
+    """
+    found = scores if scores is not None else norm_scores(model, plan)
+    meters = size_meters(model, plan, target.unit, target.of)
+
+    def exact(chosen: Plan) -> float:
+        return target.of(size_after(model, chosen))
+
+    return select_by_loss(model, plan, curves, meters, target.budget(size(model)), exact, found)
+
+
+def size_meters(model: Any, plan: Plan, unit: str, read: Callable[[Size], float]) -> Meters:
+    """Meters of a size: what a line of each coupling takes, counted once for all sublayers of the same shape.
+
+    Sizes are linear in the lines of each kind, so that two sizes on paper say it all.
+
+    Args:
+        model: the model the plan was made for.
+        plan: its couplings.
+        unit: the budget's.
+        read: the number that counts of a size.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+    entries = {entry.coupling.name: entry for entry in plan.entries}
+    residual = next((e for e in plan.entries if e.coupling.kind == "width"), None)
+    counted: dict[Any, float] = {}
+
+    def count(width: int | None, name: str = "", lines: int = 0) -> float:
+        kept = {} if not name else {name: keep_best(torch.ones(entries[name].groups), lines)}
+        if width is not None and residual is not None:
+            kept[residual.coupling.name] = keep_best(torch.ones(residual.groups), width)
+        return float(read(size_after(model, plan.with_kept(kept, {}, {}))))
+
+    def at(width: int | None) -> Meter:
+        whole = count(width)
+
+        def saved(sublayer: Sublayer, kind: str, share: float) -> float:
+            if share == 1:
+                return 0.0
+            name = sublayer.couplings[kind]
+            alike = (width, sublayer.place, kind, tuple(shapes[p] for p in entries[name].coupling.params))
+            if alike not in counted:
+                half = sublayer.whole[kind] // 2
+                counted[alike] = (whole - count(width, name, half)) / (1 - half / sublayer.whole[kind])
+            return counted[alike] * (1 - share)
+
+        return Meter(unit, whole, saved)
+
+    return at
+
+
+def keep_largest(model: Any, goal: Plan) -> Plan:
+    """The goal with as many groups kept of every coupling, but those with the largest norms in this model.
+
+    Raises:
+        InputError: the goal is not selected, or the plan is for another model.
+    """
+    if not goal.selected:
+        raise InputError("keep_largest needs a plan that says how many groups it keeps; select first")
+    kept = {}
+    for entry, groups in zip(goal.entries, goal.bind(model), strict=True):
+        norms = groups.norms.detach().float().cpu()
+        rows = norms.numel() // lines_of(norms)
+        kept[entry.coupling.name] = keep_best(norms, len(entry.kept or ()) // rows)
+    return goal.with_kept(kept, goal.asked, goal.reached)
+
+
+def size_after(model: Any, plan: Plan) -> Size:
+    """The size of the shrunk model, without making it."""
+    family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
+
+    def build() -> Any:
+        small = family.build(model, cuts, heads, False)
+        family.inherit(model, small)  # which tokens it writes, for one
+        return small
+
+    found = size_on_paper(build)
+    width = next(iter(tensors_of(model).values())).element_size()
+    return Size(found.parameters, found.parameters * width, found.macs)
+
+
+def counted(model: Any, plan: Plan) -> Plan:
+    """The plan with the sizes that it asks for counted anew: a file may say anything."""
+    after = size_after(model, plan)
+    sizes = {unit: float(getattr(after, ATTRIBUTES[unit])) for unit in plan.asked if unit in ATTRIBUTES}
+    return replace(plan, reached={**plan.reached, **sizes})
+
+
+def _still_reading(kept: Kept, kinds: dict[str, str]) -> Kept:
+    """The same, but with the last sublayer that reads the source, where all of them would be removed or left without heads."""
+    reading: dict[str, bool] = {}
+    for name, keep in kept.items():
+        if kinds[name] in ("sublayer", "heads") and place_of(name) == READS_SOURCE:
+            sublayer = name.rpartition(".")[0]
+            reading[sublayer] = reading.get(sublayer, True) and bool(keep.any())
+    if not reading or any(reading.values()):
+        return kept
+    last = list(reading)[-1]
+    back = {f"{last}.sublayer", f"{last}.heads"}
+    return {name: torch.ones_like(keep) if name in back and not keep.any() else keep for name, keep in kept.items()}

@@ -1,0 +1,122 @@
+"""`tprune analyze`: BSSL on a trained model, what to prune and what to leave alone, as a table, JSON and a page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, set_seed
+
+from tprune.analysis import Advice, Analysis, advise
+from tprune.data.parallel import Corpus, Parallel
+from tprune.families.registry import couplings
+from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.recipe.schema import Analyze, Data
+from tprune.report.analysis_page import write_page
+from tprune.report.names import data_name
+from tprune.run.steps import analyse_step
+from tprune.support.errors import InputError
+from tprune.support.files import replacing, write_json
+from tprune.support.machine import provenance, use_threads
+from tprune.support.reporting import Report
+from tprune.tasks.translation.long_lines import LongLines
+from tprune.train.training_data import Material
+from tprune.vocabulary.coverage import guesses, unfamiliar
+
+KINDS = ("ffn", "heads", "qk", "vo")
+WRITTEN = frozenset({"analysis.json", "analysis.html"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the verb found: the analysis, the advice drawn from it, what looked odd, and how it was made."""
+
+    analysis: Analysis
+    advice: tuple[Advice, ...]
+    warnings: tuple[str, ...]
+    made: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it goes to JSON; `Analysis.load` reads it too."""
+        advice = [asdict(line) for line in self.advice]
+        return {
+            **asdict(self.analysis),
+            "telling": self.analysis.telling,
+            "advice": advice,
+            "warnings": list(self.warnings),
+            "made": self.made,
+        }
+
+
+def analyze(
+    model: str, train: Parallel, valid: Parallel, how: Analyze, *, out: Path | None = None, seed: int = 0,
+    command: str = "", callbacks: Sequence[TrainerCallback] = (), report: Report = lambda text: None,
+    long_lines: LongLines | None = None,
+) -> Found:  # fmt: skip
+    """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
+
+    Args:
+        model: a hub id, a model's directory, or a run (its pruned model).
+        train: sentence pairs to press the model on; `valid` those on which its loss is read.
+        valid: see `train`.
+        how: steps, strengths, blocks.
+        out: a new or empty folder, or one that holds an earlier analysis and nothing else.
+        seed: of batches and dropout.
+        command: what was typed, for the record.
+        callbacks: of the training, for its progress.
+        report: is told what looks odd, and how far it is.
+        long_lines: what becomes of sentences that are too long for the model; left out if not given.
+
+    Raises:
+        InputError: a model or sentences that cannot be used, or an `out` that holds something else; said before the work.
+    """
+    if out is not None:
+        check_free(out)
+    loaded, tokenizer = load(model, dtype=torch.float32), load_tokenizer(model)
+    use_threads()
+    set_seed(seed)
+    text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)
+    train, valid = text.train, text.valid
+    material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
+    odd = list(dict.fromkeys([*long, *unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
+    for line in odd:
+        report(f"warning: {line}")
+    known = {coupling.kind for coupling in couplings(loaded)}
+    with tempfile.TemporaryDirectory() as work:
+        found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work), report)
+    for line in guesses(found.loss, loaded.config.vocab_size):
+        odd.append(line)
+        report(f"warning: {line}")
+    if not any(component.zero for component in found.components):
+        odd.append(
+            f"nothing vanished in {how.steps} steps, so the advice is drawn from how much shrank and from what cutting costs; "
+            "more --steps say more"
+        )
+        report(f"warning: {odd[-1]}")
+    made = {
+        "model": model,
+        "data": data_name(train, Data()),
+        "settings": how.model_dump(mode="json"),
+        "seed": seed,
+        **provenance(command),
+    }
+    result = Found(found, advise(loaded, found), tuple(odd), made)
+    if out is not None:
+        with replacing(out) as fresh:
+            write_json(fresh / "analysis.json", result.as_dict())
+            write_page(fresh / "analysis.html", result.as_dict())
+    return result
+
+
+def check_free(out: Path) -> None:
+    """Raises `InputError` where `out` is a file, or a folder that holds more than an earlier analysis."""
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or held - WRITTEN:
+        what = f"holds {sorted(held - WRITTEN)[0]!r}" if held else "is a file"
+        raise InputError(f"{out} {what}; choose another --out, or the folder of an earlier analysis")
+    if "analysis.json" in held:
+        Analysis.load(out / "analysis.json")

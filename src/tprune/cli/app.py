@@ -1,0 +1,109 @@
+"""The command line: its verbs, and how they end."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from tprune import __version__
+from tprune.cli import look, make, measure
+from tprune.cli.shared import shared
+from tprune.support.errors import ENDS, TpruneError, TpruneWarning, printable
+
+app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": make.demo, "inspect": look.inspect, "prune": make.prune, "evaluate": measure.evaluate, "bench": measure.bench,
+    "report": look.report, "run": make.run_recipe, "analyze": look.analyze, "export": measure.export,
+    "translate": measure.translate, "runtimes": measure.runtimes,
+}  # fmt: skip
+IN_SHORT = {
+    "demo": "First success: a small model, pruned and measured.",
+    "inspect": "What a model could lose.",
+    "prune": "A trained model to a smaller one.",
+    "evaluate": "BLEU with its interval, and chrF.",
+    "bench": "Two exported models, timed in turns.",
+    "report": "The page of a run; several runs compared.",
+    "run": "All stages of a recipe.",
+    "analyze": "What gives way in a trained model.",
+    "export": "A model to what a runtime executes, checked.",
+    "translate": "Standard input to standard output.",
+    "runtimes": "What can run a model, and what is here.",
+}
+EXAMPLE = "tprune prune MODEL --speedup 2 --out runs/fast --src a.en --tgt a.de --valid-src b.en --valid-tgt b.de"
+for _name, _verb in VERBS.items():
+    app.command(_name, short_help=IN_SHORT[_name])(shared(_verb))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=f"For example: {EXAMPLE}   (--dry-run: what it would be)")
+def start(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and leave.")] = False,
+) -> None:  # fmt: skip
+    """Makes trained Transformers really smaller and faster on CPUs, and proves it by measuring. Begin with: tprune demo"""
+
+
+def main() -> None:
+    """Entry point: one clear line for what the user can mend, exit 1; usage errors exit 2, Ctrl-C 130."""
+    _quieten()
+    try:
+        app()
+    except ENDS:
+        raise
+    except BaseException as error:  # libraries in Rust end in panics, which are no Exceptions
+        if os.environ.get("TPRUNE_DEBUG") and not isinstance(error, TpruneError):
+            raise
+        print(printable(f"tprune: {explained(error)}"), file=sys.stderr)
+        sys.exit(1)
+
+
+def explained(error: BaseException) -> str:
+    """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its words."""
+    said = " ".join(str(error).split())[:300]
+    if os.strerror(errno.ENOSPC) in said:
+        return f"{said}: the disk is full; nothing that was finished is lost, and the same command goes on once there is room"
+    if isinstance(error, (TpruneError, OSError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
+
+
+def _quieten() -> None:
+    """Third parties' warnings and bars are not the user's; their errors still come through as ours."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # how long a thread waits busily for the others: where another process takes a core, all would wait on each other most of the time
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("default", category=TpruneWarning)
+    warnings.showwarning = _warn
+    logging.getLogger().setLevel(logging.ERROR)
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # whatever the locale says, sentences are UTF-8; names of files may be any bytes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Our own warnings, as one line; others are filtered out."""
+    print(printable(f"tprune: warning: {' '.join(str(message).split())}"), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

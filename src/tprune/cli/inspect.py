@@ -1,0 +1,96 @@
+"""`tprune inspect`: a model's couplings and sizes, and whether the table of its family is right."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tprune.core.coupling import bind
+from tprune.counting.size import size
+from tprune.families.registry import couplings
+from tprune.support.errors import InputError
+from tprune.support.reporting import Report
+from tprune.testing import check_coupling, check_family, randomise_
+
+TOKENS = 7
+MIXES = "width"  # its norms mix dimensions, so consumers of zeros still see the others
+
+
+def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
+    """Couplings with kind, groups, patterns and weights, and the model's size.
+
+    Args:
+        model: of a known family.
+        kinds: of couplings; all but the lines of single matrices if not given.
+
+    Raises:
+        InputError: no known family, or no coupling of a kind.
+    """
+    shown = couplings(model, kinds) if kinds else [c for c in couplings(model) if c.kind != "lines"]
+    rows = [
+        {
+            "name": groups.coupling.name, "kind": groups.coupling.kind, "groups": list(groups.shape), "weights": int(groups.sizes.sum()),
+            "closed": groups.coupling.closed, "patterns": list(dict.fromkeys(v.structure.pattern for v in groups.coupling.views)),
+        }
+        for groups in bind(shown, model)
+    ]  # fmt: skip
+    return {"couplings": rows, "size": asdict(size(model)), "lines_left_out": not kinds}
+
+
+def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda text: None) -> list[str]:
+    """Perturbs every closed coupling shown, then cuts all of them at random and compares masked with shrunk, in double precision.
+
+    Biases and norms are randomised in a copy first: where they are 0 and 1 a forgotten one does not show.
+
+    Returns:
+        What was checked, in words.
+
+    Raises:
+        InputError: the table of the family is wrong for this model; says where.
+    """
+    twin = randomised(model)
+    names = {row["name"] for row in rows if row["closed"]}
+    batch = example(twin)
+    closed = [c for c in couplings(twin) if c.name in names]
+
+    def run(of: nn.Module) -> Tensor:
+        logits: Tensor = of(**batch).logits
+        return logits
+
+    try:
+        for number, coupling in enumerate(closed, start=1):
+            check_coupling(twin, coupling, run, silent=coupling.kind != MIXES)
+            if number % 10 == 0:
+                report(f"{number} of {len(closed)} couplings perturbed")
+        kinds = list(dict.fromkeys(c.kind for c in closed))
+        for kind in kinds:
+            check_family(twin, batch, [kind])
+    except AssertionError as error:
+        raise InputError(f"the couplings of this model are not what its family says: {error}") from None
+    return [
+        f"{len(closed)} couplings perturbed: nothing else reads what would be cut",
+        f"masked and shrunk agree, also after saving and loading, for: {', '.join(kinds)}",
+    ]
+
+
+def randomised(model: Any) -> Any:
+    """A copy in double precision whose biases and norms are not what they were initialised to."""
+    twin = copy.deepcopy(model).double().eval()
+    randomise_(twin)
+    return twin
+
+
+def example(model: Any) -> dict[str, Tensor]:
+    """Two short random sentences, the second padded."""
+    random = torch.Generator().manual_seed(0)
+    pad, vocabulary = int(model.config.pad_token_id), int(model.config.vocab_size)
+    ids = torch.randint(vocabulary, (2, TOKENS), generator=random)
+    ids[ids == pad] = (pad + 1) % vocabulary
+    mask = torch.ones_like(ids)
+    ids[1, -2:], mask[1, -2:] = pad, 0
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.roll(ids, 1, 1)}

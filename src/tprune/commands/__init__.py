@@ -1,1 +1,0 @@
-"""What the command line's verbs do, apart from reading their options."""

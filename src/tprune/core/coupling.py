@@ -1,0 +1,239 @@
+"""Couplings: the slices of several tensors that live or die together, as views that name the shared axis alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from tprune.core.structure import Shape, Structure, root
+from tprune.support.errors import InputError
+
+
+class Role(StrEnum):
+    """What a view does for its group: make the values, read them, or shift them (cut, but not counted in the norm)."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+    BIAS = "bias"
+
+
+@dataclass(frozen=True)
+class View:
+    """A structure on one named tensor of the model, or on the rows `part` of it (fused projections)."""
+
+    param: str
+    structure: Structure
+    role: Role
+    part: slice | None = field(default=None, hash=False)  # slices cannot be hashed before Python 3.12
+
+    def __post_init__(self) -> None:
+        if self.part is not None:
+            start, stop = self.part.start or 0, self.part.stop
+            if stop is None or not 0 <= start < stop or self.part.step not in (None, 1):
+                raise InputError(
+                    f"view of {self.param}: a part is slice(start, stop) with 0 ≤ start < stop, got {self.part}"
+                )
+            object.__setattr__(self, "part", slice(start, stop))
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The viewed rows of the tensor."""
+        return tensor if self.part is None else tensor[self.part]
+
+    @property
+    def rows(self) -> tuple[int, int] | None:
+        """The viewed rows as a pair, or None for all."""
+        return None if self.part is None else (self.part.start or 0, self.part.stop)
+
+
+Member = tuple[View, Tensor | None]  # a view and which of its elements are to be used (None: all)
+
+
+def producer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
+    """A view that makes the group's values."""
+    return View(param, Structure(pattern, sizes), Role.PRODUCER, part)
+
+
+def consumer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
+    """A view that reads the group's values."""
+    return View(param, Structure(pattern, sizes), Role.CONSUMER, part)
+
+
+def bias(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
+    """A view that shifts or rescales the group's values: cut with it, not counted in its norm."""
+    return View(param, Structure(pattern, sizes), Role.BIAS, part)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Views that live or die together.
+
+    Norm of group g: `n_g = (Σ_members Σ_{e in g} w_e²)^½`; biases are not counted, tied or overlapping elements count once.
+
+    Attributes:
+        name: unique in its model.
+        views: the members.
+        closed: every consumer is listed, so cutting a group from all members changes nothing but size. An open coupling
+            (the lines of a single matrix) is realised by gathering.
+        kind: what it is a coupling of (`ffn`, `heads`, ...), the same word for every layer.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    closed: bool = True
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise InputError(f"coupling {self.name}: no views; expected at least one tensor")
+
+    def __str__(self) -> str:
+        return f"{self.name}: " + "; ".join(f"{view.param} `{view.structure.pattern}`" for view in self.views)
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        """The names of the member tensors, each once."""
+        return tuple(dict.fromkeys(view.param for view in self.views))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One coupling with its member tensors; norms are computed when first asked for, and again after `refresh`."""
+
+    coupling: Coupling
+    tensors: Mapping[str, Tensor]
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The shape of the group index. Raises `InputError` where members disagree, naming both."""
+        shapes = [self._layout_groups(view) for view in self.coupling.views]
+        first = self.coupling.views[0]
+        for view, shape in zip(self.coupling.views, shapes, strict=True):
+            if shape != shapes[0]:
+                raise InputError(
+                    f"coupling {self.coupling.name}: {first.param} has groups {shapes[0]}, {view.param} has {shape}"
+                )
+        return shapes[0]
+
+    def _layout_groups(self, view: View) -> Shape:
+        return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).groups
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """The l2 norm of every group over all counted members (differentiable where gradients are on)."""
+        _ = self.shape
+        total: Tensor | None = None
+        for view, fresh in self.counted:
+            w = view.of(self.tensors[view.param])
+            squares = view.structure.squares(w if fresh is None else w * fresh.to(w.device))
+            total = squares if total is None else total + squares.to(total.device)
+        if total is None:
+            raise InputError(f"coupling {self.coupling.name}: only biases, nothing to measure")
+        return root(total)
+
+    def refresh(self) -> Groups:
+        """Forgets the norms, because the tensors have changed; returns itself."""
+        self.__dict__.pop("norms", None)
+        return self
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """How many counted elements each group has."""
+        counts = torch.zeros(self.shape, dtype=torch.long)
+        for view, fresh in self.counted:
+            shape = tuple(view.of(self.tensors[view.param]).shape)
+            if fresh is None:
+                counts += view.structure.counts(shape)
+            else:
+                index = view.structure.layout(shape).index()[fresh]
+                counts += torch.bincount(index, minlength=counts.numel()).reshape(counts.shape)
+        return counts
+
+    @cached_property
+    def counted(self) -> tuple[Member, ...]:
+        """The members in the norm, each with the elements that no earlier member has counted already (None: all)."""
+        return tuple((view, fresh) for view, fresh in self.members if view.role is not Role.BIAS)
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """All members, biases last, each with the elements that no earlier member holds in the same group (None: all)."""
+        found: list[Member] = []
+        for view in sorted(self.coupling.views, key=lambda view: view.role is Role.BIAS):
+            fresh = self._fresh(view, [earlier for earlier, _ in found])
+            if fresh is None or fresh.any():
+                found.append((view, fresh))
+        return tuple(found)
+
+    def _fresh(self, view: View, earlier: Sequence[View]) -> Tensor | None:
+        twins = [e for e in earlier if _same(self.tensors[e.param], self.tensors[view.param])]
+        if not twins:
+            return None
+        rows = len(self.tensors[view.param])
+        own = _element_groups(view, self.tensors[view.param])
+        fresh = own >= 0
+        for twin in twins:
+            fresh &= own != _element_groups(twin, self.tensors[twin.param])
+        fresh = fresh[view.part] if view.part is not None else fresh
+        return None if bool(fresh.all()) and rows else fresh
+
+    @torch.no_grad()
+    def scale_(self, factors: Tensor, members: Iterable[Member] | None = None) -> None:
+        """Multiplies members (all, biases too, unless given) by their group's factor, in place; a mask has factors 0 and 1.
+
+        An element that several members hold in one group is multiplied once.
+        """
+        for view, fresh in self.members if members is None else members:
+            w = view.of(self.tensors[view.param])
+            if fresh is None:
+                view.structure.scale_(w, factors)
+            else:
+                w.mul_(torch.where(fresh.to(w.device), view.structure.expand(factors.to(w.device), w), 1))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.device == b.device and a.data_ptr() == b.data_ptr() and a.shape == b.shape and not a.is_meta)
+
+
+def _element_groups(view: View, tensor: Tensor) -> Tensor:
+    """The flat group of every element of the whole tensor, -1 outside the viewed part."""
+    index = torch.full(tuple(tensor.shape), -1)
+    target = view.of(index)
+    target.copy_(view.structure.layout(tuple(target.shape)).index())
+    return index
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name, tied ones under each of their names."""
+    found: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    found.update(model.named_buffers(remove_duplicate=False))
+    return found
+
+
+def groups_of(coupling: Coupling, tensors: Mapping[str, Tensor]) -> Groups:
+    """Binds a coupling to tensors.
+
+    Raises:
+        InputError: a member does not exist, or the members disagree about the groups.
+    """
+    missing = [param for param in coupling.params if param not in tensors]
+    if missing:
+        raise InputError(f"coupling {coupling.name}: the model has no tensor {missing[0]!r}")
+    groups = Groups(coupling, {param: tensors[param] for param in coupling.params})
+    if math.prod(groups.shape) == 0:
+        raise InputError(f"coupling {coupling.name}: no groups are left")
+    return groups
+
+
+def bind(couplings: Sequence[Coupling], model: nn.Module) -> list[Groups]:
+    """Binds all couplings to a model; see `groups_of`. Raises `InputError` for two couplings of one name."""
+    tensors = tensors_of(model)
+    names = [coupling.name for coupling in couplings]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two couplings are called {twice!r}; names must differ")
+    return [groups_of(coupling, tensors) for coupling in couplings]

@@ -1,0 +1,49 @@
+"""Loss curves: how much loss a coupling adds when it alone keeps fewer groups, and which numbers of groups are tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tprune.core.coupling import Groups
+from tprune.core.selection import Limits, lines_of
+from tprune.support.errors import InputError
+
+SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
+QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
+WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the residual: with less of it nothing works
+FEWER: Mapping[str, Sequence[float]] = {"qk": QUARTERS, "vo": QUARTERS, "width": WIDTHS}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One coupling: the numbers of groups (lines per head where it is balanced) it may keep, fewest first, and the loss
+    each adds (nats per token, never less for fewer)."""
+
+    name: str
+    kept: tuple[int, ...]
+    losses: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(loss) for loss in self.losses):
+            raise InputError(f"{self.name}: the loss is not finite for some numbers of groups: {self.losses}")
+
+    def loss_at(self, lines: int) -> float:
+        """The loss added at one of the numbers in `kept`."""
+        return self.losses[self.kept.index(lines)]
+
+
+def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None = None) -> list[int]:
+    """The numbers of lines of a coupling to measure, fewest first, all of them last; see `sensitivities`."""
+    kind, lines = groups.coupling.kind, lines_of(groups.norms)
+    tried = FEWER.get(kind, SHARES) if shares is None else shares
+    return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
+
+
+def never_less(added: Sequence[float]) -> tuple[float, ...]:
+    """Measured losses, fewest groups first, and 0 for all: fewer groups never cost less, what looks like a gain is noise."""
+    steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
+    return tuple(float(x) for x in steady)

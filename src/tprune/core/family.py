@@ -1,0 +1,38 @@
+"""The protocol of model families: what the toolkit needs to know of an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from tprune.core.coupling import Coupling
+from tprune.core.cuts import Cuts
+
+
+@runtime_checkable
+class Family(Protocol):
+    """What the toolkit needs to know of an architecture."""
+
+    name: str
+
+    def matches(self, model: nn.Module) -> bool:
+        """Whether a model belongs to the family."""
+        ...
+
+    def couplings(self, model: nn.Module) -> tuple[Coupling, ...]:
+        """The table: all closed couplings and the lines of every matrix."""
+        ...
+
+    def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[str, int], stock: bool) -> nn.Module:
+        """An empty model of the shapes that the cuts leave."""
+        ...
+
+    def drops_empty(self, name: str) -> bool:
+        """Whether a tensor is left out of the small model once one of its axes is empty."""
+        ...
+
+    def inherit(self, model: nn.Module, small: nn.Module) -> None:
+        """Hands generation settings and the like on to the small model."""
+        ...

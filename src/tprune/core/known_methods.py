@@ -1,0 +1,25 @@
+"""The methods by the names they have in plans and recipes. Nothing heavy is imported before one is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tprune.support.registry import Registry
+
+if TYPE_CHECKING:
+    from tprune.core.method import Method
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    "tprune.methods",
+    {
+        "group_lasso": "tprune.methods.group_lasso:GroupLasso",
+        "hoyer_square": "tprune.methods.hoyer_square:HoyerSquare",
+        "paced_hoyer_square": "tprune.methods.hoyer_square:PacedHoyerSquare",
+    },
+)
+
+
+def default_method() -> Method:
+    """The method of a plan that names none: Hoyer-square at the optimiser's pace."""
+    return METHODS["paced_hoyer_square"]()

@@ -1,0 +1,3 @@
+"""Labels that count in no loss."""
+
+IGNORED = -100  # as transformers has it: padding of labels

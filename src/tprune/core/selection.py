@@ -1,0 +1,199 @@
+"""Selection: from scores of groups to the groups that stay, for one coupling or sharing a budget over all of them.
+
+A keep mask is a bool tensor shaped as the coupling's groups. Couplings with two axes (dimensions inside heads) are kept
+*balanced*: equally many per head, so that the heads stay equal and a dense tensor holds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tprune.support.errors import InputError, UnreachableError
+
+Kept = dict[str, Tensor]
+Scores = Mapping[str, Tensor]
+
+
+def threshold(scores: Tensor, above: float) -> Tensor:
+    """Keeps groups that score more than `above`.
+
+    Example:
+        >>> threshold(torch.tensor([0.0, 2.0]), 0.5)
+        tensor([False,  True])
+    """
+    return scores > above
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """Keeps the k best groups; of equal ones the first. Raises `InputError` unless 0 ≤ k ≤ number of groups.
+
+    Example:
+        >>> top_k(torch.tensor([1.0, 3.0, 3.0]), 1)
+        tensor([False,  True, False])
+    """
+    if not 0 <= k <= scores.numel():
+        raise InputError(f"cannot keep {k} of {scores.numel()} groups")
+    keep = torch.zeros(scores.numel(), dtype=torch.bool)
+    keep[torch.argsort(scores.flatten().cpu(), descending=True, stable=True)[:k]] = True
+    return keep.reshape(scores.shape)
+
+
+def balanced(scores: Tensor, k: int) -> Tensor:
+    """Keeps the k best along the last axis for every index of the axes before it (the same number in every head).
+
+    Example:
+        >>> balanced(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), 1)
+        tensor([[False,  True],
+                [ True, False]])
+    """
+    rows = scores.reshape(-1, scores.shape[-1])
+    return torch.stack([top_k(row, k) for row in rows]).reshape(scores.shape)
+
+
+def keep_best(scores: Tensor, k: int) -> Tensor:
+    """`top_k` for one axis of groups (or none), `balanced` for more."""
+    return balanced(scores, k) if scores.ndim > 1 else top_k(scores, k)
+
+
+def lines_of(scores: Tensor) -> int:
+    """How many groups can be kept or cut one by one: all, or those of one head in a balanced coupling."""
+    return scores.shape[-1] if scores.ndim else 1
+
+
+def rounded(k: float, total: int, multiple: int = 1, least: int = 0) -> int:
+    """`k` rounded to the nearest multiple that lies between `least` and `total`; `total` itself always counts as one.
+
+    Example:
+        >>> rounded(13.0, 64, multiple=8), rounded(62.0, 63, multiple=8), rounded(0.2, 64, least=1)
+        (16, 63, 1)
+    """
+    if k >= total:
+        return total
+    return min(total, max(multiple * round(k / multiple), multiple * math.ceil(least / multiple)))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a selection must respect in every coupling.
+
+    Attributes:
+        multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is said.
+        floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
+            others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
+        floors: likewise for single kinds, where it differs.
+    """
+
+    MAY_BE_EMPTY: ClassVar = frozenset({"ffn", "heads", "lines"})  # of the others nothing sensible would be left
+
+    multiple: Mapping[str, int] = field(default_factory=dict)
+    floor: float = 0.1
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+    def may_empty(self, kind: str) -> bool:
+        """Whether a coupling of this kind may be left with nothing."""
+        return self.floors.get(kind, self.floor) == 0 and kind in self.MAY_BE_EMPTY
+
+    def round(self, k: float, total: int, kind: str) -> int:
+        """`k` of `total` groups, rounded as the kind wants and not below the floor."""
+        if kind == "sublayer":
+            return round(min(k, total))
+        least = max(0 if self.may_empty(kind) else 1, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
+        return rounded(k, total, self.multiple.get(kind, 1), least)
+
+
+@runtime_checkable
+class Select(Protocol):
+    """Sees the scores of all couplings at once and keeps a share `level` (0 to 1) of the whole."""
+
+    def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
+        """Keep masks by coupling; a larger level never keeps less."""
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every coupling keeps the same share of its groups, the best by score."""
+
+    limits: Limits = Limits()
+
+    def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
+        """Keep masks by coupling."""
+        return {
+            name: keep_best(s, self.limits.round(level * lines_of(s), lines_of(s), kinds[name]))
+            for name, s in scores.items()
+        }
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Couplings compete: groups are ranked over all couplings by `weight_c · score / rms score of c`.
+
+    Norms alone rank only within a coupling (their scale differs between couplings, and ranking them globally empties some);
+    so they are first divided by their coupling's root mean square, then weighted by what the analysis says the coupling is
+    worth. A coupling without a weight has weight 1. `floor` keeps any of them from collapsing.
+
+    Attributes:
+        weights: worth of each coupling's groups, by name.
+    """
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+    def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
+        """Keep masks by coupling."""
+        worth = {name: self._worth(name, s) for name, s in scores.items()}
+        every = torch.cat([w.flatten() for w in worth.values()])
+        best = torch.split(top_k(every, round(level * len(every))), [s.numel() for s in scores.values()])
+        kept: Kept = {}
+        for (name, s), own in zip(scores.items(), best, strict=True):
+            lines = own.sum().item() / max(1, s.numel()) * lines_of(s)
+            kept[name] = keep_best(s, self.limits.round(lines, lines_of(s), kinds[name]))
+        return kept
+
+    def _worth(self, name: str, scores: Tensor) -> Tensor:
+        rms = scores.square().mean().sqrt().clamp_min(torch.finfo(scores.dtype).tiny)
+        return scores / rms * self.weights.get(name, 1.0)
+
+
+def reach(
+    budget: float, select: Select, scores: Scores, kinds: Mapping[str, str], measure: Callable[[Kept], float], unit: str
+) -> tuple[Kept, float]:
+    """The largest selection that measures at most `budget`, by bisection of the level; returns it and what it measures.
+
+    Args:
+        budget: the size to stay under, in the unit that `measure` returns.
+        select: how the couplings share it.
+        scores: by coupling.
+        kinds: the kind of each coupling.
+        measure: the size of the model that a selection leaves; never grows when less is kept.
+        unit: its name, for the message.
+
+    Raises:
+        UnreachableError: even the smallest allowed selection is larger; the message says what can be reached.
+    """
+    least = select(scores, kinds, 0.0)
+    smallest = measure(least)
+    if smallest > budget:
+        raise UnreachableError(
+            f"asked for {budget:,.0f} {unit}, but the plan's couplings can reach {smallest:,.0f} at least; "
+            "ask for more, allow more kinds of couplings, or lower the floor"
+        )
+    best, size, low, high = least, smallest, 0.0, 1.0
+    whole = select(scores, kinds, 1.0)
+    if (full := measure(whole)) <= budget:
+        return whole, full
+    for _ in range(14):
+        middle = (low + high) / 2
+        kept = select(scores, kinds, middle)
+        found = measure(kept)
+        if found <= budget:
+            best, size, low = kept, found, middle
+        else:
+            high = middle
+    return best, size

@@ -1,0 +1,186 @@
+"""Latency tables that are kept: what is missing is timed, and one that is old is looked at again."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from tprune.core.plan import Plan, fingerprint
+from tprune.core.sublayers import Shares, width_of
+from tprune.costs.latency.design import plans_for
+from tprune.costs.latency.fit import fitted
+from tprune.costs.latency.shelf import Shelf
+from tprune.costs.latency.table import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, Times, shares_of
+from tprune.costs.latency.timer import DENSE, STEADY, Timer, given_up, steady
+from tprune.runtimes.runtime import runtime_named
+from tprune.support.machine import machine, version_of
+from tprune.support.reporting import Report
+from tprune.support.texts import check_list
+
+HOUR = 3600.0  # after which a kept table is looked at again
+MOVED = 0.1  # by how much a plan may be faster or slower than it was
+DOUBTED = "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again before it is believed"
+NOTHING: Ratios = dict.fromkeys(TIMED, ())
+Mixture = tuple[Mapping[str, Shares], float]
+
+
+def key_of(model: Any, setting: Setting) -> str:
+    """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
+    here, never = machine(), len(model.generation_config.suppress_tokens or ())
+    about = [version_of(runtime_named(setting.runtime).package), here["cpu"], here["cores"], asdict(setting)]
+    parts = [FORMAT, fingerprint(model), never, *about]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Asked(Protocol):
+    """What a table is measured for; see `tprune.budget.reach.Reach`."""
+
+    def look(self, timer: Timer, table: LatencyTable) -> None:
+        """A check as soon as the dense model's times are known, before what is missing is timed; may raise."""
+        ...
+
+    def refused(self, table: LatencyTable) -> Exception | None:
+        """What a whole table says against what is asked for, if anything."""
+        ...
+
+    def confirm(self, timer: Timer, table: LatencyTable) -> tuple[Plan, Times]:
+        """Measures whether that is so, and raises where it is; otherwise the plan that meets it, and its times."""
+        ...
+
+
+def measured(
+    model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, cache: Path,
+    report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, asked: Asked | None = None,
+) -> LatencyTable:  # fmt: skip
+    """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
+
+    What is measured is kept every few rounds, so that a run that was stopped, or one that asks for more kinds, times only what is
+    missing. A machine may change, too: of a table that is older than an hour the dense model and one plan are timed again, and where
+    plans have moved against it all are. So they are before a kept table refuses anything. Times that vary too much serve this call
+    and are not kept.
+
+    Args:
+        model: a trained dense model.
+        tokenizer: its own.
+        sentences: source sentences, for the tokens and the time of whole ones.
+        setting: threads, batch and lengths.
+        cache: where tables are kept, one file each.
+        report: is told how far it is, and of times that vary.
+        kinds: of couplings whose sizes are to be known; none for the dense model alone.
+        removal: whether sublayers may also be left with nothing.
+        asked: what the table is for, which may turn out to be out of reach, or met already.
+
+    Raises:
+        InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or the dense model
+            meets what is asked for.
+        NoisyMachineError: a plan varies too much to say anything.
+        UnreachableError: what is asked for cannot be reached, as measured now.
+    """
+    check_list(sentences, "sentences")
+    shelf = Shelf(cache / f"{key_of(model, setting)}.json", key_of(model, setting))
+    kept, plans = shelf.read(), list(plans_for(model, kinds, removal))
+    old = bool(kept and kept.plans and plans) and shelf.age() > HOUR
+    refused = False
+    if kept and kept.dense_spread <= DENSE and not old and not _missing(plans, kept):
+        found = fitted(kept, model)
+        refused = asked is not None and asked.refused(found) is not None
+        if not refused:
+            return found
+        report(DOUBTED)
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer(model, tokenizer, tuple(sentences), setting, Path(folder), report=report)
+        table = timer.dense(shelf.key)
+        if kept is not None:
+            table = _with_plans(table, kept, report)
+            if old and not _still_so(timer, table, plans, report):
+                table = replace(table, plans=())
+        shelf.write(table)
+        if asked is not None:
+            asked.look(timer, table)
+        known = bool(table.plans)
+        table = fitted(_completed(timer, table, plans, shelf, report), model)
+        if asked is None or asked.refused(table) is None:
+            return table
+        if known and not refused:
+            report(DOUBTED)
+        least = asked.confirm(timer, table)  # raises where it is so
+        if not known:  # all was measured just now; this plan too
+            return table.corrected(*least)
+        report("the smallest model that may be left is faster than the latency table says; all plans are timed again")
+        return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model)
+
+
+def _completed(
+    timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report
+) -> LatencyTable:  # fmt: skip
+    """The table with all of these plans; those that are missing are timed."""
+    missing = _missing(plans, table)
+    for some in (missing[i : i + timer.together] for i in range(0, len(missing), timer.together)):
+        report(f"exporting {len(some)} plan{'s' * (len(some) != 1)}, to be timed side by side")
+        known = [_known(plan, table) for plan in some]
+        named = {f"plan {i} of the table": plan for i, plan in enumerate(some, 1)}
+        for ratios in timer.side_by_side(named, known):
+            table = _with(table, some, ratios)
+            shelf.write(table)
+            good = sum(steady(each, table.setting) for each in ratios)
+            rounds = max(len(each["sentence"]) for each in ratios)
+            report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{STEADY:.0%}")
+    return table
+
+
+def _with_plans(dense: LatencyTable, kept: LatencyTable, report: Report) -> LatencyTable:
+    """The kept plans beside the dense model as it is timed now: they are known by their ratios to it."""
+    was, now = kept.dense.sentence, dense.dense.sentence
+    if kept.dense_spread <= DENSE and abs(now / was - 1) > MOVED:
+        report(
+            f"the dense model takes {now:.3g} ms a sentence; the kept latency table said {was:.3g} ms, and is corrected"
+        )
+    return replace(dense, plans=kept.plans)
+
+
+def _still_so(timer: Timer, table: LatencyTable, plans: Sequence[Plan], report: Report) -> bool:
+    """Whether the smallest of these plans that the table knows takes as long as it did."""
+    before = [(table.times(t.medians).sentence, plan) for plan in plans if (t := _timed(plan, table))]
+    if not before:
+        return False
+    was, least = min(before, key=lambda each: each[0])
+    now = timer.times(least, table).sentence
+    if abs(now / was - 1) <= MOVED:
+        return True
+    less = "less" if now < was else "more"
+    report(
+        f"a plan of the kept latency table takes {abs(now / was - 1):.0%} {less} time than it did; all are timed again"
+    )
+    return False
+
+
+def _mixture(plan: Plan) -> Mixture:
+    return shares_of(plan), width_of(plan)
+
+
+def _timed(plan: Plan, table: LatencyTable) -> Timed | None:
+    """What the table knows of a plan."""
+    mixture = _mixture(plan)
+    return next((t for t in table.plans if (t.shares, t.width) == mixture), None)
+
+
+def _known(plan: Plan, table: LatencyTable) -> Ratios:
+    """The ratios of a plan that are worth adding to: of one that never became steady none are."""
+    timed = _timed(plan, table)
+    return NOTHING if timed is None or given_up(timed.ratios, table.setting) else timed.ratios
+
+
+def _missing(plans: Sequence[Plan], table: LatencyTable) -> list[Plan]:
+    return [plan for plan in plans if not steady(_known(plan, table), table.setting)]
+
+
+def _with(table: LatencyTable, plans: Sequence[Plan], ratios: Sequence[Ratios]) -> LatencyTable:
+    new = [Timed(*_mixture(plan), each) for plan, each in zip(plans, ratios, strict=True)]
+    names = [(t.shares, t.width) for t in new]
+    rest = [t for t in table.plans if (t.shares, t.width) not in names]
+    return replace(table, plans=(*rest, *new))

@@ -1,0 +1,78 @@
+"""Which plans a latency table times: many things cut at once, each plan another mixture.
+
+A plan that cuts one thing saves a few microseconds of a sentence that takes milliseconds and varies by some per cent; a model adds up
+dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them, and of their sum. So the
+sizes of every place are varied independently of each other, around levels that go from hardly cut to nearly gone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from tprune.core.plan import Plan, make_plan
+from tprune.core.selection import keep_best, lines_of
+from tprune.core.sublayers import READS_SOURCE, Sublayer, sublayers_of
+from tprune.families.registry import couplings, family_of
+from tprune.support.texts import check_list
+
+GOLDEN = 0.618034  # multiples of it, less their whole part, fill the unit interval evenly however many there are
+LEVELS = (0.15, 0.9)
+AROUND = 0.35  # how far a place's sizes lie from the level of the plan
+LEAST = 0.08
+EIGHTHS = 8  # sizes that budgets choose from; every other plan takes any size
+WIDTHS = (0.5, 0.75, 0.625, 0.875)
+NARROW = (1, 2)  # of four plans, these take the next of the widths
+REMOVED = 0.3  # in so many of the plans some layers of a place lose it
+
+
+def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Plan]:
+    """The plans to time for a budget over these kinds of couplings: `10 + 2 · kinds`, less those that would cut nothing.
+
+    Args:
+        model: the dense model.
+        kinds: of couplings.
+        removal: whether sublayers may also be left with nothing, as with kind `sublayer`. Of what reads the source some layer stays.
+
+    Raises:
+        InputError: the model has no coupling of a kind.
+    """
+    check_list(kinds, "kinds of couplings")
+    if not kinds:
+        return
+    inside = [kind for kind in kinds if kind not in ("sublayer", "width")]
+    removes = "sublayer" in kinds or (removal and bool({"ffn", "heads"} & set(inside)))
+    used = [*inside, *(["sublayer"] if removes else []), *(["width"] if "width" in kinds else [])]
+    plan = make_plan(model, family_of(model).name, couplings(model, used))
+    lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
+    shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
+    for number in range(10 + 2 * len(kinds)):
+        left = lines | _sizes(number, sublayers_of(plan), removes)
+        if "width" in kinds and number % 4 in NARROW:
+            left["width"] = round(WIDTHS[number // 4 % len(WIDTHS)] * lines["width"])
+        if left != lines:
+            yield plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
+
+
+def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[str, int]:
+    """Lines that stay, by coupling: one share for each kind at each place, the same in all its layers."""
+    rng = random.Random(number)
+    level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * (number * GOLDEN % 1)
+    places = {place: [s for s in sublayers if s.place == place] for place in dict.fromkeys(s.place for s in sublayers)}
+    left: dict[str, int] = {}
+    for place, members in places.items():
+        most = len(members) - (place == READS_SOURCE)
+        gone = rng.randint(1, most) if rng.random() < REMOVED and removes and most else 0
+        inner = sum(kind in ("heads", "qk", "vo") for kind in members[0].couplings)
+        for kind in members[0].couplings:
+            share = min(1.0, max(LEAST, level + rng.uniform(-AROUND, AROUND)))
+            share = share**0.5 if inner > 1 and kind != "ffn" else share  # heads and their dimensions multiply
+            if number % 2 == 0:
+                share = max(1, round(EIGHTHS * share)) / EIGHTHS
+            for s in members[: len(members) - gone]:
+                left[s.couplings[kind]] = s.whole[kind] if kind == "sublayer" else max(1, round(share * s.whole[kind]))
+        left |= {s.couplings["sublayer"]: 0 for s in members[len(members) - gone :]}
+    return left

@@ -1,0 +1,342 @@
+"""Latency tables: what each kind of sublayer, and the residual width, costs on this machine; and from that any plan's time.
+
+A table is made of plans that cut many things at once, each exported whole and timed against the dense model in turns
+(`tprune.costs.latency.timer`), so caches and fixed costs are those of the real graph; prices are what agrees with all of them
+(`tprune.costs.latency.fit`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tprune.core.plan import Plan
+from tprune.core.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
+from tprune.runtimes.runtime import runtime_named
+from tprune.support.errors import InputError
+from tprune.support.files import read_json
+
+FORMAT = 5  # of the file; formats up to 4 timed one kind of coupling at a time
+MODEL = "model"  # the place of the residual width
+LONGEST = 1000  # rounds of one plan
+LEAST = 0.02  # of the dense time: nothing is predicted to be faster
+Floats = NDArray[np.float64]
+Pair = tuple[float, float]
+TIMED = ("encoder", "sentence")
+Ratios = Mapping[str, Sequence[float]]  # dense over pruned time of every round, of each that is `TIMED`
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is timed: an encoder pass over `source` tokens and whole `sentences`, `batch` at once, with `threads`.
+
+    Raises:
+        InputError: a runtime that does not exist.
+    """
+
+    threads: int = 1
+    batch: int = 1
+    source: int = 15
+    rounds: int = 8
+    sentences: int = 20
+    runtime: str = "onnxruntime"
+
+    def __post_init__(self) -> None:
+        runtime_named(self.runtime)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of an encoder pass, of a written token with everything that goes with it, and of a whole sentence.
+
+    `sentence = encoder + tokens · token`. A token takes longer than a decoder step alone: caches grow, and something chooses words.
+    """
+
+    encoder: float
+    token: float
+    sentence: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A plan that was timed: what its sublayers keep, by name and kind, the share of the width, and how much faster it is."""
+
+    shares: Mapping[str, Shares]
+    width: float
+    ratios: Ratios
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Dense over pruned time, over all rounds."""
+        return {name: median(self.ratios[name]) for name in TIMED}
+
+
+@dataclass(frozen=True)
+class Price:
+    """What one kind of coupling takes at one place: milliseconds in the encoder and in every token.
+
+    Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and goes with the
+    sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its width.
+    """
+
+    place: str
+    kind: str
+    encoder: float
+    token: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Milliseconds (added, measured): straight lines between these say how long a model takes whose prices add up to so much."""
+
+    encoder: tuple[Pair, ...]
+    token: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Times of the dense model and what its sublayers save when they are cut; see the module.
+
+    Attributes:
+        key: what it is valid for.
+        setting: how it was measured.
+        dense: the dense model's times.
+        tokens: written per sentence.
+        plans: that were timed.
+        machine: where.
+        peak_memory: of the process that runs the dense model, in bytes.
+        prices: see `Price`.
+        dense_spread: how far the 95 % interval of the dense sentence's median time reaches from its middle.
+        curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
+            prices need not add up to its time either; empty where they do.
+    """
+
+    key: str
+    setting: Setting
+    dense: Times
+    tokens: float
+    plans: tuple[Timed, ...]
+    machine: Mapping[str, Any]
+    peak_memory: int = 0
+    prices: tuple[Price, ...] = ()
+    curve: Curve = Curve((), ())
+    format: int = field(default=FORMAT)
+    dense_spread: float = 0.0
+
+    def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
+        """Milliseconds (encoder, token) that one sublayer saves with this kind at this share of its size, the others whole.
+
+        In proportion to what is cut, and to the share of the width. With nothing left a sublayer saves its operations too.
+
+        Raises:
+            InputError: what was not measured.
+        """
+        if share == 1:
+            return np.zeros(2)
+        if kind == "sublayer" or (share == 0 and self._knows(place, "sublayer")):
+            weights = [p for p in self.prices if p.place == place and p.kind in ("ffn", "heads")]
+            return self._price(place, "sublayer") + width * sum((_pair(p) for p in weights), np.zeros(2))
+        return width * (1 - share) * self._price(place, kind)
+
+    def at_width(self, width: float) -> Floats:
+        """What prices add up to with this share of the residual width and every sublayer whole: milliseconds (encoder, token)."""
+        return self.whole if width == 1 else self.whole - (1 - width) * self._price(MODEL, "width")
+
+    @property
+    def whole(self) -> Floats:
+        """What the dense model's prices add up to: milliseconds (encoder, token)."""
+        return np.array(
+            [pairs[-1][0] if pairs else dense for pairs, dense in zip(self._pairs, self._dense, strict=True)]
+        )
+
+    @property
+    def _dense(self) -> Floats:
+        return np.array([self.dense.encoder, self.dense.token])
+
+    @property
+    def _pairs(self) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+        return self.curve.encoder, self.curve.token
+
+    def added(self, shares: Mapping[str, Shares], width: float = 1.0) -> Floats:
+        """What prices add up to, in milliseconds (encoder, token); arguments as in `predict`."""
+        saved = [self.saved_by(place_of(name), mine, width) for name, mine in shares.items()]
+        return self.at_width(width) - sum(saved, np.zeros(2))
+
+    def predict(self, shares: Mapping[str, Shares], width: float = 1.0) -> Times:
+        """Times of a model whose sublayers, by name, keep these shares by kind, and the residual this share of its width."""
+        return self._times(self.real(self.added(shares, width)))
+
+    def real(self, added: Floats) -> Floats:
+        """What is to be expected where prices add up to these milliseconds (encoder, token): on below the curve along its first line."""
+        found = [
+            max(_read(pairs, float(x)), LEAST * dense)
+            for pairs, dense, x in zip(self._pairs, self._dense, added, strict=True)
+        ]
+        return np.array(found)
+
+    def adds(self, added: Floats) -> Floats:
+        """How much of what prices say is saved a model saves, for encoder and token each."""
+        saved = self.whole - added
+        real = self._dense - self.real(added)
+        found: Floats = np.where(saved > 0.02 * self._dense, real / np.maximum(saved, 1e-9), 1.0)
+        return found.clip(0.1, 3.0)
+
+    def adds_at(self, milliseconds: float) -> Floats:
+        """`adds` where a model whose parts shrink alike takes so long for a sentence."""
+        low, high = 0.0, 1.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            fast = self._times(self.real(self.whole * middle)).sentence < milliseconds
+            low, high = (middle, high) if fast else (low, middle)
+        return self.adds(self.whole * high)
+
+    def predict_plan(self, plan: Plan) -> Times:
+        """Times of a selected plan's model."""
+        return self.predict(shares_of(plan), width_of(plan))
+
+    def corrected(self, plan: Plan, measured: Times) -> LatencyTable:
+        """The table that knows how fast this plan is: models that save as much or more are as much faster than predicted as it is.
+
+        Those that save less, less so, down to the dense model, whose time is known.
+        """
+        added = self.added(shares_of(plan), width_of(plan))
+        times = (measured.encoder, measured.token)
+        sides = zip(self._pairs, self.whole, self._dense, added, self.real(added), times, strict=True)
+        encoder, token = (
+            _through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides
+        )
+        return replace(self, curve=Curve(encoder, token))
+
+    def spelled(self, saved: float, longer: float) -> LatencyTable:
+        """The table of the same model when it saves so many milliseconds in every token and writes `longer` times as many.
+
+        What cutting saves stays the same: it is other matrices that it cuts. See `tprune.vocabulary.output_vocabulary`.
+        """
+        token, tokens = self.dense.token - saved, self.tokens * longer
+        dense = Times(self.dense.encoder, token, self.dense.encoder + tokens * token)
+        pairs = tuple((added - saved, real - saved) for added, real in self.curve.token)
+        return replace(self, dense=dense, tokens=tokens, curve=replace(self.curve, token=pairs))
+
+    def saved_by(self, place: str, shares: Shares, width: float = 1.0) -> Floats:
+        """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
+        found: Floats = combined(lambda kind, share: self.saved(place, kind, share, width), shares) + np.zeros(2)
+        return found
+
+    def times(self, ratios: Mapping[str, float]) -> Times:
+        """Times of a model, from how many times faster than the dense one it is in each that is `TIMED`."""
+        encoder, sentence = (getattr(self.dense, name) / ratios[name] for name in TIMED)
+        return Times(encoder, (sentence - encoder) / self.tokens, sentence)
+
+    def sentence(self, encoder: float, token: float) -> float:
+        """`encoder + tokens · token`."""
+        return encoder + self.tokens * token
+
+    def _times(self, parts: Floats) -> Times:
+        return Times(float(parts[0]), float(parts[1]), self.sentence(float(parts[0]), float(parts[1])))
+
+    def _knows(self, place: str, kind: str) -> bool:
+        return any((p.place, p.kind) == (place, kind) for p in self.prices)
+
+    def _price(self, place: str, kind: str) -> Floats:
+        for price in self.prices:
+            if (price.place, price.kind) == (place, kind):
+                return _pair(price)
+        known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.prices})) or "none"
+        raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def load(path: Path) -> LatencyTable:
+        """Reads a table back. Raises `InputError` naming the file, and one of an older format."""
+        return LatencyTable.of(read_json(path), path)
+
+    @staticmethod
+    def of(data: Any, path: Path) -> LatencyTable:
+        """A table from plain data of this file. Raises `InputError` as `load`."""
+        try:
+            if data.get("format") != FORMAT:
+                raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
+            if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
+                raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
+            plans = (Timed(_left(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
+            curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
+            return LatencyTable(
+                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
+                data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
+                dense_spread=float(data.get("dense_spread", 0.0)),
+            )  # fmt: skip
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
+            ) from None
+
+
+def _pair(price: Price) -> Floats:
+    return np.array([price.encoder, price.token])
+
+
+def _share(data: Any) -> float:
+    """A share of a file. Raises `ValueError` for one that nothing can have."""
+    if not 0 <= data <= 1:
+        raise ValueError(f"a share of {data}")
+    return float(data)
+
+
+def _left(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    return {name: {kind: _share(x) for kind, x in shares.items()} for name, shares in data.items()}
+
+
+def _rounds(data: Any) -> Ratios:
+    """Ratios of a file. Raises `ValueError` for what no clock says."""
+    found = {name: tuple(map(float, data[name])) for name in TIMED}
+    if len({len(each) for each in found.values()}) > 1 or not 0 < len(found[TIMED[0]]) <= LONGEST:
+        raise ValueError(f"{' and '.join(str(len(each)) for each in found.values())} rounds of a plan")
+    if wrong := [x for each in found.values() for x in each if not 0 < x < math.inf]:
+        raise ValueError(f"a plan that is {wrong[0]} times as fast")
+    return found
+
+
+def _two(pair: Any) -> Pair:
+    first, second = pair
+    return float(first), float(second)
+
+
+def _read(pairs: Sequence[Pair], x: float) -> float:
+    """Straight lines between the pairs, and on below the first; `x` itself where there are no lines."""
+    if len(pairs) < 2:
+        return x
+    (x0, y0), (x1, y1) = pairs[:2]
+    xs, ys = np.array(pairs).T
+    return y0 + (x - x0) * (y1 - y0) / (x1 - x0) if x < x0 else float(np.interp(x, xs, ys))
+
+
+def _through(pairs: Sequence[Pair], added: float, predicted: float, measured: float) -> tuple[Pair, ...]:
+    """A curve bent so that what adds up to `added` takes as long as was measured; its last pair, the dense model's, stays."""
+    whole = pairs[-1][0]
+    if added >= 0.98 * whole:
+        return tuple(pairs)  # what saves nothing says nothing
+    inner, factor = dict(pairs[:-1]) | {float(added): float(predicted)}, measured / predicted
+    bent = [
+        (x, float(y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - added))))) for x, y in sorted(inner.items())
+    ]
+    return (*bent, pairs[-1])
+
+
+def shares_of(plan: Plan) -> dict[str, dict[str, float]]:
+    """The shares that every sublayer of a selected plan keeps, by name and kind.
+
+    Raises:
+        InputError: a coupling that lies in no sublayer, such as the lines of a matrix.
+    """
+    left = left_of(plan)
+    return {s.name: s.shares(left[s.name]) for s in sublayers_of(plan)}

@@ -1,0 +1,1 @@
+"""Parameters, multiplications and bytes."""

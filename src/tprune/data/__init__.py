@@ -1,0 +1,1 @@
+"""Sentences and their files: parallel text, tables, data sets of the hub."""

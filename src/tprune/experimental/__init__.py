@@ -1,0 +1,1 @@
+"""What no pipeline reaches."""

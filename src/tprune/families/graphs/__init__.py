@@ -1,0 +1,1 @@
+"""The graphs that runtimes lower, one file a skeleton."""

@@ -1,0 +1,1 @@
+"""Code that travels beside the weights of pruned models."""

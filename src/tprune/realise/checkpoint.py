@@ -1,0 +1,253 @@
+"""Saving and loading pruned models as ordinary Hugging Face directories (safetensors only)."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
+from transformers.utils.hub import cached_file
+
+from tprune.core.plan import Plan
+from tprune.families.modeling.modeling_tprune import (
+    PrunedBartConfig,
+    PrunedBartForConditionalGeneration,
+    PrunedMarianConfig,
+    PrunedMarianMTModel,
+)
+from tprune.families.positions import POSITIONS, kept_on_save, read_positions_
+from tprune.families.registry import FAMILIES, family_of
+from tprune.realise.belonging import check_settings, check_tokenizer
+from tprune.realise.certificate import Certificate
+from tprune.realise.model_files import (
+    MERGE,
+    check_files,
+    check_kinds,
+    check_quantised,
+    content,
+    damage_of_weights,
+    existing,
+    first_line,
+    model_folder,
+)
+from tprune.support.errors import ENDS, InputError, TpruneWarning
+from tprune.support.files import openable, replacing
+from tprune.support.panics import quiet_panics
+from tprune.support.plugins import trusted
+
+PRUNED: dict[str, type[PreTrainedModel]] = {
+    PrunedMarianConfig.model_type: PrunedMarianMTModel,
+    PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
+}
+
+# what older libraries saved beside the weights although it is computed
+LEFTOVERS = re.compile(
+    r"(^|\.)(embed_positions\._float_tensor|position_ids|inv_freq|(encoder|decoder)\.version|_float_tensor)$"
+)
+
+for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
+    AutoConfig.register(_type, _class.config_class, exist_ok=True)
+
+
+def save(
+    model: Any,
+    out: str | Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    plan: Plan | None = None,
+    certificate: Certificate | None = None,
+) -> Path:
+    """Writes a Hugging Face directory: weights, configuration, generation settings, tokeniser, our code where it is needed,
+    and beside them `plan.json` and `certificate.json`. An existing directory is replaced only when all is written.
+
+    Raises:
+        InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can hold.
+    """
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
+        raise InputError(f"{out} exists and holds no model; it will not be replaced")
+    with replacing(out) as work, kept_on_save(model):
+        model.save_pretrained(work, safe_serialization=True)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(work)
+        if plan is not None:
+            (work / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+        if certificate is not None:
+            (work / "certificate.json").write_text(json.dumps(certificate.to_dict(), indent=1), encoding="utf-8")
+    return out
+
+
+def load(
+    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
+) -> Any:
+    """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
+
+    Args:
+        path: a directory, or a hub id.
+        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
+        offline: never ask the hub.
+        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+
+    Raises:
+        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
+            them (adapters, quantisation), or a model with code of its own that is not trusted.
+
+    Warns:
+        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
+    """
+    path = model_folder(path)
+    try:
+        model, report = _read(path, dtype, offline, trust_remote_code)
+        beside = _beside(path, POSITIONS, offline)
+    except (InputError, *ENDS):
+        raise
+    except BaseException as error:  # safetensors, json and the hub each raise their own kinds; libraries in Rust panic
+        if "ignore_mismatched_sizes" in str(error):
+            raise InputError(f"{path}: the weights do not fit the configuration, their sizes differ") from None
+        known = damage_of_weights(Path(path))
+        raise InputError(f"{path}: cannot be loaded ({first_line(error)}){known and f'; {known}'}") from None
+    _check_keys(path, report)
+    if beside is not None:
+        read_positions_(model, beside)
+    for module in model.modules():  # transformers loads Marian's computed positions as if they were learned
+        if isinstance(module, MarianSinusoidalPositionalEmbedding):
+            module.weight.requires_grad_(False)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit
+    return model
+
+
+def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:
+    """The model as transformers loads it, and its report on the keys of the weights."""
+    if Path(path).is_dir():
+        if (Path(path) / "encoder.onnx").exists() and not (Path(path) / "config.json").exists():
+            raise InputError(
+                f"{path}: an exported model; expected the checkpoint it was made from (a run's dense or pruned)"
+            )
+        check_files(Path(path))
+        check_settings(Path(path))
+    model_type, foreign = _described(path, offline)
+    trust = bool(foreign) and (trust_remote_code or trusted())
+    if foreign and not trust:
+        raise _refuse(path, foreign)
+    known = [family.name for family in FAMILIES.values()]
+    if model_type not in {*known, *PRUNED} and not trust:
+        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
+    kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
+    model, report = kind.from_pretrained(
+        openable(path),
+        output_loading_info=True,
+        local_files_only=offline,
+        dtype=dtype or "auto",
+        trust_remote_code=trust,
+    )
+    family_of(model)
+    return model, report
+
+
+def _check_keys(path: str, report: Mapping[str, Any]) -> None:
+    """Raises `InputError` for weights without a place and places without weights; leftovers without a place are only said."""
+    leftovers = sorted(key for key in report["unexpected_keys"] if LEFTOVERS.search(key))
+    odd = {*report["missing_keys"], *report["unexpected_keys"], *map(str, report["mismatched_keys"])}
+    if lost := sorted(odd.difference(leftovers)):
+        raise InputError(f"{path}: the weights do not fit the configuration, first {lost[0]!r} of {len(lost)}")
+    if leftovers:
+        what = ", ".join(leftovers[:3]) + (f" and {len(leftovers) - 3} more" if len(leftovers) > 3 else "")
+        warnings.warn(
+            f"{path}: left out {what}: values that an older library saved and that this model computes itself",
+            TpruneWarning,
+            stacklevel=3,
+        )
+
+
+def load_tokenizer(
+    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Loads a model's tokeniser from a directory or, by its id, from the hub.
+
+    Raises:
+        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
+
+    Warns:
+        TpruneWarning: its end or padding token is not the model's.
+    """
+    path = existing(path)
+    trust, described = trust_remote_code or trusted(), Path(path) / "tokenizer_config.json"
+    if Path(path).is_dir():
+        check_kinds(Path(path))
+    if described.is_file() and not trust and (foreign := _brought(str(described), content(described))):
+        raise _refuse(described, foreign)
+    try:
+        with quiet_panics() if Path(path).is_dir() else nullcontext():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                openable(str(path)), local_files_only=offline, trust_remote_code=trust
+            )
+            tokenizer("a"), tokenizer(text_target="a")  # some damage shows only when it splits
+    except ENDS:
+        raise
+    except BaseException as error:  # a damaged tokenizer.json can end in a panic of the library, which is no Exception
+        raise InputError(
+            f"{path}: no tokeniser can be loaded ({first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
+        ) from None
+    for key in ("is_local", "local_files_only"):  # how it was loaded is no part of it
+        tokenizer.init_kwargs.pop(key, None)
+    if (Path(path) / "config.json").is_file():
+        check_tokenizer(tokenizer, content(Path(path) / "config.json"), str(path))
+    return tokenizer
+
+
+def _described(path: str, offline: bool) -> tuple[str, str]:
+    """The type of a model, and the classes of others that it brings; none of their code is run for this."""
+    if Path(path).is_dir():
+        config = content(Path(path) / "config.json")
+    else:
+        config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
+        check_quantised(path, config)
+        if _beside(path, "adapter_config.json", offline) is not None:
+            raise InputError(f"{path}: has an adapter beside it (adapter_config.json); {MERGE}")
+    kind = str(config.get("model_type", ""))
+    return kind, "" if kind in PRUNED else _brought(path, config)
+
+
+def _beside(path: str, name: str, offline: bool) -> Path | None:
+    """A file of a model's directory, or of its repository on the hub, if it has one of that name."""
+    if Path(path).is_dir():
+        return Path(path) / name if (Path(path) / name).exists() else None
+    found = cached_file(
+        path, name, local_files_only=offline, _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    return None if found is None else Path(found)
+
+
+def _brought(path: str, config: Mapping[str, Any]) -> str:
+    """The classes of others that a configuration names. Raises `InputError` for what names none."""
+    named = config.get("auto_map")
+    if not named:
+        return ""
+    values = named.values() if isinstance(named, dict) else [named]
+    classes = [name for one in values for name in (one if isinstance(one, list) else [one]) if name is not None]
+    if not isinstance(named, dict) or not all(isinstance(name, str) and "." in name for name in classes):
+        raise InputError(f"{path}: auto_map is {reprlib.repr(named)}; expected names of classes, as module.Class")
+    return ", ".join(map(str, classes))[:200]
+
+
+def _refuse(path: str | Path, foreign: str) -> InputError:
+    return InputError(
+        f"{path}: comes with code of its own ({foreign}), which is not run unless you say so: read it, then "
+        "--trust-remote-code, or trust_remote_code=True"
+    )

@@ -1,0 +1,1 @@
+"""What a recipe holds, and how one is read."""

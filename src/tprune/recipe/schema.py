@@ -1,0 +1,347 @@
+"""What a recipe holds: a whole experiment, key by key. `recipe_file` reads one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from tprune.core.kinds import Kind
+from tprune.core.known_methods import METHODS
+from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
+from tprune.support.errors import InputError
+
+Pair = tuple[str, str]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(_Section):
+    """Where sentences come from: the built-in grammar, files (under `--data` where that is given), or the hub.
+
+    Attributes:
+        grammar: the built-in one, of the demo.
+        hub: id of a data set with splits train, validation and test.
+        source: its column of sentences, by language.
+        target: its column of translations.
+        files: pairs of source and target file; several of a split are joined, test sets scored together.
+        limit: so many sentences of a split, drawn at random by `seed`; all if not given.
+        long_lines: what becomes of sentences with more tokens than the model has positions: left out, cropped, or refused.
+        long_share: of a set's sentences that may be so long; a run with more of them stops.
+    """
+
+    grammar: bool = False
+    hub: str | None = None
+    source: str = "en"
+    target: str = "de"
+    files: dict[Literal["train", "valid", "test"], list[Pair]] = Field(default_factory=dict)
+    limit: dict[Literal["train", "valid", "test"], int] = Field(default_factory=dict)
+    long_lines: Literal["skip", "crop", "fail"] = "skip"
+    long_share: float = Field(0.01, ge=0, le=1)
+
+
+class Model(_Section):
+    """The dense model to train, where none is given.
+
+    Attributes:
+        family: of the architecture.
+        d_model: width of the residual.
+        layers: of encoder and decoder.
+        heads: in every attention.
+        ffn: units of every feed-forward sublayer.
+        vocabulary: tokens of source and target together.
+        dropout: while it trains.
+        positions: the longest sentence, in tokens.
+    """
+
+    family: Literal["marian"] = "marian"
+    d_model: int = Field(256, ge=2)
+    layers: tuple[int, int] = (3, 3)
+    heads: int = Field(8, ge=1)
+    ffn: int = Field(1024, ge=1)
+    vocabulary: int = Field(4000, ge=8)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    positions: int = Field(128, ge=8)
+
+
+class Stage(_Section):
+    """How one stage trains.
+
+    Attributes:
+        steps: of the optimiser; 0 leaves the stage out.
+        lr: the learning rate after warm-up; it falls along a cosine.
+        warmup: steps in which it rises; at most half of all.
+        tokens: in a batch, source and target, padding included.
+        smoothing: of labels.
+        eval_every: steps between looks at the validation loss; the best weights are kept. 0: none.
+        patience: looks without gain after which training ends; 0: never.
+    """
+
+    steps: int = Field(ge=0)
+    lr: float = Field(1e-3, gt=0)
+    warmup: int = Field(100, ge=0)
+    tokens: int = Field(2048, ge=64)
+    smoothing: float = Field(0.1, ge=0, lt=1)
+    eval_every: int = Field(0, ge=0)
+    patience: int = Field(0, ge=0)
+
+
+class Taught(Stage):
+    """A stage with the dense model as teacher.
+
+    Attributes:
+        distill: the weight of its word distributions in the loss.
+        hidden: the weight of its hidden states, beside the loss.
+        sequence: the share of training sentences whose target is its translation instead of the reference.
+        rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and `warmup`).
+        dropout: of the model while it trains here, where it has any; as it is if not given. A smaller one needs less.
+    """
+
+    distill: float = Field(0.5, ge=0, le=1)
+    hidden: float = Field(0.0, ge=0)
+    sequence: float = Field(0.0, ge=0, le=1)
+    rewind: int = Field(0, ge=0)
+    dropout: float | None = Field(None, ge=0, lt=1)
+
+    @field_validator("rewind")
+    @classmethod
+    def _long_enough(cls, rewind: int, info: ValidationInfo) -> int:
+        steps = info.data.get("steps", 0)
+        if rewind and rewind < steps:
+            raise ValueError(f"a schedule of {rewind} steps has no last {steps}; expected 0 or at least steps")
+        return rewind
+
+    @property
+    def translates(self) -> bool:
+        """Whether the teacher's translations of the training sentences are needed."""
+        return bool(self.steps and self.sequence)
+
+
+class Analyze(_Section):
+    """BSSL: proximal group lasso over both axes of every block, at `strength` times each number of `path` in turn.
+
+    Without steps there is no analysis.
+
+    Attributes:
+        steps: of the optimiser, shared by all strengths.
+        lr: the learning rate, constant.
+        strength: of the penalty, over the gradient of the task.
+        path: factors of the strength, rising.
+        blocks: whole matrices, or the slices of attention projections that belong to one head.
+        tokens: in a batch.
+    """
+
+    steps: int = Field(150, ge=0)
+    lr: float = Field(5e-4, gt=0)
+    strength: float = Field(0.7, gt=0)
+    path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 0.75, 1.0, 1.25), min_length=1)
+    blocks: Literal["matrix", "heads"] = "matrix"
+    tokens: int = Field(2048, ge=64)
+
+    @field_validator("path")
+    @classmethod
+    def _rising(cls, path: tuple[float, ...]) -> tuple[float, ...]:
+        if list(path) != sorted(set(path)):
+            raise ValueError("the strengths of a path rise from one to the next")
+        return path
+
+
+def _fraction_or_number(value: float) -> float:
+    if value > 1 and value < LEAST_SIZE:
+        raise ValueError(f"expected a fraction of the dense model in (0, 1], or a number of at least {LEAST_SIZE}")
+    return value
+
+
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"expected one of {', '.join(sorted(METHODS))}")
+    return name
+
+
+def _known_runtime(name: str) -> str:
+    from tprune.runtimes.runtime import runtimes  # here, because numpy takes a moment
+
+    known = [runtime.name for runtime in runtimes()]
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
+    return name
+
+
+def _known_tokenizer(name: str) -> str:
+    from tprune.tasks.metrics.bleu_tokenizer import NAMES  # here, because sacrebleu takes a moment
+
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}")
+    return name
+
+
+SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
+
+
+class Prune(Taught):
+    """Regularised training, then the cut to a size, time or memory.
+
+    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `budget` says how
+    sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
+    shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one shot.
+
+    Attributes:
+        kinds: of couplings that may be cut.
+        method: that drives groups to zero; one of ours, or of a plugin.
+        mode: how it reaches the weights.
+        strength: of the penalty, over the gradient of the task.
+        macs: target, multiplications.
+        params: target, parameters.
+        bytes: target, of the weights.
+        memory_mb: target, peak memory of the process that runs it, in 10⁶ bytes.
+        speedup: target, times faster on a sentence.
+        latency_ms: target, milliseconds a sentence.
+        budget: how sublayers share a size.
+        search: selections measured as a whole.
+        regain: share of the loss of a kind that training wins back.
+        floor: share of every coupling that stays.
+        floors: likewise for single kinds, where it differs.
+        multiple: what numbers of groups are rounded to.
+        written: most tokens that the pruned model writes; words with others are spelled with shorter ones. All if not given.
+        stock: only what a stock configuration expresses.
+    """
+
+    kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
+    method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
+    mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
+    strength: float = Field(0.5, ge=0)
+    macs: SizeAsked | None = None
+    params: SizeAsked | None = None
+    bytes: SizeAsked | None = None
+    memory_mb: float | None = Field(None, gt=0)
+    speedup: float | None = Field(None, gt=1)
+    latency_ms: float | None = Field(None, gt=0)
+    budget: Literal["loss", "analysis", "uniform"] = "analysis"
+    search: int = Field(40, ge=0, le=100_000)
+    regain: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
+    floor: float = Field(0.1, ge=0, lt=1)
+    floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
+    multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
+    written: int | None = Field(None, ge=1)
+    stock: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stock_kinds(cls, data: Any) -> Any:
+        """A stock checkpoint expresses FFN units alone, so they are what it prunes where nothing else is said."""
+        if isinstance(data, dict) and data.get("stock") and "kinds" not in data:
+            return {**data, "kinds": ["ffn"]}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _longer_name(cls, data: Any) -> Any:
+        """`parameters` is `params`; both, with different values, are a slip."""
+        if not isinstance(data, dict) or "parameters" not in data:
+            return data
+        rest = {key: value for key, value in data.items() if key != "parameters"}
+        given = [value for value in (rest.get("params"), data["parameters"]) if value is not None]
+        if len(given) == 2 and given[0] != given[1]:
+            raise ValueError("params and parameters are the same; give one of them")
+        return {**rest, "params": given[0]} if given else rest
+
+    def target(self) -> tuple[str, float]:
+        """The one size, time or memory asked for. Raises `InputError` unless there is exactly one."""
+        units = (*SIZES, *TIMES, *MEMORY)
+        asked = [(unit, getattr(self, unit)) for unit in units if getattr(self, unit) is not None]
+        if len(asked) != 1:
+            given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
+            raise InputError(
+                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at least {LEAST_SIZE}), "
+                f"{', '.join((*TIMES, *MEMORY))}, in the recipe or as an option such as --speedup 2; got {given}"
+            )
+        return asked[0]
+
+    @property
+    def timed(self) -> bool:
+        """Whether something is asked for that must be measured on this machine: a time, or the memory of a process."""
+        return any(getattr(self, unit) is not None for unit in (*TIMES, *MEMORY))
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether the budget is shared by the loss that each coupling adds, which must be measured."""
+        return self.timed or self.budget == "loss"
+
+
+class Recover(Taught):
+    """Fine-tuning of the cut model."""
+
+
+def unlearnt(prune: Prune, recover: Recover) -> str | None:
+    """Why a spelling could not be learnt, which is new to the model and to its teacher; None where it can."""
+    if prune.written is None:
+        return None
+    if not recover.steps:
+        return "prune.written needs recover.steps: how words are spelled anew must be learnt"
+    if recover.distill or recover.hidden:
+        return (
+            "prune.written: the dense model spells otherwise, so nobody can learn this from its states; expected "
+            f"recover.distill 0 and recover.hidden 0 (recover.sequence goes with it), got {recover.distill:g} and {recover.hidden:g}"
+        )
+    return None
+
+
+class Bench(_Section):
+    """How speed is measured.
+
+    Attributes:
+        threads: of the runtime.
+        batch: sentences at once.
+        sentences: of the test set that are timed.
+        rounds: in which both sides take turns; an even number.
+        runtime: what the models are exported to, scored and timed with.
+    """
+
+    threads: int = Field(1, ge=1)
+    batch: int = Field(1, ge=1)
+    sentences: int = Field(50, ge=1)
+    rounds: int = Field(16, ge=4, multiple_of=2)
+    runtime: Annotated[str, AfterValidator(_known_runtime)] = "onnxruntime"
+
+
+class Recipe(_Section):
+    """A whole experiment.
+
+    Attributes:
+        task: what is trained and scored.
+        beams: of the search when translations are scored.
+        bleu_tokenize: sacreBLEU's tokeniser for BLEU; the one that fits the script of the references if not given.
+        seed: of weights, batches and dropout.
+        precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
+    """
+
+    task: Literal["translation"] = "translation"
+    data: Data
+    model: Model = Model()
+    train: Stage
+    analyze: Analyze = Analyze()
+    prune: Prune
+    recover: Recover
+    bench: Bench = Bench()
+    beams: int = Field(4, ge=1)
+    bleu_tokenize: Annotated[str, AfterValidator(_known_tokenizer)] | None = None
+    seed: int = Field(0, ge=0, lt=2**32)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @model_validator(mode="after")
+    def _learns_to_spell(self) -> Recipe:
+        if slip := unlearnt(self.prune, self.recover):
+            raise ValueError(slip)
+        return self

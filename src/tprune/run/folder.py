@@ -1,0 +1,255 @@
+"""A run directory: what it was made for, and which of its stages are done."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tprune.core.units import MEMORY, SIZES, TIMES
+from tprune.data.parallel import Corpus, Parallel
+from tprune.recipe.schema import Recipe
+from tprune.report.names import names_of
+from tprune.run.out_folder import HOLDER, LOCK, check_folder
+from tprune.run.outputs import MODELS, damage, note_sums, set_aside
+from tprune.run.refused import given_back
+from tprune.support.errors import InputError
+from tprune.support.files import landing, read_json, write_json
+from tprune.support.machine import default_threads, training_precision
+from tprune.support.reporting import Progress
+
+
+class Stopped(Exception):  # noqa: N818, it is no error
+    """The stage that a run was to go to is done."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory and what it works on."""
+
+    out: Path
+    recipe: Recipe
+    corpus: Corpus
+    model: str | None
+    command: str
+    progress: Progress
+    plan: Path | None = None  # what to keep, where that was decided before
+    vocabulary: Parallel | None = None  # sentences whose tokens are the only ones to keep
+    dry: bool = False  # stop before the pruning is trained
+    until: str | None = None  # the last stage to do
+    force: bool = False  # whatever the directory holds of another run goes
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
+        """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
+        marker = self.out / "stages" / f"{name}.json"
+        if self.has(name):
+            self.progress.skip([name])
+            found: dict[str, Any] = read_json(marker)
+            return self._left(name, found)
+        if marker.exists():
+            wrong = damage(self.out, name) or marker.relative_to(self.out).as_posix()
+            moved = set_aside(self.out, name)
+            kept = f", set aside as {', '.join(moved)}" if moved else ""
+            self.progress.note(
+                f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
+            )
+        self.progress.stage(name, what)
+        result = work() or {}
+        note_sums(self.out, name)
+        write_json(marker, result)
+        self.progress.finished()
+        shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
+        return self._left(name, result)
+
+    def _left(self, name: str, result: dict[str, Any]) -> dict[str, Any]:
+        if name == self.until:
+            raise Stopped(name)
+        return result
+
+    def has(self, name: str) -> bool:
+        """Whether a stage is done; one whose marker, or anything it left, is damaged or gone is not any more."""
+        try:
+            marked = isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
+        except InputError:
+            return False
+        return marked and damage(self.out, name) is None
+
+    def work(self, name: str) -> Path:
+        """Where a stage keeps its checkpoints."""
+        return self.out / "work" / name
+
+    @property
+    def base(self) -> Path:
+        """The model that is pruned and that teaches: the dense one, with a smaller vocabulary where that was asked for."""
+        return self.out / ("dense" if self.vocabulary is None else "trimmed")
+
+
+WRITTEN = {
+    *MODELS.values(), "taught", "onnx", "stages", "work", "run.json", "run.log", "promise.json", "latency.json", "analysis.json",
+    "translations.json", "norms.json", "results.json", "report.html",
+}  # fmt: skip
+CHEAP = ("trim", "spell")  # stages that nobody would miss; of a given model also the first, which copies it
+HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.support.files`
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """The directory belongs to this process inside the block; the lock goes with the process, however it ends.
+
+    A block that is refused before any stage is finished leaves the directory as it was: see `tprune.run.refused`.
+
+    Raises:
+        InputError: another process works on it; says which.
+    """
+    check_folder(run.out)
+    with given_back(run.out, CHEAP if run.model is None else (*CHEAP, "train")), _locked(run):
+        yield
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    lock = FileLock(run.out / LOCK)
+    try:
+        landing(run.out).mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        note = run.out / HOLDER
+        holder = read_json(note) if note.exists() else {"process": "?", "command": "?"}
+        raise InputError(
+            f"{run.out}: process {holder['process']} works on this run ({holder['command']}); wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise InputError(f"--out {run.out}: cannot be written ({error.strerror or error})") from None
+    try:
+        if run.force:
+            _spare_inputs(run)
+            clear(run.out)
+        for left in [
+            path for path in run.out.rglob(".*") if HALF_WRITTEN.match(path.name)
+        ]:  # by a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
+        yield
+    finally:
+        (run.out / HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _spare_inputs(run: Run) -> None:
+    """Raises `InputError` where what is to be emptied holds what is to be read."""
+    for what, path in (("the model", run.model), ("--plan", run.plan)):
+        if path is not None and Path(path).exists() and Path(path).resolve().is_relative_to(run.out.resolve()):
+            raise InputError(
+                f"--force would delete {what}, {path}, which lies in --out {run.out}; choose another --out"
+            )
+
+
+def clear(out: Path) -> None:
+    """Empties a run directory; its marker goes last, so that what is left of a broken attempt is still known as a run.
+
+    Raises:
+        InputError: it holds what no run writes.
+    """
+    inside = [path for path in out.iterdir() if path.name not in (LOCK, HOLDER)]
+    if foreign := sorted(p.name for p in inside if p.name not in WRITTEN and not HALF_WRITTEN.match(p.name)):
+        raise InputError(
+            f"--force {out}: holds {foreign[0]!r}, which no run wrote; move it elsewhere, or choose another --out"
+        )
+    for path in sorted(inside, key=lambda path: path.name == "run.json"):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+# which stages use each part of a run's description (the others: training); until one has begun it may still be changed
+USED_BY = {
+    "plan": ("prune",), "corpus.vocabulary": ("trim", "time", "analyze", "prune"),
+    "recipe.analyze": ("analyze",), "recipe.prune.budget": ("time", "prune"), "recipe.prune.search": ("time", "prune"),
+    "recipe.prune.regain": ("time", "prune"), "recipe.prune.written": ("spell", "time", "shrink"),
+    **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
+    "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
+    "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",), "recipe.bleu_tokenize": ("evaluate",),
+    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"),
+    "recipe.bench.runtime": ("time", "export"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
+    "training": ("train", "time", "analyze", "teach", "prune", "recover", "export"),
+}  # fmt: skip
+
+
+TRAINS = {  # what decides the last bits of a result; by its key what it is, and how to have it as before
+    "training.precision": ("the training precision", ""),
+    "training.threads": ("threads:", " (OMP_NUM_THREADS={0} gives as many where there are cores enough)"),
+}
+
+
+def claim(run: Run) -> None:
+    """Takes the directory for this recipe, corpus and model, and for how this process trains.
+
+    Raises:
+        InputError: finished work was done for others, or in another precision or with another number of threads, which changes
+            what training gives.
+    """
+    sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
+    if run.vocabulary is not None:
+        sets["vocabulary"] = run.vocabulary
+    mine = {
+        "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
+        "recipe": run.recipe.model_dump(mode="json"),
+        "model": run.model,
+        "training": {"precision": training_precision(run.recipe.precision), "threads": default_threads()},
+        "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
+    }
+    marker = run.out / "run.json"
+    if marker.exists():
+        before = read_json(marker)
+        if _trained(run):  # what is left to do computes nothing that hangs on it
+            mine["training"] = before.get("training", mine["training"])
+        before.setdefault("training", mine["training"])  # a run of before this was noted
+        now, then = _flat(mine), _flat(before)
+        for key in now:
+            if now[key] != then.get(key) and _used(run, key):
+                if key in TRAINS:
+                    what, remedy = TRAINS[key]
+                    raise InputError(
+                        f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, which gives another "
+                        f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or replace it with --force"
+                    )
+                what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
+                    f"another {key} ({then.get(key)!r}, now {now[key]!r})"
+                )  # fmt: skip
+                raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
+    write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change
+
+
+def _used(run: Run, key: str) -> bool:
+    """Whether a stage that needs this part of the description has begun."""
+    if key == "recipe.precision":  # `training.precision` says what came of it
+        return False
+    if key.startswith("recipe.data.long_"):  # what comes before these stages does not read the corpus
+        reads = ("spell", "time", "analyze", "teach", "prune", *(("train",) if run.model is None else ()))
+        return any(run.has(stage) or run.work(stage).exists() for stage in reads)
+    otherwise = (
+        ("train",)
+        if run.model is None or not key.startswith("corpus.")
+        else ("trim", "time", "analyze", "teach", "prune")
+    )
+    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), otherwise)
+    return any(run.has(stage) or run.work(stage).exists() for stage in users)
+
+
+def _trained(run: Run) -> bool:
+    """Whether nothing is left to compute but times."""
+    return run.has("recover") and run.has("evaluate")
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

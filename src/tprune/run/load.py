@@ -1,0 +1,49 @@
+"""`tprune.load` and `tprune.load_tokenizer`: of a directory, a hub id, or a run, which stands for its pruned model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from tprune.realise import checkpoint
+from tprune.run.lookup import folder_at, model_at
+
+
+def load(
+    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False,
+    dense: bool = False,
+) -> Any:  # fmt: skip
+    """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in place.
+
+    Args:
+        path: a directory, a hub id, or a run, which stands for its pruned model.
+        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
+        offline: never ask the hub.
+        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+        dense: of a run, its dense model instead.
+
+    Raises:
+        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
+            them (adapters, quantisation), or a model with code of its own that is not trusted.
+
+    Warns:
+        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
+    """
+    return checkpoint.load(model_at(path, dense), dtype=dtype, offline=offline, trust_remote_code=trust_remote_code)
+
+
+def load_tokenizer(
+    path: str | Path, *, offline: bool = False, trust_remote_code: bool = False, dense: bool = False
+) -> PreTrainedTokenizerBase:
+    """Loads a model's tokeniser; of a run, that of its pruned model, or with `dense` of its dense one.
+
+    Raises:
+        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
+
+    Warns:
+        TpruneWarning: its end or padding token is not the model's.
+    """
+    return checkpoint.load_tokenizer(folder_at(path, dense), offline=offline, trust_remote_code=trust_remote_code)

@@ -1,0 +1,122 @@
+"""What a name means: a model's folder, a hub id, an exported folder or a run. A run stands for its pruned model, with `dense` for the dense one.
+
+Every verb, and `tprune.load`, asks here. Nothing heavy is imported, so that a wrong name is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tprune.realise.model_files import CONFIG, existing, model_folder
+from tprune.recipe.reader import check_recipe
+from tprune.run.outputs import MODELS
+from tprune.run.stage import STAGES, planned
+from tprune.runtimes.artefact import LAYOUT
+from tprune.support.errors import InputError
+from tprune.support.files import read_json
+
+
+def is_run(name: str | Path) -> bool:
+    """Whether a name is that of a run's folder."""
+    return (Path(name) / "run.json").is_file() and not (Path(name) / CONFIG).exists()
+
+
+def model_at(name: str | Path, dense: bool = False) -> str:
+    """The model's folder or hub id that a name means; of a run its pruned model, or with `dense` its dense one.
+
+    Raises:
+        InputError: no such folder, one without a model, a run that has no such model yet, or `dense` for what is no run.
+    """
+    return model_folder(folder_at(name, dense))
+
+
+def folder_at(name: str | Path, dense: bool = False) -> str:
+    """As `model_at`; a folder that is no run may hold anything, a tokeniser alone for example."""
+    check_dense([name], dense)
+    path = Path(name)
+    if is_run(path):
+        return str(_of_run(path, _side(dense), CONFIG))
+    return existing(name)
+
+
+def exported_at(name: str | Path, dense: bool = False) -> Path:
+    """The exported folder that a name means: itself, or that of a run's pruned or dense model.
+
+    Raises:
+        InputError: nothing is exported there; says how to export it.
+    """
+    check_dense([name], dense)
+    path = Path(name)
+    if is_run(path):
+        return _of_run(path, f"onnx/{_side(dense)}", LAYOUT)
+    if (path / CONFIG).is_file() and not (path / LAYOUT).exists():
+        raise InputError(
+            f"{name}: a model that is not exported; `tprune export {name} --out FOLDER` makes a folder that runs"
+        )
+    return path
+
+
+def runnable_at(name: str | Path, dense: bool = False) -> str:
+    """What a name offers to translate with: an exported folder where there is one, otherwise the model to export.
+
+    Raises:
+        InputError: as `model_at`.
+    """
+    path = Path(name)
+    if is_run(path) and (path / "onnx" / _side(dense) / LAYOUT).is_file():
+        return str(exported_at(path, dense))
+    if (path / LAYOUT).is_file():
+        check_dense([name], dense)
+        return str(name)
+    return model_at(name, dense)
+
+
+def check_dense(names: Iterable[str | Path], dense: bool) -> None:
+    """Raises `InputError` where a dense model is asked for and no name is that of a run."""
+    named = list(map(str, names))
+    if dense and not any(map(is_run, named)):
+        raise InputError(
+            f"--dense (dense=True) {' '.join(named)}: no run; only a run has a dense model beside its pruned one"
+        )
+
+
+def check_finished(run: Path) -> None:
+    """Raises `InputError` where a folder is no run, or one without results; says what it lacks."""
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: no run; expected a directory that `tprune run`, `prune` or `demo` wrote")
+    if not (run / "results.json").is_file():
+        raise InputError(f"{run}: this run has no results yet; {_state(run)}")
+
+
+def _side(dense: bool) -> str:
+    return "dense" if dense else "pruned"
+
+
+def _of_run(run: Path, what: str, marker: str) -> Path:
+    if (run / what / marker).is_file():
+        return run / what
+    side, exported = what.rpartition("/")[2], "/" in what
+    found = [name for name in MODELS.values() if (run / name / CONFIG).is_file()]
+    instead = f"name one of its models ({', '.join(str(run / name) for name in found)})" if found else ""
+    if exported and side in found:
+        instead = f"export it: tprune export {run}{' --dense' if side == 'dense' else ''} --out FOLDER"
+    lacks = f"has exported no {side} model yet" if exported else f"has no {side} model yet"
+    raise InputError(
+        f"{run}: this run {lacks}; {_state(run)}; give its command again to finish it{instead and ', or ' + instead}"
+    )
+
+
+def _state(run: Path) -> str:
+    """Which stages of a run are done, and which are to come."""
+    done = [stage for stage in STAGES if (run / "stages" / f"{stage}.json").is_file()]
+    try:
+        made_for = read_json(run / "run.json")
+        stages = planned(
+            check_recipe(made_for["recipe"]), "vocabulary" in made_for["corpus"], made_for["plan"] is not None
+        )
+    except (InputError, KeyError, TypeError):  # of another version, or damaged: what is done can still be said
+        stages = STAGES
+    missing = [stage for stage in stages if stage not in done]
+    said = f"its last finished stage is {done[-1]}" if done else "no stage of it is finished"
+    return f"{said}, missing are {', '.join(missing)}" if missing else said

@@ -1,0 +1,163 @@
+"""Calibration: what the linears that read a coupling's groups are given on real sentences, as second moments.
+
+`H = Σ x xᵀ / N` over the N tokens that are no padding, with `x = (input, 1)`: the constant lets a bias be fitted with its weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tprune.core.coupling import Role, View, tensors_of
+from tprune.core.plan import Plan
+from tprune.support.activity import doing
+from tprune.support.errors import InputError
+
+Batch = Mapping[str, Tensor]
+READS_SOURCE = re.compile(
+    r"(^|\.)encoder\.|\.encoder_attn\.[kv]_proj\b"
+)  # all other linears have one input a target token
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Second moments of one linear's inputs.
+
+    Attributes:
+        moments: `Σ x xᵀ / N` with `x = (input, 1)`, float64, (inputs + 1, inputs + 1).
+        count: N, how many tokens they are a mean over.
+    """
+
+    moments: Tensor
+    count: int
+
+
+def columns(view: View, tensor: Tensor) -> Tensor | None:
+    """The flat group of every column of a matrix, or None where the view's groups are no columns that a linear reads."""
+    if view.role is not Role.CONSUMER or view.part is not None or tensor.ndim != 2:
+        return None
+    layout = view.structure.layout(tuple(tensor.shape))
+    if not layout.right or not set(layout.right) <= set(layout.axes[1]):
+        return None
+    return layout.index()[0]
+
+
+def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """For every coupling of a plan the weights of the linears whose columns its groups index.
+
+    Tied weights are left out: fitting them as a linear would change what else they are.
+    """
+    tensors = tensors_of(model)
+    shared = [id(tensor) for tensor in tensors.values()]
+    found = {}
+    for coupling in plan.couplings:
+        params = dict.fromkeys(v.param for v in coupling.views if columns(v, tensors[v.param]) is not None)
+        found[coupling.name] = tuple(
+            p for p in params if shared.count(id(tensors[p])) == 1 and isinstance(linear(model, p), nn.Linear)
+        )
+    return found
+
+
+def linear(model: nn.Module, param: str) -> Any:
+    """The module that a weight belongs to."""
+    return model.get_submodule(param.removesuffix(".weight"))
+
+
+def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
+    """For every consumer in a plan (by its weight) a bool per column: whether all couplings keep it."""
+    tensors = tensors_of(model)
+    kept = {
+        p: torch.ones(tensors[p].shape[1], dtype=torch.bool) for found in consumers(model, plan).values() for p in found
+    }
+    for entry in plan.entries:
+        for view in entry.coupling.views:
+            if view.param in kept and (index := columns(view, tensors[view.param])) is not None:
+                kept[view.param] &= entry.keep.flatten()[index]
+    return kept
+
+
+@torch.no_grad()
+def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
+    """What the linears with these weights read in one forward pass, in the order they run: (tokens, inputs), padding left out.
+
+    Raises:
+        InputError: a linear does not run, or its inputs are no (sentences, tokens) of the batch.
+    """
+    from tprune.core.labels import IGNORED
+
+    wanted, seen, training = set(params), dict[str, Tensor](), model.training
+
+    def hook(param: str) -> Any:
+        def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            real = batch["attention_mask"].bool() if READS_SOURCE.search(param) else batch["labels"] != IGNORED
+            if given[0].shape[:-1] != real.shape:
+                raise InputError(
+                    f"{param}: its inputs have shape {tuple(given[0].shape)}, expected {tuple(real.shape)} tokens"
+                )
+            seen[param] = given[0][real]
+            if len(seen) == len(wanted):
+                raise _EnoughError
+
+        return see
+
+    handles = [linear(model, param).register_forward_pre_hook(hook(param)) for param in wanted]
+    try:
+        model.eval()(**batch)
+    except _EnoughError:
+        return seen
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    if missing := sorted(wanted - set(seen)):
+        raise InputError(f"{missing[0]}: no forward pass of the model runs through it")
+    return seen
+
+
+class _EnoughError(Exception):
+    """All inputs that were asked for have been seen; the rest of the pass is not needed."""
+
+
+def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, Gram]:
+    """The second moments of every consumer's inputs, by the name of its weight, in the order they run.
+
+    Args:
+        model: as it is; its dropout is off meanwhile.
+        plan: its couplings name the consumers.
+        batches: padded, with `input_ids`, `attention_mask` and `labels`.
+
+    Raises:
+        InputError: there are no batches, or no tokens in them.
+    """
+    wanted = {param for found in consumers(model, plan).values() for param in found}
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for number, batch in enumerate(checked(batches), 1):
+        with doing(f"what the matrices are given: batch {number} of {len(batches)}"):
+            for param, x in inputs(model, wanted, batch).items() if wanted else ():
+                one = augmented(x)
+                sums[param] = sums[param].addmm_(one.T, one) if param in sums else one.T @ one
+                counts[param] = counts.get(param, 0) + len(x)
+    return {param: Gram(total / counts[param], counts[param]) for param, total in sums.items()}
+
+
+def checked(batches: Sequence[Batch]) -> Sequence[Batch]:
+    """The batches. Raises `InputError` where there are none, or one has no token."""
+    from tprune.core.labels import IGNORED
+
+    if not batches:
+        raise InputError("no calibration batches; expected at least one")
+    for number, batch in enumerate(batches):
+        if not (batch["attention_mask"].any() and (batch["labels"] != IGNORED).any()):
+            raise InputError(f"calibration batch {number} has no tokens but padding")
+    return batches
+
+
+def augmented(x: Tensor) -> Tensor:
+    """`(x, 1)` for every row, in float64."""
+    return torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64, device=x.device)], dim=1)

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, the machine, progress, plugins. Nothing here knows of models."""

@@ -1,0 +1,65 @@
+"""Code of others: modules that a user names, for the methods, families and runtimes that they enter; and code that models bring."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from tprune.support.errors import InputError
+
+NAMES = "TPRUNE_PLUGINS"  # for the processes that this one starts
+_TRUSTED: ContextVar[bool] = ContextVar("trusted", default=False)
+
+
+@contextmanager
+def trusting(models: bool = True) -> Iterator[None]:
+    """Inside, whatever loads a model may run the code that comes with it."""
+    before = _TRUSTED.set(models)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(before)
+
+
+def trusted() -> bool:
+    """Whether code that comes with a model may be run: only inside `trusting`.
+
+    Example:
+        >>> with trusting():
+        ...     inside = trusted()
+        >>> inside, trusted()
+        (True, False)
+    """
+    return _TRUSTED.get()
+
+
+def import_plugins(names: Sequence[str]) -> None:
+    """Imports modules, those beside the working directory too, and lets the processes started from here do the same.
+
+    Raises:
+        InputError: a name that is none of a module, or a module that cannot be imported.
+    """
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise InputError(f"--plugin {name}: expected the name of a module, as in an import, not a path")
+        sys.path.insert(0, str(Path.cwd()))  # a module beside the data, as `python -m` would find it
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises
+            raise InputError(
+                f"--plugin {name}: cannot be imported ({type(error).__name__}: {' '.join(str(error).split())}); expected an importable module"
+            ) from error
+        finally:
+            sys.path.pop(0)
+    if names:
+        os.environ[NAMES] = ",".join(names)
+
+
+def import_named() -> None:
+    """What the process that started this one imported. Raises as `import_plugins`."""
+    import_plugins([name for name in os.environ.get(NAMES, "").split(",") if name])

@@ -1,0 +1,82 @@
+"""Things by name: ours by where they are defined, those that a user's module enters, and those of installed packages."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from tprune.support.errors import InputError
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A mapping from names to things of one kind; nothing is imported before it is asked for.
+
+    Args:
+        kind: what the things are, for messages, such as `method`.
+        group: the entry points under which packages install theirs.
+        ours: `module:attribute` by name.
+
+    Example:
+        >>> known = Registry[type]("fraction", "tprune.none", {"exact": "fractions:Fraction"})
+        >>> known["exact"](1, 2)
+        Fraction(1, 2)
+    """
+
+    def __init__(self, kind: str, group: str, ours: Mapping[str, str]) -> None:
+        self.kind, self.group, self.ours = kind, group, dict(ours)
+        self.entered: dict[str, T] = {}
+
+    def enter(self, name: str, thing: T) -> None:
+        """Adds a thing for as long as the process lives. Raises `InputError` where the name is taken by one of ours or another's."""
+        if name in self.ours or name in _installed(importlib.metadata.entry_points, self.group):
+            raise InputError(f"two {self.kind}s are called {name!r}; a plugin's needs a name of its own")
+        self.entered[name] = thing
+
+    def __getitem__(self, name: str) -> T:
+        if name in self.ours:
+            return _at(self.ours[name])  # type: ignore[no-any-return]
+        if name in self.entered:
+            return self.entered[name]
+        installed = _installed(importlib.metadata.entry_points, self.group)
+        if name in installed:
+            return installed[name]()  # type: ignore[no-any-return]
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(iter(self))  # without importing it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(
+            dict.fromkeys([*self.ours, *self.entered, *_installed(importlib.metadata.entry_points, self.group)])
+        )
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def named(self, name: str) -> T:
+        """The thing of a name. Raises `InputError` naming those there are."""
+        if name not in self:
+            raise InputError(f"{self.kind} {name!r}; expected one of {', '.join(sorted(self))}")
+        return self[name]
+
+
+@cache
+def _at(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def _installed(entry_points: Callable[..., Any], group: str) -> Mapping[str, Callable[[], Any]]:
+    """Loaders by name; read once, since all metadata of the environment is searched for them."""
+    return {point.name: cache(point.load) for point in entry_points(group=group)}
+
+
+def rescan() -> None:
+    """Looks for installed packages again, once one was installed while this process runs."""
+    _installed.cache_clear()

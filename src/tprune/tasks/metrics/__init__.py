@@ -1,0 +1,1 @@
+"""Scores of outputs, with signatures and intervals."""

@@ -1,0 +1,1 @@
+"""Translation: encoded pairs, batches, lines that are too long."""

@@ -1,0 +1,195 @@
+"""The translation task: tokeniser, encoded pairs, batches of equal work, and a small model to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from tprune.core.labels import IGNORED
+from tprune.data.parallel import Parallel
+from tprune.support.errors import InputError
+from tprune.support.texts import check_list
+
+PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
+
+
+@dataclass(frozen=True)
+class MarianSize:
+    """The shape of a Marian-type model trained from scratch."""
+
+    d_model: int = 256
+    layers: tuple[int, int] = (3, 3)
+    heads: int = 8
+    ffn: int = 1024
+    vocabulary: int = 4000
+    dropout: float = 0.2
+    positions: int = 128
+
+
+def train_tokenizer(sentences: Sequence[str], vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
+    """Trains a joint byte-pair encoding over both languages (ids: pad 0, end of sentence 1, unknown 2).
+
+    Example:
+        >>> tok = train_tokenizer(["a cat sat", "a dog sat"], vocabulary=40, max_length=16)
+        >>> tok.decode(tok("a cat").input_ids, skip_special_tokens=True)
+        'a cat'
+    """
+    check_list(sentences, "sentences")
+    bpe = Tokenizer(models.BPE(unk_token=UNK))
+    bpe.normalizer = normalizers.NFC()
+    bpe.pre_tokenizer = pre_tokenizers.Metaspace()
+    bpe.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[PAD, EOS, UNK], show_progress=False)
+    bpe.train_from_iterator(sentences, trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"$A {EOS}", pair=f"$A $B {EOS}", special_tokens=[(EOS, 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, eos_token=EOS, unk_token=UNK, model_max_length=max_length
+    )
+
+
+def new_model(size: MarianSize, vocabulary: int) -> MarianMTModel:
+    """A randomly initialised Marian model of the given size, embeddings shared and tied to the output.
+
+    Raises:
+        InputError: `d_model` is not a multiple of `heads`.
+    """
+    if size.d_model % size.heads:
+        raise InputError(f"d_model {size.d_model} is not a multiple of heads {size.heads}")
+    config = MarianConfig(
+        vocab_size=vocabulary, d_model=size.d_model, encoder_layers=size.layers[0], decoder_layers=size.layers[1],
+        encoder_attention_heads=size.heads, decoder_attention_heads=size.heads, encoder_ffn_dim=size.ffn,
+        decoder_ffn_dim=size.ffn, dropout=size.dropout, attention_dropout=0.0, activation_dropout=0.0,
+        activation_function="relu", max_position_embeddings=size.positions, scale_embedding=True, init_std=0.02,
+        pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0,
+    )  # fmt: skip
+    model = MarianMTModel(config)
+    model.generation_config = GenerationConfig(
+        bad_words_ids=[[0]],
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        max_length=size.positions,
+        num_beams=4,
+    )
+    return model
+
+
+@dataclass(frozen=True)
+class EncodedPairs(Dataset[dict[str, list[int]]]):
+    """Token ids of sentence pairs, ready for batching."""
+
+    source: tuple[list[int], ...]
+    target: tuple[list[int], ...]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {"input_ids": self.source[index], "labels": self.target[index]}
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The longer side of each pair, in tokens."""
+        return np.array([max(len(s), len(t)) for s, t in zip(self.source, self.target, strict=True)])
+
+
+def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> EncodedPairs:
+    """Tokenises both sides.
+
+    Raises:
+        InputError: a sentence has more tokens than `max_length`, naming its line.
+    """
+    source = tokenizer(list(pairs.source), verbose=False).input_ids
+    target = tokenizer(text_target=list(pairs.target), verbose=False).input_ids
+    for which, (side, ids) in enumerate((("source", source), ("target", target))):
+        where = f"{pairs.name}: {side}" if pairs.files is None else f"{pairs.files[which]}:"
+        if long := [index for index, sentence in enumerate(ids) if len(sentence) > max_length]:
+            more = (
+                f", and so do lines {', '.join(str(pairs.line(i)) for i in long[1:20])}{' ...' * (len(long) > 20)}"
+                if long[1:]
+                else ""
+            )
+            raise InputError(
+                f"{where} line {pairs.line(long[0])} has {len(ids[long[0]])} tokens; the model takes at most {max_length}{more and '; too long' + more}"
+            )
+    return EncodedPairs(tuple(source), tuple(target))
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Pads a list of encoded pairs into one batch; label padding is ignored by the loss."""
+
+    pad: int
+
+    def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
+        """A batch of (pairs, longest sentence) tensors."""
+        source = _pad([row["input_ids"] for row in rows], self.pad)
+        batch = {"input_ids": source, "attention_mask": _pad([[1] * len(row["input_ids"]) for row in rows], 0)}
+        if "labels" in rows[0]:
+            batch["labels"] = _pad([row["labels"] for row in rows], IGNORED)
+        return batch
+
+
+def _pad(rows: Sequence[list[int]], value: int) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
+
+
+@dataclass
+class TokenBatches(Sampler[list[int]]):
+    """Batches of about `tokens` padded tokens; epoch after epoch, freshly shuffled, until `batches` are given out.
+
+    A fixed number of batches instead of epochs makes a resumed run see exactly the batches the broken one would have seen.
+    `batches=None` gives every pair once, in order of length (validation).
+    """
+
+    lengths: np.ndarray
+    tokens: int
+    batches: int | None = None
+    seed: int = 0
+    _ordered: list[list[int]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._ordered = self._group(np.argsort(self.lengths, kind="stable"))
+
+    def __len__(self) -> int:
+        return len(self._ordered) if self.batches is None else self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.batches is None:
+            yield from self._ordered
+            return
+        given, rng = 0, np.random.default_rng(self.seed)
+        while given < self.batches:
+            # like lengths together, yet never the same batch twice
+            jitter = self.lengths + rng.uniform(0, 2, len(self.lengths))
+            groups = self._group(np.argsort(jitter, kind="stable"))
+            for index in rng.permutation(len(groups))[: self.batches - given]:
+                yield groups[index]
+                given += 1
+
+    def _group(self, order: np.ndarray) -> list[list[int]]:
+        groups: list[list[int]] = [[]]
+        longest = 0
+        for index in order:
+            longest = max(longest, int(self.lengths[index]))
+            if groups[-1] and (len(groups[-1]) + 1) * longest > self.tokens:
+                groups.append([])
+                longest = int(self.lengths[index])
+            groups[-1].append(int(index))
+        return groups
+
+
+def max_length(model: Any) -> int:
+    """The longest sentence, in tokens, that the model has positions for."""
+    return int(model.config.max_position_embeddings)

@@ -1,0 +1,179 @@
+"""What a dense teacher adds to a student's training: word distributions, hidden states, and translations as targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from tprune.core.labels import IGNORED
+from tprune.core.plan import Plan
+from tprune.support.errors import InputError
+from tprune.tasks.translation.encoding import EncodedPairs, TokenBatches
+
+Width = tuple[int, ...]
+LEAST_VARIANCE = 1e-6  # of hidden states that are all alike
+
+
+def taught_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy per target token (nats) with what the teacher expects, by `share`, and the smoothed label.
+
+    `−Σ_v q_v log p_v` with `q = share · softmax(teacher) + (1 − share) · ((1 − smoothing) · onehot + smoothing / V)`. All parts in
+    one target cost one pass over the vocabulary, which is most of a small model's step.
+
+    Args:
+        student: logits (sentences, positions, V).
+        teacher: logits of the same shape.
+        labels: (sentences, positions); `-100` is left out.
+        share: of the teacher in the target.
+        smoothing: of the labels.
+
+    References:
+        Kim and Rush, Sequence-level knowledge distillation, 2016 (word-level).
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 4)
+        >>> round(float(taught_loss(logits, logits, torch.tensor([[3, -100]]), share=0.5)), 4)  # log 4
+        1.3863
+    """
+    flat = labels.flatten()
+    kept = flat != IGNORED
+    with torch.no_grad():
+        target = teacher.flatten(0, 1).float().softmax(-1).mul_(share).add_((1 - share) * smoothing / teacher.shape[-1])
+        hard = torch.full_like(target[:, :1], (1 - share) * (1 - smoothing))
+        target.scatter_add_(1, flat.clamp_min(0)[:, None], hard)
+        target[~kept] = 0.0
+    return F.cross_entropy(student.flatten(0, 1).float(), target, reduction="sum") / kept.sum()
+
+
+def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None) -> Tensor:
+    """The share of the teacher's variance that the student misses, `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each dimension.
+
+    0 for equal states; 1 for a student that knows the means alone, whatever the scale of the states.
+
+    Args:
+        student: hidden states (sentences, positions, K).
+        teacher: hidden states (sentences, positions, D).
+        kept: bool (sentences, positions), the positions that count.
+        width: the K of the D dimensions that the student has, where it has fewer.
+
+    Example:
+        >>> states = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
+        >>> float(unexplained(states + 1.0, states, torch.tensor([[True, True]])))
+        2.0
+    """
+    s, t = student[kept].float(), teacher[kept].float()
+    if width is not None:
+        t = t[:, list(width)]
+    variance = (t - t.mean(0)).square().sum()
+    return (s - t).square().sum() / variance.clamp_min(LEAST_VARIANCE)
+
+
+def hidden_distillation(student: Any, teacher: Any, batch: Mapping[str, Tensor], width: Width | None = None) -> Tensor:
+    """The mean of `unexplained` over the outputs of all encoder and decoder layers; padded positions are left out.
+
+    Args:
+        student: outputs of a model called with `output_hidden_states=True`; `teacher` likewise, on the same batch.
+        teacher: see `student`.
+        batch: `attention_mask` and `labels`.
+        width: the residual dimensions that the student has kept, where it has fewer than the teacher.
+
+    References:
+        Jiao et al., TinyBERT: distilling BERT for natural language understanding, 2020; here without a learnt map between
+        widths, because a cut model's dimensions are the teacher's own.
+    """
+    masks = {"encoder": batch["attention_mask"].bool(), "decoder": batch["labels"] != IGNORED}
+    layers = [
+        unexplained(s, t, kept, width)
+        for side, kept in masks.items()
+        for s, t in zip(*(getattr(o, f"{side}_hidden_states")[1:] for o in (student, teacher)), strict=True)
+    ]
+    return torch.stack(layers).mean()
+
+
+def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None:
+    """Whether hidden states can be compared layer by layer.
+
+    Raises:
+        InputError: the two have other numbers of layers, or a width was cut and the kept dimensions do not say how.
+    """
+    for side in ("encoder_layers", "decoder_layers"):
+        mine, theirs = (getattr(m.config, side) for m in (student, teacher))
+        if mine != theirs:
+            raise InputError(f"hidden: the student has {mine} {side}, the teacher {theirs}; expected equally many")
+    mine, theirs = (int(m.get_input_embeddings().weight.shape[1]) for m in (student, teacher))
+    if width is None and mine != theirs:
+        raise InputError(
+            f"hidden: the student's residual width is {mine}, the teacher's {theirs}; expected equal ones, or the plan "
+            "that the student was cut by, with its coupling 'width'"
+        )
+    if width is not None and (len(width) != mine or max(width) >= theirs):
+        raise InputError(
+            f"hidden: {len(width)} kept dimensions, the last {max(width)}, for a student of width {mine} and a teacher of "
+            f"{theirs}; expected the plan that the student was cut by"
+        )
+
+
+def kept_width(plan: Plan, before: Width | None = None) -> Width | None:
+    """The residual dimensions a plan keeps, in the indices of the model that `before` was cut from; None where all stay."""
+    kept = next((e.kept for e in plan.entries if e.coupling.kind == "width"), None)
+    if kept is None:
+        return before
+    return kept if before is None else tuple(before[i] for i in kept)
+
+
+@dataclass(frozen=True)
+class Mixed(Dataset[dict[str, list[int]]]):
+    """The same sources with two targets each: item i is the reference, item `n + i` the teacher's translation.
+
+    Raises:
+        InputError: the sources differ.
+    """
+
+    references: EncodedPairs
+    taught: EncodedPairs
+
+    def __post_init__(self) -> None:
+        if self.references.source != self.taught.source:
+            raise InputError(
+                f"the teacher translated {len(self.taught)} other sources than the {len(self.references)} of the training set"
+            )
+
+    def __len__(self) -> int:
+        return 2 * len(self.references)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        n = len(self.references)
+        return self.references[index] if index < n else self.taught[index - n]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The longest of each source and its two targets, in tokens."""
+        longest: np.ndarray = np.maximum(self.references.lengths, self.taught.lengths)
+        return longest
+
+
+@dataclass
+class Drawn(Sampler[list[int]]):
+    """Batches of a `Mixed` set: every sentence, every time it comes, takes the teacher's target with probability `share`.
+
+    The draw depends on the seed alone, so a resumed run sees the targets that the broken one would have seen.
+    """
+
+    batches: TokenBatches
+    share: float
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng, n = np.random.default_rng([self.seed, 1]), len(self.batches.lengths)
+        for batch in self.batches:
+            yield [i + n * bool(u < self.share) for i, u in zip(batch, rng.random(len(batch)), strict=True)]

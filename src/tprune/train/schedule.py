@@ -1,0 +1,80 @@
+"""How one stage trains: steps, learning rates and the weights of what it is taught."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tprune.support.errors import InputError
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one stage trains.
+
+    With the teacher's word distributions weighted d (`distill`) and its hidden states h (`hidden`) the loss is
+    `(1 − d) · NLL + d · CE(teacher ‖ student) + h · unexplained variance`; see `tprune.train.losses`.
+
+    Attributes:
+        warmup: steps of rising rates; half of all steps at most, lest a short training end at its peak.
+        sequence: the share of sentences whose target is the teacher's translation.
+        rewind: replay the last `steps` of a schedule of so many steps, with `lr` and `warmup` as its; 0: a schedule of its own.
+
+    Raises:
+        InputError: the schedule to replay is shorter than `steps`.
+    """
+
+    steps: int
+    lr: float = 3e-3
+    warmup: int = 400
+    tokens: int = 2048
+    smoothing: float = 0.1
+    distill: float = 0.0
+    hidden: float = 0.0
+    sequence: float = 0.0
+    rewind: int = 0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    precision: str = "auto"
+    seed: int = 0
+    eval_every: int = 0
+    patience: int = 0
+    dropout: float | None = None  # of the model while it trains; as it is if not given
+    schedule: str = "cosine"  # of the learning rate, by transformers' name for it
+
+    def __post_init__(self) -> None:
+        if self.rewind and self.rewind < self.steps:
+            raise InputError(
+                f"rewind: a schedule of {self.rewind} steps has no last {self.steps}; expected at least that"
+            )
+
+    @property
+    def warm_up(self) -> int:
+        """Steps of warm-up in a schedule of its own.
+
+        Example:
+            >>> Training(steps=20, warmup=400).warm_up
+            10
+        """
+        return min(self.warmup, self.steps // 2)
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the loss needs the teacher itself (its translations are made before)."""
+        return bool(self.distill or self.hidden)
+
+
+def rewound(how: Training, step: int) -> float:
+    """The share of the peak learning rate at a step of the replayed end of a schedule (Renda, Frankle & Carbin, 2020).
+
+    With T = `rewind`, w = `warmup` and s = T − `steps` + t it is s/w in the warm-up and ½ (1 + cos π (s − w)/(T − w)) after it.
+
+    Example:
+        >>> how = Training(steps=50, warmup=0, rewind=100)
+        >>> [round(rewound(how, t), 6) for t in (0, 50)]
+        [0.5, 0.0]
+    """
+    at = how.rewind - how.steps + step
+    if at < how.warmup:
+        return at / how.warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (at - how.warmup) / max(1, how.rewind - how.warmup))))

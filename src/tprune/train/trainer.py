@@ -1,0 +1,222 @@
+"""Training and fine-tuning through transformers' Trainer: token batches, smoothing and distillation, resumable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from tprune.core.labels import IGNORED
+from tprune.support.errors import DivergedError, InputError
+from tprune.support.machine import training_precision
+from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
+from tprune.train.checkpoints import Seals, last_checkpoint
+from tprune.train.losses import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
+from tprune.train.one_process import one_process
+from tprune.train.schedule import Training, rewound
+
+
+class TranslationTrainer(Trainer):
+    """`Trainer` over token batches, with label smoothing and distillation while training, plain NLL in evaluation."""
+
+    def __init__(
+        self,
+        *args: Any,
+        how: Training,
+        pad: int,
+        teacher: nn.Module | None = None,
+        width: Width | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.how, self.pad, self.width = how, pad, width
+        self.teacher = teacher if how.teaches else None
+        super().__init__(*args, **kwargs)
+        self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of `how.tokens` tokens, exactly as many as the stage has steps."""
+        data: Any = self.train_dataset
+        micro = self.how.steps * self.args.gradient_accumulation_steps
+        batches = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
+        sampler = Drawn(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
+        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Linear warm-up, then a cosine to 0; with `how.rewind` the end of a longer one."""
+        if not self.how.rewind:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:  # type: ignore[has-type]
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, partial(rewound, self.how))
+            self._created_lr_scheduler = True  # as the Trainer's own, which a second `train` makes again
+        return self.lr_scheduler
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Every validation pair once."""
+        data: Any = eval_dataset if eval_dataset is not None else self.eval_dataset
+        sampler = TokenBatches(data.lengths, 4 * self.how.tokens)
+        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+
+    @torch.no_grad()
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Mean negative log-likelihood per target token over the whole set (`Trainer` has the mean over batches)."""
+        model: Any = self.model
+        training, totals = model.training, torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        model.eval()
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs: Any = self._prepare_inputs(batch)
+            tokens = (inputs["labels"] != IGNORED).sum()
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, inputs)
+            totals += torch.stack([loss.double() * tokens, tokens.double()])
+        model.train(training)
+        loss, tokens = self.accelerator.reduce(totals, "sum")
+        metrics = {f"{metric_key_prefix}_loss": float(loss / tokens)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _prepared(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """Mean negative log-likelihood per target token; smoothed and distilled while training."""
+        training, labels = model.training, inputs["labels"]
+        asks = {"output_hidden_states": True} if training and self.teacher is not None and self.how.hidden else {}
+        given = without_labels(self.model, inputs) | asks
+        outputs, smoothing, taught = model(**given), self.how.smoothing if training else 0.0, None
+        if training and self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher(**given)
+        if taught is not None and self.how.distill:
+            loss = taught_loss(outputs.logits, taught.logits, labels, self.how.distill, smoothing)
+        else:
+            loss = token_loss(outputs.logits, labels, smoothing)
+        if taught is not None and self.how.hidden:
+            loss = loss + self.how.hidden * hidden_distillation(outputs, taught, inputs, self.width)
+        if training and not torch.isfinite(loss):
+            raise DivergedError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
+                "try a lower lr. Earlier checkpoints and stages are untouched"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+def without_labels(model: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a batch, so that the model does not compute a loss of its own, which nobody reads."""
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    return inputs | {
+        "decoder_input_ids": model.prepare_decoder_input_ids_from_labels(batch["labels"]),
+        "use_cache": False,
+    }
+
+
+def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy per target token (nats), labels `-100` ignored."""
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+    )
+
+
+@one_process()
+def train(
+    model: nn.Module,
+    data: EncodedPairs | Mixed,
+    valid: EncodedPairs,
+    how: Training,
+    out: Path,
+    *,
+    teacher: nn.Module | None = None,
+    width: Width | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    save_every: int = 0,
+) -> list[dict[str, float]]:
+    """Trains `model` in place for `how.steps` steps and returns the log; resumes from the last checkpoint in `out`.
+
+    With `how.eval_every` the weights with the lowest validation loss (nats per token) are the ones kept at the end.
+
+    Args:
+        model: the student.
+        data: what it trains on; `Mixed` where some targets are the teacher's translations.
+        valid: sentences with references.
+        how: steps, rates and weights.
+        out: where checkpoints go.
+        teacher: the dense model; left as it is.
+        width: the residual dimensions that the student has kept of the teacher's, where it has fewer.
+        callbacks: see transformers.
+        save_every: steps between checkpoints.
+
+    Raises:
+        InputError: `how` asks for hidden states that cannot be compared, for a teacher or for translations that are missing.
+        DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
+    """
+    _check(model, data, how, teacher, width)
+    config: Any = model.config
+    pad, use_cache = int(config.pad_token_id), config.use_cache
+    every = how.eval_every
+    arguments = TrainingArguments(
+        output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warm_up, lr_scheduler_type=how.schedule,
+        weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=training_precision(how.precision) == "bf16", seed=how.seed, data_seed=how.seed,
+        use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=max(1, min(100, how.steps // 20)),
+        eval_strategy="steps" if every else "no", eval_steps=every or None,
+        save_strategy="steps" if (every or save_every) else "no", save_steps=every or save_every or 500, save_total_limit=2,
+        load_best_model_at_end=bool(every), metric_for_best_model="eval_loss", greater_is_better=False,
+        prediction_loss_only=True, remove_unused_columns=False, dataloader_pin_memory=False,
+    )  # fmt: skip
+    extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
+    trainer = TranslationTrainer(
+        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Seals(), *callbacks, *extra],
+        how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))
+    finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        config.use_cache = use_cache
+    log: list[dict[str, float]] = trainer.state.log_history
+    return log
+
+
+def _check(
+    model: nn.Module, data: EncodedPairs | Mixed, how: Training, teacher: nn.Module | None, width: Width | None
+) -> None:
+    if how.sequence and not isinstance(data, Mixed):
+        raise InputError(
+            f"sequence: a share of {how.sequence:g} needs the teacher's translations beside the references"
+        )
+    if isinstance(data, Mixed) and not how.sequence:
+        raise InputError(
+            "sequence: 0, but the training set holds the teacher's translations; give the references alone"
+        )
+    if how.teaches and teacher is None:
+        raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
+    if how.hidden:
+        check_hidden(model, teacher, width)
+
+
+@contextmanager
+def dropout_at(model: nn.Module, rate: float | None) -> Iterator[None]:
+    """Sets the dropout of a model, wherever it has any, for a while; None leaves it as it is."""
+    modules: list[Any] = [m for m in model.modules() if isinstance(getattr(m, "dropout", None), float) and m.dropout]
+    before = [(module, module.dropout) for module in modules]
+    try:
+        if rate is not None:
+            for module, _ in before:
+                module.dropout = rate
+        yield
+    finally:
+        for module, old in before:
+            module.dropout = old

@@ -1,0 +1,86 @@
+"""What every step works on: the sentences, and how a stage trains on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from tprune.data.parallel import Parallel, check_parallel, sampled
+from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches, encode, max_length
+from tprune.train.losses import Mixed, Width
+from tprune.train.schedule import Training
+from tprune.train.trainer import dropout_at, train
+from tprune.vocabulary.output_vocabulary import Spelling
+
+SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
+
+
+@dataclass(frozen=True)
+class Material:
+    """The sentences and settings that all steps share; `taught` has the teacher's translations of the training sources."""
+
+    train: EncodedPairs
+    valid: EncodedPairs
+    pad: int = 0
+    seed: int = 0
+    precision: str = "auto"
+    callbacks: tuple[TrainerCallback, ...] = ()
+    taught: EncodedPairs | None = None
+
+    @staticmethod
+    def of(
+        model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
+    ) -> Material:
+        """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
+        for name, pairs in (("train", train), ("valid", valid)):
+            check_parallel(pairs, name)
+        limit = max_length(model)
+        pad = int(model.config.pad_token_id)
+        return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
+
+    def spelled(self, spelling: Spelling, model: Any) -> Material:
+        """The same sentences with all targets in the tokens that a spelling keeps."""
+        limit = max_length(model)
+        taught = None if self.taught is None else spelling.of_pairs(self.taught, limit)
+        train, valid = (spelling.of_pairs(pairs, limit) for pairs in (self.train, self.valid))
+        return replace(self, train=train, valid=valid, taught=taught)
+
+    def run(
+        self, model: Any, how: Training, work: Path, *, teacher: Any = None, width: Width | None = None,
+        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
+    ) -> list[dict[str, float]]:  # fmt: skip
+        """Trains a model in place for one stage, in the precision and by the seed of all of them.
+
+        What the stage takes from a teacher it takes where there is one.
+
+        Raises:
+            InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
+        """
+        how = replace(how, precision=self.precision, seed=self.seed)
+        if teacher is None:
+            how = replace(how, distill=0.0, hidden=0.0, sequence=0.0, rewind=0)
+        data: EncodedPairs | Mixed = self.train
+        if how.sequence and self.taught is not None:
+            data = Mixed(self.train, self.taught)
+        with dropout_at(model, how.dropout):
+            return train(
+                model, data, self.valid, how, work, teacher=teacher, width=width,
+                callbacks=[*self.callbacks, *callbacks], save_every=save_every,
+            )  # fmt: skip
+
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 1000) -> list[dict[str, Tensor]]:
+        """Batches of a set, or of `most` sentences evenly spaced over it; small ones, for little padding."""
+        picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
+        collate = Collate(self.pad)
+        return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
+
+    def batch(self, sentences: int = 8) -> dict[str, Tensor]:
+        """Some validation sentences, drawn at random and so of unequal length, as one padded batch."""
+        rows = [self.valid[i] for i in sampled(len(self.valid), sentences, self.seed)]
+        return Collate(self.pad)(rows)

@@ -1,0 +1,1 @@
+"""Fewer tokens: trimmed models, tokenisers and output layers."""

@@ -1,0 +1,173 @@
+"""Fewer tokens to write: translations are spelled with the tokens that lengthen them least.
+
+The output layer multiplies with a row for every token that may be written, at every step, and no other cut touches it. Leaving
+a token out lengthens the sentences that have it by what its pieces are more than one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tprune.support.errors import InputError
+from tprune.support.texts import check_list
+from tprune.tasks.translation.encoding import EncodedPairs
+from tprune.vocabulary.embedding_rows import special_ids
+from tprune.vocabulary.tokenizer_subset import vocabulary_of
+
+SHARE = 8  # of the tokens that are too many, one in so many goes before all are weighed again
+COMPARED = 500  # sentences that are read back, to see that pieces join to the same text
+
+Pieces = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """Which tokens are written, and what stands for the others.
+
+    Attributes:
+        kept: ids that are written, ascending.
+        pieces: the kept ids that spell each of the others.
+        longer: times as many tokens as before that the texts have which it was made for.
+    """
+
+    kept: Pieces
+    pieces: Mapping[int, Pieces]
+    longer: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "kept": list(self.kept),
+            "pieces": {str(k): list(v) for k, v in self.pieces.items()},
+            "longer": self.longer,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Spelling:
+        """The inverse of `to_dict`. Raises `InputError` for anything else."""
+        try:
+            pieces = {int(k): tuple(map(int, v)) for k, v in data["pieces"].items()}
+            return Spelling(tuple(map(int, data["kept"])), pieces, float(data["longer"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"no spelling ({type(error).__name__}: {error})") from None
+
+    def __call__(self, ids: Iterable[int]) -> list[int]:
+        """The same text in kept ids."""
+        return [piece for index in ids for piece in self.pieces.get(index, (index,))]
+
+    def of_pairs(self, pairs: EncodedPairs, limit: int) -> EncodedPairs:
+        """Pairs with their targets spelled so; one that would have more than `limit` tokens stays as it is."""
+        spelled = ((target, self(target)) for target in pairs.target)
+        return EncodedPairs(pairs.source, tuple(new if len(new) <= limit else old for old, new in spelled))
+
+
+def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spelling:
+    """The spelling of translations with at most so many tokens that makes them little longer.
+
+    `longer = Σ_t count(t) · pieces(t) / Σ_t count(t)` is kept small greedily: those tokens go first whose `count · (pieces − 1)`
+    is least, counting what goes before as its pieces. Characters and special tokens stay, so that all else can be spelled.
+
+    Args:
+        model: whose translations they are.
+        tokenizer: its own.
+        texts: translations.
+        most: how many tokens may be written.
+
+    Raises:
+        InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces do not join to the same
+            text, no texts, or fewer tokens than there are characters and special tokens.
+
+    Example:
+        >>> from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
+        >>> texts = ["der hund", "der hund rennt", "der hut"]
+        >>> tokenizer = train_tokenizer(texts, vocabulary=40, max_length=16)
+        >>> model = new_model(MarianSize(16, (1, 1), 2, 32, 40, 0.0, 32), len(tokenizer))
+        >>> spelling = fewest(model, tokenizer, texts, 14)
+        >>> tokenizer.convert_ids_to_tokens(spelling(tokenizer("der hut").input_ids))
+        ['▁der', '▁', 'h', 'u', 't', '</s>']
+    """
+    check_list(texts, "translations")
+    if not texts:
+        raise InputError("no translations to count tokens of; expected some sentences")
+    rows = tokenizer(text_target=list(texts), verbose=False).input_ids
+    counts = Counter(index for row in rows for index in row)
+    names = {index: token for token, index in tokenizer.get_vocab().items()}
+    never = set(model.generation_config.suppress_tokens or ())
+    written = {index: name for index, name in names.items() if index not in never}
+    stay = _staying(model, tokenizer, written)
+    if most < len(stay):
+        raise InputError(
+            f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of {len(written):,}: "
+            f"give at least --written {len(stay)}"
+        )
+    kept = _keep(names, counts, stay, (stay | set(counts)) - never, most)
+    ids, gone = _ids(names, kept), sorted(set(names) - kept)
+    pieces = {index: found for index in gone if (found := spell(names[index], ids))}
+    spelling = Spelling(tuple(sorted(kept)), pieces)
+    _check_text(tokenizer, rows, spelling)
+    after = sum(count * len(pieces.get(index, (index,))) for index, count in counts.items())
+    return Spelling(spelling.kept, pieces, after / counts.total())
+
+
+def spell(text: str, ids: Mapping[str, int], whole: bool = True) -> Pieces:
+    """The fewest pieces that a text can be put together from; none where it cannot. Unless `whole`, it is no piece itself.
+
+    Example:
+        >>> spell("hunde", {"hun": 7, "d": 4, "e": 5, "hu": 6, "n": 3})
+        (7, 4, 5)
+    """
+    best: list[Pieces | None] = [(), *[None] * len(text)]
+    for end in range(1, len(text) + 1):
+        for start in range(end):
+            before, piece = best[start], ids.get(text[start:end])
+            if before is None or piece is None or not (whole or end - start < len(text)):
+                continue
+            so_far = best[end]
+            if so_far is None or len(before) + 1 < len(so_far):
+                best[end] = (*before, piece)
+    return best[-1] or ()
+
+
+def _staying(model: Any, tokenizer: Any, names: Mapping[int, str]) -> set[int]:
+    """Special tokens, single characters, and what these cannot spell."""
+    always = set(vocabulary_of(tokenizer).base) | special_ids(model) | set(tokenizer.all_special_ids)
+    always = {index for index, name in names.items() if index in always or len(name) == 1}
+    ids = _ids(names, always)
+    return always | {index for index, name in names.items() if index not in always and not spell(name, ids)}
+
+
+def _keep(
+    names: Mapping[int, str], counts: Mapping[int, int], stay: Collection[int], some: Collection[int], most: int
+) -> set[int]:
+    """What is left of some tokens when at most so many are kept."""
+    kept, now = set(some), Counter(counts)
+    while (excess := len(kept) - most) > 0:
+        ids = _ids(names, kept)
+        costs = {}
+        for index in kept.difference(stay):
+            costs[index] = now[index] * (len(spell(names[index], ids, whole=False)) - 1)
+        kept.difference_update(sorted(costs, key=lambda index: (costs[index], index))[: -(-excess // SHARE)])
+        ids = _ids(names, kept)
+        now = Counter()
+        for index, count in counts.items():
+            for piece in (index,) if index in kept else spell(names[index], ids):
+                now[piece] += count
+    return kept
+
+
+def _ids(names: Mapping[int, str], kept: Collection[int]) -> dict[str, int]:
+    return {names[index]: index for index in kept if index in names}
+
+
+def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], spelling: Spelling) -> None:
+    some = rows[:: -(-len(rows) // COMPARED)]
+    before = tokenizer.batch_decode(list(some), skip_special_tokens=True)
+    after = tokenizer.batch_decode([spelling(row) for row in some], skip_special_tokens=True)
+    if wrong := next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None):
+        raise InputError(
+            f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became {wrong[1][:80]!r}; "
+            "it can only write the tokens it has; leave out --written (prune.written)"
+        )

@@ -1,0 +1,53 @@
+"""The plans that a latency table times: smaller models, each another, of what is asked for alone."""
+
+from typing import Any
+
+import pytest
+
+from small_models import small_model
+from tprune.core.sublayers import blind, place_of, sublayers_of, width_of
+from tprune.costs.latency.design import plans_for
+from tprune.costs.latency.table import shares_of
+from tprune.realise.shrink import shrink
+
+ATTENTIONS = ("encoder.self_attn", "decoder.self_attn", "decoder.encoder_attn")
+PLACES = (*ATTENTIONS, "encoder.ffn", "decoder.ffn")
+EVERYTHING = ("ffn", "heads", "qk", "vo", "sublayer", "width")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["marian", "bart"])
+def test_every_plan_makes_a_smaller_model_of_its_own(family: str) -> None:
+    model: Any = small_model(family)
+    dense = sum(p.numel() for p in model.parameters())
+    found = list(plans_for(model, EVERYTHING))
+    assert 18 <= len(found) <= 22
+    assert len({str((shares_of(plan), width_of(plan))) for plan in found}) == len(found)
+    for plan in found:
+        assert sum(p.numel() for p in shrink(model, plan).parameters()) < dense
+        assert not blind(plan, model.config.decoder_layers)
+    assert {width_of(plan) for plan in found} > {1.0, 0.5}
+    removed = {s.place for plan in found for s in sublayers_of(plan) if shares_of(plan)[s.name]["sublayer"] == 0}
+    assert removed == set(PLACES)
+    again = [(shares_of(plan), width_of(plan)) for plan in plans_for(model, EVERYTHING)]
+    assert again == [(shares_of(plan), width_of(plan)) for plan in found]
+
+
+def test_only_what_is_asked_for_is_cut() -> None:
+    model: Any = small_model("marian")
+
+    def cut(*kinds: str, removal: bool = False) -> set[tuple[str, str]]:
+        shares = [shares_of(plan) for plan in plans_for(model, kinds, removal)]
+        return {
+            (place_of(name), kind)
+            for each in shares
+            for name, mine in each.items()
+            for kind, x in mine.items()
+            if x < 1
+        }
+
+    assert cut("qk") == {(place, "qk") for place in ATTENTIONS}
+    assert {kind for _, kind in cut("ffn", removal=True)} == {"ffn", "sublayer"}
+    assert cut("sublayer") == {(place, "sublayer") for place in PLACES}
+    assert not list(plans_for(model, ()))
+    assert not cut("width") and {width_of(plan) for plan in plans_for(model, ("width",))} <= {0.5, 0.75, 0.625, 0.875}

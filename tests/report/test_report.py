@@ -1,0 +1,233 @@
+"""What the page shows of a run: numbers, drawing, text that is escaped, and that it asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from small_models import small_model
+from tprune.core.plan import Plan, make_plan
+from tprune.families.registry import couplings
+from tprune.realise.checkpoint import save
+from tprune.realise.shrink import shrink
+from tprune.report.citations import ENTRIES, citations
+from tprune.report.drawing import WIDE, drawing
+from tprune.report.norms import curves, sorted_norms
+from tprune.report.page import marked, targets, where_time_goes, write_report
+from tprune.report.table import notes, rows
+from tprune.report.titles import asked
+
+NAME = "model.encoder.layers.0"
+ALONE = {"br", "meta", "circle", "line", "rect", "polyline"}
+
+
+def selected(model: Any) -> Plan:
+    """Two of four heads of the first encoder layer, half of their query-key dimensions, a quarter of its units."""
+    wanted = {f"{NAME}.self_attn.heads", f"{NAME}.self_attn.qk", f"{NAME}.ffn"}
+    plan = make_plan(model, "marian", [c for c in couplings(model) if c.name in wanted])
+    masks = {}
+    for entry in plan.entries:
+        keep = torch.ones(entry.groups, dtype=torch.bool)
+        if entry.coupling.kind == "heads":
+            keep[1:3] = False
+        elif entry.coupling.kind == "qk":
+            keep[:, : entry.groups[1] // 2] = False
+        else:
+            keep[entry.groups[0] // 4 :] = False
+        masks[entry.coupling.name] = keep
+    return plan.with_kept(masks, {}, {})
+
+
+def results(**changes: Any) -> dict[str, Any]:
+    def side(ms: float, scale: int) -> dict[str, Any]:
+        times = {"encoder": ms / 10, "decoder_step": ms / 20, "sentence": ms}
+        return {
+            "bleu": 30.0, "chrf": 50.0, "parameters": 2000 * scale, "macs": 4000 * scale, "bytes": 8000 * scale,
+            "latency_ms": {"onnxruntime": times}, "peak_memory": 9e7, "tokens_per_sentence": 10.0,
+        }  # fmt: skip
+
+    return {
+        "dense": side(8.0, 2), "pruned": side(4.0, 1), "speedup": {"onnxruntime": dict.fromkeys(("encoder", "decoder_step", "sentence"), 2.0)},
+        "speedup_interval": {"onnxruntime": {key: [1.9, 2.1] for key in ("encoder", "decoder_step", "sentence")}},
+        "noise": {"noisy": False, "says": "quiet"}, "bleu_difference": {"delta": -0.2, "low": -0.5, "high": 0.1},
+        "signatures": {"bleu_signature": "nrefs:1"}, "target": {"asked": {"sentence_ms": 4.0}, "reached": {"sentence_ms": 3.9}, "speedup": 2.0},
+        "certificate": {"forward": 1e-7, "generation": 1e-7, "steps": 9, "limit": 1e-5}, "beams": 4, "bench": {"threads": 1, "batch": 1, "rounds": 4},
+        "command": "tprune run '<b>.yaml'", "commit": None, "versions": {"tprune": "0"}, "machine": {"cpu": "a cpu", "cores": 2},
+        "model": "<script>alert(1)</script>", "warnings": ["<i>odd</i>"],
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of a small model, with hostile sentences."""
+    dense: Any = small_model("marian")
+    plan = selected(dense)
+    small = shrink(dense, plan)
+    save(dense, tmp_path / "dense")
+    save(small, tmp_path / "cut", plan=plan)
+    stage = {"steps": 0, "sequence": 0.0, "distill": 0.0, "rewind": 0}
+    recipe = {
+        "analyze": {"steps": 0},
+        "prune": {**stage, "method": "hoyer_square", "budget": "loss"},
+        "recover": {**stage, "steps": 5, "sequence": 0.5},
+    }
+    said = {
+        "source": ["<script>x</script>"] * 3,
+        "reference": ["r"] * 3,
+        "dense": ["a <b>bold</b> word"] * 3,
+        "pruned": ["a word\u2028more"] * 3,
+    }
+    for name, content in {
+        "run": {"recipe": recipe, "plan": None}, "results": results(), "translations": said, "promise": {"speedup": 2.05},
+        "norms": sorted_norms(dense, small),
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Open tags, links and texts of a page; fails where tags do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.unlabelled = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.links += [str(given[key]) for key in ("href", "src") if key in given]
+        self.unlabelled += tag == "svg" and not given.get("aria-label")
+        if tag not in ALONE:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ALONE:
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_nests_and_escapes(run: Path) -> None:
+    text = write_report(run).read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert not page.open and not page.links and "http" not in text and len(text) < 3_000_000
+    assert "script" not in page.tags and "&lt;script&gt;x" in text and "&lt;i&gt;odd" in text and not page.unlabelled
+    model: Any = small_model("marian")
+    sublayers = 2 * model.config.encoder_layers + 3 * model.config.decoder_layers
+    assert page.tags.count("svg") == 1 + sublayers + len(sorted_norms(model, model))
+    for words in ("2 of 4 heads, at 75%", "2.05x", "kim2016sequence", "hassibi1993second", "Where the time"):
+        assert words in text, words
+    assert "yang2020deephoyer" not in text
+
+
+def test_the_titles_name_model_data_and_what_was_asked(run: Path) -> None:
+    made_for = json.loads((run / "run.json").read_text())
+    names = {"model": "marian-tiny", "train": "a.en/a.de", "valid": "v.en/v.de", "test": "t.en/t.de"}
+    (run / "run.json").write_text(json.dumps({**made_for, "names": names}))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "<title>tprune: marian-tiny on a.en/a.de, 2x</title>" in text
+    assert "<h1><bdi>marian-tiny on a.en/a.de, 2x</bdi></h1>" in text
+    assert "scored and timed on <bdi>t.en/t.de</bdi>" in text
+    assert [asked({"target": {"asked": {}, "reached": {}, **size}}) for size in ({}, {"macs": 0.5}, {"params": 2e6}, {"latency_ms": 2.5})] == [
+        "", "0.5 of the multiplications", "2,000,000 parameters", "2.5 ms a sentence",
+    ]  # fmt: skip
+
+
+def test_precision_and_threads_of_training_are_shown_where_a_run_has_them(run: Path) -> None:
+    assert "Trained and pruned" not in write_report(run).read_text(encoding="utf-8")
+    made_for = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**made_for, "training": {"precision": "bf16", "threads": 2}}))
+    assert "<p>Trained and pruned in bf16 on 2 threads.</p>" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_bytes_and_control_characters_of_names_are_written_out(run: Path) -> None:
+    (run / "results.json").write_text(json.dumps(results(model="a\udcffb\x1b[2J\x00c", command="x\u2028y")))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert r"a\udcffb\x1b[2J\x00c" in text and "x\u2028y" in text
+
+
+def test_a_drawing_shows_what_is_left_inside_the_dense_outline() -> None:
+    model: Any = small_model("marian")
+    stacks = {stack.name: stack for stack in drawing(selected(model), model.config.to_dict())}
+    assert len(stacks["encoder"].blocks) == 2 * model.config.encoder_layers
+    assert len(stacks["decoder"].blocks) == 3 * model.config.decoder_layers
+    attention, units = stacks["encoder"].blocks[:2]
+    assert [cell.left for cell in attention.cells] == [0.75, 0, 0, 0.75] and attention.says == "2 of 4 heads, at 75%"
+    assert [(cell.wide, cell.left) for cell in units.cells] == [(WIDE / 4, 1.0), (0.75 * WIDE, 0.0)]
+    untouched = stacks["decoder"].blocks[0]
+    assert [cell.left for cell in untouched.cells] == [1.0] * 2 and untouched.says == "2 of 2 heads"
+
+
+def test_a_removed_sublayer_is_an_empty_outline() -> None:
+    model: Any = small_model("marian")
+    wanted = {f"{NAME}.ffn.sublayer", "model.decoder.layers.0.encoder_attn.sublayer"}
+    plan = make_plan(model, "marian", [c for c in couplings(model) if c.name in wanted])
+    plan = plan.with_kept({e.coupling.name: torch.tensor(False) for e in plan.entries}, {}, {})
+    encoder, decoder = drawing(plan, model.config.to_dict())
+    for block in (encoder.blocks[1], decoder.blocks[1]):
+        assert block.says == "removed" and not any(cell.left for cell in block.cells)
+
+
+def test_norms_end_where_the_groups_do() -> None:
+    model: Any = small_model("marian")
+    plan = selected(model)
+    found = {each["name"]: each for each in sorted_norms(model, shrink(model, plan))}
+    units = found[f"{NAME}.ffn"]
+    assert (
+        units["kept"] == 0.25
+        and units["before"] == sorted(units["before"], reverse=True)
+        and max(units["before"]) == 1.0
+    )
+    line = {each["name"]: each for each in curves(list(found.values()))}[f"{NAME.removeprefix('model.')}.ffn"]
+    end = [float(part.split(",")[0]) for part in line["after"].split()][-1]
+    assert end < 0.3 * float(line["before"].split()[-1].split(",")[0])
+
+
+def test_targets_say_asked_predicted_and_reached() -> None:
+    found = {row[0]: row[1:] for row in targets(results(), {"speedup": 2.05})}
+    assert found["milliseconds a sentence"] == ("4", "3.9", "4")
+    assert found["speedup of a sentence"] == ("2x", "2.05x", "2.00x [1.90, 2.10]")
+    sized = results(target={"asked": {"macs": 5000.0}, "reached": {"macs": 4000.0}, "macs": 0.6})
+    found = {row[0]: row[1:] for row in targets(sized, {"speedup": None})}
+    assert found["multiplications"] == ("5,000", "4,000", "4,000") and found["speedup of a sentence"][:2] == ("", "")
+
+
+def test_the_parts_of_a_sentence_add_up() -> None:
+    dense, pruned = where_time_goes(results())
+    assert [part["ms"] for part in dense["parts"]] == pytest.approx([0.8, 4.0, 3.2]) and dense["ms"] == 8.0
+    assert sum(part["share"] for part in dense["parts"]) == pytest.approx(100)
+    assert sum(part["share"] for part in pruned["parts"]) == pytest.approx(50)
+
+
+def test_the_share_that_ends_at_the_limit_is_a_row_where_it_was_counted() -> None:
+    label = "translations that end at the limit"
+    assert label not in {row[0] for row in rows(results())}
+    counted = results()
+    counted["dense"]["at_limit"], counted["pruned"]["at_limit"] = 0.01, 0.125
+    assert {row[0]: row[1:] for row in rows(counted)}[label] == ("1.0 %", "12.5 %", "+11.5 %")
+    taught = results(taught={"sentences": 9, "at_limit": 0.25, "limit": 20})
+    assert "25.0 % of the teacher's translations that it learnt from end at the limit" in notes(taught)
+
+
+def test_words_that_differ_are_marked_and_escaped() -> None:
+    one, other = marked("a <b> cat", "a red cat")
+    assert str(one) == "a <mark>&lt;b&gt;</mark> cat" and str(other) == "a <mark>red</mark> cat"
+
+
+def test_only_what_a_recipe_used_is_cited() -> None:
+    stage = {"steps": 10, "sequence": 0.0, "distill": 0.5, "rewind": 100}
+    recipe = {
+        "analyze": {"steps": 5},
+        "prune": {**stage, "method": "group_lasso", "budget": "analysis"},
+        "recover": stage,
+    }
+    found = citations(recipe, by_plan=False)
+    assert found == [ENTRIES[name] for name in ("tprune", "lasso", "distill", "rewind", "bleu")]
+    assert all(entry.count("{") == entry.count("}") for entry in ENTRIES.values())
