@@ -26,10 +26,11 @@ from kept import Kept
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.knapsack import Options, cheapest
 from tprune.budget.search import refine
-from tprune.budget.size import Target, norm_scores, select_to, size_after
+from tprune.budget.size import Target, select_to
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Uniform
+from tprune.costs.size import norm_scores, size_after
 from tprune.counting.size import size
 from tprune.data.parallel import Parallel, read_pair
 from tprune.families.registry import couplings

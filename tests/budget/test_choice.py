@@ -10,11 +10,12 @@ import torch
 from small_models import small_batch, small_model
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.allocate import Choice, Meter, choose, filled, lefts_of, select_by_loss, untouched
-from tprune.budget.size import Target, norm_scores, select_size, select_to, size_after, size_meters
+from tprune.budget.size import Target, select_size, select_to, size_meters
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Uniform
 from tprune.core.sublayers import place_of, sublayers_of
+from tprune.costs.size import PlanSizes, norm_scores, size_after
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
@@ -60,7 +61,7 @@ def test_the_choice_is_the_best_of_all_combinations(model: Any, fraction: float)
     plan = make_plan(model, "marian", some)
     curves = curves_of(plan, odd)
     by_name = {c.name: c for c in curves}
-    meters, budget = size_meters(model, plan, "macs", Target("macs", 1.0).of), fraction * size(model).macs
+    meters, budget = size_meters(PlanSizes(model, plan), "macs", Target("macs", 1.0).of), fraction * size(model).macs
     found = choose(plan, curves, meters, budget)
     sublayers, best = sublayers_of(plan), float("inf")
     every = [list(lefts_of(s, by_name)) for s in sublayers]
@@ -119,7 +120,7 @@ def test_heads_and_their_dimensions_are_cut_together(model: Any) -> None:
 def test_costs_of_combinations_are_those_of_built_models(model: Any, unit: str) -> None:
     plan = plan_of(model, *ALL)
     meters, read, scores = (
-        size_meters(model, plan, unit, Target(unit, 1.0).of),
+        size_meters(PlanSizes(model, plan), unit, Target(unit, 1.0).of),
         Target(unit, 1.0).of,
         norm_scores(model, plan),
     )
@@ -161,7 +162,7 @@ def test_the_decoder_goes_on_reading_its_source(model: Any, kinds: tuple[str, ..
         assert reading(chosen)
         assert certify(model, chosen, shrink(model, chosen), small_batch()).forward < 1e-9
     least = select_by_loss(
-        model, plan, curves, size_meters(model, plan, "params", lambda s: s.parameters), 1.0 * size(model).parameters, lambda p: 0.0,
+        model, plan, curves, size_meters(PlanSizes(model, plan), "params", lambda s: s.parameters), 1.0 * size(model).parameters, lambda p: 0.0,
         norm_scores(model, plan),
     )  # fmt: skip
     assert reading(least)
@@ -190,7 +191,7 @@ def test_shares_alike_do_not_blind_the_decoder_either(model: Any) -> None:
 def test_what_nobody_can_reach_says_what_can_be_and_what_binds(model: Any) -> None:
     plan = plan_of(model, "ffn", "sublayer")
     curves = curves_of(plan, odd)
-    meters = size_meters(model, plan, "params", lambda s: s.parameters)
+    meters = size_meters(PlanSizes(model, plan), "params", lambda s: s.parameters)
     everything = {s.name: {"sublayer": 0} for s in sublayers_of(plan) if "ffn" in s.couplings}
     smallest = {s.name: {"sublayer": 0} for s in sublayers_of(plan)} | {"model.decoder.layers.2.encoder_attn": {}}
     outside = untouched(meters(None), sublayers_of(plan))
@@ -219,7 +220,7 @@ def test_couplings_without_curves_or_sublayers_are_refused(model: Any) -> None:
 def test_a_sum_that_was_too_low_is_tightened(model: Any) -> None:
     plan = plan_of(model, "ffn")
     curves = curves_of(plan, odd, 12)
-    meters = size_meters(model, plan, "params", lambda s: s.parameters)
+    meters = size_meters(PlanSizes(model, plan), "params", lambda s: s.parameters)
     budget = 0.85 * size(model).parameters
 
     def more(chosen: Plan) -> float:

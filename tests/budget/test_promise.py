@@ -10,9 +10,9 @@ from test_latency_policy import TABLE
 from small_models import small_model
 from tprune.budget.allocate import Choice, filled
 from tprune.budget.forecast import promise
-from tprune.budget.size import norm_scores
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sublayers import sublayers_of
+from tprune.costs.size import norm_scores
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink

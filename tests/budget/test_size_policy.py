@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from tprune.budget.size import UNITS, Target, norm_scores, select_to, size_after
+from tprune.budget.size import UNITS, Target, select_to
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Select, Shared, Uniform
+from tprune.costs.size import norm_scores, size_after
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink

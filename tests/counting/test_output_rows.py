@@ -9,7 +9,7 @@ from small_models import SIZES, small_model
 from small_pairs import PAIRS, model_and_tokenizer
 from tprune.budget.evidence import check_reachable, select_step
 from tprune.budget.forecast import promise
-from tprune.budget.size import size_after
+from tprune.costs.size import size_after
 from tprune.counting.output_rows import rows_left_out, written_rows
 from tprune.counting.size import size
 from tprune.realise.shrink import shrink

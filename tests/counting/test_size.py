@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from small_models import SIZES, small_model
-from tprune.budget.size import size_after
 from tprune.core.plan import make_plan
+from tprune.costs.size import size_after
 from tprune.counting.size import Size, size, size_on_paper
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink

@@ -6,8 +6,8 @@ import copy
 
 from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
 from peers.ranked import Ranked
-from tprune.budget.size import norm_scores
 from tprune.core.plan import Mode
+from tprune.costs.size import norm_scores
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.regulariser import Regulariser
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from peers.job import Job, Made, cut, empty_plan, select_to_speed
-from tprune.budget.size import norm_scores
 from tprune.core.selection import Uniform
+from tprune.costs.size import norm_scores
 
 
 def magnitude(job: Job) -> Made:

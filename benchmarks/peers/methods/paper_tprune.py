@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
-from tprune.budget.size import norm_scores
 from tprune.core.plan import Mode
 from tprune.core.selection import Uniform
+from tprune.costs.size import norm_scores
 from tprune.methods.hoyer_square import HoyerSquare
 from tprune.methods.regulariser import Regulariser
 

@@ -17,11 +17,11 @@ from transformers import TrainerCallback
 
 from peers.job import Job, Made, Recovery, empty_plan, select_to_speed, train_while_pruning
 from peers.ranked import Ranked
-from tprune.budget.size import norm_scores
 from tprune.core.coupling import Coupling, Groups, View, producer, tensors_of
 from tprune.core.method import Method, State, Update
 from tprune.core.plan import Mode, make_plan
 from tprune.core.selection import Limits, Uniform
+from tprune.costs.size import norm_scores
 from tprune.families.registry import couplings, family_of
 from tprune.methods.hoyer_square import HoyerSquare
 from tprune.methods.regulariser import Regulariser

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from peers.job import Job, Made, cut, empty_plan, select_to_speed
-from tprune.budget.size import norm_scores
 from tprune.core.selection import Uniform
+from tprune.costs.size import norm_scores
 from tprune.support.errors import InputError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.analysis import Analysis, worth
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
-from tprune.budget.reach import Reach, empties, milliseconds
+from tprune.budget.reach import Reach, empties, fewest_first, milliseconds, smallest
 from tprune.budget.request import Request, limits_of
 from tprune.budget.search import search
 from tprune.budget.size import Target, select_size, select_to
@@ -27,6 +27,7 @@ from tprune.core.units import MEMORY, TIMES
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.table import LatencyTable, Setting, Times
 from tprune.costs.latency.timer import Timer
+from tprune.costs.size import PlanSizes
 from tprune.scores.calibration import grams
 from tprune.scores.reconstruction import repair_
 from tprune.scores.second_order import keep_counts, removal_scores, second_order_curves
@@ -48,11 +49,13 @@ class Clock:
     """What a budget shared by loss needs: the loss that each coupling adds, and, for a time or memory, this machine's table.
 
     `faster` says how many times faster than the model asked about the one that is pruned is already, by a smaller vocabulary.
+    `sizes` are those that were counted for other selections of the same plan.
     """
 
     table: LatencyTable | None
     curves: tuple[Curve, ...]
     faster: float = 1.0
+    sizes: PlanSizes | None = field(default=None, repr=False, compare=False)
 
     def milliseconds(self, how: Request) -> float:
         """The time asked for, for one sentence."""
@@ -164,6 +167,7 @@ def interact_step(
     found = grams(model, plan, material.batches(material.train, FITTED))
     scores = removal_scores(model, plan, found)
     loss = _loss(material)
+    clock = replace(clock, sizes=PlanSizes(model, plan))
 
     def scaled(coefficients: Sequence[float]) -> Clock:
         curves = (
@@ -244,11 +248,13 @@ def select_step(model: Any, plan: Plan, how: Request, analysis: Analysis | None,
         raise InputError(f"{unit} needs a latency table of this machine; see tprune.budget.evidence.clock_step")
     try:
         if how.by_loss and clock is not None:
+            sizes = PlanSizes.of(model, plan, clock.sizes)
             if unit in TIMES:
-                return select_within(model, plan, clock.timed(how), clock.curves, clock.milliseconds(how))
+                return select_within(model, plan, clock.timed(how), clock.curves, clock.milliseconds(how), sizes.norms)
             if unit in MEMORY:
-                return select_memory(model, plan, float(clock.timed(how).peak_memory), clock.curves, value)
-            return select_size(model, plan, Target(unit, value), clock.curves)
+                peak = float(clock.timed(how).peak_memory)
+                return select_memory(model, plan, peak, clock.curves, value, known=sizes)
+            return select_size(model, plan, Target(unit, value), clock.curves, known=sizes)
         return select_to(model, plan, Target(unit, value), _select(how, plan, analysis))
     except UnreachableError as error:
         if how.stock:
@@ -264,9 +270,12 @@ def check_reachable(model: Any, plan: Plan, how: Request) -> None:
     """
     if how.timed:
         return
-    sizes = {g.coupling.name: sizes_to_try(g, limits_of(how)) for g in plan.bind(model)}
-    curves = (Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items())
-    select_step(model, plan, how, None, Clock(None, tuple(curves)))
+    unit, value = how.target()
+    sizes, target = PlanSizes(model, plan), Target(unit, value)
+    budget = target.budget(sizes.dense)
+    if target.of(sizes.after(plan.with_kept(smallest(model, plan, limits_of(how)), {}, {}))) <= budget:
+        return
+    select_step(model, plan, how, None, Clock(None, fewest_first(model, plan, limits_of(how))))
 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tprune.budget.allocate import number
-from tprune.budget.size import size_after
 from tprune.core.plan import Plan
 from tprune.core.sublayers import KINDS, left_of, sublayers_of, width_of
 from tprune.costs.latency.table import LatencyTable, Times
+from tprune.costs.size import size_after
 from tprune.counting.size import Size, size
 from tprune.support.errors import InputError
 from tprune.support.reporting import duration

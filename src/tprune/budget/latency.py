@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tprune.budget.allocate import Meter, Meters, select_by_loss
-from tprune.budget.size import norm_scores, size_after, size_meters
+from tprune.budget.size import size_meters
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import Sublayer, width_of
 from tprune.costs.latency.table import Floats, LatencyTable, Times, shares_of
-from tprune.counting.size import Size, size
+from tprune.costs.size import PlanSizes, norm_scores
+from tprune.counting.size import Size
 
 MEGABYTE = 1e6
 WEIGHT = 4  # bytes in the runtime, which computes in single precision
@@ -79,7 +80,8 @@ def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
 
 
 def select_memory(
-    model: Any, plan: Plan, peak: float, curves: Sequence[Curve], megabytes: float, scores: Scores | None = None
+    model: Any, plan: Plan, peak: float, curves: Sequence[Curve], megabytes: float, scores: Scores | None = None,
+    known: PlanSizes | None = None,
 ) -> Plan:  # fmt: skip
     """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
 
@@ -92,18 +94,20 @@ def select_memory(
         curves: the loss each coupling adds.
         megabytes: to stay within, of 10⁶ bytes.
         scores: of the groups; their norms if not given.
+        known: sizes that were counted before, for other losses.
 
     Raises:
         UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
     """
-    found = scores if scores is not None else norm_scores(model, plan)
-    dense = size(model).parameters
+    sizes = PlanSizes.of(model, plan, known)
+    found = scores if scores is not None else sizes.norms
+    dense = sizes.dense.parameters
 
     def read(after: Size) -> float:
         return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
 
-    meters = size_meters(model, plan, "memory_mb", read)
-    return select_by_loss(model, plan, curves, meters, megabytes, lambda chosen: read(size_after(model, chosen)), found)
+    meters = size_meters(sizes, "memory_mb", read)
+    return select_by_loss(model, plan, curves, meters, megabytes, lambda chosen: read(sizes.after(chosen)), found)
 
 
 @dataclass(frozen=True)

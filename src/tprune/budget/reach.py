@@ -12,7 +12,7 @@ from tprune.budget.latency import select_within
 from tprune.budget.request import Request, limits_of
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.plan import Plan
-from tprune.core.selection import Kept, keep_best
+from tprune.core.selection import Kept, Limits, keep_best
 from tprune.core.sublayers import READS_SOURCE, place_of
 from tprune.core.units import TIMES
 from tprune.costs.latency.table import LatencyTable, Times
@@ -75,8 +75,7 @@ class Reach:
         """What a whole table says against the target, if anything."""
         if self.how.target()[0] not in TIMES:
             return None
-        sizes = {g.coupling.name: sizes_to_try(g, limits_of(self.how)) for g in self.plan.bind(self.model)}
-        curves = [Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items()]
+        curves = fewest_first(self.model, self.plan, limits_of(self.how))
         try:
             self._met(table)
             select_within(self.model, self.plan, table, curves, milliseconds(self.how, table, self.faster))
@@ -92,7 +91,7 @@ class Reach:
             NoisyMachineError: nobody can say.
         """
         budget = milliseconds(self.how, table, self.faster)
-        plan = self.plan.with_kept(self._smallest(), {}, {})
+        plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how)), {}, {})
         found = timer.times(plan, table)
         if found.sentence > budget:
             raise self._too_slow("as little left as may be", budget, found.sentence, table)
@@ -113,22 +112,29 @@ class Reach:
             f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or start from a smaller model"
         )
 
-    def _smallest(self) -> Kept:
-        """The fewest groups of every coupling; the last sublayer that reads the source keeps a head."""
-        limits, entries = limits_of(self.how), {e.coupling.name: e for e in self.plan.entries}
-        least = {g.coupling.name: sizes_to_try(g, limits)[0] for g in self.plan.bind(self.model)}
-        readers = [name for name in least if entries[name].coupling.kind in ("heads", "sublayer")]
-        readers = [name for name in readers if place_of(name) == READS_SOURCE]
-        gone = {name.rpartition(".")[0] for name in readers if not least[name]}
-        if readers and gone == {name.rpartition(".")[0] for name in readers}:
-            last = readers[-1].rpartition(".")[0]
-            least |= {name: max(1, least[name]) for name in readers if name.rpartition(".")[0] == last}
-        removed = {name.rpartition(".")[0] for name in least if name.endswith(".sublayer") and not least[name]}
-        kept: Kept = {}
-        for name, lines in least.items():
-            ones = torch.ones(entries[name].groups)
-            inside_removed = entries[name].coupling.kind != "sublayer" and (
-                name in removed or name.rpartition(".")[0] in removed
-            )
-            kept[name] = entries[name].keep if inside_removed else keep_best(ones, lines)
-        return kept
+
+def fewest_first(model: Any, plan: Plan, limits: Limits) -> tuple[Curve, ...]:
+    """Curves by which a coupling's loss is the number of groups that it lost: all that matters to what can be reached."""
+    sizes = {g.coupling.name: sizes_to_try(g, limits) for g in plan.bind(model)}
+    return tuple(Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items())
+
+
+def smallest(model: Any, plan: Plan, limits: Limits) -> Kept:
+    """The fewest groups of every coupling; the last sublayer that reads the source keeps a head."""
+    entries = {e.coupling.name: e for e in plan.entries}
+    least = {g.coupling.name: sizes_to_try(g, limits)[0] for g in plan.bind(model)}
+    readers = [name for name in least if entries[name].coupling.kind in ("heads", "sublayer")]
+    readers = [name for name in readers if place_of(name) == READS_SOURCE]
+    gone = {name.rpartition(".")[0] for name in readers if not least[name]}
+    if readers and gone == {name.rpartition(".")[0] for name in readers}:
+        last = readers[-1].rpartition(".")[0]
+        least |= {name: max(1, least[name]) for name in readers if name.rpartition(".")[0] == last}
+    removed = {name.rpartition(".")[0] for name in least if name.endswith(".sublayer") and not least[name]}
+    kept: Kept = {}
+    for name, lines in least.items():
+        ones = torch.ones(entries[name].groups)
+        inside_removed = entries[name].coupling.kind != "sublayer" and (
+            name in removed or name.rpartition(".")[0] in removed
+        )
+        kept[name] = entries[name].keep if inside_removed else keep_best(ones, lines)
+    return kept

@@ -9,16 +9,13 @@ from typing import Any
 import torch
 
 from tprune.budget.allocate import Meter, Meters, select_by_loss
-from tprune.core.coupling import tensors_of
 from tprune.core.curves import Curve
-from tprune.core.cuts import cuts_of
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Scores, Select, keep_best, lines_of, reach
 from tprune.core.sublayers import READS_SOURCE, Sublayer, place_of
 from tprune.core.units import LEAST_SIZE
-from tprune.counting.size import Size, size, size_on_paper
-from tprune.families.registry import family_of
-from tprune.realise.shrink import kept_heads
+from tprune.costs.size import PlanSizes, norm_scores, size_after
+from tprune.counting.size import Size, size
 from tprune.support.errors import InputError
 
 ATTRIBUTES = {"macs": "macs", "params": "parameters", "bytes": "bytes"}
@@ -61,11 +58,6 @@ class Target:
         return self.value
 
 
-def norm_scores(model: Any, plan: Plan) -> dict[str, Any]:
-    """The l2 norm of every group of every coupling in the plan (magnitude)."""
-    return {groups.coupling.name: groups.norms.detach().float().cpu() for groups in plan.bind(model)}
-
-
 def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Scores | None = None) -> Plan:
     """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the target.
 
@@ -92,7 +84,14 @@ def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Sc
     return plan.with_kept(_still_reading(kept, kinds), {target.unit: budget}, {target.unit: reached})
 
 
-def select_size(model: Any, plan: Plan, target: Target, curves: Sequence[Curve], scores: Scores | None = None) -> Plan:
+def select_size(
+    model: Any,
+    plan: Plan,
+    target: Target,
+    curves: Sequence[Curve],
+    scores: Scores | None = None,
+    known: PlanSizes | None = None,
+) -> Plan:
     """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ target`; see `tprune.budget.allocate`.
 
     Args:
@@ -101,53 +100,38 @@ def select_size(model: Any, plan: Plan, target: Target, curves: Sequence[Curve],
         target: what to reach.
         curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
         scores: of the groups; their norms if not given.
+        known: sizes that were counted before, for other losses.
 
     Raises:
         UnreachableError: the smallest allowed selection is still larger; says what can be reached, and what binds.
     """
-    found = scores if scores is not None else norm_scores(model, plan)
-    meters = size_meters(model, plan, target.unit, target.of)
+    sizes = PlanSizes.of(model, plan, known)
+    found = scores if scores is not None else sizes.norms
+    meters = size_meters(sizes, target.unit, target.of)
 
     def exact(chosen: Plan) -> float:
-        return target.of(size_after(model, chosen))
+        return target.of(sizes.after(chosen))
 
-    return select_by_loss(model, plan, curves, meters, target.budget(size(model)), exact, found)
+    return select_by_loss(model, plan, curves, meters, target.budget(sizes.dense), exact, found)
 
 
-def size_meters(model: Any, plan: Plan, unit: str, read: Callable[[Size], float]) -> Meters:
-    """Meters of a size: what a line of each coupling takes, counted once for all sublayers of the same shape.
-
-    Sizes are linear in the lines of each kind, so that two sizes on paper say it all.
+def size_meters(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> Meters:
+    """Meters of a size: what a line of each coupling takes.
 
     Args:
-        model: the model the plan was made for.
-        plan: its couplings.
+        sizes: of the plan's selections.
         unit: the budget's.
         read: the number that counts of a size.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
-    entries = {entry.coupling.name: entry for entry in plan.entries}
-    residual = next((e for e in plan.entries if e.coupling.kind == "width"), None)
-    counted: dict[Any, float] = {}
-
-    def count(width: int | None, name: str = "", lines: int = 0) -> float:
-        kept = {} if not name else {name: keep_best(torch.ones(entries[name].groups), lines)}
-        if width is not None and residual is not None:
-            kept[residual.coupling.name] = keep_best(torch.ones(residual.groups), width)
-        return float(read(size_after(model, plan.with_kept(kept, {}, {}))))
 
     def at(width: int | None) -> Meter:
-        whole = count(width)
+        whole = float(read(sizes.with_width(width)))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
             if share == 1:
                 return 0.0
-            name = sublayer.couplings[kind]
-            alike = (width, sublayer.place, kind, tuple(shapes[p] for p in entries[name].coupling.params))
-            if alike not in counted:
-                half = sublayer.whole[kind] // 2
-                counted[alike] = (whole - count(width, name, half)) / (1 - half / sublayer.whole[kind])
-            return counted[alike] * (1 - share)
+            half, gone = sizes.without_half(sublayer, kind, width)
+            return (whole - float(read(half))) / gone * (1 - share)
 
         return Meter(unit, whole, saved)
 
@@ -168,20 +152,6 @@ def keep_largest(model: Any, goal: Plan) -> Plan:
         rows = norms.numel() // lines_of(norms)
         kept[entry.coupling.name] = keep_best(norms, len(entry.kept or ()) // rows)
     return goal.with_kept(kept, goal.asked, goal.reached)
-
-
-def size_after(model: Any, plan: Plan) -> Size:
-    """The size of the shrunk model, without making it."""
-    family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
-
-    def build() -> Any:
-        small = family.build(model, cuts, heads, False)
-        family.inherit(model, small)  # which tokens it writes, for one
-        return small
-
-    found = size_on_paper(build)
-    width = next(iter(tensors_of(model).values())).element_size()
-    return Size(found.parameters, found.parameters * width, found.macs)
 
 
 def counted(model: Any, plan: Plan) -> Plan:

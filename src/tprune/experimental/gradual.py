@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tprune.budget.request import limits_of
-from tprune.budget.size import Target, norm_scores, select_to
+from tprune.budget.size import Target, select_to
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Limits, Scores, keep_best, lines_of
+from tprune.costs.size import norm_scores
 from tprune.counting.size import size
 from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, save

@@ -24,10 +24,10 @@ from tprune.budget.evidence import (
     select_step,
     spelled_step,
 )
-from tprune.budget.size import size_after
 from tprune.core.plan import Plan
 from tprune.core.units import TIMES
 from tprune.costs.latency.table import Setting
+from tprune.costs.size import size_after
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus, Parallel, sentence
 from tprune.realise.belonging import check_tokenizer

@@ -1,0 +1,100 @@
+"""Sizes of the models that a plan's selections lead to, without making them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tprune.core.coupling import tensors_of
+from tprune.core.cuts import cuts_of
+from tprune.core.plan import Plan
+from tprune.core.selection import Scores, keep_best
+from tprune.core.sublayers import Sublayer
+from tprune.counting.size import Size, size, size_on_paper
+from tprune.families.registry import family_of
+from tprune.realise.shrink import kept_heads
+
+
+def size_after(model: Any, plan: Plan) -> Size:
+    """The size of the shrunk model, without making it."""
+    family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
+
+    def build() -> Any:
+        small = family.build(model, cuts, heads, False)
+        family.inherit(model, small)  # which tokens it writes, for one
+        return small
+
+    found = size_on_paper(build)
+    width = next(iter(tensors_of(model).values())).element_size()
+    return Size(found.parameters, found.parameters * width, found.macs)
+
+
+def norm_scores(model: Any, plan: Plan) -> dict[str, Tensor]:
+    """The l2 norm of every group of every coupling in the plan (magnitude)."""
+    return {groups.coupling.name: groups.norms.detach().float().cpu() for groups in plan.bind(model)}
+
+
+class PlanSizes:
+    """Sizes of the selections of one plan; what was counted once is kept, for a search asks for the same again and again.
+
+    Args:
+        model: the model the plan was made for; it must not change.
+        plan: before selection.
+    """
+
+    def __init__(self, model: Any, plan: Plan) -> None:
+        self.model, self.plan = model, plan
+        self._after: dict[tuple[tuple[int, ...] | None, ...], Size] = {}
+        self._halves: dict[object, tuple[Size, float]] = {}
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+        self._entries = {entry.coupling.name: entry for entry in plan.entries}
+        self._residual = next((e for e in plan.entries if e.coupling.kind == "width"), None)
+
+    @staticmethod
+    def of(model: Any, plan: Plan, known: PlanSizes | None = None) -> PlanSizes:
+        """The sizes that are known already, if they are of this model and plan; else new ones."""
+        same = known is not None and known.model is model and known.plan.entries == plan.entries
+        return known if known is not None and same else PlanSizes(model, plan)
+
+    @cached_property
+    def dense(self) -> Size:
+        """The model's own."""
+        return size(self.model)
+
+    @cached_property
+    def norms(self) -> Scores:
+        """The norms of all groups."""
+        return norm_scores(self.model, self.plan)
+
+    def after(self, selected: Plan) -> Size:
+        """As `size_after` of a selection of the plan."""
+        key = tuple(entry.kept for entry in selected.entries)
+        if key not in self._after:
+            self._after[key] = size_after(self.model, selected)
+        return self._after[key]
+
+    def with_width(self, width: int | None) -> Size:
+        """Of the model with all couplings whole but the residual, which keeps `width`."""
+        return self._counted(width)
+
+    def without_half(self, sublayer: Sublayer, kind: str, width: int | None) -> tuple[Size, float]:
+        """With half of one kind's lines gone from one sublayer, all else whole; and the share of the lines that is gone.
+
+        Counted once for all sublayers of the same shape. Sizes are linear in the lines of a kind, so two of them say it all.
+        """
+        name = sublayer.couplings[kind]
+        shapes = tuple(self._shapes[param] for param in self._entries[name].coupling.params)
+        key = (width, sublayer.place, kind, shapes)
+        if key not in self._halves:
+            lines = sublayer.whole[kind]
+            self._halves[key] = (self._counted(width, name, lines // 2), 1 - (lines // 2) / lines)
+        return self._halves[key]
+
+    def _counted(self, width: int | None, name: str = "", lines: int = 0) -> Size:
+        kept = {} if not name else {name: keep_best(torch.ones(self._entries[name].groups), lines)}
+        if width is not None and self._residual is not None:
+            kept[self._residual.coupling.name] = keep_best(torch.ones(self._residual.groups), width)
+        return self.after(self.plan.with_kept(kept, {}, {}))
