@@ -16,9 +16,9 @@ from filelock import FileLock
 from jaxtyping import install_import_hook
 
 CHECKED = [
-    "structure", "coupling", "select", "plan", "regularise", "checkpoint", "size", "policies", "methods", "realise",
-    "models.encoder_decoder",
-]  # fmt: skip
+    *("core", "methods", "realise", "counting", "costs.size", "families.encoder_decoder"),
+    *("budget.size", "budget.allocate", "budget.knapsack", "budget.latency", "budget.search"),
+]
 install_import_hook([f"tprune.{name}" for name in CHECKED], "beartype.beartype")
 
 from small_models import small_batch, small_model  # noqa: E402

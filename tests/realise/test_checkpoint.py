@@ -209,7 +209,7 @@ def test_neither_files_nor_foreign_folders_are_replaced(tmp_path: Path) -> None:
     assert (save(small, tmp_path / "empty") / "config.json").exists()
 
 
-class _Full:
+class _Full(torch.nn.Module):
     def save_pretrained(self, folder: Path, **_: Any) -> None:
         (Path(folder) / "model.safetensors").write_bytes(b"half")
         raise OSError("No space left on device")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
 from tprune.budget.allocate import number
 from tprune.core.plan import Plan
 from tprune.core.sublayers import KINDS, left_of, sublayers_of, width_of
@@ -94,7 +96,7 @@ class Promise:
 
 
 def promise(
-    model: Any, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
+    model: nn.Module, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
     dense: Size | None = None, where: str = "",
 ) -> Promise:  # fmt: skip
     """What a selected plan promises, before anything is trained.

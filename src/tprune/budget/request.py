@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tprune.core.kinds import Kind
 from tprune.core.selection import Limits
 
 
+@runtime_checkable
 class Request(Protocol):
     """One target, and the settings of the search for what is kept."""
 

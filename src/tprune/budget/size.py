@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from torch import nn
 
 from tprune.budget.allocate import Meter, Meters, select_by_loss
 from tprune.core.curves import Curve
@@ -58,7 +58,7 @@ class Target:
         return self.value
 
 
-def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Scores | None = None) -> Plan:
+def select_to(model: nn.Module, plan: Plan, target: Target, select: Select, scores: Scores | None = None) -> Plan:
     """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the target.
 
     Whatever `select` says, the decoder's last sublayer that reads the source stays.
@@ -85,7 +85,7 @@ def select_to(model: Any, plan: Plan, target: Target, select: Select, scores: Sc
 
 
 def select_size(
-    model: Any,
+    model: nn.Module,
     plan: Plan,
     target: Target,
     curves: Sequence[Curve],
@@ -138,7 +138,7 @@ def size_meters(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> M
     return at
 
 
-def keep_largest(model: Any, goal: Plan) -> Plan:
+def keep_largest(model: nn.Module, goal: Plan) -> Plan:
     """The goal with as many groups kept of every coupling, but those with the largest norms in this model.
 
     Raises:
@@ -154,7 +154,7 @@ def keep_largest(model: Any, goal: Plan) -> Plan:
     return goal.with_kept(kept, goal.asked, goal.reached)
 
 
-def counted(model: Any, plan: Plan) -> Plan:
+def counted(model: nn.Module, plan: Plan) -> Plan:
     """The plan with the sizes that it asks for counted anew: a file may say anything."""
     after = size_after(model, plan)
     sizes = {unit: float(getattr(after, ATTRIBUTES[unit])) for unit in plan.asked if unit in ATTRIBUTES}

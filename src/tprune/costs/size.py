@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tprune.core.coupling import tensors_of
 from tprune.core.cuts import cuts_of
@@ -18,7 +18,7 @@ from tprune.families.registry import family_of
 from tprune.realise.shrink import kept_heads
 
 
-def size_after(model: Any, plan: Plan) -> Size:
+def size_after(model: nn.Module, plan: Plan) -> Size:
     """The size of the shrunk model, without making it."""
     family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
 
@@ -32,7 +32,7 @@ def size_after(model: Any, plan: Plan) -> Size:
     return Size(found.parameters, found.parameters * width, found.macs)
 
 
-def norm_scores(model: Any, plan: Plan) -> dict[str, Tensor]:
+def norm_scores(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """The l2 norm of every group of every coupling in the plan (magnitude)."""
     return {groups.coupling.name: groups.norms.detach().float().cpu() for groups in plan.bind(model)}
 
@@ -45,7 +45,7 @@ class PlanSizes:
         plan: before selection.
     """
 
-    def __init__(self, model: Any, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, plan: Plan) -> None:
         self.model, self.plan = model, plan
         self._after: dict[tuple[tuple[int, ...] | None, ...], Size] = {}
         self._halves: dict[object, tuple[Size, float]] = {}
@@ -54,7 +54,7 @@ class PlanSizes:
         self._residual = next((e for e in plan.entries if e.coupling.kind == "width"), None)
 
     @staticmethod
-    def of(model: Any, plan: Plan, known: PlanSizes | None = None) -> PlanSizes:
+    def of(model: nn.Module, plan: Plan, known: PlanSizes | None = None) -> PlanSizes:
         """The sizes that are known already, if they are of this model and plan; else new ones."""
         same = known is not None and known.model is model and known.plan.entries == plan.entries
         return known if known is not None and same else PlanSizes(model, plan)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -24,6 +23,13 @@ def to_be_cut(norms: Tensor, kept: int) -> Tensor:
     """
     rows = norms.numel() // lines_of(norms)
     return ~keep_best(norms.detach(), kept // rows).to(norms.device)
+
+
+class ControllerState(TypedDict):
+    """What a checkpoint keeps of a controller."""
+
+    logs: list[float]
+    first: list[float | None]
 
 
 class Controller:
@@ -73,11 +79,11 @@ class Controller:
             self.logs[i] = max(-self.LIMIT, min(self.LIMIT, moved))
         return slope.clamp_min(0) * cut * math.exp(self.logs[i])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> ControllerState:
         """Plain numbers, for a checkpoint."""
         return {"logs": list(self.logs), "first": list(self.first)}
 
-    def load_state_dict(self, state: Mapping[str, Sequence[Any]]) -> None:
+    def load_state_dict(self, state: ControllerState) -> None:
         """Takes up a checkpoint. Raises `InputError` when it is of another plan."""
         if len(state["logs"]) != len(self.kept):
             raise InputError(f"the checkpoint controls {len(state['logs'])} couplings, the plan has {len(self.kept)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,24 @@ from transformers.trainer_callback import ExportableState
 from tprune.core.coupling import Groups, Role
 from tprune.core.method import State
 from tprune.core.plan import Entry, Mode, Plan
-from tprune.methods.controller import Controller
+from tprune.methods.controller import Controller, ControllerState
 from tprune.support.errors import InputError
+
+
+class RegulariserState(TypedDict):
+    """What a checkpoint keeps: the step, each method's state, and the controller's where there is one."""
+
+    step: int
+    states: list[dict[str, Tensor]]
+    controller: ControllerState | None
+
+
+@runtime_checkable
+class TrainerState(Protocol):
+    """What is read of the Trainer's own state."""
+
+    global_step: int
+    stateful_callbacks: Mapping[str, Any]
 
 
 class Regulariser(TrainerCallback, ExportableState):
@@ -98,29 +114,30 @@ class Regulariser(TrainerCallback, ExportableState):
             optimizer.register_step_post_hook(lambda opt, *_: self.after_step(opt)),
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> RegulariserState:
         """The step, the methods' and the controller's states, for a checkpoint."""
         control = self.controller.state_dict() if self.controller else None
         return {"step": self.step, "states": [dict(state) for state in self.states], "controller": control}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: RegulariserState) -> None:
         """Takes up a checkpoint. Raises `InputError` when it belongs to another plan."""
         if len(state["states"]) != len(self.states):
             raise InputError(
                 f"the checkpoint holds {len(state['states'])} method states, the plan {len(self.states)} entries"
             )
         self.step, self.states = int(state["step"]), list(state["states"])
-        if self.controller and state.get("controller"):
-            self.controller.load_state_dict(state["controller"])
+        control = state.get("controller")
+        if self.controller and control:
+            self.controller.load_state_dict(control)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What the Trainer writes into its checkpoints: tensors as lists of numbers."""
         mine = self.state_dict()
         states = [{k: v.tolist() if isinstance(v, Tensor) else v for k, v in state.items()} for state in mine["states"]]
         couplings = [entry.coupling.name for entry in self.plan.entries]
         return {"args": {}, "attributes": {**mine, "states": states, "couplings": couplings}}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, control: object, **_: object) -> None:
         """Takes up the step and states of a resumed Trainer."""
         saved = state.stateful_callbacks.get(type(self).__name__, [])
         for one in saved if isinstance(saved, list) else [saved]:
@@ -129,16 +146,16 @@ class Regulariser(TrainerCallback, ExportableState):
                 states = [
                     {k: torch.tensor(v) if isinstance(v, list) else v for k, v in s.items()} for s in found["states"]
                 ]
-                self.load_state_dict({**found, "states": states})
+                self.load_state_dict({"step": found["step"], "states": states, "controller": found.get("controller")})
         self.step = state.global_step
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_pre_optimizer_step(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """The Trainer's hook after clipping."""
         self.before_step()
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_optimizer_step(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """The Trainer's hook after the optimizer's step."""
-        self.after_step(kwargs["optimizer"])
+        self.after_step(cast(Optimizer, kwargs["optimizer"]))
 
     def _active(self, mode: Mode) -> Iterable[tuple[int, Entry, Groups]]:
         entries = zip(self.plan.entries, self.groups, strict=True)

@@ -9,9 +9,10 @@ import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 from transformers.utils.hub import cached_file
 
+from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
 from tprune.families.modeling.modeling_tprune import (
     PrunedBartConfig,
@@ -65,9 +67,9 @@ for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig kno
 
 
 def save(
-    model: Any,
+    model: nn.Module,
     out: str | Path,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: Tokenizer | None = None,
     plan: Plan | None = None,
     certificate: Certificate | None = None,
 ) -> Path:
@@ -81,7 +83,7 @@ def save(
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
         raise InputError(f"{out} exists and holds no model; it will not be replaced")
     with replacing(out) as work, kept_on_save(model):
-        model.save_pretrained(work, safe_serialization=True)
+        cast(Any, model).save_pretrained(work, safe_serialization=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(work)
         if plan is not None:
@@ -93,7 +95,7 @@ def save(
 
 def load(
     path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
-) -> Any:
+) -> Model:
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
@@ -128,7 +130,8 @@ def load(
             module.weight.requires_grad_(False)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit
-    return model
+    found: Model = model
+    return found
 
 
 def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:

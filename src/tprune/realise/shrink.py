@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tprune.core.cuts import Cuts, cuts_of
 from tprune.core.family import Family
+from tprune.core.model import Model
 from tprune.core.plan import Plan, Realisation
 from tprune.families.registry import family_of
 from tprune.realise.mask import masked
 from tprune.support.errors import InputError
 
 
-def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:
+def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Model:
     """The smaller model that computes what the masked model computes; the given model is left as it is.
 
     Args:
@@ -39,7 +40,7 @@ def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Any:
     # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost
     small.load_state_dict(cut_state(source, cuts, family), strict=True)
     family.inherit(source, small)
-    return small.train(model.training)
+    return cast(Model, small.train(model.training))
 
 
 def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tprune.analysis import Analysis
 from tprune.budget.allocate import number
+from tprune.core.model import Model
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import Setting
 from tprune.counting.size import Size
@@ -59,7 +59,7 @@ class Compressed:
         times: where a time was asked for.
     """
 
-    model: Any
+    model: Model
     plan: Plan
     certificate: Certificate
     analysis: Analysis | None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
+from tprune.core.model import Model, Tokenizer
 from tprune.realise import checkpoint
 from tprune.run.lookup import folder_at, model_at
 
@@ -15,7 +14,7 @@ from tprune.run.lookup import folder_at, model_at
 def load(
     path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False,
     dense: bool = False,
-) -> Any:  # fmt: skip
+) -> Model:  # fmt: skip
     """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
@@ -37,7 +36,7 @@ def load(
 
 def load_tokenizer(
     path: str | Path, *, offline: bool = False, trust_remote_code: bool = False, dense: bool = False
-) -> PreTrainedTokenizerBase:
+) -> Tokenizer:
     """Loads a model's tokeniser; of a run, that of its pruned model, or with `dense` of its dense one.
 
     Raises:
@@ -46,4 +45,7 @@ def load_tokenizer(
     Warns:
         TpruneWarning: its end or padding token is not the model's.
     """
-    return checkpoint.load_tokenizer(folder_at(path, dense), offline=offline, trust_remote_code=trust_remote_code)
+    found: Tokenizer = checkpoint.load_tokenizer(
+        folder_at(path, dense), offline=offline, trust_remote_code=trust_remote_code
+    )
+    return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from tprune.analysis.loss_curves import token_loss_on
@@ -24,6 +25,7 @@ from tprune.budget.evidence import (
     select_step,
     spelled_step,
 )
+from tprune.core.model import Tokenizer
 from tprune.core.plan import Plan
 from tprune.core.units import TIMES
 from tprune.costs.latency.table import Setting
@@ -58,8 +60,8 @@ from tprune.vocabulary.trim import writing
 
 
 def compress(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module,
+    tokenizer: Tokenizer,
     train: Parallel | tuple[Sequence[str], Sequence[str]],
     valid: Parallel | tuple[Sequence[str], Sequence[str]],
     *,

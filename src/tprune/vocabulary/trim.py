@@ -7,10 +7,12 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from tprune.core.model import Model, Tokenizer
 from tprune.counting.size import Size, size
 from tprune.data.parallel import Parallel, check_parallel
 from tprune.support.errors import InputError, TpruneWarning
@@ -72,8 +74,8 @@ class Trimmed:
         held_out: what happened to the held-out text, if one was given.
     """
 
-    model: Any
-    tokenizer: PreTrainedTokenizerBase
+    model: Model
+    tokenizer: Tokenizer
     kept: tuple[int, ...]
     written: int
     tokens: int
@@ -103,8 +105,8 @@ class Trimmed:
 
 
 def trim_vocabulary(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module,
+    tokenizer: Tokenizer,
     corpus: Parallel,
     *,
     also: Iterable[str] = (),
@@ -158,7 +160,7 @@ def trim_vocabulary(
     always = words.base | special_ids(model)
     kept = tuple(sorted(always | words.needed(frequent)))
     small, trimmed = trim_model(model, kept), words.keep(kept)
-    never = set(model.generation_config.suppress_tokens or ())
+    never = set(cast(Model, model).generation_config.suppress_tokens or ())
     said = (always | {token for token, count in written.items() if count >= least}) - never
     write_only_(small, [index for index, old in enumerate(kept) if old in said])
 

@@ -123,7 +123,7 @@ class LatencyTable:
     dense: Times
     tokens: float
     plans: tuple[Timed, ...]
-    machine: Mapping[str, Any]
+    machine: Mapping[str, object]
     peak_memory: int = 0
     prices: tuple[Price, ...] = ()
     curve: Curve = Curve((), ())
@@ -251,7 +251,7 @@ class LatencyTable:
         known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.prices})) or "none"
         raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain data."""
         return asdict(self)
 
@@ -261,24 +261,28 @@ class LatencyTable:
         return LatencyTable.of(read_json(path), path)
 
     @staticmethod
-    def of(data: Any, path: Path) -> LatencyTable:
+    def of(data: object, path: Path) -> LatencyTable:
         """A table from plain data of this file. Raises `InputError` as `load`."""
-        try:
-            if data.get("format") != FORMAT:
-                raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-            if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
-                raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
-            plans = (Timed(_left(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
-            curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
-            return LatencyTable(
-                data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
-                data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
-                dense_spread=float(data.get("dense_spread", 0.0)),
-            )  # fmt: skip
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
-            ) from None
+        return _table(data, path)
+
+
+def _table(data: Any, path: Path) -> LatencyTable:
+    try:
+        if data.get("format") != FORMAT:
+            raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
+        if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
+            raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
+        plans = (Timed(_left(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
+        curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
+        return LatencyTable(
+            data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
+            data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
+            dense_spread=float(data.get("dense_spread", 0.0)),
+        )  # fmt: skip
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
+        ) from None
 
 
 def _pair(price: Price) -> Floats:
