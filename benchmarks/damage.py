@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tprune.analysis.ablation import without_smallest
 from tprune.core.coupling import Groups
+from tprune.core.labels import label_loss
 from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
-from tprune.train.trainer import token_loss
 
 Batch = dict[str, Tensor]
 KINDS = ("ffn", "heads", "qk", "vo")
@@ -57,7 +57,7 @@ def refitted(
         for group in optimizer.param_groups:
             group["lr"] = how.rate(step)
         optimizer.zero_grad()
-        torch.autograd.backward(token_loss(model(**batch).logits, batch["labels"], how.smoothing))
+        torch.autograd.backward(label_loss(model(**batch).logits, batch["labels"], how.smoothing))
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if groups is not None and keep is not None:

@@ -12,8 +12,8 @@ from ranking import ranked
 from tprune.analysis import Analysis
 from tprune.analysis.ablation import without_smallest
 from tprune.core.coupling import Groups, bind
+from tprune.core.labels import label_loss
 from tprune.families.registry import couplings
-from tprune.train.trainer import token_loss
 
 Table = dict[str, dict[str, float]]
 
@@ -44,7 +44,7 @@ def from_gradients(model: Any, batches: Sequence[Batch]) -> Table:
     fisher = dict(taylor)
     for batch in batches:
         model.zero_grad()
-        torch.autograd.backward(token_loss(model(**batch).logits, batch["labels"]))
+        torch.autograd.backward(label_loss(model(**batch).logits, batch["labels"]))
         for groups in bound:
             slopes = _slopes(groups)[~without_smallest(groups.norms.detach())]
             taylor[groups.coupling.name] += float(slopes.abs().sum()) / len(batches)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.budget.size import Target, select_to
+from tprune.core.labels import label_loss
 from tprune.core.plan import Mode, make_plan
 from tprune.core.selection import Uniform
 from tprune.families.registry import couplings
@@ -32,7 +33,6 @@ from tprune.methods.regulariser import Regulariser
 from tprune.support.files import write_json
 from tprune.support.machine import provenance
 from tprune.tasks.translation.encoding import MarianSize, new_model
-from tprune.train.trainer import token_loss
 
 LIMIT = 2.0  # percent of a plain step
 SENTENCES, LENGTH = 64, 32  # 2048 tokens on either side
@@ -74,7 +74,7 @@ class Loop:
         """Seconds of the whole step, and of the regulariser in it."""
         alone, start = 0.0, time.perf_counter()
         self.optimizer.zero_grad()
-        loss = token_loss(self.model(**self.batch).logits, self.batch["labels"], 0.1)
+        loss = label_loss(self.model(**self.batch).logits, self.batch["labels"], 0.1)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if regulariser is not None:

@@ -19,6 +19,7 @@ from tprune.run.steps import plan_step
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.export import export
 from tprune.support.errors import InputError, UnreachableError
+from tprune.tasks.translation.task import Translation
 from tprune.vocabulary.trim import trim_vocabulary, write_only_, writing
 
 D, V = 16, 40
@@ -33,7 +34,7 @@ def never(model: Any, tokens: range, renormalised: bool = True) -> Any:
 def test_rows_that_are_never_written_are_counted_by_hand(family: str, matrices: int) -> None:
     whole, fewer = small_model(family).float(), never(small_model(family).float(), range(10, 30))
     assert rows_left_out(fewer) == 20 and rows_left_out(whole) == 0
-    before, after = size(whole, source=7, target=5), size(fewer, source=7, target=5)
+    before, after = size(whole, Translation(7, 5)), size(fewer, Translation(7, 5))
     assert before.macs - after.macs == 5 * D * 20
     assert before.parameters - after.parameters == matrices * D * 20  # what the encoder reads stays
     assert before.bytes - after.bytes == 4 * matrices * D * 20

@@ -9,6 +9,7 @@ from tprune.costs.size import size_after
 from tprune.counting.size import Size, size, size_on_paper
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink
+from tprune.tasks.translation.task import Translation
 from tprune.testing import random_kept
 
 
@@ -29,7 +30,7 @@ def by_hand(model: Any, s: int, t: int) -> int:
 @pytest.mark.parametrize("family", ["marian", "marian_untied", "bart", "bart_untied"])
 def test_a_dense_model_by_hand(family: str) -> None:
     model = small_model(family).float()
-    found = size(model, source=7, target=5)
+    found = size(model, Translation(7, 5))
     learned = {id(p): p for p in model.parameters() if p.requires_grad}
     assert found.parameters == sum(p.numel() for p in learned.values())
     assert found.bytes == 4 * found.parameters
@@ -41,7 +42,7 @@ def test_a_pruned_model_by_hand(kind: str) -> None:
     model = small_model("marian").float()
     plan = random_kept(model, make_plan(model, "marian", couplings(model, [kind])))
     small = shrink(model, plan)
-    assert size(small, source=7, target=5).macs == by_hand(small, 7, 5)
+    assert size(small, Translation(7, 5)).macs == by_hand(small, 7, 5)
     assert size(small).parameters < size(model).parameters
 
 
@@ -76,8 +77,8 @@ def test_counting_changes_nothing() -> None:
 
 def test_lengths_stay_within_the_positions() -> None:
     model = small_model("marian").float()
-    assert size(model, source=1000, target=1000) == size(model, source=30, target=30)
-    assert size(model, source=10, target=5).macs < size(model, source=10, target=6).macs
+    assert size(model, Translation(1000, 1000)) == size(model, Translation(30, 30))
+    assert size(model, Translation(10, 5)).macs < size(model, Translation(10, 6)).macs
 
 
 def test_paper_needs_no_values() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 import tprune
 from small_models import small_batch, small_model
-from tprune.core.labels import IGNORED
+from tprune.core.labels import IGNORED, label_loss
 from tprune.realise.mask import masked
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import EncodedPairs, TokenBatches
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.losses import Drawn, Mixed, check_hidden, hidden_distillation, kept_width, taught_loss, unexplained
-from tprune.train.trainer import token_loss
 
 KEPT = torch.tensor([[True, True, False], [True, False, False]])
 
@@ -29,7 +29,7 @@ def test_the_taught_loss_is_the_cross_entropy_with_teacher_and_smoothed_labels_a
     student, teacher = states(0, 5).requires_grad_(), states(1, 5)
     labels = torch.where(KEPT, torch.tensor([[3, 0, 1], [4, 2, 2]]), IGNORED)
     words = -(teacher[KEPT].softmax(-1) * student[KEPT].log_softmax(-1)).sum(1).mean()
-    expected = 0.3 * words + 0.7 * token_loss(student, labels, 0.1)
+    expected = 0.3 * words + 0.7 * label_loss(student, labels, 0.1)
     found = taught_loss(student, teacher, labels, 0.3, 0.1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found, student), torch.autograd.grad(expected, student))
@@ -74,11 +74,11 @@ def test_hidden_distillation_is_the_mean_over_all_layers_and_skips_padding(name:
         for side, layers in (("encoder", 2), ("decoder", 3))
         for layer in range(1, layers + 1)
     ]
-    found = hidden_distillation(*outputs, batch)
+    found = hidden_distillation(*(TRANSLATION.states(o, batch) for o in outputs))
     torch.testing.assert_close(found, torch.stack(each).mean())
     padded = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, 7)  # other words where nobody looks
     again = [m(**(batch | {"input_ids": padded}), output_hidden_states=True) for m in (student, teacher)]
-    torch.testing.assert_close(hidden_distillation(*again, batch), found)
+    torch.testing.assert_close(hidden_distillation(*(TRANSLATION.states(o, batch) for o in again)), found)
 
 
 def cut(model: Any, *kinds: str) -> tuple[Any, tprune.Plan]:
@@ -95,8 +95,10 @@ def test_a_cut_width_is_compared_on_the_dimensions_that_were_kept() -> None:
     check_hidden(small, teacher, width)
     like = masked(teacher, plan)
     outputs = [m(**batch, output_hidden_states=True) for m in (small, like)]
-    assert hidden_distillation(*outputs, batch, width).item() < 1e-9  # the same model: nothing is unexplained
-    assert hidden_distillation(*outputs, batch, tuple(range(len(width)))).item() > 0.1
+    assert (
+        hidden_distillation(*(TRANSLATION.states(o, batch) for o in outputs), width).item() < 1e-9
+    )  # the same model: nothing is unexplained
+    assert hidden_distillation(*(TRANSLATION.states(o, batch) for o in outputs), tuple(range(len(width)))).item() > 0.1
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from small_training import HOW, Begins, KillAt, KilledError, StopAt, assert_equal, model_of, pairs, weights
-from tprune.core.labels import IGNORED
+from tprune.core.labels import IGNORED, label_loss
 from tprune.core.plan import Mode, make_plan
 from tprune.families.registry import couplings
 from tprune.methods.regulariser import Regulariser
@@ -22,7 +22,7 @@ from tprune.support.errors import DivergedError
 from tprune.tasks.translation.encoding import Collate, MarianSize, new_model
 from tprune.train.checkpoints import SEAL, last_checkpoint
 from tprune.train.schedule import Training
-from tprune.train.trainer import dropout_at, token_loss, train
+from tprune.train.trainer import dropout_at, train
 
 
 def run(
@@ -126,7 +126,7 @@ def test_the_validation_loss_is_a_mean_over_tokens_not_over_batches(tmp_path: Pa
     log = train(model, pairs(60), valid, Training(steps=1, tokens=8, precision="fp32", eval_every=1), tmp_path)
     batch = Collate(0)([valid[i] for i in range(len(valid))])
     with torch.no_grad():
-        expected = token_loss(model.eval()(**batch).logits, batch["labels"])
+        expected = label_loss(model.eval()(**batch).logits, batch["labels"])
     assert [e["eval_loss"] for e in log if "eval_loss" in e] == [pytest.approx(expected.item(), rel=1e-5)]
 
 
@@ -169,9 +169,9 @@ def test_the_loss_ignores_padding_and_agrees_with_its_formula() -> None:
     kept = labels != IGNORED
     log = logits.log_softmax(-1)
     nll = -log[kept].gather(1, labels[kept][:, None]).mean()
-    torch.testing.assert_close(token_loss(logits, labels), nll)
-    torch.testing.assert_close(token_loss(logits, labels, 0.1), 0.9 * nll - 0.1 * log[kept].mean())
-    assert token_loss(logits.bfloat16(), labels).dtype == torch.float32
+    torch.testing.assert_close(label_loss(logits, labels), nll)
+    torch.testing.assert_close(label_loss(logits, labels, 0.1), 0.9 * nll - 0.1 * log[kept].mean())
+    assert label_loss(logits.bfloat16(), labels).dtype == torch.float32
 
 
 def test_dropout_is_set_for_a_while_where_there_is_any() -> None:

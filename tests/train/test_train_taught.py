@@ -12,11 +12,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 
 from small_training import HOW, Begins, KillAt, KilledError, assert_equal, model_of, pairs, weights
+from tprune.core.labels import label_loss
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import Collate, EncodedPairs
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.losses import Mixed, hidden_distillation
 from tprune.train.schedule import Training, rewound
-from tprune.train.trainer import token_loss, train
+from tprune.train.trainer import train
 
 DATA, VALID = pairs(60), pairs(10, 1)
 TAUGHT = EncodedPairs(DATA.source, tuple([5, 6, 1] for _ in range(60)))  # what this teacher says, whatever it reads
@@ -45,13 +47,13 @@ def run(out: Path, how: Training, *callbacks: TrainerCallback) -> Any:
 def hidden_loss(model: Any) -> float:
     batch = Collate(0)([DATA[i] for i in range(20)])
     outputs = [m.eval()(**batch, output_hidden_states=True) for m in (model, model_of(5))]
-    return float(hidden_distillation(*outputs, batch))
+    return float(hidden_distillation(*(TRANSLATION.states(o, batch) for o in outputs)))
 
 
 @torch.no_grad()
 def loss_on(model: Any, data: EncodedPairs) -> float:
     batch = Collate(0)([data[i] for i in range(20)])
-    return float(token_loss(model.eval()(**batch).logits, batch["labels"]))
+    return float(label_loss(model.eval()(**batch).logits, batch["labels"]))
 
 
 def test_hidden_states_come_closer_to_the_teachers(tmp_path: Path) -> None:

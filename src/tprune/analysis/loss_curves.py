@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from tprune.core.curves import Curve, never_less, sizes_to_try
+from tprune.core.known_tasks import task_of
+from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, keep_best
+from tprune.core.task import Batch, Task
 
 
 @torch.no_grad()
@@ -46,20 +49,19 @@ def sensitivities(
     return tuple(curves)
 
 
-def token_loss_on(batches: Sequence[dict[str, torch.Tensor]]) -> Callable[[Any], float]:
-    """The mean negative log-likelihood per target token (nats) over these batches, dropout off."""
-    from tprune.core.labels import IGNORED
-    from tprune.train.trainer import token_loss, without_labels
+def token_loss_on(batches: Sequence[Batch], task: Task | None = None) -> Callable[[Any], float]:
+    """The mean loss of an output (nats; of translations, of a target token) over these batches, dropout off."""
 
     def loss(model: Any) -> float:
+        asked = task or task_of(model)
         training, device = model.training, next(model.parameters()).device
         model.eval()
         total = count = 0.0
         with torch.no_grad():
             for batch in ({key: value.to(device) for key, value in b.items()} for b in batches):
-                tokens = int((batch["labels"] != IGNORED).sum())
-                total += tokens * float(token_loss(model(**without_labels(model, batch)).logits, batch["labels"]))
-                count += tokens
+                outputs = int((asked.labels(batch) != IGNORED).sum())
+                total += outputs * float(asked.loss(asked.run(model, batch).logits, batch))
+                count += outputs
         model.train(training)
         return total / count
 

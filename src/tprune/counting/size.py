@@ -1,7 +1,8 @@
-"""How large a model is: parameters, bytes, and multiply-accumulates of a sentence."""
+"""How large a model is: parameters, bytes, and multiply-accumulates of one input."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tprune.core.known_tasks import task_of
+from tprune.core.task import Task
 from tprune.counting.output_rows import spared_parameters, spared_products
 
 
@@ -22,7 +25,7 @@ class Size:
     Attributes:
         parameters: learned numbers.
         bytes: of these, in the model's own precision.
-        macs: multiply-accumulates to encode a source sentence and decode its translation step by step with a cache.
+        macs: multiply-accumulates for one input of the task; of a translation, to encode a sentence and decode step by step with a cache.
     """
 
     parameters: int
@@ -35,10 +38,15 @@ class Size:
 
 
 @torch.no_grad()
-def size(model: Any, source: int = 25, target: int = 25) -> Size:
-    """Counts a model's parameters, bytes and MACs (source and target lengths in tokens, batch 1).
+def size(model: Any, task: Task | None = None) -> Size:
+    """Counts a model's parameters, bytes and MACs.
 
-    The MACs are those of one teacher-forced pass: the matrix products of cached decoding, attention over the whole target.
+    The MACs are those of one pass over the task's example; of a model that generates, teacher-forced: the matrix products of
+    cached decoding, attention over the whole target.
+
+    Args:
+        model: dense or pruned.
+        task: whose example is counted; the model's own if not given.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model
@@ -49,31 +57,22 @@ def size(model: Any, source: int = 25, target: int = 25) -> Size:
     spared, one = spared_parameters(model), next(model.parameters()).element_size()
     count = sum(p.numel() for p in parameters) - spared
     width = sum(p.numel() * p.element_size() for p in parameters) - spared * one
-    device = next(model.parameters()).device
-    if (
-        device.type == "meta"
-    ):  # attention masks are looked into, so a pass needs memory; which values it holds is all one
-        model, device = model.to_empty(device="cpu"), torch.device("cpu")
+    if next(model.parameters()).device.type == "meta":
+        # attention masks are looked into, so a pass needs memory; which values it holds is all one
+        model = model.to_empty(device="cpu")
         for buffer in model.buffers():
             buffer.zero_()  # but indices must point somewhere
-    limit = int(model.config.max_position_embeddings)
-    source, target = min(source, limit), min(target, limit)
-    training = model.training
+    task, training = task or task_of(model), model.training
     model.eval()
     # attention as plain matrix products: of the fused kernels, which depend on sizes and device, only some are counted
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        model(
-            input_ids=torch.zeros(1, source, dtype=torch.long, device=device),
-            attention_mask=torch.ones(1, source, dtype=torch.long, device=device),
-            decoder_input_ids=torch.zeros(1, target, dtype=torch.long, device=device),
-            use_cache=False,
-        )
+        outputs = task.run(model, task.example(model)).logits.shape[:-1].numel()
     model.train(training)
-    return Size(count, width, counter.get_total_flops() // 2 - spared_products(model, target))
+    return Size(count, width, counter.get_total_flops() // 2 - spared_products(model, outputs))
 
 
-def size_on_paper(build: Any, **lengths: int) -> Size:
+def size_on_paper(build: Callable[[], Any], task: Task | None = None) -> Size:
     """The size of the model that `build` makes, without the cost of giving it values."""
     with torch.device("meta"):
         model = build()
-    return size(model, **lengths)
+    return size(model, task)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tprune.core.known_tasks import task_of
 from tprune.families.registry import couplings
 from tprune.recipe.schema import Prune, Recipe, Taught
 from tprune.run import stage as stages
@@ -17,7 +18,6 @@ from tprune.run.folder import Run
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
 from tprune.tasks.translation.encoding import Collate, TokenBatches
-from tprune.train.trainer import token_loss, without_labels
 from tprune.train.training_data import Material
 
 ENOUGH = 3.0  # seconds of a step, after which no other is timed
@@ -62,14 +62,14 @@ def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16 = training_precision(material.precision) == "bf16"
     with torch.random.fork_rng():
-        twin = copy.deepcopy(model).float().to(device).train()
+        task, twin = task_of(model), copy.deepcopy(model).float().to(device).train()
         optimiser = torch.optim.AdamW([p for p in twin.parameters() if p.requires_grad], lr=0.0)
         batch = {key: value.to(device) for key, value in batch.items()}
         took: list[float] = []
         while len(took) < STEPS and sum(took) < ENOUGH:
             start = clock()
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                loss = token_loss(twin(**without_labels(twin, batch)).logits, batch["labels"])
+                loss = task.loss(task.run(twin, batch).logits, batch)
             torch.autograd.backward(loss)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -77,7 +77,7 @@ def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], 
                 torch.cuda.synchronize()
             took.append(clock() - start)
     step = max(min(took[1:] or took), 1e-6)
-    return Pace(batch["labels"].numel() / step, step)
+    return Pace(task.labels(batch).numel() / step, step)
 
 
 def expected_seconds(recipe: Recipe, model: Any, material: Material, pace: Pace) -> dict[str, float]:

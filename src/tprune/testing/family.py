@@ -11,13 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
+from tprune.core.task import Batch, Task
 from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
 from tprune.testing.common import TOLERANCE, apart, require
+
+STEPS = 8  # of cached decoding
 
 
 def random_kept(model: nn.Module, plan: Plan, *, share: float = 0.6, seed: int = 0) -> Plan:
@@ -37,7 +41,7 @@ def random_kept(model: nn.Module, plan: Plan, *, share: float = 0.6, seed: int =
 
 def check_family(
     model: Any,
-    batch: Mapping[str, Tensor],
+    batch: Batch,
     kinds: Sequence[str] | None = None,
     *,
     seed: int = 0,
@@ -47,7 +51,7 @@ def check_family(
 
     Args:
         model: a small model of the family; a copy is used in double precision, evaluating.
-        batch: `input_ids`, `attention_mask` (with padding) and `labels`.
+        batch: of the task's data, padded; of translation `input_ids`, `attention_mask` and `labels`.
         kinds: of couplings; all if not given.
         seed: which groups stay.
         realise: what makes the smaller model.
@@ -70,25 +74,25 @@ def check_family(
         check_saved(small, plan, batch, where)
 
 
-def check_agrees(reference: Any, small: Any, batch: Mapping[str, Tensor], where: str = "model", beams: int = 3) -> None:
-    """Two encoder-decoders agree: a padded forward pass, cached decoding step by step, and beam search.
+def check_agrees(
+    reference: Any, small: Any, batch: Batch, where: str = "model", beams: int = 3, task: Task | None = None
+) -> None:
+    """Two models agree: a padded forward pass, and where they generate, cached decoding step by step and beam search.
 
     Raises:
         AssertionError: they do not; says in what.
     """
-    source = {key: batch[key] for key in ("input_ids", "attention_mask")}
-    target = reference.prepare_decoder_input_ids_from_labels(batch["labels"])
-    expected = reference(**source, decoder_input_ids=target).logits
-    off = apart(expected, small(**source, decoder_input_ids=target).logits)
+    task = task or task_of(reference)
+    expected = task.run(reference, batch).logits
+    off = apart(expected, task.run(small, batch).logits)
     require(off < TOLERANCE, f"{where}: a forward pass is off by {off:.2g}")
-    encoded, cache = small.get_encoder()(**source), None
-    for step in range(target.shape[1]):
-        out = small(
-            encoder_outputs=encoded, attention_mask=source["attention_mask"],
-            decoder_input_ids=target[:, step : step + 1], past_key_values=cache, use_cache=True,
-        )  # fmt: skip
-        cache, off = out.past_key_values, apart(expected[:, step], out.logits[:, -1])
-        require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {step + 1}")
+    decoded = 0
+    for step, (a, b) in enumerate(task.decode((reference, small), batch, STEPS)):
+        off, decoded = apart(a, b), step + 1
+        require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {decoded}")
+    if not decoded:
+        return
+    source = {key: value for key, value in batch.items() if key != "labels"}
     a, b = (_beams(model, source, beams) for model in (reference, small))
     require(torch.equal(a.sequences, b.sequences), f"{where}: beam search gives other translations")
     require(apart(a.sequences_scores, b.sequences_scores) < TOLERANCE, f"{where}: beam search gives other scores")
@@ -96,7 +100,7 @@ def check_agrees(reference: Any, small: Any, batch: Mapping[str, Tensor], where:
 
 @torch.no_grad()
 @torch.no_grad()
-def check_saved(small: Any, plan: Plan, batch: Mapping[str, Tensor], where: str = "model") -> None:
+def check_saved(small: Any, plan: Plan, batch: Batch, where: str = "model") -> None:
     """A model comes back from disk bit for bit, and its plan from JSON.
 
     Raises:
@@ -106,7 +110,7 @@ def check_saved(small: Any, plan: Plan, batch: Mapping[str, Tensor], where: str 
         out = save(small, Path(folder, "saved"), plan=plan)
         again, read = load(out).eval(), Plan.load(out / "plan.json")
     require(read == plan, f"{where}: the plan changes on its way through JSON")
-    a, b = (model(**batch) for model in (small, again))
+    a, b = (task_of(small).run(model, batch) for model in (small, again))
     require(a.logits.dtype == b.logits.dtype, f"{where}: saved in {a.logits.dtype}, loaded in {b.logits.dtype}")
     require(torch.equal(a.logits, b.logits), f"{where}: logits change on the way through disk")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
+from tprune.core.task import States
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import EncodedPairs, TokenBatches
 
@@ -45,11 +47,17 @@ def taught_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, 
     flat = labels.flatten()
     kept = flat != IGNORED
     with torch.no_grad():
-        target = teacher.flatten(0, 1).float().softmax(-1).mul_(share).add_((1 - share) * smoothing / teacher.shape[-1])
+        target = (
+            teacher.reshape(-1, teacher.shape[-1])
+            .float()
+            .softmax(-1)
+            .mul_(share)
+            .add_((1 - share) * smoothing / teacher.shape[-1])
+        )
         hard = torch.full_like(target[:, :1], (1 - share) * (1 - smoothing))
         target.scatter_add_(1, flat.clamp_min(0)[:, None], hard)
         target[~kept] = 0.0
-    return F.cross_entropy(student.flatten(0, 1).float(), target, reduction="sum") / kept.sum()
+    return F.cross_entropy(student.reshape(-1, student.shape[-1]).float(), target, reduction="sum") / kept.sum()
 
 
 def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None) -> Tensor:
@@ -75,24 +83,22 @@ def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | N
     return (s - t).square().sum() / variance.clamp_min(LEAST_VARIANCE)
 
 
-def hidden_distillation(student: Any, teacher: Any, batch: Mapping[str, Tensor], width: Width | None = None) -> Tensor:
-    """The mean of `unexplained` over the outputs of all encoder and decoder layers; padded positions are left out.
+def hidden_distillation(student: Sequence[States], teacher: Sequence[States], width: Width | None = None) -> Tensor:
+    """The mean of `unexplained` over the outputs of all layers; padded positions are left out.
 
     Args:
-        student: outputs of a model called with `output_hidden_states=True`; `teacher` likewise, on the same batch.
+        student: the hidden states of each stack of layers; `teacher` likewise, of the same batch.
         teacher: see `student`.
-        batch: `attention_mask` and `labels`.
         width: the residual dimensions that the student has kept, where it has fewer than the teacher.
 
     References:
         Jiao et al., TinyBERT: distilling BERT for natural language understanding, 2020; here without a learnt map between
         widths, because a cut model's dimensions are the teacher's own.
     """
-    masks = {"encoder": batch["attention_mask"].bool(), "decoder": batch["labels"] != IGNORED}
     layers = [
-        unexplained(s, t, kept, width)
-        for side, kept in masks.items()
-        for s, t in zip(*(getattr(o, f"{side}_hidden_states")[1:] for o in (student, teacher)), strict=True)
+        unexplained(s, t, mine.kept, width)
+        for mine, theirs in zip(student, teacher, strict=True)
+        for s, t in zip(mine.layers, theirs.layers, strict=True)
     ]
     return torch.stack(layers).mean()
 
@@ -103,10 +109,13 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
     Raises:
         InputError: the two have other numbers of layers, or a width was cut and the kept dimensions do not say how.
     """
-    for side in ("encoder_layers", "decoder_layers"):
-        mine, theirs = (getattr(m.config, side) for m in (student, teacher))
-        if mine != theirs:
-            raise InputError(f"hidden: the student has {mine} {side}, the teacher {theirs}; expected equally many")
+    task = task_of(student)
+    mine_of, theirs_of = task.depth(student), task.depth(teacher)
+    for stack, layers in mine_of.items():
+        if layers != theirs_of[stack]:
+            raise InputError(
+                f"hidden: the student has {layers} {stack}_layers, the teacher {theirs_of[stack]}; expected equally many"
+            )
     mine, theirs = (int(m.get_input_embeddings().weight.shape[1]) for m in (student, teacher))
     if width is None and mine != theirs:
         raise InputError(

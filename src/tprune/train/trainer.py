@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
+from tprune.core.task import Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
@@ -26,19 +27,20 @@ from tprune.train.one_process import one_process
 from tprune.train.schedule import Training, rewound
 
 
-class TranslationTrainer(Trainer):
+class TaskTrainer(Trainer):
     """`Trainer` over token batches, with label smoothing and distillation while training, plain NLL in evaluation."""
 
     def __init__(
         self,
         *args: Any,
         how: Training,
+        task: Task,
         pad: int,
         teacher: nn.Module | None = None,
         width: Width | None = None,
         **kwargs: Any,
     ) -> None:
-        self.how, self.pad, self.width = how, pad, width
+        self.how, self.task, self.pad, self.width = how, task, pad, width
         self.teacher = teacher if how.teaches else None
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
@@ -76,7 +78,7 @@ class TranslationTrainer(Trainer):
         model.eval()
         for batch in self.get_eval_dataloader(eval_dataset):
             inputs: Any = self._prepare_inputs(batch)
-            tokens = (inputs["labels"] != IGNORED).sum()
+            tokens = (self.task.labels(inputs) != IGNORED).sum()
             with self.compute_loss_context_manager():
                 loss = self.compute_loss(model, inputs)
             totals += torch.stack([loss.double() * tokens, tokens.double()])
@@ -93,41 +95,26 @@ class TranslationTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Mean negative log-likelihood per target token; smoothed and distilled while training."""
-        training, labels = model.training, inputs["labels"]
-        asks = {"output_hidden_states": True} if training and self.teacher is not None and self.how.hidden else {}
-        given = without_labels(self.model, inputs) | asks
-        outputs, smoothing, taught = model(**given), self.how.smoothing if training else 0.0, None
+        training, taught = model.training, None
+        hidden = bool(training and self.teacher is not None and self.how.hidden)
+        outputs, smoothing = self.task.run(model, inputs, hidden=hidden), self.how.smoothing if training else 0.0
         if training and self.teacher is not None:
             with torch.no_grad():
-                taught = self.teacher(**given)
+                taught = self.task.run(self.teacher, inputs, hidden=hidden)
         if taught is not None and self.how.distill:
+            labels = self.task.labels(inputs)
             loss = taught_loss(outputs.logits, taught.logits, labels, self.how.distill, smoothing)
         else:
-            loss = token_loss(outputs.logits, labels, smoothing)
-        if taught is not None and self.how.hidden:
-            loss = loss + self.how.hidden * hidden_distillation(outputs, taught, inputs, self.width)
+            loss = self.task.loss(outputs.logits, inputs, smoothing)
+        if taught is not None and hidden:
+            mine, theirs = (self.task.states(each, inputs) for each in (outputs, taught))
+            loss = loss + self.how.hidden * hidden_distillation(mine, theirs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
                 "try a lower lr. Earlier checkpoints and stages are untouched"
             )
         return (loss, outputs) if return_outputs else loss
-
-
-def without_labels(model: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a batch, so that the model does not compute a loss of its own, which nobody reads."""
-    inputs = {key: value for key, value in batch.items() if key != "labels"}
-    return inputs | {
-        "decoder_input_ids": model.prepare_decoder_input_ids_from_labels(batch["labels"]),
-        "use_cache": False,
-    }
-
-
-def token_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross entropy per target token (nats), labels `-100` ignored."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
-    )
 
 
 @one_process()
@@ -176,9 +163,9 @@ def train(
         prediction_loss_only=True, remove_unused_columns=False, dataloader_pin_memory=False,
     )  # fmt: skip
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
-    trainer = TranslationTrainer(
+    trainer = TaskTrainer(
         model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Seals(), *callbacks, *extra],
-        how=how, pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
+        how=how, task=task_of(model), pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     try:
