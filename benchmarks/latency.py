@@ -21,7 +21,7 @@ from kept import Kept
 from tprune.bench.statistics import median_interval
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
-from tprune.core.sublayers import READS_SOURCE, sublayers_of
+from tprune.core.sublayers import sublayers_of
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.table import LatencyTable, Ratios, Setting
 from tprune.costs.latency.timer import Timer
@@ -43,7 +43,7 @@ def random_plan(model: Any, seed: int) -> Plan:
     shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
     left = dict(lines)
     for sublayer in sublayers_of(plan):
-        reads = sublayer.place == READS_SOURCE and ".0." in sublayer.name
+        reads = sublayer.site.reads_source and sublayer.site.layer == 0
         gone = rng.random() < 0.125 and not reads
         for kind, name in sublayer.couplings.items():
             share = rng.uniform(0.125, 1.0)

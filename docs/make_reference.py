@@ -19,6 +19,7 @@ from typer.models import ArgumentInfo
 
 from tprune.cli.app import VERBS
 from tprune.cli.shared import OPTIONS
+from tprune.core.kinds import KINDS, Scope
 from tprune.recipe.schema import Recipe
 
 WORDS = {int: "number", float: "number", str: "text", bool: "yes or no"}
@@ -37,6 +38,7 @@ def reference() -> str:
     ]
     for verb in VERBS:
         lines += verb_lines(verb)
+    lines += ["", "## Kinds of couplings", "", *kind_lines()]
     lines += ["", "## Recipes", "", "A recipe is a YAML file; `--set KEY=VALUE` sets one of its keys."]
     return "\n".join([*lines, *recipe_lines()]) + "\n"
 
@@ -76,6 +78,16 @@ def table(parameters: Iterable[tuple[str, Any, Any]]) -> Iterator[str]:
         choices = f" One of {', '.join(f'`{each}`' for each in kinds[0])}." if kinds else ""
         needed = "required" if value is inspect.Parameter.empty else default(value)
         yield f"| {shown} | {needed} | {info.help or ''}{choices} |"
+
+
+def kind_lines() -> Iterator[str]:
+    """What is known of every kind of coupling."""
+    yield from ("| kind | a group is one of | within | may be left empty | shares tried |", "|---|---|---|---|---|")
+    for kind_, rule in KINDS.items():
+        within = f"`{rule.within}`, equally many in each" if rule.within else ""
+        empty = "always" if rule.scope is Scope.BLOCK else "where its floor is 0" if rule.may_be_empty else "never"
+        shares = ", ".join(f"{share:g}" for share in rule.shares)
+        yield f"| `{kind_}` | {rule.label} | {within} | {empty} | {shares} |"
 
 
 def recipe_lines() -> Iterator[str]:

@@ -12,7 +12,9 @@ from tprune.analysis import Analysis, Component, Point, Reading, advise, harms, 
 from tprune.analysis.ablation import without_smallest
 from tprune.analysis.advice import DEAR, cut_shares
 from tprune.analysis.loss_curves import token_loss_on
-from tprune.analysis.sites import Sublayer, place
+from tprune.analysis.sites import block_name, origin_from_name, origin_of
+from tprune.core.coupling import Coupling
+from tprune.core.sites import Site
 from tprune.families.registry import couplings
 
 KINDS = ("ffn", "heads", "qk", "vo")
@@ -40,23 +42,24 @@ def test_every_head_loses_as_many_dimensions() -> None:
     assert without_smallest(torch.ones(2)).sum() == 1  # at least one goes
 
 
-@pytest.mark.parametrize(
-    ("name", "sublayer", "item", "axis"),
-    [
-        ("model.decoder.layers.2.encoder_attn.q_proj.in", Sublayer("decoder", 2, "cross"), "q_proj", "in"),
-        ("model.decoder.layers.0.self_attn.heads", Sublayer("decoder", 0, "self"), "heads", ""),
-        ("model.encoder.layers.11.fc1.out", Sublayer("encoder", 11, "ffn"), "fc1", "out"),
-        ("transformer.h.3.attn.c_attn.in", Sublayer("", 3, "self"), "c_attn", "in"),
-        ("width", Sublayer("", -1, "width"), "width", ""),
-    ],
-)  # fmt: skip
-def test_names_say_where_a_component_lies(name: str, sublayer: Sublayer, item: str, axis: str) -> None:
-    found = place(name)
-    assert (found.sublayer, found.item, found.axis) == (sublayer, item, axis)
+@pytest.mark.parametrize("family", ["marian", "bart"])
+def test_an_origin_is_that_of_the_coupling_and_older_analyses_name_it_alike(family: str) -> None:
+    for coupling in couplings(small_model(family)):
+        found = origin_of(coupling)
+        assert found["site"] == coupling.site
+        assert found == origin_from_name(coupling.name, coupling.kind)
+        assert (found["matrix"] + found["axis"] != "") == (coupling.kind == "lines")
+
+
+def test_blocks_are_named_in_words() -> None:
+    sites = (Site("decoder", 2, "cross_attention"), Site("encoder", 11, "feed_forward"), Site("", None, "residual"))
+    assert [block_name(site) for site in sites] == ["decoder 2 cross", "encoder 11 ffn", "residual"]
+    bare = Component("transformer.h.3.attn.c_attn.in", "lines", 8, 0.0, 0.0, matrix="transformer.h.3.attn.c_attn")
+    assert bare.block == "transformer.h.3.attn.c_attn" and replace(bare, matrix="").block == bare.name
 
 
 def test_shares_are_those_of_least_loss() -> None:
-    a, b, c = (Sublayer("encoder", i, "ffn") for i in range(3))
+    a, b, c = (f"encoder {i} ffn" for i in range(3))
     weights, harm = {a: 100, b: 300, c: 200}, {a: 0.02, b: 0.01, c: 0.5}
     shares = cut_shares({s: harm[s] / weights[s] for s in weights}, weights, 0.4)
     assert sum(weights[s] * shares[s] for s in weights) == pytest.approx(0.4 * 600, rel=1e-6)
@@ -70,14 +73,13 @@ def test_shares_are_those_of_least_loss() -> None:
 
 
 def analysis(model: Any, harm: dict[str, float], zero: dict[str, float]) -> Analysis:
-    def component(name: str, kind: str) -> Component:
-        gone = zero.get(name, 0.0)
+    def component(coupling: Coupling) -> Component:
+        name, kind = coupling.name, coupling.kind
+        gone, costs = zero.get(name, 0.0), None if kind == "lines" else harm.get(name, 0.01)
         reading = Reading(gone, gone, (0.0, 1.0))
-        return Component(
-            name, kind, 8, gone, gone, (1.0, 1.0), (reading,), None if kind == "lines" else harm.get(name, 0.01)
-        )
+        return Component(name, kind, 8, gone, gone, (1.0, 1.0), (reading,), costs, **origin_of(coupling))
 
-    shown = [component(c.name, c.kind) for c in couplings(model, (*KINDS, "lines"))]
+    shown = [component(c) for c in couplings(model, (*KINDS, "lines"))]
     return Analysis(tuple(shown), 1.0, 1, (Point(1.0, 1, 2.0),), 1.5)
 
 

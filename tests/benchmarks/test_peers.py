@@ -15,7 +15,8 @@ from peers.job import Job, Made, Method, Recovery, finish
 from peers.methods import METHODS, scratch
 from peers.speed import Faster, Speed
 from tprune.core.selection import Limits
-from tprune.costs.latency.table import LatencyTable, Price, Setting, Times, place_of
+from tprune.core.sites import Site
+from tprune.costs.latency.table import LatencyTable, Price, Setting, Times
 from tprune.counting.size import size
 from tprune.recipe.schema import Recover
 from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_model, train_tokenizer
@@ -239,7 +240,7 @@ def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_pa
     loss = sum(c.losses[c.kept.index(len(e.kept or ()))] for c, e in zip(curves, chosen.entries, strict=True))
     saved = [
         sum(w * x for w, x in zip((1.0, 16.5), job.speed.table.saved(p, "sublayer", 0.0), strict=True))
-        for p in map(place_of, (c.name for c in curves))
+        for p in (c.site.place for c in plan.couplings if c.site is not None)
     ]
     need = job.speed.dense - job.milliseconds
     best = min(
@@ -268,12 +269,11 @@ def test_the_lagrangian_brings_gates_to_the_time_asked_for(dense: Any, tmp_path:
     from peers.methods.hard_concrete import Gates, Lagrangian
 
     job = job_for(dense, tmp_path)
-    gates = Gates(
-        {f"model.decoder.layers.{i}.ffn": 32 for i in range(3)}
-        | {f"model.encoder.layers.{i}.ffn": 32 for i in range(3)}
-    )
+    stacks = ("decoder", "encoder")
+    sites = {f"{stack} {i}": Site(stack, i, "feed_forward") for stack in stacks for i in range(3)}
+    gates = Gates(dict.fromkeys(sites, 32))
     wanted = 0.9 * job.speed.dense
-    penalty = Lagrangian(gates, job.speed.table, wanted, 100)
+    penalty = Lagrangian(gates, sites, job.speed.table, wanted, 100)
     optimizer = torch.optim.Adam(gates.parameters(), lr=1e-3)
     for step in range(150):
         optimizer.zero_grad()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tprune.budget.size import Target, select_size, select_to, size_meters
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Uniform
-from tprune.core.sublayers import place_of, sublayers_of
+from tprune.core.sublayers import sublayers_of
 from tprune.costs.size import PlanSizes, norm_scores, size_after
 from tprune.counting.size import size
 from tprune.families.registry import couplings
@@ -213,8 +214,13 @@ def test_couplings_without_curves_or_sublayers_are_refused(model: Any) -> None:
     lines = plan_of(model, "lines")
     with pytest.raises(InputError, match="couplings of kind 'lines' cannot share a budget"):
         select_size(model, lines, Target("params", 0.9), curves_of(lines, odd))
-    with pytest.raises(InputError, match="lies in no sublayer"):
-        place_of("width")
+    lost = replace(plan, entries=tuple(replace(e, coupling=replace(e.coupling, site=None)) for e in plan.entries))
+    with pytest.raises(InputError, match=r"layers\.0\.ffn: the coupling has no site \(stack, layer and block, such as"):
+        select_size(model, lost, Target("params", 0.9), curves_of(lost, odd))
+    first, second = plan.entries[:2]
+    twice = replace(plan, entries=(first, replace(second, coupling=replace(second.coupling, site=first.coupling.site))))
+    with pytest.raises(InputError, match=r"is of kind 'ffn' at the same site; expected one of each"):
+        sublayers_of(twice)
 
 
 def test_a_sum_that_was_too_low_is_tightened(model: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from small_models import small_batch, small_model
+from tprune.budget.size import Target, select_to
 from tprune.core.coupling import Coupling, Groups, bias, consumer, producer
 from tprune.core.method import State, Update
 from tprune.core.plan import Entry, Mode, Plan, Realisation, fingerprint, make_plan
+from tprune.core.selection import Uniform
+from tprune.core.sites import Site
+from tprune.families.registry import couplings
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
+from tprune.realise.certificate import certify
+from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
+from tprune.testing import random_kept
 
 FFN = Coupling(
     "ffn",
@@ -122,7 +131,43 @@ MALFORMED = [
     (edited(entry(kept=[0.5])), "whole numbers"),
     (edited(entry(kept=3)), "malformed"),
     (edited(entry(groups=["4"])), "whole numbers"),
+    (edited(entry(site="decoder")), "site 'decoder'; expected [stack, layer or null, block]"),
+    (edited(entry(site=["decoder", -1, "residual"])), "expected [stack, layer or null, block]"),
+    (edited(entry(site=["decoder", True, "residual"])), "expected [stack, layer or null, block]"),
+    (edited(entry(site=["decoder", 1])), "expected [stack, layer or null, block]"),
 ]
+
+
+@pytest.mark.parametrize(
+    "site", [None, Site("decoder", 2, "cross_attention"), Site("", None, "residual"), Site("s", 0, "x y")]
+)
+def test_a_site_goes_to_json_and_back_whatever_the_coupling_is_called(site: Site | None) -> None:
+    called = replace(FFN, name="model.encoder.layers.0.ffn", site=site)
+    plan = make_plan(Net(), "net", [called])
+    assert json.loads(plan.to_json())["entries"][0]["site"] == (None if site is None else list(site))
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("family", ["marian", "bart"])
+def test_a_plan_from_before_sites_loads_as_if_it_had_them(family: str) -> None:
+    model: Any = small_model(family)
+    plan = random_kept(model, make_plan(model, family, couplings(model)))
+    data = json.loads(plan.to_json())
+    for old in data["entries"]:
+        del old["site"]
+    loaded = Plan.from_json(json.dumps(data))
+    assert loaded == plan and all(coupling.site is not None for coupling in loaded.couplings)
+
+
+def test_a_plan_from_before_sites_works() -> None:
+    model: Any = small_model("marian")
+    plan = make_plan(model, "marian", couplings(model, ["heads", "qk", "vo", "ffn", "sublayer", "width"]))
+    data = json.loads(plan.to_json())
+    for old in data["entries"]:
+        del old["site"]
+    loaded = select_to(model, Plan.from_json(json.dumps(data)), Target("macs", 0.5), Uniform())
+    assert loaded == select_to(model, plan, Target("macs", 0.5), Uniform())
+    assert certify(model, loaded, shrink(model, loaded), small_batch()).forward < 1e-9
 
 
 @pytest.mark.parametrize(("text", "says"), MALFORMED)

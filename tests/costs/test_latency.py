@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from small_models import small_model
 from tprune.core.plan import Plan, make_plan
+from tprune.core.sites import Site
 from tprune.costs.latency.table import Curve, LatencyTable, Price, Setting, Timed, Times, shares_of
 from tprune.families.registry import couplings
 from tprune.support.errors import InputError
 
+ENCODER_FFN, DECODER_FFN = Site("encoder", 0, "feed_forward"), Site("decoder", 0, "feed_forward")
 TABLE = LatencyTable(
-    "0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0, (Timed({"model.decoder.layers.0.ffn": {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
+    "0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0, (Timed({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
     {}, 50_000_000,
     (
         Price("decoder.ffn", "ffn", 0.0, 0.08), Price("decoder.ffn", "sublayer", 0.0, 0.02), Price("encoder.ffn", "ffn", 0.8, 0.0),
@@ -28,7 +30,7 @@ TABLE = LatencyTable(
     ),
 )  # fmt: skip
 BENT = replace(TABLE, curve=Curve(((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5))))
-HALF = {"model.encoder.layers.0.ffn": {"ffn": 0.5}, "model.decoder.layers.0.ffn": {"ffn": 0.5}}
+HALF = {ENCODER_FFN: {"ffn": 0.5}, DECODER_FFN: {"ffn": 0.5}}
 
 
 def saved(place: str, kind: str, share: float, width: float = 1.0) -> tuple[float, float]:
@@ -39,7 +41,7 @@ def saved(place: str, kind: str, share: float, width: float = 1.0) -> tuple[floa
 @pytest.mark.parametrize("table", [TABLE, BENT])
 def test_a_dense_model_takes_what_was_measured(table: LatencyTable) -> None:
     assert table.predict({}) == Times(2.0, 0.5, pytest.approx(12.0))
-    assert table.predict({"model.decoder.layers.0.ffn": {"ffn": 1.0}}, 1.0) == table.predict({})
+    assert table.predict({DECODER_FFN: {"ffn": 1.0}}, 1.0) == table.predict({})
 
 
 def test_savings_are_in_proportion_to_what_is_cut_but_removal_is_a_jump() -> None:
@@ -53,19 +55,19 @@ def test_savings_are_in_proportion_to_what_is_cut_but_removal_is_a_jump() -> Non
 def test_at_a_smaller_width_weights_are_fewer_but_operations_are_not() -> None:
     assert saved("decoder.ffn", "ffn", 0.5, 0.5) == (0.0, 0.02)
     assert saved("decoder.ffn", "ffn", 0.0, 0.5) == (0.0, 0.02 + 0.08 / 2)
-    found = TABLE.predict({**HALF, "model.decoder.layers.1.encoder_attn": {"heads": 0.0}}, 0.5)
+    found = TABLE.predict({**HALF, Site("decoder", 1, "cross_attention"): {"heads": 0.0}}, 0.5)
     assert found.encoder == pytest.approx(2.0 - 1.0 - 0.4 * 0.5 - (0.04 + 0.06 * 0.5))
     assert found.token == pytest.approx(0.5 - 0.2 - 0.04 * 0.5 - (0.02 + 0.03 * 0.5))
 
 
 def test_savings_of_sublayers_add_and_those_of_kinds_combine() -> None:
-    names = [f"model.decoder.layers.{i}.ffn" for i in range(2)]
-    found = TABLE.predict({names[0]: {"ffn": 0.5}, names[1]: {"ffn": 1.0, "sublayer": 0.0}})
+    sites = [Site("decoder", i, "feed_forward") for i in range(2)]
+    found = TABLE.predict({sites[0]: {"ffn": 0.5}, sites[1]: {"ffn": 1.0, "sublayer": 0.0}})
     assert found.encoder == 2.0 and found.token == pytest.approx(0.36)
     assert found.sentence == pytest.approx(2.0 + 20 * 0.36)
-    attention = TABLE.predict({"model.encoder.layers.0.self_attn": {"heads": 0.5, "qk": 0.5, "vo": 0.75}})
+    attention = TABLE.predict({Site("encoder", 0, "self_attention"): {"heads": 0.5, "qk": 0.5, "vo": 0.75}})
     assert attention.encoder == pytest.approx(2.0 - 0.2 - 0.5 * (0.08 + 0.06))
-    crossing = TABLE.predict({"model.decoder.layers.1.encoder_attn": {"heads": 0.0}})
+    crossing = TABLE.predict({Site("decoder", 1, "cross_attention"): {"heads": 0.0}})
     assert (crossing.encoder, crossing.token) == (pytest.approx(1.9), pytest.approx(0.45))
 
 
@@ -91,7 +93,7 @@ def test_how_prices_add_up_is_looked_up_at_the_time_asked_for() -> None:
 def plan() -> Plan:
     """Half of the units of one block of the encoder, and of one of the decoder."""
     model: Any = small_model("marian")
-    found = make_plan(model, "marian", [c for c in couplings(model, ("ffn",)) if c.name in HALF])
+    found = make_plan(model, "marian", [c for c in couplings(model, ("ffn",)) if c.site in HALF])
     return found.with_kept(
         {e.coupling.name: torch.arange(e.groups[0]) < e.groups[0] // 2 for e in found.entries}, {}, {}
     )
@@ -110,7 +112,7 @@ def test_a_corrected_table_knows_the_plan_and_the_dense_model(
         pytest.approx(before.token * token),
     )
     assert found.predict({}) == table.predict({})
-    less = {name: {"ffn": 1 - other / 2} for name in HALF}  # models that save less are corrected less
+    less = {site: {"ffn": 1 - other / 2} for site in HALF}  # models that save less are corrected less
     factor = found.predict(less).encoder / table.predict(less).encoder
     assert min(1.0, encoder) - 1e-9 <= factor <= max(1.0, encoder) + 1e-9
 
@@ -140,7 +142,7 @@ def test_shares_of_a_plan_are_by_sublayer_and_kind() -> None:
         "model.encoder.layers.0.ffn": torch.arange(12) < 3,
     }
     shares = shares_of(plan.with_kept(masks, {}, {}))
-    assert shares == {name: {"heads": 0.5, "qk": 0.25}, "model.encoder.layers.0.ffn": {"ffn": 0.25}}
+    assert shares == {Site("encoder", 0, "self_attention"): {"heads": 0.5, "qk": 0.25}, ENCODER_FFN: {"ffn": 0.25}}
     with pytest.raises(InputError, match="cannot share a budget"):
         shares_of(make_plan(model, "marian", couplings(model, ["lines"])))
 

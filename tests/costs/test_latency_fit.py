@@ -13,7 +13,7 @@ import torch
 from small_models import small_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
-from tprune.core.sublayers import place_of, width_of
+from tprune.core.sublayers import width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted, weights_of
 from tprune.costs.latency.table import Curve, Floats, LatencyTable, Setting, Timed, Times, shares_of
@@ -34,8 +34,8 @@ def milliseconds(model: Any, plan: Plan) -> Floats:
     sizes, width = weights_of(model, ("ffn", "qk", "vo")), width_of(plan)
     output = model.get_output_embeddings().weight.numel()
     total = FIXED + WEIGHT * np.array([0, width * output])
-    for name, shares in shares_of(plan).items():
-        place = place_of(name)
+    for site, shares in shares_of(plan).items():
+        place = site.place
         if 0 not in (shares.get("sublayer"), shares.get("heads"), shares.get("ffn")):
             side = np.array([not place.startswith("decoder") or "encoder" in place[7:], place.startswith("decoder")])
             inner = {kind: shares.get(kind, 1.0) * shares.get("heads", 1.0) for kind in ("qk", "vo", "ffn")}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from small_models import small_model
-from tprune.core.sublayers import blind, place_of, sublayers_of, width_of
+from tprune.core.sublayers import blind, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.table import shares_of
 from tprune.realise.shrink import shrink
@@ -27,7 +27,7 @@ def test_every_plan_makes_a_smaller_model_of_its_own(family: str) -> None:
         assert sum(p.numel() for p in shrink(model, plan).parameters()) < dense
         assert not blind(plan, model.config.decoder_layers)
     assert {width_of(plan) for plan in found} > {1.0, 0.5}
-    removed = {s.place for plan in found for s in sublayers_of(plan) if shares_of(plan)[s.name]["sublayer"] == 0}
+    removed = {s.place for plan in found for s in sublayers_of(plan) if shares_of(plan)[s.site]["sublayer"] == 0}
     assert removed == set(PLACES)
     again = [(shares_of(plan), width_of(plan)) for plan in plans_for(model, EVERYTHING)]
     assert again == [(shares_of(plan), width_of(plan)) for plan in found]
@@ -39,11 +39,7 @@ def test_only_what_is_asked_for_is_cut() -> None:
     def cut(*kinds: str, removal: bool = False) -> set[tuple[str, str]]:
         shares = [shares_of(plan) for plan in plans_for(model, kinds, removal)]
         return {
-            (place_of(name), kind)
-            for each in shares
-            for name, mine in each.items()
-            for kind, x in mine.items()
-            if x < 1
+            (site.place, kind) for each in shares for site, mine in each.items() for kind, x in mine.items() if x < 1
         }
 
     assert cut("qk") == {(place, "qk") for place in ATTENTIONS}

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from small_models import small_batch, small_model
-from tprune.core.coupling import Role, bind, tensors_of
+from tprune.core.coupling import Role, bind, source_params, tensors_of
 from tprune.core.plan import make_plan
+from tprune.core.sites import Site
 from tprune.families.encoder_decoder import BART
 from tprune.families.modeling.modeling_tprune import (
     GatheredLinear,
@@ -35,6 +36,43 @@ def test_the_table_lists_every_layer_once(name: str) -> None:
     expected = {"ffn": 5, "heads": 8, "qk": 8, "vo": 8, "sublayer": 13, "width": 1, "lines": 2 * matrices}
     assert Counter(c.kind for c in table) == expected
     assert all(c.closed == (c.kind != "lines") for c in table)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_coupling_says_where_it_lies(name: str) -> None:
+    model = small_model(name)
+    found: dict[Site | None, list[str]] = {}
+    for coupling in couplings(model):
+        found.setdefault(coupling.site, []).append(coupling.kind)
+    attention = ["heads", "qk", "vo", "sublayer", *["lines"] * 2 * 4]
+    units = ["ffn", "sublayer", *["lines"] * 2 * 2]
+    assert found == {
+        **{Site("encoder", i, "self_attention"): attention for i in range(2)},
+        **{Site("encoder", i, "feed_forward"): units for i in range(2)},
+        **{Site("decoder", i, b): attention for i in range(3) for b in ("self_attention", "cross_attention")},
+        **{Site("decoder", i, "feed_forward"): units for i in range(3)},
+        Site("", None, "residual"): ["width"],
+    }
+    for coupling in couplings(model):  # by what it holds: every tensor lies in the module of its block
+        if coupling.site is not None and coupling.site.layer is not None:
+            stack, layer, block = coupling.site
+            modules = {
+                "self_attention": ("self_attn",),
+                "cross_attention": ("encoder_attn",),
+                "feed_forward": ("fc1", "fc2"),
+            }
+            begins = tuple(f"model.{stack}.layers.{layer}.{module}." for module in modules[block])
+            assert all(param.startswith(begins) for param in coupling.params)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_reads_the_source_is_the_encoder_and_keys_and_values_of_the_source(name: str) -> None:
+    model = small_model(name)
+    found = source_params(couplings(model))
+    for param, tensor in model.named_parameters():
+        if tensor.ndim == 2 and ".layers." in param:
+            of_source = param.endswith(("encoder_attn.k_proj.weight", "encoder_attn.v_proj.weight"))
+            assert (param in found) == (param.startswith("model.encoder.") or of_source), param
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -16,7 +16,7 @@ from peers.job import Job, Made, cut, empty_plan, select_to_speed, train_while_p
 from peers.masks import masked_by
 from peers.ranked import Ranked
 from tprune.core.plan import Plan
-from tprune.core.sublayers import place_of
+from tprune.core.sites import Site
 from tprune.costs.latency.table import LatencyTable
 
 TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
@@ -71,10 +71,12 @@ class Lagrangian(TrainerCallback):
     The expected time is linear in the open gates of each coupling, with the savings of the whole sublayer as slopes.
     """
 
-    def __init__(self, gates: Gates, table: LatencyTable, milliseconds: float, steps: int) -> None:
+    def __init__(
+        self, gates: Gates, sites: Mapping[str, Site], table: LatencyTable, milliseconds: float, steps: int
+    ) -> None:
         self.gates, self.wanted, self.steps = gates, milliseconds, steps
         self.dense = table.predict({}).sentence
-        saved = {name: table.saved(place_of(name), "sublayer", 0.0) for name in gates.names}
+        saved = {name: table.saved(sites[name].place, "sublayer", 0.0) for name in gates.names}
         self.slopes = {name: encoder + table.tokens * step for name, (encoder, step) in saved.items()}
 
     def expected(self) -> Tensor:
@@ -101,7 +103,8 @@ def hard_concrete(job: Job) -> Made:
     twin = copy.deepcopy(job.dense)
     plan = empty_plan(twin)
     twin.gates = Gates({entry.coupling.name: entry.groups[0] for entry in plan.entries})
-    lagrangian = Lagrangian(twin.gates, job.speed.table, job.milliseconds, job.pruning_steps)
+    sites = {coupling.name: coupling.site for coupling in plan.couplings if coupling.site is not None}
+    lagrangian = Lagrangian(twin.gates, sites, job.speed.table, job.milliseconds, job.pruning_steps)
     with ExitStack() as hooks:
         current: dict[str, Tensor] = {}
         hooks.callback(twin.register_forward_pre_hook(lambda *_: current.update(twin.gates.sample())).remove)

@@ -9,8 +9,9 @@ from typing import Any
 
 from tprune.analysis.ablation import SHARE, without_smallest
 from tprune.analysis.record import Analysis, Component
-from tprune.analysis.sites import Sublayer, place
+from tprune.analysis.sites import module_name
 from tprune.core.coupling import Groups, bind
+from tprune.core.kinds import COVERING, INNER, Kind, Scope, rule_of
 from tprune.core.plan import Plan, Realisation
 from tprune.families.registry import couplings
 
@@ -18,6 +19,7 @@ KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are 
 LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer
 DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
 LEAST_HARM = 1e-4  # nats per token: less is noise
+WAYS: tuple[tuple[Kind, ...], ...] = (*((kind,) for kind in COVERING), *(inner for inner in INNER.values() if inner))
 LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
 
 
@@ -90,13 +92,12 @@ def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
     )
 
 
-def cut_shares(prices: Mapping[Sublayer, float], weights: Mapping[Sublayer, int], goal: float) -> dict[Sublayer, float]:
+def cut_shares(prices: Mapping[str, float], weights: Mapping[str, int], goal: float) -> dict[str, float]:
     """Shares to cut `x_c = min(0.9, μ / price_c)` with `Σ weights_c x_c = goal · Σ weights_c`, by bisection of log μ.
 
     Example:
-        >>> a, b = Sublayer("encoder", 0, "ffn"), Sublayer("encoder", 1, "ffn")
-        >>> shares = cut_shares({a: 1.0, b: 3.0}, {a: 10, b: 10}, 0.4)
-        >>> round(shares[a], 3), round(shares[b], 3)
+        >>> shares = cut_shares({"a": 1.0, "b": 3.0}, {"a": 10, "b": 10}, 0.4)
+        >>> round(shares["a"], 3), round(shares["b"], 3)
         (0.6, 0.2)
     """
     low, high = min(prices.values()) * 1e-6, max(prices.values())
@@ -135,11 +136,11 @@ def in_kind(worths: Mapping[str, float], plan: Plan) -> dict[str, float]:
     return {c.name: worths[c.name] / fmean(of_kind[c.kind]) for c in plan.couplings}
 
 
-def _by_sublayer(analysis: Analysis, closed: bool) -> dict[Sublayer, list[Component]]:
-    found: dict[Sublayer, list[Component]] = {}
+def _by_sublayer(analysis: Analysis, closed: bool) -> dict[str, list[Component]]:
+    found: dict[str, list[Component]] = {}
     for component in analysis.components:
-        if (component.kind != "lines") == closed:
-            found.setdefault(place(component.name).sublayer, []).append(component)
+        if (rule_of(component.kind).scope is not Scope.MATRIX) == closed:
+            found.setdefault(component.block, []).append(component)
     return found
 
 
@@ -147,7 +148,7 @@ def _cheapest(found: Sequence[Component], bound: Mapping[str, Groups]) -> _Optio
     """Of the couplings of one sublayer the cheapest way to cut all its prunable weights; None where no harm was measured."""
     kinds = {c.kind: c for c in found if c.harm is not None}
     options = []
-    for way in (("ffn",), ("heads",), ("qk", "vo")):
+    for way in WAYS:
         parts = tuple(kinds[k] for k in way if k in kinds)
         if len(parts) == len(way):
             weights = sum(int(bound[c.name].sizes.sum()) for c in parts)
@@ -167,7 +168,7 @@ def _gone(component: Component, stage: int) -> float:
 
 
 def _advice(
-    sublayer: Sublayer,
+    sublayer: str,
     option: _Option,
     lines: Sequence[Component],
     keep: float,
@@ -175,7 +176,7 @@ def _advice(
     price: float,
     stage: int,
 ) -> Advice:
-    axes = {axis: [c for c in lines if place(c.name).axis == axis] for axis in ("in", "out")}
+    axes = {axis: [c for c in lines if c.axis == axis] for axis in ("in", "out")}
     zero = {axis: round(fmean(_gone(c, stage) for c in found), 4) for axis, found in axes.items() if found}
     shrunk = {axis: round(fmean(c.area for c in found), 4) for axis, found in axes.items() if found}
     axis = _axis(zero, shrunk)
@@ -185,10 +186,9 @@ def _advice(
     alone = vanished >= LONE and zero["together"] < vanished / 2
     cut, leave = option.cut, price > DEAR
     if alone and lone is not None:
-        where = place(lone.name)
-        cut = f"{where.item}.{where.axis}"
+        cut = f"{module_name(lone.matrix)}.{lone.axis}"
     return Advice(
-        str(sublayer), axis, cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
+        sublayer, axis, cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
         round(relative, 3), leave, zero, shrunk, round(option.harm, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from tprune.analysis.blocks import Blocks, by_head
 from tprune.analysis.record import Analysis, Component, Point, Reading
+from tprune.analysis.sites import origin_of
 from tprune.core.coupling import Coupling, Groups, bind
 from tprune.core.plan import Mode, Plan, make_plan
 from tprune.families.registry import couplings
@@ -133,4 +134,6 @@ def _component(groups: Groups, before: Mapping[str, Tensor], readings: Mapping[s
     coupling: Coupling = groups.coupling
     dense, path = before[coupling.name], tuple(readings[coupling.name])
     norms = read(dense, dense).norms
-    return Component(coupling.name, coupling.kind, dense.numel(), path[-1].zero, path[-1].shrunk, norms, path)
+    return Component(
+        coupling.name, coupling.kind, dense.numel(), path[-1].zero, path[-1].shrunk, norms, path, **origin_of(coupling)
+    )

@@ -8,6 +8,9 @@ from pathlib import Path
 from statistics import pstdev
 from typing import Any
 
+from tprune.analysis.sites import block_name, origin_from_name
+from tprune.core.kinds import Scope, rule_of
+from tprune.core.sites import Site, site_from_json
 from tprune.support.errors import InputError
 
 
@@ -39,6 +42,9 @@ class Component:
         norms: quantiles of its norms in the dense model, in units of their mean.
         path: one reading per strength.
         harm: loss (nats per token) that the dense model adds when the smallest 30 % of the groups are zero; None if not measured.
+        site: where it lies; None where its family does not say.
+        matrix: of `lines`, the module whose lines they are.
+        axis: of `lines`, `in` or `out`.
     """
 
     name: str
@@ -49,6 +55,14 @@ class Component:
     norms: tuple[float, ...] = ()
     path: tuple[Reading, ...] = ()
     harm: float | None = None
+    site: Site | None = None
+    matrix: str = ""
+    axis: str = ""
+
+    @property
+    def block(self) -> str:
+        """The block that it lies in, in words; where its site is not known, its matrix or its name."""
+        return block_name(self.site) if self.site is not None else self.matrix or self.name
 
     @property
     def area(self) -> float:
@@ -96,10 +110,15 @@ class Analysis:
         return tuple(c for c in self.components if c.kind == kind)
 
     @property
+    def lines(self) -> tuple[Component, ...]:
+        """The components that are lines of single matrices."""
+        return tuple(c for c in self.components if rule_of(c.kind).scope is Scope.MATRIX)
+
+    @property
     def telling(self) -> int:
         """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the norms
         given up) differ most between the lines of matrices; of those that left the loss below twice the dense model's."""
-        lines = [c for c in self.of_kind("lines") if c.path]
+        lines = [c for c in self.lines if c.path]
         sane = [i for i, p in enumerate(self.path) if p.loss is None or self.loss is None or p.loss <= 2 * self.loss]
         if not lines or not sane:
             return 0
@@ -124,4 +143,8 @@ class Analysis:
 
 def _component(data: dict[str, Any]) -> Component:
     path = tuple(Reading(**{**r, "norms": tuple(r["norms"])}) for r in data.pop("path", ()))
+    if "site" in data:
+        data["site"] = site_from_json(data["site"])
+    else:
+        data |= origin_from_name(data["name"], data["kind"])
     return Component(**{**data, "norms": tuple(data.get("norms", ()))}, path=path)

@@ -1,51 +1,62 @@
-"""Where in a model a component lies, read from its name."""
+"""Where in a model a component of an analysis lies: its block in words, and of lines their matrix and axis."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from typing import TypedDict
 
-LAYER = re.compile(r"^(?P<before>.*?)\.?(?:layers|blocks|h)\.(?P<layer>\d+)\.(?P<rest>.+)$")
+from tprune.core.coupling import Coupling, Role
+from tprune.core.kinds import Scope, rule_of
+from tprune.core.sites import CROSS_ATTENTION, FEED_FORWARD, SELF_ATTENTION, Site, site_from_name
 
-
-@dataclass(frozen=True, order=True)
-class Sublayer:
-    """One residual branch: `Sublayer("decoder", 0, "cross")`. What lies in no layer has layer −1."""
-
-    side: str
-    layer: int
-    part: str
-
-    def __str__(self) -> str:
-        return f"{self.side} {self.layer} {self.part}".strip() if self.layer >= 0 else self.part
+WORDS = {SELF_ATTENTION: "self", CROSS_ATTENTION: "cross", FEED_FORWARD: "ffn"}
 
 
-@dataclass(frozen=True)
-class Place:
-    """A sublayer, and what in it: a matrix (with the axis `in` or `out`) or a kind of coupling."""
+class Origin(TypedDict):
+    """The fields of a component that say where it lies; see `tprune.analysis.record.Component`."""
 
-    sublayer: Sublayer
-    item: str
-    axis: str = ""
+    site: Site | None
+    matrix: str
+    axis: str
 
 
-def place(name: str) -> Place:
-    """Reads a component's name.
+def origin_of(coupling: Coupling) -> Origin:
+    """Where a coupling lies; of the lines of a matrix also the matrix and its axis.
 
     Example:
-        >>> place("model.decoder.layers.2.encoder_attn.q_proj.in")
-        Place(sublayer=Sublayer(side='decoder', layer=2, part='cross'), item='q_proj', axis='in')
-        >>> place("model.encoder.layers.0.ffn").sublayer.part
-        'ffn'
+        >>> from tprune.core.coupling import consumer
+        >>> lines = Coupling("a", (consumer("model.fc2.weight", "o u -> u"),), closed=False, kind="lines")
+        >>> origin_of(lines)
+        {'site': None, 'matrix': 'model.fc2', 'axis': 'in'}
     """
-    stem, _, last = name.rpartition(".")
-    axis = last if last in ("in", "out") else ""
-    inner = stem if axis else name
-    found = LAYER.match(inner)
-    if found is None:
-        return Place(Sublayer("", -1, inner), inner.rpartition(".")[2], axis)
-    side = next((word for word in ("encoder", "decoder") if word in found["before"].split(".")), "")
-    branch, _, item = found["rest"].rpartition(".")
-    cross = any(word in branch for word in ("encoder_attn", "cross", "crossattention"))
-    part = "cross" if cross else ("self" if "att" in branch else "ffn")
-    return Place(Sublayer(side, int(found["layer"]), part), item, axis)
+    view = coupling.views[0]
+    if rule_of(coupling.kind).scope is not Scope.MATRIX:
+        return {"site": coupling.site, "matrix": "", "axis": ""}
+    axis = "in" if view.role is Role.CONSUMER else "out"
+    return {"site": coupling.site, "matrix": view.param.removesuffix(".weight"), "axis": axis}
+
+
+def origin_from_name(name: str, kind: str) -> Origin:
+    """The same, for analyses written before they held it.
+
+    Example:
+        >>> origin_from_name("model.encoder.layers.0.fc1.in", "lines")["matrix"]
+        'model.encoder.layers.0.fc1'
+    """
+    matrix, _, axis = name.rpartition(".") if rule_of(kind).scope is Scope.MATRIX else ("", "", "")
+    return {"site": site_from_name(name), "matrix": matrix, "axis": axis}
+
+
+def block_name(site: Site) -> str:
+    """A block in words.
+
+    Example:
+        >>> block_name(Site("decoder", 0, "cross_attention"))
+        'decoder 0 cross'
+    """
+    layer = "" if site.layer is None else str(site.layer)
+    return " ".join(part for part in (site.stack, layer, WORDS.get(site.block, site.block)) if part)
+
+
+def module_name(matrix: str) -> str:
+    """What a matrix is called in its block: `q_proj`."""
+    return matrix.rpartition(".")[2]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tprune.budget.knapsack import Options, cheapest
 from tprune.core.curves import Curve
+from tprune.core.kinds import COVERING, INNER, WHOLE_BLOCK, WIDTH, rule_of
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Scores, keep_best, lines_of
-from tprune.core.sublayers import READS_SOURCE, Left, Sublayer, combined, sublayers_of
+from tprune.core.sublayers import Left, Sublayer, combined, emptied, sublayers_of
 from tprune.support.errors import InputError, UnreachableError
 
 TIGHTEN = 8  # how often a selection that turns out too large is made again
@@ -70,15 +71,16 @@ def choose(plan: Plan, curves: Sequence[Curve], meters: Meters, budget: float) -
         raise InputError(f"{missing[0]}: its sensitivity was not measured")
     sublayers = sublayers_of(plan)
     lefts = {s.name: tuple(lefts_of(s, by_name)) for s in sublayers}
+    readers = frozenset(s.name for s in sublayers if s.site.reads_source)
     best: Choice | None = None
     least: list[float] = []
     for width, price in _widths(plan, by_name):
         meter = meters(width)
         options = [_options(s, lefts[s.name], by_name, meter) for s in sublayers]
-        least.append(meter.whole + _least(options))
+        least.append(meter.whole + _least(options, readers))
         if least[-1] > budget or (best is not None and price >= best.loss):
             continue
-        kept = _with_a_reader(options, budget - meter.whole, meter.unit)
+        kept = _with_a_reader(options, readers, budget - meter.whole, meter.unit)
         loss = price + sum(_loss(s, kept[s.name], by_name) for s in sublayers)
         if best is None or loss < best.loss:
             best = Choice(width, kept, loss)
@@ -129,7 +131,7 @@ def filled(plan: Plan, choice: Choice, scores: Scores) -> Plan:
     kept: Kept = {}
     for entry in plan.entries:
         name, score = entry.coupling.name, scores[entry.coupling.name]
-        lines = choice.width if entry.coupling.kind == "width" else counts.get(name)
+        lines = choice.width if entry.coupling.kind == WIDTH else counts.get(name)
         kept[name] = keep_best(score, lines_of(score) if lines is None else lines)
     return plan.with_kept(kept, {}, {})
 
@@ -139,19 +141,20 @@ def lefts_of(sublayer: Sublayer, curves: Mapping[str, Curve]) -> Iterable[dict[s
 
     A removed sublayer counts as whole in its other kinds: its removal says it all.
     """
-    kinds = [kind for kind in sublayer.couplings if kind != "sublayer"]
+    kinds = [kind for kind in sublayer.couplings if kind != WHOLE_BLOCK]
     for sizes in itertools.product(*(curves[sublayer.couplings[kind]].kept for kind in kinds)):
         left = dict(zip(kinds, sizes, strict=True))
-        if left.get("heads") == 0 and any(left[kind] < sublayer.whole[kind] for kind in ("qk", "vo") if kind in left):
+        gone = [kind for outer in COVERING if left.get(outer) == 0 for kind in INNER[outer] if kind in left]
+        if any(left[kind] < sublayer.whole[kind] for kind in gone):
             continue  # of no heads no dimensions need to go
         yield left
-    if "sublayer" in sublayer.couplings and 0 in curves[sublayer.couplings["sublayer"]].kept:
-        yield {"sublayer": 0}
+    if WHOLE_BLOCK in sublayer.couplings and 0 in curves[sublayer.couplings[WHOLE_BLOCK]].kept:
+        yield {WHOLE_BLOCK: 0}
 
 
 def _widths(plan: Plan, curves: Mapping[str, Curve]) -> Sequence[tuple[int | None, float]]:
     """The residual widths to try, widest first, each with the loss it adds."""
-    coupling = next((c for c in plan.couplings if c.kind == "width"), None)
+    coupling = next((c for c in plan.couplings if c.kind == WIDTH), None)
     if coupling is None:
         return [(None, 0.0)]
     curve = curves[coupling.name]
@@ -167,31 +170,29 @@ def _options(sublayer: Sublayer, lefts: Sequence[Left], curves: Mapping[str, Cur
     return Options(sublayer.name, tuple(lefts), costs, tuple(_loss(sublayer, left, curves) for left in lefts))
 
 
-def _reads(option: Left) -> bool:
-    return option.get("sublayer", 1) > 0 and option.get("heads", 1) > 0
-
-
-def _readers(options: Sequence[Options[Left]]) -> dict[str, Options[Left]]:
+def _reading(options: Sequence[Options[Left]], readers: Collection[str]) -> dict[str, Options[Left]]:
     """The sublayers that read the source, each with the options that leave it reading."""
-    mine = [o for o in options if o.name.endswith(READS_SOURCE.partition(".")[2])]
-    return {o.name: o.only([i for i, left in enumerate(o.kept) if _reads(left)]) for o in mine}
+    mine = [o for o in options if o.name in readers]
+    return {o.name: o.only([i for i, left in enumerate(o.kept) if not emptied(left)]) for o in mine}
 
 
-def _least(options: Sequence[Options[Left]]) -> float:
+def _least(options: Sequence[Options[Left]], readers: Collection[str]) -> float:
     """The cost of the smallest selection in which the decoder still reads its source."""
     smallest = {o.name: min(o.costs) for o in options}
-    extra = [min(o.costs) - smallest[name] for name, o in _readers(options).items()]
+    extra = [min(o.costs) - smallest[name] for name, o in _reading(options, readers).items()]
     return float(sum(smallest.values()) + min(extra, default=0.0))
 
 
-def _with_a_reader(options: Sequence[Options[Left]], budget: float, unit: str) -> dict[str, Left]:
+def _with_a_reader(
+    options: Sequence[Options[Left]], readers: Collection[str], budget: float, unit: str
+) -> dict[str, Left]:
     """`cheapest`; where it would blind the decoder, the best of the selections in which one given sublayer goes on reading."""
     kept = cheapest(options, budget, unit)
-    readers = _readers(options)
-    if not readers or any(_reads(kept[name]) for name in readers):
+    reading = _reading(options, readers)
+    if not reading or any(not emptied(kept[name]) for name in reading):
         return kept
     found: list[tuple[float, dict[str, Left]]] = []
-    for reader in readers.values():
+    for reader in reading.values():
         held = [reader if o.name == reader.name else o for o in options]
         if sum(min(o.costs) for o in held) <= budget:
             some = cheapest(held, budget, unit)
@@ -224,10 +225,6 @@ def untouched(meter: Meter, sublayers: Sequence[Sublayer]) -> float:
     """What would be left of a budget if nothing were left of all couplings: embeddings, output layer, fixed costs."""
     gone = 0.0
     for s in sublayers:
-        left = (
-            {"sublayer": 0}
-            if "sublayer" in s.couplings
-            else {k: 0 for k in s.whole if "heads" not in s.whole or k == "heads"}
-        )
-        gone += meter.cost(s, left)
+        covering = [kind for kind in s.whole if rule_of(kind).covers_block] or [*s.whole]
+        gone += meter.cost(s, dict.fromkeys([WHOLE_BLOCK] if WHOLE_BLOCK in s.couplings else covering, 0))
     return meter.whole + gone

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from tprune.budget.allocate import number
+from tprune.core.kinds import WHOLE_BLOCK, rule_of
 from tprune.core.plan import Plan
-from tprune.core.sublayers import KINDS, left_of, sublayers_of, width_of
+from tprune.core.sublayers import left_of, sublayers_of, width_of
 from tprune.costs.latency.table import LatencyTable, Times
 from tprune.costs.size import size_after
 from tprune.counting.size import Size, size
@@ -65,11 +66,11 @@ class Promise:
         return {**asdict(self), "speedup": self.speedup}
 
     def __str__(self) -> str:
-        kinds = [kind for kind in KINDS if kind != "sublayer" and any(kind in row for row in self.kept.values())]
-        rows = [("sublayer", *(f"{kind} a head" if kind in ("qk", "vo") else kind for kind in kinds))]
+        kinds = [kind for kind in dict.fromkeys(k for row in self.kept.values() for k in row) if kind != WHOLE_BLOCK]
+        rows = [("sublayer", *(f"{kind} a head" if rule_of(kind).balanced else kind for kind in kinds))]
         for name, row in self.kept.items():
             cells = [f"{row[k][0]} of {row[k][1]}" if k in row else "" for k in kinds]
-            gone = row.get("sublayer", (1, 1))[0] == 0
+            gone = row.get(WHOLE_BLOCK, (1, 1))[0] == 0
             rows.append((name, "removed", *[""] * (len(kinds) - 1)) if gone and kinds else (name, *cells))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -118,8 +119,8 @@ def promise(
     left, kept = left_of(plan), {}
     for s in sublayers_of(plan):
         row = {kind: (left[s.name][kind], total) for kind, total in s.whole.items()}
-        removed = row.get("sublayer", (1, 1))[0] == 0
-        kept[s.name] = {"sublayer": row["sublayer"]} if removed else row
+        removed = row.get(WHOLE_BLOCK, (1, 1))[0] == 0
+        kept[s.name] = {WHOLE_BLOCK: row[WHOLE_BLOCK]} if removed else row
     dense, pruned = dense or size(model), size_after(model, plan)
     disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
     dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)

@@ -11,6 +11,7 @@ import numpy as np
 from tprune.budget.allocate import Meter, Meters, select_by_loss
 from tprune.budget.size import size_meters
 from tprune.core.curves import Curve
+from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import Sublayer, width_of
@@ -63,7 +64,7 @@ def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
         table: of prices.
         adds: how much of what they say a model of about the wanted speed saves, for encoder and token each.
     """
-    residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == "width"), 1)
+    residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == WIDTH), 1)
     dense = np.array([table.dense.encoder, table.dense.token])
     tokens = np.array([1.0, table.tokens])
 

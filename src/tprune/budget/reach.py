@@ -11,16 +11,15 @@ from tprune.budget.allocate import number
 from tprune.budget.latency import select_within
 from tprune.budget.request import Request, limits_of
 from tprune.core.curves import Curve, sizes_to_try
+from tprune.core.kinds import COVERING, PARTS, WHOLE_BLOCK
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Limits, keep_best
-from tprune.core.sublayers import READS_SOURCE, place_of
 from tprune.core.units import TIMES
 from tprune.costs.latency.table import LatencyTable, Times
 from tprune.costs.latency.timer import Timer
 from tprune.support.errors import InputError, NoisyMachineError, UnreachableError
 
 BOLD = 0.5  # of the dense model's time; a target under it is checked before the table is measured
-INSIDE = frozenset({"ffn", "heads", "qk", "vo"})
 
 
 def milliseconds(how: Request, table: LatencyTable, faster: float = 1.0) -> float:
@@ -60,14 +59,14 @@ class Reach:
         if budget > BOLD * table.dense.sentence:
             return
         masks = {
-            e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in INSIDE else e.keep
+            e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in PARTS else e.keep
             for e in self.plan.entries
         }
         try:
             least = timer.times(self.plan.with_kept(masks, {}, {}), table).sentence
         except NoisyMachineError:  # a rough check needs no steady machine; the table will say what it says
             return
-        rough = empties(self.how) or not set(self.how.kinds) <= INSIDE or self.how.written is not None
+        rough = empties(self.how) or not set(self.how.kinds) <= set(PARTS) or self.how.written is not None
         if budget < (0.5 if rough else 0.95) * least:
             raise self._too_slow("one group left in every coupling", budget, least, table)
 
@@ -122,19 +121,17 @@ def fewest_first(model: Any, plan: Plan, limits: Limits) -> tuple[Curve, ...]:
 def smallest(model: Any, plan: Plan, limits: Limits) -> Kept:
     """The fewest groups of every coupling; the last sublayer that reads the source keeps a head."""
     entries = {e.coupling.name: e for e in plan.entries}
+    sites = {c.name: c.site for c in plan.couplings}
     least = {g.coupling.name: sizes_to_try(g, limits)[0] for g in plan.bind(model)}
-    readers = [name for name in least if entries[name].coupling.kind in ("heads", "sublayer")]
-    readers = [name for name in readers if place_of(name) == READS_SOURCE]
-    gone = {name.rpartition(".")[0] for name in readers if not least[name]}
-    if readers and gone == {name.rpartition(".")[0] for name in readers}:
-        last = readers[-1].rpartition(".")[0]
-        least |= {name: max(1, least[name]) for name in readers if name.rpartition(".")[0] == last}
-    removed = {name.rpartition(".")[0] for name in least if name.endswith(".sublayer") and not least[name]}
+    emptying = [name for name in least if entries[name].coupling.kind in (WHOLE_BLOCK, *COVERING)]
+    readers = [name for name in emptying if (site := sites[name]) is not None and site.reads_source]
+    gone = {sites[name] for name in readers if not least[name]}
+    if readers and gone == {sites[name] for name in readers}:
+        last = sites[readers[-1]]
+        least |= {name: max(1, least[name]) for name in readers if sites[name] == last}
+    removed = {sites[name] for name in emptying if entries[name].coupling.kind == WHOLE_BLOCK and not least[name]}
     kept: Kept = {}
     for name, lines in least.items():
-        ones = torch.ones(entries[name].groups)
-        inside_removed = entries[name].coupling.kind != "sublayer" and (
-            name in removed or name.rpartition(".")[0] in removed
-        )
-        kept[name] = entries[name].keep if inside_removed else keep_best(ones, lines)
+        inside_removed = entries[name].coupling.kind in PARTS and sites[name] in removed
+        kept[name] = entries[name].keep if inside_removed else keep_best(torch.ones(entries[name].groups), lines)
     return kept

@@ -10,9 +10,10 @@ from torch import nn
 
 from tprune.budget.allocate import Meter, Meters, select_by_loss
 from tprune.core.curves import Curve
+from tprune.core.kinds import COVERING, WHOLE_BLOCK
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Scores, Select, keep_best, lines_of, reach
-from tprune.core.sublayers import READS_SOURCE, Sublayer, place_of
+from tprune.core.sublayers import Sublayer
 from tprune.core.units import LEAST_SIZE
 from tprune.costs.size import PlanSizes, norm_scores, size_after
 from tprune.counting.size import Size, size
@@ -78,10 +79,10 @@ def select_to(model: nn.Module, plan: Plan, target: Target, select: Select, scor
     found = scores if scores is not None else norm_scores(model, plan)
 
     def measure(kept: Kept) -> float:
-        return target.of(size_after(model, plan.with_kept(_still_reading(kept, kinds), {}, {})))
+        return target.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {})))
 
     kept, reached = reach(budget, select, found, kinds, measure, target.unit)
-    return plan.with_kept(_still_reading(kept, kinds), {target.unit: budget}, {target.unit: reached})
+    return plan.with_kept(_still_reading(kept, plan), {target.unit: budget}, {target.unit: reached})
 
 
 def select_size(
@@ -161,15 +162,15 @@ def counted(model: nn.Module, plan: Plan) -> Plan:
     return replace(plan, reached={**plan.reached, **sizes})
 
 
-def _still_reading(kept: Kept, kinds: dict[str, str]) -> Kept:
+def _still_reading(kept: Kept, plan: Plan) -> Kept:
     """The same, but with the last sublayer that reads the source, where all of them would be removed or left without heads."""
-    reading: dict[str, bool] = {}
-    for name, keep in kept.items():
-        if kinds[name] in ("sublayer", "heads") and place_of(name) == READS_SOURCE:
-            sublayer = name.rpartition(".")[0]
-            reading[sublayer] = reading.get(sublayer, True) and bool(keep.any())
+    mine = [c for c in plan.couplings if c.name in kept and c.kind in (WHOLE_BLOCK, *COVERING)]
+    mine = [c for c in mine if c.site is not None and c.site.reads_source]
+    reading = {c.site: True for c in mine}
+    for c in mine:
+        reading[c.site] &= bool(kept[c.name].any())
     if not reading or any(reading.values()):
         return kept
     last = list(reading)[-1]
-    back = {f"{last}.sublayer", f"{last}.heads"}
+    back = {c.name for c in mine if c.site == last}
     return {name: torch.ones_like(keep) if name in back and not keep.any() else keep for name, keep in kept.items()}

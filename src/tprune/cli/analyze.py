@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback, set_seed
 
 from tprune.analysis import Advice, Analysis, advise
+from tprune.core.kinds import PARTS
 from tprune.data.parallel import Corpus, Parallel
 from tprune.families.registry import couplings
 from tprune.realise.checkpoint import load, load_tokenizer
@@ -27,7 +28,6 @@ from tprune.tasks.translation.long_lines import LongLines
 from tprune.train.training_data import Material
 from tprune.vocabulary.coverage import guesses, unfamiliar
 
-KINDS = ("ffn", "heads", "qk", "vo")
 WRITTEN = frozenset({"analysis.json", "analysis.html"})
 
 
@@ -87,7 +87,7 @@ def analyze(
         report(f"warning: {line}")
     known = {coupling.kind for coupling in couplings(loaded)}
     with tempfile.TemporaryDirectory() as work:
-        found = analyse_step(loaded, material, how, [kind for kind in KINDS if kind in known], Path(work), report)
+        found = analyse_step(loaded, material, how, [kind for kind in PARTS if kind in known], Path(work), report)
     for line in guesses(found.loss, loaded.config.vocab_size):
         odd.append(line)
         report(f"warning: {line}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tprune.core.kinds import STOCK, TO_CUT
 from tprune.core.units import SIZES
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import DivergedError, UnreachableError
-
-KINDS = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 
 @contextmanager
@@ -50,9 +49,9 @@ def ways_out(recipe: Recipe, trims: bool) -> str:
 def _ways(recipe: Recipe, trims: bool) -> Iterator[str]:
     how = recipe.prune
     if how.stock:
-        yield "no --stock, which allows ffn alone"
-    elif set(KINDS) - set(how.kinds):
-        yield " ".join(f"--kind {kind}" for kind in KINDS)
+        yield f"no --stock, which allows {', '.join(STOCK)} alone"
+    elif set(TO_CUT) - set(how.kinds):
+        yield " ".join(f"--kind {kind}" for kind in TO_CUT)
     if how.floor:
         yield "--set prune.floor=0"
     if how.floors:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.coupling import bind
+from tprune.core.kinds import Scope, rule_of
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.support.errors import InputError
@@ -18,7 +19,6 @@ from tprune.support.reporting import Report
 from tprune.testing import check_coupling, check_family, randomise_
 
 TOKENS = 7
-MIXES = "width"  # its norms mix dimensions, so consumers of zeros still see the others
 
 
 def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         InputError: no known family, or no coupling of a kind.
     """
-    shown = couplings(model, kinds) if kinds else [c for c in couplings(model) if c.kind != "lines"]
+    shown = (
+        couplings(model, kinds) if kinds else [c for c in couplings(model) if rule_of(c.kind).scope is not Scope.MATRIX]
+    )
     rows = [
         {
             "name": groups.coupling.name, "kind": groups.coupling.kind, "groups": list(groups.shape), "weights": int(groups.sizes.sum()),
@@ -64,7 +66,10 @@ def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda 
 
     try:
         for number, coupling in enumerate(closed, start=1):
-            check_coupling(twin, coupling, run, silent=coupling.kind != MIXES)
+            mixes = (
+                rule_of(coupling.kind).scope is Scope.MODEL
+            )  # norms mix its dimensions: consumers of zeros see the others
+            check_coupling(twin, coupling, run, silent=not mixes)
             if number % 10 == 0:
                 report(f"{number} of {len(closed)} couplings perturbed")
         kinds = list(dict.fromkeys(c.kind for c in closed))

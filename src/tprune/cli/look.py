@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
@@ -29,7 +29,7 @@ from tprune.cli.options import (
     ValidTranslations,
     named,
 )  # fmt: skip
-from tprune.core.kinds import Kind
+from tprune.core.kinds import KINDS
 from tprune.support.errors import printable
 from tprune.support.plugins import NAMES
 
@@ -59,10 +59,9 @@ def inspect(
 
 def check_kinds(kinds: Sequence[str]) -> None:
     """Raises `typer.BadParameter` for a kind of couplings that nothing here has; families of plugins may have others."""
-    known = get_args(Kind)
     plugged = os.environ.get(NAMES) or entry_points(group="tprune.families")
-    if not plugged and (unknown := [kind for kind in kinds if kind not in known]):
-        raise typer.BadParameter(f"--kind {unknown[0]}: expected one of {', '.join(known)}")
+    if not plugged and (unknown := [kind for kind in kinds if kind not in KINDS]):
+        raise typer.BadParameter(f"--kind {unknown[0]}: expected one of {', '.join(KINDS)}")
 
 
 def analyze(

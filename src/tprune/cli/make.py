@@ -50,6 +50,7 @@ from tprune.cli.options import (
     one_target,
     together,
 )  # fmt: skip
+from tprune.core.kinds import STOCK
 
 DEMO = Path(__file__).parents[1] / "run" / "defaults" / "demo.yaml"
 
@@ -144,8 +145,10 @@ def prune(
     together("--src", src, "--tgt", tgt)
     together("--valid-src", valid_src, "--valid-tgt", valid_tgt)
     together("--test-src", test_src, "--test-tgt", test_tgt)
-    if stock and kinds and set(kinds) != {Kinds.FFN}:
-        raise typer.BadParameter(f"--stock cuts ffn only; leave out {' '.join(f'--kind {kind}' for kind in kinds)}")
+    if stock and kinds and set(kinds) - set(STOCK):
+        raise typer.BadParameter(
+            f"--stock cuts {', '.join(STOCK)} only; leave out {' '.join(f'--kind {kind}' for kind in kinds)}"
+        )
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
     if written is not None and (one_shot or steps == 0):
@@ -190,7 +193,7 @@ def _named(recipe: str, sets: Sequence[str] | None) -> str:
 
 def _stock(asked: bool) -> dict[str, Any]:
     """What `--stock` means in a recipe."""
-    return {"prune.stock": True, "prune.kinds": ["ffn"]} if asked else {}
+    return {"prune.stock": True, "prune.kinds": list(STOCK)} if asked else {}
 
 
 def _run(

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tprune.core.kinds import TO_CUT, Kind
 from tprune.core.units import LEAST_SIZE
 from tprune.run.stage import STAGES
 
@@ -21,15 +22,10 @@ class Blocks(StrEnum):
     HEADS = "heads"
 
 
-class Kinds(StrEnum):
-    """What `prune` may cut."""
-
-    FFN = "ffn"
-    HEADS = "heads"
-    QK = "qk"
-    VO = "vo"
-    SUBLAYER = "sublayer"
-    WIDTH = "width"
+if TYPE_CHECKING:
+    Kinds = Kind
+else:  # what `prune` may cut; typer knows lists of enumerations, but none of literals
+    Kinds = StrEnum("Kinds", {kind.upper(): kind for kind in TO_CUT})
 
 
 class Devices(StrEnum):

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from tprune.core.sites import ENCODER, Site
 from tprune.core.structure import Shape, Structure, root
 from tprune.support.errors import InputError
 
@@ -51,6 +52,10 @@ class View:
         return None if self.part is None else (self.part.start or 0, self.part.stop)
 
 
+SOURCE = {
+    "qk": Role.CONSUMER,
+    "vo": Role.PRODUCER,
+}  # of a cross-attention's couplings, the members that read the source
 Member = tuple[View, Tensor | None]  # a view and which of its elements are to be used (None: all)
 
 
@@ -81,12 +86,14 @@ class Coupling:
         closed: every consumer is listed, so cutting a group from all members changes nothing but size. An open coupling
             (the lines of a single matrix) is realised by gathering.
         kind: what it is a coupling of (`ffn`, `heads`, ...), the same word for every layer.
+        site: where in the model it lies, as its family says; None where it does not say.
     """
 
     name: str
     views: tuple[View, ...]
     closed: bool = True
     kind: str = ""
+    site: Site | None = None
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -237,3 +244,22 @@ def bind(couplings: Sequence[Coupling], model: nn.Module) -> list[Groups]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"two couplings are called {twice!r}; names must differ")
     return [groups_of(coupling, tensors) for coupling in couplings]
+
+
+def source_params(couplings: Iterable[Coupling]) -> frozenset[str]:
+    """Tensors of linears with one input per token of the source: those of the encoder, and keys and values of the source.
+
+    Keys are the consumers of a coupling `qk`, values the producers of a coupling `vo`.
+
+    Args:
+        couplings: the whole table of a family.
+    """
+    found: set[str] = set()
+    for coupling in couplings:
+        site = coupling.site
+        if site is not None and site.stack == ENCODER:
+            found.update(coupling.params)
+        elif site is not None and site.reads_source:
+            role = SOURCE.get(coupling.kind)
+            found.update(view.param for view in coupling.views if view.role is role)
+    return frozenset(found)

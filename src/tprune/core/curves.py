@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tprune.core.coupling import Groups
+from tprune.core.kinds import rule_of
 from tprune.core.selection import Limits, lines_of
 from tprune.support.errors import InputError
-
-SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
-QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
-WIDTHS = (1.0, 0.875, 0.75, 0.625, 0.5)  # of the residual: with less of it nothing works
-FEWER: Mapping[str, Sequence[float]] = {"qk": QUARTERS, "vo": QUARTERS, "width": WIDTHS}
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Curve:
 def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None = None) -> list[int]:
     """The numbers of lines of a coupling to measure, fewest first, all of them last; see `sensitivities`."""
     kind, lines = groups.coupling.kind, lines_of(groups.norms)
-    tried = FEWER.get(kind, SHARES) if shares is None else shares
+    tried = rule_of(kind).shares if shares is None else shares
     return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
+from tprune.core.sites import Site
 
 
 @runtime_checkable
@@ -25,8 +26,8 @@ class Family(Protocol):
         """The table: all closed couplings and the lines of every matrix."""
         ...
 
-    def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[str, int], stock: bool) -> nn.Module:
-        """An empty model of the shapes that the cuts leave."""
+    def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[Site, int], stock: bool) -> nn.Module:
+        """An empty model of the shapes that the cuts leave; `heads` says how many of them an attention keeps, by its site."""
         ...
 
     def drops_empty(self, name: str) -> bool:

@@ -20,6 +20,7 @@ from tprune.core.coupling import Coupling, Groups, Role, View, bind, tensors_of
 from tprune.core.known_methods import METHODS, default_method
 from tprune.core.method import Method
 from tprune.core.selection import Kept
+from tprune.core.sites import site_from_json, site_from_name
 from tprune.core.structure import Structure
 from tprune.support.errors import InputError
 
@@ -254,7 +255,7 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
     c = entry.coupling
     method: Any = entry.method  # a dataclass, which a protocol cannot say
     return {
-        "coupling": c.name, "kind": c.kind, "closed": c.closed, "groups": list(entry.groups),
+        "coupling": c.name, "kind": c.kind, "site": c.site, "closed": c.closed, "groups": list(entry.groups),
         "views": [
             {"param": v.param, "pattern": v.structure.pattern, "sizes": dict(v.structure.sizes), "role": v.role, "rows": v.rows}
             for v in c.views
@@ -281,8 +282,9 @@ def _entry_from_json(data: dict[str, Any]) -> Entry:
         raise InputError(f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(METHODS)}")
     if any(type(number) is not int or number < 0 for number in [*data["groups"], *(data["kept"] or [])]):
         raise InputError(f"coupling {data['coupling']}: groups and kept are lists of whole numbers ≥ 0")
+    site = site_from_json(data["site"]) if "site" in data else site_from_name(data["coupling"])  # older plans hold none
     return Entry(
-        Coupling(data["coupling"], views, data["closed"], data["kind"]), tuple(data["groups"]), METHODS[name](**described),
+        Coupling(data["coupling"], views, data["closed"], data["kind"], site), tuple(data["groups"]), METHODS[name](**described),
         Mode(data["mode"]), float(data["strength"]), Realisation(data["realisation"]),
         None if data["kept"] is None else tuple(data["kept"]),
     )  # fmt: skip

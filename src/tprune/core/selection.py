@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from tprune.core.kinds import Scope, rule_of
 from tprune.support.errors import InputError, UnreachableError
 
 Kept = dict[str, Tensor]
@@ -89,19 +90,17 @@ class Limits:
         floors: likewise for single kinds, where it differs.
     """
 
-    MAY_BE_EMPTY: ClassVar = frozenset({"ffn", "heads", "lines"})  # of the others nothing sensible would be left
-
     multiple: Mapping[str, int] = field(default_factory=dict)
     floor: float = 0.1
     floors: Mapping[str, float] = field(default_factory=dict)
 
     def may_empty(self, kind: str) -> bool:
         """Whether a coupling of this kind may be left with nothing."""
-        return self.floors.get(kind, self.floor) == 0 and kind in self.MAY_BE_EMPTY
+        return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty
 
     def round(self, k: float, total: int, kind: str) -> int:
         """`k` of `total` groups, rounded as the kind wants and not below the floor."""
-        if kind == "sublayer":
+        if rule_of(kind).scope is Scope.BLOCK:
             return round(min(k, total))
         least = max(0 if self.may_empty(kind) else 1, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)

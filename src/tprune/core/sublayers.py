@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tprune.core.coupling import Coupling
+from tprune.core.kinds import COVERING, INNER, SHARING, WHOLE_BLOCK, WIDTH, Scope, rule_of
 from tprune.core.plan import Plan
+from tprune.core.sites import Site, no_site
 from tprune.support.errors import InputError
-
-KINDS = ("heads", "qk", "vo", "ffn", "sublayer")
-PLACE = re.compile(r"(?:^|\.)(encoder|decoder)\.layers\.\d+\.(.+?)(?:\.(?:heads|qk|vo|sublayer))?$")
-READS_SOURCE = "decoder.encoder_attn"
 
 Left = Mapping[str, int]  # what stays of a sublayer: lines (groups, or dimensions per head) by kind of coupling
 Shares = Mapping[str, float]  # the same as shares of the whole
@@ -23,61 +21,62 @@ class Sublayer:
     """One block of a model as a plan sees it.
 
     Attributes:
-        name: such as `model.decoder.layers.0.self_attn`.
+        site: where it lies.
         couplings: by kind, the names of its couplings in the plan.
         whole: by kind, how many lines there are: groups, or dimensions per head.
     """
 
-    name: str
+    site: Site
     couplings: Mapping[str, str]
     whole: Left
 
     @property
+    def name(self) -> str:
+        """As tables and results write it: `model.decoder.layers.0.self_attn`."""
+        return self.site.name
+
+    @property
     def place(self) -> str:
         """Its kind, whatever the layer: `decoder.self_attn`."""
-        return place_of(self.name)
+        return self.site.place
 
     def shares(self, left: Left) -> dict[str, float]:
         """What stays, as shares of the whole; kinds that `left` does not name are whole."""
         return {kind: left.get(kind, total) / total for kind, total in self.whole.items()}
 
 
-def place_of(name: str) -> str:
-    """The kind of sublayer that a sublayer or coupling is or lies in. Raises `InputError` for one without a place.
-
-    Example:
-        >>> place_of("model.decoder.layers.2.encoder_attn.heads"), place_of("model.encoder.layers.0.ffn.sublayer")
-        ('decoder.encoder_attn', 'encoder.ffn')
-    """
-    found = PLACE.search(name)
-    if not found or found[2].endswith((".in", ".out")):
-        raise InputError(
-            f"{name} lies in no sublayer whose cost is known; expected {', '.join(KINDS)} couplings, or width"
-        )
-    return f"{found[1]}.{found[2]}"
-
-
 def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
     """The sublayers of a plan in its order; the residual width belongs to none.
 
     Raises:
-        InputError: a coupling that lies in no sublayer, such as the lines of one matrix.
+        InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; or two of one kind at
+            one site.
     """
-    names: dict[str, dict[str, str]] = {}
-    lines: dict[str, dict[str, int]] = {}
+    names: dict[Site, dict[str, str]] = {}
+    lines: dict[Site, dict[str, int]] = {}
     for entry in plan.entries:
-        kind, name = entry.coupling.kind, entry.coupling.name
-        if kind == "width":
+        coupling = entry.coupling
+        if rule_of(coupling.kind).scope is Scope.MODEL:
             continue
-        if kind not in KINDS:
+        site = _site_of(coupling)
+        if coupling.kind in names.setdefault(site, {}):
+            twin = names[site][coupling.kind]
             raise InputError(
-                f"{name}: couplings of kind {kind!r} cannot share a budget; expected {', '.join(KINDS)}, width"
+                f"{coupling.name}: {twin} is of kind {coupling.kind!r} at the same site; expected one of each"
             )
-        place_of(name)
-        sublayer = re.sub(r"\.(heads|qk|vo|sublayer)$", "", name)
-        names.setdefault(sublayer, {})[kind] = name
-        lines.setdefault(sublayer, {})[kind] = entry.groups[-1] if entry.groups else 1
-    return tuple(Sublayer(name, kinds, lines[name]) for name, kinds in names.items())
+        names[site][coupling.kind] = coupling.name
+        lines.setdefault(site, {})[coupling.kind] = entry.groups[-1] if entry.groups else 1
+    return tuple(Sublayer(site, kinds, lines[site]) for site, kinds in names.items())
+
+
+def _site_of(coupling: Coupling) -> Site:
+    if coupling.kind not in SHARING:
+        raise InputError(
+            f"{coupling.name}: couplings of kind {coupling.kind!r} cannot share a budget; expected {', '.join(SHARING)}, {WIDTH}"
+        )
+    if coupling.site is None:
+        raise no_site(coupling.name)
+    return coupling.site
 
 
 def left_of(plan: Plan) -> dict[str, dict[str, int]]:
@@ -95,16 +94,23 @@ def left_of(plan: Plan) -> dict[str, dict[str, int]]:
 def blind(plan: Plan, layers: int) -> bool:
     """Whether a selected plan leaves none of so many decoder layers reading the source."""
     left = left_of(plan)
-    gone = [
-        s.name for s in sublayers_of(plan)
-        if s.place == READS_SOURCE and 0 in (left[s.name].get("sublayer"), left[s.name].get("heads"))
-    ]  # fmt: skip
+    gone = [s for s in sublayers_of(plan) if s.site.reads_source and emptied(left[s.name])]
     return len(gone) >= layers
+
+
+def emptied(left: Left | Shares) -> bool:
+    """Whether nothing works of a sublayer of which so much stays: it is removed, or none of what covers it is left.
+
+    Example:
+        >>> emptied({"heads": 0, "qk": 8}), emptied({"heads": 2, "sublayer": 1})
+        (True, False)
+    """
+    return any(left.get(kind) == 0 for kind in (WHOLE_BLOCK, *COVERING))
 
 
 def width_of(plan: Plan) -> float:
     """The share of the residual width that a plan keeps; 1 where it has no such coupling."""
-    return next((float(e.keep.double().mean()) for e in plan.entries if e.coupling.kind == "width"), 1.0)
+    return next((float(e.keep.double().mean()) for e in plan.entries if e.coupling.kind == WIDTH), 1.0)
 
 
 def combined(saved: Callable[[str, float], Any], shares: Shares) -> Any:
@@ -121,10 +127,10 @@ def combined(saved: Callable[[str, float], Any], shares: Shares) -> Any:
         >>> combined(lambda kind, share: 10 * (1 - share), {"heads": 0.5, "qk": 0.5})
         7.5
     """
-    if shares.get("sublayer", 1.0) == 0:
-        return saved("sublayer", 0.0)
-    inside = sum(saved(kind, shares[kind]) for kind in ("qk", "vo") if kind in shares)
-    return (
-        sum(saved(kind, shares[kind]) for kind in ("heads", "ffn") if kind in shares)
-        + shares.get("heads", 1.0) * inside
-    )
+    if shares.get(WHOLE_BLOCK, 1.0) == 0:
+        return saved(WHOLE_BLOCK, 0.0)
+    found = sum(saved(kind, shares[kind]) for kind in COVERING if kind in shares)
+    for outer, inner in INNER.items():
+        if inside := [saved(kind, shares[kind]) for kind in inner if kind in shares]:
+            found = found + shares.get(outer, 1.0) * sum(inside)
+    return found

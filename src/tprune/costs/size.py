@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tprune.core.coupling import tensors_of
 from tprune.core.cuts import cuts_of
+from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores, keep_best
 from tprune.core.sublayers import Sublayer
@@ -51,7 +52,7 @@ class PlanSizes:
         self._halves: dict[object, tuple[Size, float]] = {}
         self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
         self._entries = {entry.coupling.name: entry for entry in plan.entries}
-        self._residual = next((e for e in plan.entries if e.coupling.kind == "width"), None)
+        self._residual = next((e for e in plan.entries if e.coupling.kind == WIDTH), None)
 
     @staticmethod
     def of(model: nn.Module, plan: Plan, known: PlanSizes | None = None) -> PlanSizes:

@@ -12,6 +12,7 @@ from transformers import BartForConditionalGeneration, MarianMTModel, PreTrained
 
 from tprune.core.coupling import Coupling, View, bias, consumer, producer
 from tprune.core.cuts import Cuts
+from tprune.core.sites import CROSS_ATTENTION, DECODER, ENCODER, FEED_FORWARD, SELF_ATTENTION, WHOLE_MODEL, Site
 from tprune.families.modeling.modeling_tprune import (
     GatheredLinear,
     PrunedBartConfig,
@@ -24,6 +25,7 @@ from tprune.families.positions import rows_of_positions
 from tprune.support.errors import InputError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+ATTENTIONS = {"self_attn": SELF_ATTENTION, "encoder_attn": CROSS_ATTENTION}  # of a layer, by attribute
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,16 @@ class EncoderDecoder:
             if isinstance(module, GatheredLinear):
                 raise InputError(f"{name} is a gathered matrix; prune again from the model before the gather")
         found: list[Coupling] = []
-        for name, module in _attentions(model):
-            found += attention(name, int(module.num_heads))
-        for name in _ffns(model):
-            found += ffn(name)
+        for name, site, module in _attentions(model):
+            found += attention(name, int(module.num_heads), site)
+        for name, site in _ffns(model):
+            found += ffn(name, site)
         found.append(width(model))
-        for name in _matrices(model):
-            found += lines(name)
+        for name, site in _matrices(model):
+            found += lines(name, site)
         return tuple(found)
 
-    def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[str, int], stock: bool) -> nn.Module:
+    def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[Site, int], stock: bool) -> nn.Module:
         """An empty model of what the cuts leave; see `shapes`."""
         pruned = shapes(model, cuts, heads)
         assert isinstance(model, PreTrainedModel)
@@ -91,7 +93,7 @@ MARIAN = EncoderDecoder("marian", MarianMTModel, PrunedMarianMTModel, PrunedMari
 BART = EncoderDecoder("bart", BartForConditionalGeneration, PrunedBartForConditionalGeneration, PrunedBartConfig)
 
 
-def ffn(layer: str) -> list[Coupling]:
+def ffn(layer: str, site: Site) -> list[Coupling]:
     """The hidden units of a feed-forward block, and the whole block."""
     up, down = f"{layer}.fc1", f"{layer}.fc2"
     units = (producer(f"{up}.weight", "u i -> u"), bias(f"{up}.bias", "u -> u"), consumer(f"{down}.weight", "o u -> u"))
@@ -99,10 +101,13 @@ def ffn(layer: str) -> list[Coupling]:
         producer(f"{up}.weight", "u i ->"), bias(f"{up}.bias", "u ->"),
         consumer(f"{down}.weight", "o u ->"), bias(f"{down}.bias", "o ->"),
     )  # fmt: skip
-    return [Coupling(f"{layer}.ffn", units, kind="ffn"), Coupling(f"{layer}.ffn.sublayer", whole, kind="sublayer")]
+    return [
+        Coupling(f"{layer}.ffn", units, kind="ffn", site=site),
+        Coupling(f"{layer}.ffn.sublayer", whole, kind="sublayer", site=site),
+    ]
 
 
-def attention(name: str, heads: int) -> list[Coupling]:
+def attention(name: str, heads: int, site: Site) -> list[Coupling]:
     """Heads, query-key dimensions and value-output dimensions inside heads, and the whole sublayer."""
     q, k, v, o = (f"{name}.{projection}" for projection in PROJECTIONS)
 
@@ -120,9 +125,10 @@ def attention(name: str, heads: int) -> list[Coupling]:
             f"{name}.heads",
             (*rows(producer, q, "h"), *rows(producer, k, "h"), *rows(producer, v, "h"), columns("h")),
             kind="heads",
+            site=site,
         ),
-        Coupling(f"{name}.qk", (*rows(producer, q, "h d"), *rows(consumer, k, "h d")), kind="qk"),
-        Coupling(f"{name}.vo", (*rows(producer, v, "h d"), columns("h d")), kind="vo"),
+        Coupling(f"{name}.qk", (*rows(producer, q, "h d"), *rows(consumer, k, "h d")), kind="qk", site=site),
+        Coupling(f"{name}.vo", (*rows(producer, v, "h d"), columns("h d")), kind="vo", site=site),
         Coupling(
             f"{name}.sublayer",
             tuple(
@@ -131,6 +137,7 @@ def attention(name: str, heads: int) -> list[Coupling]:
                 for view in (producer(f"{projection}.weight", "o i ->"), bias(f"{projection}.bias", "o ->"))
             ),
             kind="sublayer",
+            site=site,
         ),
     ]
 
@@ -152,19 +159,19 @@ def width(model: nn.Module) -> Coupling:
                 views.append(consumer(f"{name}.weight", "o u -> u"))
         elif type(module).__name__ == "BiasOnly":
             views.append(bias(f"{name}.bias", "u -> u"))
-    return Coupling("width", tuple(views), kind="width")
+    return Coupling("width", tuple(views), kind="width", site=WHOLE_MODEL)
 
 
-def lines(matrix: str) -> list[Coupling]:
+def lines(matrix: str, site: Site) -> list[Coupling]:
     """The input and the output lines of one matrix, which no other matrix has to follow: open, to be gathered."""
     weight = f"{matrix}.weight"
     return [
-        Coupling(f"{matrix}.in", (consumer(weight, "o i -> i"),), closed=False, kind="lines"),
-        Coupling(f"{matrix}.out", (producer(weight, "o i -> o"),), closed=False, kind="lines"),
+        Coupling(f"{matrix}.in", (consumer(weight, "o i -> i"),), closed=False, kind="lines", site=site),
+        Coupling(f"{matrix}.out", (producer(weight, "o i -> o"),), closed=False, kind="lines", site=site),
     ]
 
 
-def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, Any]:
+def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[Site, int]) -> dict[str, Any]:
     """What is left, as `config.pruned` says it (see modeling_tprune.py).
 
     Raises:
@@ -173,8 +180,8 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
     assert isinstance(model, PreTrainedModel)
     before = getattr(model.config, "pruned", None) or {}
     found: dict[str, Any] = {"attention": {}, "ffn": {}, "removed": list(before.get("removed", [])), "gather": {}}
-    for name, module in _attentions(model):
-        left = heads.get(name, int(module.num_heads))
+    for name, site, module in _attentions(model):
+        left = heads.get(site, int(module.num_heads))
         if f"{name}.q_proj.weight" in cuts.removed:
             found["removed"].append(name)
         elif left:
@@ -188,7 +195,7 @@ def shapes(model: nn.Module, cuts: Cuts, heads: Mapping[str, int]) -> dict[str, 
         else:
             found["attention"][name] = {"heads": 0, "qk": 0, "v": 0}
     found["attention"] |= {n: s for n, s in before.get("attention", {}).items() if s["heads"] == 0}
-    for name in _ffns(model):
+    for name, _ in _ffns(model):
         if f"{name}.fc1.weight" in cuts.removed:
             found["removed"].append(f"{name}.ffn")
         else:
@@ -227,45 +234,44 @@ def _stock_sizes(model: nn.Module, pruned: Mapping[str, Any]) -> dict[str, int]:
         if pruned.get(kind):
             raise InputError(f"a stock configuration cannot express {kind}: {pruned[kind]}; plan FFN units only")
     sizes: dict[str, int] = {}
-    for side in ("encoder", "decoder"):
+    for side in (ENCODER, DECODER):
+        layers = [name for name, stack, _, _ in _layers(model) if stack == side]
         dense_heads = getattr(config, f"{side}_attention_heads")
         dense = {"heads": dense_heads, "qk": config.d_model // dense_heads, "v": config.d_model // dense_heads}
-        for name, left in pruned["attention"].items():
-            if f".{side}." in name and left != dense:
+        for name in (f"{layer}.{attribute}" for layer in layers for attribute in ATTENTIONS):
+            if (left := pruned["attention"].get(name, dense)) != dense:
                 raise InputError(
                     f"a stock configuration cannot express {left} in {name} (dense: {dense}); plan FFN units only"
                 )
-        units = {name: n for name, n in pruned["ffn"].items() if f".{side}." in name}
-        if len(set(units.values())) > 1:
-            raise InputError(
-                f"a stock configuration has one FFN size per side, the {side} has {sorted(set(units.values()))}"
-            )
-        sizes[f"{side}_ffn_dim"] = next(iter(units.values()), getattr(config, f"{side}_ffn_dim"))
+        units = [pruned["ffn"][name] for name in layers if name in pruned["ffn"]]
+        if len(set(units)) > 1:
+            raise InputError(f"a stock configuration has one FFN size per side, the {side} has {sorted(set(units))}")
+        sizes[f"{side}_ffn_dim"] = next(iter(units), getattr(config, f"{side}_ffn_dim"))
     return sizes
 
 
-def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for side in ("encoder", "decoder"):
-        stack = model.get_submodule(f"model.{side}.layers")
-        for index, layer in stack.named_children():
-            yield f"model.{side}.layers.{index}", layer
+def _layers(model: nn.Module) -> Iterator[tuple[str, str, int, nn.Module]]:
+    """Name, stack, number and module of every layer."""
+    for stack in (ENCODER, DECODER):
+        for index, layer in model.get_submodule(f"model.{stack}.layers").named_children():
+            yield f"model.{stack}.layers.{index}", stack, int(index), layer
 
 
-def _attentions(model: nn.Module) -> Iterator[tuple[str, Any]]:  # its attributes are what transformers gives it
-    for layer, module in _layers(model):
-        for name in ("self_attn", "encoder_attn"):
+def _attentions(model: nn.Module) -> Iterator[tuple[str, Site, Any]]:  # its attributes are what transformers gives it
+    for layer, stack, number, module in _layers(model):
+        for name, block in ATTENTIONS.items():
             if hasattr(module, name) and not getattr(getattr(module, name), "removed", False):
-                yield f"{layer}.{name}", getattr(module, name)
+                yield f"{layer}.{name}", Site(stack, number, block), getattr(module, name)
 
 
-def _ffns(model: nn.Module) -> Iterator[str]:
-    for layer, module in _layers(model):
+def _ffns(model: nn.Module) -> Iterator[tuple[str, Site]]:
+    for layer, stack, number, module in _layers(model):
         if not getattr(module.fc1, "removed", False):
-            yield layer
+            yield layer, Site(stack, number, FEED_FORWARD)
 
 
-def _matrices(model: nn.Module) -> Iterator[str]:
-    for name, _ in _attentions(model):
-        yield from (f"{name}.{projection}" for projection in PROJECTIONS)
-    for layer in _ffns(model):
-        yield from (f"{layer}.fc1", f"{layer}.fc2")
+def _matrices(model: nn.Module) -> Iterator[tuple[str, Site]]:
+    for name, site, _ in _attentions(model):
+        yield from ((f"{name}.{projection}", site) for projection in PROJECTIONS)
+    for layer, site in _ffns(model):
+        yield from ((f"{layer}.{matrix}", site) for matrix in ("fc1", "fc2"))

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from tprune.core.cuts import Cuts, cuts_of
 from tprune.core.family import Family
+from tprune.core.kinds import INNER
 from tprune.core.model import Model
 from tprune.core.plan import Plan, Realisation
+from tprune.core.sites import Site, no_site
 from tprune.families.registry import family_of
 from tprune.realise.mask import masked
 from tprune.support.errors import InputError
@@ -63,10 +65,12 @@ def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]
     return state
 
 
-def kept_heads(plan: Plan) -> dict[str, int]:
-    """How many heads each attention keeps, by the attention's name."""
-    return {
-        entry.coupling.name.removesuffix(".heads"): int(entry.keep.sum())
-        for entry in plan.entries
-        if entry.coupling.kind == "heads"
-    }
+def kept_heads(plan: Plan) -> dict[Site, int]:
+    """How many heads each attention keeps, by its site. Raises `InputError` where heads have no site."""
+    found: dict[Site, int] = {}
+    for entry in plan.entries:
+        if INNER.get(entry.coupling.kind):
+            if entry.coupling.site is None:
+                raise no_site(entry.coupling.name)
+            found[entry.coupling.site] = int(entry.keep.sum())
+    return found

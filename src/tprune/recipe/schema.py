@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from tprune.core.kinds import Kind
+from tprune.core.kinds import BY_DEFAULT, STOCK, Kind
 from tprune.core.known_methods import METHODS
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
 from tprune.support.errors import InputError
@@ -218,7 +218,7 @@ class Prune(Taught):
         stock: only what a stock configuration expresses.
     """
 
-    kinds: list[Kind] = Field(["ffn", "heads"], min_length=1)
+    kinds: list[Kind] = Field(list(BY_DEFAULT), min_length=1)
     method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
@@ -242,7 +242,7 @@ class Prune(Taught):
     def _stock_kinds(cls, data: Any) -> Any:
         """A stock checkpoint expresses FFN units alone, so they are what it prunes where nothing else is said."""
         if isinstance(data, dict) and data.get("stock") and "kinds" not in data:
-            return {**data, "kinds": ["ffn"]}
+            return {**data, "kinds": list(STOCK)}
         return data
 
     @model_validator(mode="before")

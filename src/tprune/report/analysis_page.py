@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tprune.analysis.sites import Place, place
+from tprune.analysis.sites import WORDS, module_name
+from tprune.core.kinds import Scope, rule_of
+from tprune.core.sites import Site
 from tprune.report.html import template
 from tprune.report.labels import Box, width_of
 from tprune.report.labels import place as place_label
@@ -20,12 +22,12 @@ SMALL, LOW = 150, 70  # of one drawing of norms
 def write_page(out: Path, found: Mapping[str, Any]) -> Path:
     """Writes the page of what `tprune analyze` found, given as its JSON; returns the path."""
     components, stage, made = found["components"], found["telling"], found["made"]
-    lines = [c for c in components if c["kind"] == "lines"]
+    lines = [c for c in components if _of_matrix(c)]
     page = template("analysis.html").render(
         title=model_name(made["model"]) + (f" on {made['data']}" if "data" in made else ""),
         made=made, advice=[advice_row(a) for a in found["advice"]], warnings=found["warnings"], path=found["path"], stage=stage,
         heat=heat_map(lines, stage), loss=loss_curve(found), alone=[norms(c, stage) for c in lines],
-        together=[norms(c, stage) for c in components if c["kind"] != "lines"], small=(SMALL, LOW),
+        together=[norms(c, stage) for c in components if not _of_matrix(c)], small=(SMALL, LOW),
     )  # fmt: skip
     out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
@@ -39,29 +41,46 @@ def advice_row(advice: Mapping[str, Any]) -> tuple[str, ...]:
 
 def heat_map(lines: Sequence[Mapping[str, Any]], stage: int) -> dict[str, Any]:
     """Layers by matrices: in each cell, for its input and its output lines, how many vanished by a stage of the path."""
-    places = [place(c["name"]) for c in lines]
-    columns = list(dict.fromkeys((p.sublayer.part, p.item) for p in sorted(places, key=_part)))
-    rows: dict[tuple[str, int], dict[tuple[str, str], list[dict[str, Any]]]] = {}
-    for at, component in zip(places, lines, strict=True):
+    columns = list(dict.fromkeys((_part(c), module_name(c["matrix"])) for c in sorted(lines, key=_order)))
+    rows: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for component in lines:
         zero = component["path"][stage]["zero"]
-        layer = rows.setdefault((at.sublayer.side, at.sublayer.layer), {})
-        cells = layer.setdefault((at.sublayer.part, at.item), [])
-        cells.insert(0 if at.axis == "in" else len(cells), {
+        cells = rows.setdefault(_row(component), {}).setdefault(
+            (_part(component), module_name(component["matrix"])), []
+        )
+        cells.insert(0 if component["axis"] == "in" else len(cells), {
             "text": f"{100 * zero:.0f}", "strength": round(100 * zero),
             "title": f"{component['name']}: {zero:.1%} of {component['groups']} lines vanished",
         })  # fmt: skip
     return {
         "columns": [" ".join(dict.fromkeys(column)) for column in columns],
         "rows": [
-            {"name": f"{side}\N{NO-BREAK SPACE}{layer}" if layer >= 0 else "in no layer", "cells": [found.get(column, []) for column in columns]}
-            for (side, layer), found in rows.items()
+            {"name": name, "cells": [found.get(column, []) for column in columns]} for name, found in rows.items()
         ],
-    }  # fmt: skip
+    }
 
 
-def _part(at: Place) -> int:
-    order = ("self", "cross", "ffn")
-    return order.index(at.sublayer.part) if at.sublayer.part in order else len(order)
+def _of_matrix(component: Mapping[str, Any]) -> bool:
+    return rule_of(component["kind"]).scope is Scope.MATRIX
+
+
+def _row(component: Mapping[str, Any]) -> str:
+    if component["site"] is None or (site := Site(*component["site"])).layer is None:
+        return "in no layer"
+    return f"{site.stack}\N{NO-BREAK SPACE}{site.layer}"
+
+
+def _part(component: Mapping[str, Any]) -> str:
+    """The block of a component in a word; its matrix where nobody says."""
+    if component["site"] is None:
+        return str(component["matrix"])
+    block = Site(*component["site"]).block
+    return WORDS.get(block, block)
+
+
+def _order(component: Mapping[str, Any]) -> int:
+    known, part = tuple(WORDS.values()), _part(component)
+    return known.index(part) if part in known else len(known)
 
 
 def loss_curve(found: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tprune.core.kinds import Scope, rule_of
 from tprune.report.table import text_of
 
 
@@ -15,9 +16,10 @@ def analysis_table(found: Mapping[str, Any]) -> str:
     path = Table("strength", "step", "loss", "vanished", box=None, pad_edge=False)
     if found["loss"] is not None:
         path.add_row("dense", "0", f"{found['loss']:.3f}", "0 %")
+    of_matrices = [c for c in found["components"] if rule_of(c["kind"]).scope is Scope.MATRIX]
     for i, point in enumerate(found["path"]):
-        gone = sum(c["path"][i]["zero"] * c["groups"] for c in found["components"] if c["kind"] == "lines")
-        lines = sum(c["groups"] for c in found["components"] if c["kind"] == "lines")
+        gone = sum(c["path"][i]["zero"] * c["groups"] for c in of_matrices)
+        lines = sum(c["groups"] for c in of_matrices)
         loss = "" if point["loss"] is None else f"{point['loss']:.3f}"
         path.add_row(f"{point['strength']:.3g}", str(point["step"]), loss, f"{gone / max(1, lines):.0%}")
     advice = Table(

@@ -8,11 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from tprune.core.plan import Entry, Plan
+from tprune.core.kinds import INNER, WHOLE_BLOCK
+from tprune.core.plan import Plan
+from tprune.core.sites import CROSS_ATTENTION, DECODER, ENCODER, FEED_FORWARD, SELF_ATTENTION, Site
 
 WIDE, PITCH = 230, 32
-STACKS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}
-WORDS = {"self_attn": "self-attention", "encoder_attn": "cross-attention", "ffn": "feed-forward"}
+STACKS = {ENCODER: (SELF_ATTENTION, FEED_FORWARD), DECODER: (SELF_ATTENTION, CROSS_ATTENTION, FEED_FORWARD)}
+WORDS = {SELF_ATTENTION: "self-attention", CROSS_ATTENTION: "cross-attention", FEED_FORWARD: "feed-forward"}
+HEADS, UNITS = "heads", "ffn"  # what is drawn of an attention, and of a feed-forward block
+Masks = Mapping[tuple[Site | None, str], Tensor]  # what a plan keeps, by site and kind
 
 
 @dataclass(frozen=True)
@@ -50,28 +54,30 @@ def drawing(plan: Plan, config: Mapping[str, Any]) -> list[Stack]:
         plan: after selection.
         config: of the dense model: layers, heads and FFN sizes.
     """
-    entries = {entry.coupling.name: entry for entry in plan.entries}
+    masks = {(entry.coupling.site, entry.coupling.kind): entry.keep for entry in plan.entries}
     found = []
-    for stack, places in STACKS.items():
+    for stack, drawn in STACKS.items():
         blocks: list[Block] = []
         for layer in range(int(config[f"{stack}_layers"])):
-            for place in places:
-                name = f"model.{stack}.layers.{layer}.{place}"
+            for block in drawn:
+                site = Site(stack, layer, block)
                 heads = int(config[f"{stack}_attention_heads"])
-                cells, says = _units(entries, name) if place == "ffn" else _heads(entries, name, heads)
-                label = f"{layer + 1} {WORDS[place]}"
+                cells, says = _units(masks, site) if block == FEED_FORWARD else _heads(masks, site, heads)
+                label = f"{layer + 1} {WORDS[block]}"
                 blocks.append(Block(label, says, PITCH * len(blocks), tuple(cells)))
         found.append(Stack(stack, tuple(blocks), PITCH * len(blocks)))
     return found
 
 
-def _heads(entries: Mapping[str, Entry], name: str, heads: int) -> tuple[list[Cell], str]:
-    keep = _keep(entries, f"{name}.heads")
+def _heads(masks: Masks, site: Site, heads: int) -> tuple[list[Cell], str]:
+    keep = masks.get((site, HEADS))
     stays = [True] * heads if keep is None else [bool(k) for k in keep]
-    inside = [mask for kind in ("qk", "vo") if (mask := _keep(entries, f"{name}.{kind}")) is not None]
-    whole = 2 - len(inside)  # of queries and keys, values and outputs: what no coupling of the plan touches
-    share = [(sum(float(mask[h].double().mean()) for mask in inside) + whole) / 2 for h in range(heads)]
-    if _gone(entries, name) or not any(stays):
+    inside = [masks[site, kind] for kind in INNER[HEADS] if (site, kind) in masks]
+    whole = len(INNER[HEADS]) - len(
+        inside
+    )  # of queries and keys, values and outputs: what no coupling of the plan touches
+    share = [(sum(float(mask[h].double().mean()) for mask in inside) + whole) / len(INNER[HEADS]) for h in range(heads)]
+    if _gone(masks, site) or not any(stays):
         return [Cell(x, w, 0.0) for x, w in _places(heads)], "removed"
     left = [s if kept else 0.0 for s, kept in zip(share, stays, strict=True)]
     some = [s for s in left if s]
@@ -79,9 +85,9 @@ def _heads(entries: Mapping[str, Entry], name: str, heads: int) -> tuple[list[Ce
     return [Cell(x, w, s) for (x, w), s in zip(_places(heads), left, strict=True)], says
 
 
-def _units(entries: Mapping[str, Entry], name: str) -> tuple[list[Cell], str]:
-    keep = _keep(entries, name)
-    if _gone(entries, name) or (keep is not None and not bool(keep.any())):
+def _units(masks: Masks, site: Site) -> tuple[list[Cell], str]:
+    keep = masks.get((site, UNITS))
+    if _gone(masks, site) or (keep is not None and not bool(keep.any())):
         return [Cell(0.0, float(WIDE), 0.0)], "removed"
     if keep is None:
         return [Cell(0.0, float(WIDE), 1.0)], "whole"
@@ -90,12 +96,8 @@ def _units(entries: Mapping[str, Entry], name: str) -> tuple[list[Cell], str]:
     return [cell for cell in cells if cell.wide], f"{int(keep.sum()):,} of {keep.numel():,} units"
 
 
-def _keep(entries: Mapping[str, Entry], name: str) -> Tensor | None:
-    return entries[name].keep if name in entries else None
-
-
-def _gone(entries: Mapping[str, Entry], name: str) -> bool:
-    keep = _keep(entries, f"{name}.sublayer")
+def _gone(masks: Masks, site: Site) -> bool:
+    keep = masks.get((site, WHOLE_BLOCK))
     return keep is not None and not bool(keep.all())
 
 

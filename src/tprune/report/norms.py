@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from tprune.core.coupling import bind
+from tprune.core.kinds import PARTS
 from tprune.families.registry import couplings
 
-KINDS = ("ffn", "heads", "qk", "vo")
 POINTS = 48
 WIDE, HIGH = 150, 64
 
@@ -45,7 +45,7 @@ def curves(norms: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _known(model: Any) -> tuple[Any, ...]:
-    return tuple(c for c in couplings(model) if c.kind in KINDS)
+    return tuple(c for c in couplings(model) if c.kind in PARTS)
 
 
 def _sorted(norms: torch.Tensor) -> torch.Tensor:

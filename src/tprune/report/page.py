@@ -123,9 +123,8 @@ def where_time_goes(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
     """Per matrix the share of its norm that BSSL took, by input and output lines."""
     by_matrix: dict[str, dict[str, float]] = {}
-    for component in analysis.of_kind("lines"):
-        matrix, _, axis = component.name.rpartition(".")
-        by_matrix.setdefault(matrix.removeprefix("model."), {})[axis] = component.area
+    for component in analysis.lines:
+        by_matrix.setdefault(component.matrix.removeprefix("model."), {})[component.axis] = component.area
     top = max((abs(v) for axes in by_matrix.values() for v in axes.values()), default=1.0) or 1.0
     return [
         {"name": name, "cells": [{"axis": axis, "value": axes[axis], "strength": max(0, round(100 * axes[axis] / top))} for axis in ("in", "out")]}

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from tprune.analysis import Analysis
 from tprune.budget.allocate import number
+from tprune.core.kinds import WHOLE_BLOCK, Scope, rule_of
 from tprune.core.model import Model
 from tprune.core.plan import Plan
+from tprune.core.sites import Site
 from tprune.costs.latency.table import Setting
 from tprune.counting.size import Size
 from tprune.realise.certificate import Certificate
@@ -100,16 +104,17 @@ class Compressed:
     def kept(self) -> dict[str, tuple[int, int]]:
         """Groups that stayed, and how many there were, by kind of coupling; what lies in a removed block has gone with it."""
         found: dict[str, tuple[int, int]] = {}
-        masks = {entry.coupling.name: entry.keep for entry in self.plan.entries}
+        masks: dict[tuple[Site | None, str], Tensor] = {
+            (e.coupling.site, e.coupling.kind): e.keep for e in self.plan.entries if e.coupling.site is not None
+        }
         for entry in self.plan.entries:
-            if entry.keep is None:
-                continue
-            kind, keep = entry.coupling.kind, entry.keep
-            block = entry.coupling.name.removesuffix(f".{kind}")
-            heads, whole = masks.get(f"{block}.heads"), masks.get(f"{block}.sublayer")
-            if kind in ("qk", "vo") and heads is not None:
-                keep = keep & heads.unsqueeze(-1)
-            if kind != "sublayer" and whole is not None:
+            site, kind, keep = entry.coupling.site, entry.coupling.kind, entry.keep
+            rule = rule_of(kind)
+            outer = masks.get((site, rule.within)) if rule.within else None
+            whole = masks.get((site, WHOLE_BLOCK)) if rule.scope is Scope.PART else None
+            if outer is not None:
+                keep = keep & outer.unsqueeze(-1)
+            if whole is not None:
                 keep = keep & whole
             before = found.get(kind, (0, 0))
             found[kind] = (before[0] + int(keep.sum()), before[1] + keep.numel())

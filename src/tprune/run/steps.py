@@ -17,6 +17,7 @@ from tprune.analysis.loss_curves import token_loss_on
 from tprune.analysis.one_shot import one_shot
 from tprune.budget.evidence import CALIBRATION, FITTED
 from tprune.budget.size import keep_largest
+from tprune.core.kinds import STOCK, Scope, rule_of
 from tprune.core.known_methods import METHODS
 from tprune.core.plan import Mode, Plan, make_plan
 from tprune.data.parallel import Parallel
@@ -48,7 +49,7 @@ def analyse_step(
     def fit(twin: nn.Module, regulariser: Regulariser) -> None:
         material.run(twin, stage, work, callbacks=[regulariser])
 
-    shown = tuple(kind for kind in kinds if kind != "lines")
+    shown = tuple(kind for kind in kinds if rule_of(kind).scope is not Scope.MATRIX)
     found = analyse(
         model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=Blocks(how.blocks),
         loss=token_loss_on(material.batches(material.valid)),
@@ -66,7 +67,7 @@ def plan_step(model: Any, how: Prune) -> Plan:
     Raises:
         InputError: a kind the family does not have, or one that a stock checkpoint cannot hold.
     """
-    if how.stock and set(how.kinds) != {"ffn"}:
+    if how.stock and set(how.kinds) - set(STOCK):
         raise InputError(
             f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}; leave out --stock (stock)"
         )

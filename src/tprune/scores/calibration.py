@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.core.coupling import Role, View, tensors_of
+from tprune.core.coupling import Role, View, source_params, tensors_of
 from tprune.core.plan import Plan
+from tprune.core.sites import no_site
+from tprune.families.registry import family_of
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 
 Batch = Mapping[str, Tensor]
-READS_SOURCE = re.compile(
-    r"(^|\.)encoder\.|\.encoder_attn\.[kv]_proj\b"
-)  # all other linears have one input a target token
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,11 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
     from tprune.core.labels import IGNORED
 
     wanted, seen, training = set(params), dict[str, Tensor](), model.training
+    source = of_source(model, wanted)
 
     def hook(param: str) -> Any:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            real = batch["attention_mask"].bool() if READS_SOURCE.search(param) else batch["labels"] != IGNORED
+            real = batch["attention_mask"].bool() if param in source else batch["labels"] != IGNORED
             if given[0].shape[:-1] != real.shape:
                 raise InputError(
                     f"{param}: its inputs have shape {tuple(given[0].shape)}, expected {tuple(real.shape)} tokens"
@@ -117,6 +116,20 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
     if missing := sorted(wanted - set(seen)):
         raise InputError(f"{missing[0]}: no forward pass of the model runs through it")
     return seen
+
+
+def of_source(model: nn.Module, params: Iterable[str]) -> frozenset[str]:
+    """Those of these weights whose linears have one input per token of the source; all others have one per token of the target.
+
+    Raises:
+        InputError: one that lies in couplings without a site alone, so that nobody can say.
+    """
+    table = family_of(model).couplings(model)
+    found, wanted = source_params(table), set(params)
+    wanted -= {param for coupling in table if coupling.site is not None for param in coupling.params}
+    if unknown := [coupling for coupling in table if wanted & set(coupling.params)]:
+        raise no_site(unknown[0].name)
+    return found
 
 
 class _EnoughError(Exception):

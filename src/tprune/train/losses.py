@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from tprune.core.kinds import WIDTH
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
@@ -131,7 +132,7 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
 
 def kept_width(plan: Plan, before: Width | None = None) -> Width | None:
     """The residual dimensions a plan keeps, in the indices of the model that `before` was cut from; None where all stay."""
-    kept = next((e.kept for e in plan.entries if e.coupling.kind == "width"), None)
+    kept = next((e.kept for e in plan.entries if e.coupling.kind == WIDTH), None)
     if kept is None:
         return before
     return kept if before is None else tuple(before[i] for i in kept)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tprune.core.plan import Plan, fingerprint
+from tprune.core.sites import Site
 from tprune.core.sublayers import Shares, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted
@@ -26,7 +27,7 @@ HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
 DOUBTED = "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again before it is believed"
 NOTHING: Ratios = dict.fromkeys(TIMED, ())
-Mixture = tuple[Mapping[str, Shares], float]
+Mixture = tuple[Mapping[Site, Shares], float]
 
 
 def key_of(model: Any, setting: Setting) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from tprune.core.kinds import COVERING, INNER, WHOLE_BLOCK, WIDTH, rule_of
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
-from tprune.core.sublayers import READS_SOURCE, Sublayer, sublayers_of
+from tprune.core.sublayers import Sublayer, sublayers_of
 from tprune.families.registry import couplings, family_of
 from tprune.support.texts import check_list
 
@@ -43,16 +44,17 @@ def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool
     check_list(kinds, "kinds of couplings")
     if not kinds:
         return
-    inside = [kind for kind in kinds if kind not in ("sublayer", "width")]
-    removes = "sublayer" in kinds or (removal and bool({"ffn", "heads"} & set(inside)))
-    used = [*inside, *(["sublayer"] if removes else []), *(["width"] if "width" in kinds else [])]
+    inside = [kind for kind in kinds if kind not in (WHOLE_BLOCK, WIDTH)]
+    removes = WHOLE_BLOCK in kinds or (removal and bool(set(COVERING) & set(inside)))
+    used = [*inside, *([WHOLE_BLOCK] if removes else []), *([WIDTH] if WIDTH in kinds else [])]
     plan = make_plan(model, family_of(model).name, couplings(model, used))
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
     shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
+    residual = [coupling.name for coupling in plan.couplings if coupling.kind == WIDTH]
     for number in range(10 + 2 * len(kinds)):
         left = lines | _sizes(number, sublayers_of(plan), removes)
-        if "width" in kinds and number % 4 in NARROW:
-            left["width"] = round(WIDTHS[number // 4 % len(WIDTHS)] * lines["width"])
+        if number % 4 in NARROW:
+            left |= {name: round(WIDTHS[number // 4 % len(WIDTHS)] * lines[name]) for name in residual}
         if left != lines:
             yield plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
 
@@ -63,16 +65,21 @@ def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[st
     level = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * (number * GOLDEN % 1)
     places = {place: [s for s in sublayers if s.place == place] for place in dict.fromkeys(s.place for s in sublayers)}
     left: dict[str, int] = {}
-    for place, members in places.items():
-        most = len(members) - (place == READS_SOURCE)
+    for members in places.values():
+        most = len(members) - members[0].site.reads_source
         gone = rng.randint(1, most) if rng.random() < REMOVED and removes and most else 0
-        inner = sum(kind in ("heads", "qk", "vo") for kind in members[0].couplings)
+        nested = [kind for kind in members[0].couplings if _nests(kind)]
         for kind in members[0].couplings:
             share = min(1.0, max(LEAST, level + rng.uniform(-AROUND, AROUND)))
-            share = share**0.5 if inner > 1 and kind != "ffn" else share  # heads and their dimensions multiply
+            share = share**0.5 if len(nested) > 1 and kind in nested else share  # heads and their dimensions multiply
             if number % 2 == 0:
                 share = max(1, round(EIGHTHS * share)) / EIGHTHS
             for s in members[: len(members) - gone]:
-                left[s.couplings[kind]] = s.whole[kind] if kind == "sublayer" else max(1, round(share * s.whole[kind]))
-        left |= {s.couplings["sublayer"]: 0 for s in members[len(members) - gone :]}
+                left[s.couplings[kind]] = s.whole[kind] if kind == WHOLE_BLOCK else max(1, round(share * s.whole[kind]))
+        left |= {s.couplings[WHOLE_BLOCK]: 0 for s in members[len(members) - gone :]}
     return left
+
+
+def _nests(kind: str) -> bool:
+    """Whether groups of a kind lie within those of another, or hold them."""
+    return rule_of(kind).balanced or bool(INNER.get(kind))

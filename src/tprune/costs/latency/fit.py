@@ -13,13 +13,16 @@ of it. Prices are never negative.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tprune.core.coupling import Coupling
-from tprune.core.sublayers import READS_SOURCE, Shares, place_of
+from tprune.core.coupling import Coupling, source_params
+from tprune.core.kinds import COVERING, FINEST, WHOLE_BLOCK, WIDTH, rule_of
+from tprune.core.sites import DECODER, ENCODER, Site, no_site
+from tprune.core.sublayers import Shares, emptied
 from tprune.costs.latency.table import MODEL, Curve, Floats, LatencyTable, Pair, Price
 from tprune.families.registry import couplings
 
@@ -53,7 +56,7 @@ def fitted(table: LatencyTable, model: Any) -> LatencyTable:
         return table
     dense = np.array([table.dense.encoder, table.dense.token])
     (encoder, first), (token, second) = (_side(table, model, side, float(dense[side])) for side in range(2))
-    seen = _seen(table)
+    seen = _seen(table, model)
     names = (name for name in dict.fromkeys([*encoder, *token]) if name in seen)
     prices = tuple(Price(*name, encoder.get(name, 0.0), token.get(name, 0.0)) for name in names)
     return dataclasses.replace(table, prices=prices, curve=Curve(first, second))
@@ -62,19 +65,25 @@ def fitted(table: LatencyTable, model: Any) -> LatencyTable:
 def weights_of(model: Any, kinds: Sequence[str]) -> Weights:
     """How many weights of the encoder's pass and of a decoder step are in each kind of coupling, by place, in one sublayer."""
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() == 2}
+    source = source_params(couplings(model))
     found: dict[tuple[str, str], Floats] = {}
     for coupling in couplings(model, kinds):
-        if coupling.kind != "width":
-            found.setdefault((place_of(coupling.name), coupling.kind), _weights(coupling, sizes))
+        if coupling.kind != WIDTH:
+            found.setdefault((_site(coupling).place, coupling.kind), _weights(coupling, sizes, source))
     return found
 
 
-def _weights(coupling: Coupling, sizes: Mapping[str, int]) -> Floats:
+def _site(coupling: Coupling) -> Site:
+    if coupling.site is None:
+        raise no_site(coupling.name)
+    return coupling.site
+
+
+def _weights(coupling: Coupling, sizes: Mapping[str, int], source: Collection[str]) -> Floats:
+    """Weights used in the encoder's pass, where keys and values of the source are made too, and in a decoder step."""
     total = np.zeros(2)
     for name in {view.param for view in coupling.views} & set(sizes):
-        # keys and values of the source are made once, in the encoder's pass
-        once = name.startswith("model.encoder.") or ("encoder_attn" in name and ("k_proj" in name or "v_proj" in name))
-        total[0 if once else 1] += sizes[name]
+        total[0 if name in source else 1] += sizes[name]
     return total
 
 
@@ -93,49 +102,51 @@ def _side(table: LatencyTable, model: Any, side: int, dense: float) -> tuple[Ter
     for term, share in zip(terms, found[1:], strict=True):
         price[term.place, term.kind] = float(share) * dense / term.layers
     for term in terms:  # heads are their dimensions
-        if term.kind in ("qk", "vo"):
-            price[term.place, "heads"] = price.get((term.place, "heads"), 0.0) + price[term.place, term.kind]
-    in_width = [i for i, term in enumerate(terms, 1) if term.kind != "sublayer"]
-    price[MODEL, "width"] = float(found[in_width].sum()) * dense
+        if outer := rule_of(term.kind).within:
+            price[term.place, outer] = price.get((term.place, outer), 0.0) + price[term.place, term.kind]
+    in_width = [i for i, term in enumerate(terms, 1) if term.kind != WHOLE_BLOCK]
+    price[MODEL, WIDTH] = float(found[in_width].sum()) * dense
     return price, _curve(amounts @ found * dense, times * dense)
 
 
 def _terms(model: Any, side: int) -> list[Term]:
     """The prices of a side: what the width takes beside the sublayers, and each place's weights and operations."""
-    names = [coupling.name for coupling in couplings(model, ("ffn", "heads"))]
-    layers = {place: sum(place_of(name) == place for name in names) for place in dict.fromkeys(map(place_of, names))}
-    weights = {key: float(each[side]) for key, each in weights_of(model, ("ffn", "qk", "vo")).items()}
+    sites = [_site(coupling) for coupling in couplings(model, COVERING)]
+    layers = Counter(site.place for site in sites)
+    timed = {site.place for site in sites if _takes(site, side)}
+    weights = {key: float(each[side]) for key, each in weights_of(model, FINEST).items()}
     output = float(model.get_output_embeddings().weight.numel()) * side
     total = output + sum(layers[place] * each for (place, _), each in weights.items())
     kinds = [(place, kind) for (place, kind), each in weights.items() if each]
     return [
-        Term(MODEL, "width", 1, output / total),
+        Term(MODEL, WIDTH, 1, output / total),
         *(Term(place, kind, layers[place], layers[place] * weights[place, kind] / total) for place, kind in kinds),
-        *(Term(place, "sublayer", count) for place, count in layers.items() if _takes(place, side)),
+        *(Term(place, WHOLE_BLOCK, count) for place, count in layers.items() if place in timed),
     ]
 
 
-def _takes(place: str, side: int) -> bool:
-    """Whether operations of a place take time in the encoder's pass (0) or in a token (1)."""
-    return place == READS_SOURCE or place.startswith(("encoder", "decoder")[side])
+def _takes(site: Site, side: int) -> bool:
+    """Whether operations of a block take time in the encoder's pass (0) or in a token (1)."""
+    return site.reads_source or site.stack == (ENCODER, DECODER)[side]
 
 
-def _amount(term: Term, shares: Mapping[str, Shares], width: float) -> float:
+def _amount(term: Term, shares: Mapping[Site, Shares], width: float) -> float:
     """Which share of what a price is for a plan keeps."""
     if term.place == MODEL:
         return width
-    mine = [kept for name, kept in shares.items() if place_of(name) == term.place]
-    here = [kept for kept in mine if 0 not in (kept.get("sublayer"), kept.get("heads"), kept.get("ffn"))]
+    mine = [kept for site, kept in shares.items() if site.place == term.place]
+    here = [kept for kept in mine if not emptied(kept)]
     left = float(term.layers - len(mine))  # what a plan does not name is whole
-    if term.kind == "sublayer":
+    if term.kind == WHOLE_BLOCK:
         return (left + len(here)) / term.layers
-    each = (kept.get(term.kind, 1.0) * (1.0 if term.kind == "ffn" else kept.get("heads", 1.0)) for kept in here)
+    outer = rule_of(term.kind).within or ""
+    each = (kept.get(term.kind, 1.0) * kept.get(outer, 1.0) for kept in here)
     return width * (left + sum(each)) / term.layers
 
 
 def _prices(terms: Sequence[Term], amounts: Floats, times: Floats) -> Floats:
     """What is fixed and every term take, as shares of the dense time."""
-    sublayers = np.array([0.0, *(float(term.layers) if term.kind == "sublayer" else 0.0 for term in terms)])
+    sublayers = np.array([0.0, *(float(term.layers) if term.kind == WHOLE_BLOCK else 0.0 for term in terms)])
     alike = np.array([0.0, *(term.weights for term in terms)]), sublayers / max(1.0, sublayers.sum())
     common = np.stack([amounts[:, 0], amounts @ alike[0], amounts @ alike[1]], 1)
     fixed, weight, sublayer = _least_squares(common, times, COMMON, SURE)
@@ -177,12 +188,12 @@ def _curve(added: Floats, measured: Floats) -> tuple[Pair, ...]:
     return (*pairs, (whole, dense))
 
 
-def _seen(table: LatencyTable) -> set[tuple[str, str]]:
+def _seen(table: LatencyTable, model: Any) -> set[tuple[str, str]]:
     """The kinds that plans of the table cut, by place; of what can be removed also what goes with it."""
-    found = {(MODEL, "width")} if any(t.width < 1 for t in table.plans) else set()
+    found: set[tuple[str, str]] = {(MODEL, WIDTH)} if any(t.width < 1 for t in table.plans) else set()
+    covering = {coupling.site: coupling.kind for coupling in couplings(model, COVERING)}
     for timed in table.plans:
-        for name, shares in timed.shares.items():
-            place = place_of(name)
-            also = {"ffn" if place.endswith("ffn") else "heads"} if "sublayer" in shares else set()
-            found |= {(place, kind) for kind in {*shares, *also}}
+        for site, shares in timed.shares.items():
+            also = {covering[site]} if WHOLE_BLOCK in shares and site in covering else set()
+            found |= {(site.place, kind) for kind in {*shares, *also}}
     return found

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tprune.core.kinds import COVERING, WHOLE_BLOCK, WIDTH
 from tprune.core.plan import Plan
-from tprune.core.sublayers import Shares, combined, left_of, place_of, sublayers_of, width_of
+from tprune.core.sites import Site, site_from_name
+from tprune.core.sublayers import Shares, combined, left_of, sublayers_of, width_of
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -66,9 +68,9 @@ class Times:
 
 @dataclass(frozen=True)
 class Timed:
-    """A plan that was timed: what its sublayers keep, by name and kind, the share of the width, and how much faster it is."""
+    """A plan that was timed: what its sublayers keep, by site and kind, the share of the width, and how much faster it is."""
 
-    shares: Mapping[str, Shares]
+    shares: Mapping[Site, Shares]
     width: float
     ratios: Ratios
 
@@ -140,14 +142,14 @@ class LatencyTable:
         """
         if share == 1:
             return np.zeros(2)
-        if kind == "sublayer" or (share == 0 and self._knows(place, "sublayer")):
-            weights = [p for p in self.prices if p.place == place and p.kind in ("ffn", "heads")]
-            return self._price(place, "sublayer") + width * sum((_pair(p) for p in weights), np.zeros(2))
+        if kind == WHOLE_BLOCK or (share == 0 and self._knows(place, WHOLE_BLOCK)):
+            weights = [p for p in self.prices if p.place == place and p.kind in COVERING]
+            return self._price(place, WHOLE_BLOCK) + width * sum((_pair(p) for p in weights), np.zeros(2))
         return width * (1 - share) * self._price(place, kind)
 
     def at_width(self, width: float) -> Floats:
         """What prices add up to with this share of the residual width and every sublayer whole: milliseconds (encoder, token)."""
-        return self.whole if width == 1 else self.whole - (1 - width) * self._price(MODEL, "width")
+        return self.whole if width == 1 else self.whole - (1 - width) * self._price(MODEL, WIDTH)
 
     @property
     def whole(self) -> Floats:
@@ -164,13 +166,13 @@ class LatencyTable:
     def _pairs(self) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
         return self.curve.encoder, self.curve.token
 
-    def added(self, shares: Mapping[str, Shares], width: float = 1.0) -> Floats:
+    def added(self, shares: Mapping[Site, Shares], width: float = 1.0) -> Floats:
         """What prices add up to, in milliseconds (encoder, token); arguments as in `predict`."""
-        saved = [self.saved_by(place_of(name), mine, width) for name, mine in shares.items()]
+        saved = [self.saved_by(site.place, mine, width) for site, mine in shares.items()]
         return self.at_width(width) - sum(saved, np.zeros(2))
 
-    def predict(self, shares: Mapping[str, Shares], width: float = 1.0) -> Times:
-        """Times of a model whose sublayers, by name, keep these shares by kind, and the residual this share of its width."""
+    def predict(self, shares: Mapping[Site, Shares], width: float = 1.0) -> Times:
+        """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its width."""
         return self._times(self.real(self.added(shares, width)))
 
     def real(self, added: Floats) -> Floats:
@@ -252,8 +254,9 @@ class LatencyTable:
         raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
     def to_json(self) -> dict[str, object]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data, in which sublayers go by their names."""
+        plans = tuple(_timed_to_json(timed) for timed in self.plans)
+        return asdict(replace(self, plans=())) | {"plans": plans}
 
     @staticmethod
     def load(path: Path) -> LatencyTable:
@@ -285,6 +288,11 @@ def _table(data: Any, path: Path) -> LatencyTable:
         ) from None
 
 
+def _timed_to_json(timed: Timed) -> dict[str, Any]:
+    shares = {site.name: dict(each) for site, each in timed.shares.items()}
+    return {"shares": shares, "width": timed.width, "ratios": dict(timed.ratios)}
+
+
 def _pair(price: Price) -> Floats:
     return np.array([price.encoder, price.token])
 
@@ -296,8 +304,15 @@ def _share(data: Any) -> float:
     return float(data)
 
 
-def _left(data: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    return {name: {kind: _share(x) for kind, x in shares.items()} for name, shares in data.items()}
+def _left(data: Mapping[str, Mapping[str, Any]]) -> dict[Site, dict[str, float]]:
+    """Shares of a file, by sublayer. Raises `ValueError` for a name that stands for no sublayer."""
+    found: dict[Site, dict[str, float]] = {}
+    for name, shares in data.items():
+        site = site_from_name(name)
+        if site is None or site.layer is None:
+            raise ValueError(f"shares of {name!r}, which is no sublayer")
+        found[site] = {kind: _share(x) for kind, x in shares.items()}
+    return found
 
 
 def _rounds(data: Any) -> Ratios:
@@ -336,11 +351,11 @@ def _through(pairs: Sequence[Pair], added: float, predicted: float, measured: fl
     return (*bent, pairs[-1])
 
 
-def shares_of(plan: Plan) -> dict[str, dict[str, float]]:
-    """The shares that every sublayer of a selected plan keeps, by name and kind.
+def shares_of(plan: Plan) -> dict[Site, dict[str, float]]:
+    """The shares that every sublayer of a selected plan keeps, by site and kind.
 
     Raises:
         InputError: a coupling that lies in no sublayer, such as the lines of a matrix.
     """
     left = left_of(plan)
-    return {s.name: s.shares(left[s.name]) for s in sublayers_of(plan)}
+    return {s.site: s.shares(left[s.name]) for s in sublayers_of(plan)}

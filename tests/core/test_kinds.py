@@ -1,0 +1,62 @@
+"""The table of kinds: one row each, and what is read from it."""
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+from tprune.core.kinds import (
+    BY_DEFAULT,
+    COVERING,
+    FINEST,
+    INNER,
+    KINDS,
+    OTHER,
+    PARTS,
+    SHARING,
+    STOCK,
+    TO_CUT,
+    WHOLE_BLOCK,
+    WIDTH,
+    Kind,
+    Scope,
+    rule_of,
+)
+from tprune.recipe.changes import BUILT_IN
+from tprune.recipe.reader import read_recipe
+from tprune.recipe.schema import Prune
+
+
+def test_every_kind_has_a_row_and_every_row_a_kind() -> None:
+    assert get_args(Kind) == tuple(KINDS)
+    assert all(rule_of(kind) is rule for kind, rule in KINDS.items()) and rule_of("experts") is OTHER
+
+
+def test_what_the_rows_say() -> None:
+    assert PARTS == ("ffn", "heads", "qk", "vo") and COVERING == ("ffn", "heads") and FINEST == ("ffn", "qk", "vo")
+    assert INNER == {"ffn": (), "heads": ("qk", "vo")}
+    assert (WHOLE_BLOCK, WIDTH) == ("sublayer", "width") and (*PARTS, "sublayer") == SHARING
+    assert (*PARTS, "sublayer", "width") == TO_CUT
+    assert {kind for kind, rule in KINDS.items() if rule.balanced} == {"qk", "vo"}
+    assert {kind for kind, rule in KINDS.items() if rule.may_be_empty} == {"ffn", "heads", "lines"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_whole(kind: str) -> None:
+    rule = rule_of(kind)
+    assert rule.label and rule.scope is not Scope.OTHER
+    assert list(rule.shares) == sorted(rule.shares, reverse=True) and 0 <= rule.shares[-1] < rule.shares[0] == 1
+    if rule.within is not None:  # one step is all that costs know how to add up
+        assert rule.scope is Scope.PART and rule_of(rule.within).covers_block
+
+
+def test_what_is_cut_where_nothing_is_said() -> None:
+    assert tuple(Prune(steps=0, macs=0.5).kinds) == BY_DEFAULT == ("ffn", "heads")
+    assert tuple(Prune(steps=0, macs=0.5, stock=True).kinds) == STOCK == ("ffn",)
+    assert tuple(read_recipe(BUILT_IN).prune.kinds) == PARTS
+
+
+def test_the_table_needs_nothing_heavy() -> None:
+    code = "import sys, tprune.core.kinds; assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
