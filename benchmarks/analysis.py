@@ -37,6 +37,7 @@ from tprune.run.steps import analyse_step
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
+from tprune.support.store import Store
 from tprune.train.training_data import Material
 
 DRAWN = ("harm", "Fisher", "Taylor", "BSSL: shrunk, area", "norm", "permuted: shrunk, area")
@@ -55,12 +56,12 @@ class Bench:
 
     def unit(self, name: str, work: Callable[[], Any]) -> Any:
         """Does a unit of work unless its marker is there."""
-        marker = self.out / "done" / f"{name}.json"
-        if not marker.exists():
+        units = Store[Any](self.out / "done")
+        if not units.done(name):
             started = time.monotonic()
-            write_json(marker, work())
+            units.put(name, work())
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-        return read_json(marker)
+        return units.get(name)
 
     @property
     def components(self) -> tuple[Coupling, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peers.means import table
 from peers.rows import markdown
 from peers.words import gap
+from recipes import Shown
 from tprune.bench.statistics import QUIET, half_width
 
 ROOT = Path(__file__).parents[1]
@@ -55,18 +57,19 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         "| recipe | asked | BLEU (beam): dense | pruned | difference | speed of a sentence, greedy | dense, ms | parameters | the machine |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, run in data.items():
-        ((runtime, speed),) = run["speedup"].items()
-        low, high = run["speedup_interval"][runtime]["sentence"]
-        (unit,) = set(run["target"]) - {"asked", "reached"}
-        sizes = " → ".join(f"{run[side]['parameters'] / 1e6:.2f}" for side in ("dense", "pruned"))
+    runs = {name: Shown.from_json(each) for name, each in data.items()}
+    for name, run in runs.items():
+        ((runtime, speed),) = run.speedup.items()
+        low, high = run.speedup_interval[runtime]["sentence"]
+        sizes = " → ".join(f"{side.parameters / 1e6:.2f}" for side in (run.dense, run.pruned))
         state = "noisy" if half_width((low, high)) > QUIET else "quiet"
         lines.append(
-            f"| `{name}` | {unit} {run['target'][unit]:g} | {run['dense']['bleu']:.2f} ({run['beams']}) | {run['pruned']['bleu']:.2f} | {gap(run['bleu_difference'])} "
-            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {run['dense']['latency_ms'][runtime]['sentence']:.2f} | {sizes} M "
-            f"| {run['machine']['cpu']}, {state}; source at {run['commit'] or 'a commit not stored'} |"
+            f"| `{name}` | {run.target.unit} {run.target.value:g} | {run.dense.bleu:.2f} ({run.beams}) "
+            f"| {run.pruned.bleu:.2f} | {gap(asdict(run.bleu_difference))} "
+            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {run.dense.latency_ms[runtime]['sentence']:.2f} | {sizes} M "
+            f"| {run.machine.cpu}, {state}; source at {run.commit or 'a commit not stored'} |"
         )
-    missing = [f"`{name}`" for name, run in data.items() if not run.get("kept")]
+    missing = [f"`{name}`" for name, run in runs.items() if not run.kept]
     stored = f" Plans and translations were not stored of {', '.join(missing)}." if missing else ""
     return "\n".join(
         [

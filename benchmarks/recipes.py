@@ -11,30 +11,89 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from kept import Kept
 from tprune.core.plan import Plan
 from tprune.recipe.reader import check_recipe, read_recipe
-from tprune.report.page import finished
+from tprune.report.results import (
+    Machine,
+    Noise,
+    Outcome,
+    Protocol,
+    RunResults,
+    SideResults,
+    Signatures,
+    finished,
+)
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
+from tprune.support.records import decoded, encoded
+from tprune.tasks.metrics.translation import Paired
 
 ROOT = Path(__file__).parents[1]
-RECIPES = (ROOT / "src" / "tprune" / "demo.yaml", *sorted((ROOT / "recipes").glob("*.yaml")))
+RECIPES = (ROOT / "src" / "tprune" / "run" / "defaults" / "demo.yaml", *sorted((ROOT / "recipes").glob("*.yaml")))
 NUMBERS = Path(__file__).with_suffix(".json")
-KEPT = ("bleu_difference", "speedup", "speedup_interval", "noise", "target", "signatures", "beams", "bench", "seed", "commit", "versions", "machine")  # fmt: skip
 
 
-def result(run: Path) -> tuple[str, dict[str, Any]]:
-    """The name of a run's recipe, and what of its results the page shows. Raises `InputError` for a run of no recipe here."""
-    found, made_for = finished(run), check_recipe(read_json(run / "run.json")["recipe"])
+@dataclass(frozen=True)
+class Side:
+    """What docs/recipes.md says of the dense or the pruned model of a run; see `tprune.report.results.SideResults`."""
+
+    bleu: float
+    chrf: float
+    parameters: int
+    macs: int
+    latency_ms: Mapping[str, Mapping[str, float]]
+
+    @staticmethod
+    def of(side: SideResults) -> Side:
+        return Side(**{each.name: getattr(side, each.name) for each in fields(Side)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What docs/recipes.md says of a run; see `tprune.report.results.RunResults`. `kept` names the folder of what is kept of it."""
+
+    dense: Side
+    pruned: Side
+    bleu_difference: Paired
+    speedup: Mapping[str, Mapping[str, float]]
+    speedup_interval: Mapping[str, Mapping[str, tuple[float, float]]]
+    noise: Noise
+    target: Outcome
+    signatures: Signatures
+    beams: int
+    bench: Protocol
+    seed: int | None
+    commit: str | None
+    versions: Mapping[str, str]
+    machine: Machine
+    kept: str | None = None
+
+    @staticmethod
+    def of(results: RunResults, kept: str) -> Shown:
+        same = {each.name: getattr(results, each.name) for each in fields(Shown) if hasattr(results, each.name)}
+        return Shown(**{**same, "dense": Side.of(results.dense), "pruned": Side.of(results.pruned), "kept": kept})
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Shown:
+        return decoded(Shown, {**data, "target": Outcome.fields_of(data["target"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**encoded(self), "target": self.target.to_json()}
+
+
+def name_of(run: Path) -> str:
+    """The name of a run's recipe. Raises `InputError` for a run of no recipe here."""
+    made_for = check_recipe(read_json(run / "run.json")["recipe"])
     names = [file.stem for file in RECIPES if read_recipe(file) == made_for]
     if not names:
         raise InputError(f"{run}: a run of none of {', '.join(file.name for file in RECIPES)} as they are")
-    sides = {side: {key: found[side][key] for key in ("bleu", "chrf", "parameters", "macs", "latency_ms")} for side in ("dense", "pruned")}  # fmt: skip
-    return names[0], {**sides, **{key: found[key] for key in KEPT}}
+    return names[0]
 
 
 def keep(run: Path, kept: Kept) -> None:
@@ -50,8 +109,8 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     known = json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}
     for folder in parser.parse_args().runs:
-        name, shown = result(folder)
+        results, name = finished(folder), name_of(folder)
         kept = Kept(Kept.beside(NUMBERS).folder / name)  # test sets differ by recipe
         keep(folder, kept)
-        known[name] = {**shown, "kept": kept.folder.name}
+        known[name] = Shown.of(results, kept.folder.name).to_json()
     write_json(NUMBERS, known)

@@ -34,8 +34,9 @@ from tprune.recipe.schema import Prune, Recover
 from tprune.run.steps import recover_step, teach_step
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
-from tprune.support.files import claim, read_json, write_json
+from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance, training_precision
+from tprune.support.store import Store, check_identity
 from tprune.tasks.metrics.translation import paired_bootstrap, quality
 from tprune.tasks.translation.encoding import Collate, TokenBatches, encode, max_length
 from tprune.train.losses import kept_width
@@ -80,12 +81,11 @@ class Bench:
 
     def unit(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Does a row unless it is done."""
-        marker = self.out / "done" / f"{name}.json"
-        if not marker.exists():
+        units = Store[dict[str, Any]](self.out / "done")
+        if not units.done(name):
             print(f"{name} ...", flush=True)
-            write_json(marker, work())
-        found: dict[str, Any] = read_json(marker)
-        return found
+            units.put(name, work())
+        return units.get(name)
 
 
 def train_row(bench: Bench, name: str, how: Recover) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def prepare(asked: argparse.Namespace) -> Bench:
     train = train.sample(asked.sentences, asked.seed) if asked.sentences else train
     dense, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     made = {"model": digest(dense), "cut": digest(load(asked.cut, dtype=torch.float32)), "sentences": len(train)}
-    claim(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
+    check_identity(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
     material = Material.of(dense, tokenizer, train, valid, seed=asked.seed)
     material = replace(material, precision=training_precision(asked.precision))
     if asked.taught:

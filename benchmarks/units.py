@@ -22,8 +22,9 @@ from tprune.recipe.training import training_of
 from tprune.run.stages import untrained
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
-from tprune.support.files import read_json, write_json
+from tprune.support.files import write_json
 from tprune.support.machine import use_threads
+from tprune.support.store import Store
 from tprune.tasks.metrics.translation import quality
 from tprune.train.training_data import Material
 
@@ -57,13 +58,16 @@ class Queue:
 
     def unit(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         """Does a unit unless it is done."""
-        marker = self.out / "done" / f"{name}.json"
-        if not marker.exists():
+        if not self.units.done(name):
             print(f"{name} ...", flush=True)
-            write_json(marker, work() or {})
+            self.units.put(name, work() or {})
             shutil.rmtree(self.out / "work" / name, ignore_errors=True)
-        found: dict[str, Any] = read_json(marker)
-        return found
+        return self.units.get(name)
+
+    @property
+    def units(self) -> Store[dict[str, Any]]:
+        """The units that are done."""
+        return Store(self.out / "done")
 
     def save(self, model: Any, name: str, plan: Plan | None = None, certificate: Certificate | None = None) -> None:
         """Keeps a model under its name."""

@@ -209,8 +209,8 @@ def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace
 
 def job_of(queue: Queue, spec: Spec, speed: Speed, taught: Material | None, how: Recovery, units: float) -> Job:
     seeded = partial(dataclasses.replace, seed=spec.seed)
-    aimed = queue.out / "done" / f"aim-{spec.method}-{spec.speed:g}x.json"
-    target = float(read_json(aimed)["aim"]) if aimed.exists() else spec.speed
+    aimed = f"aim-{spec.method}-{spec.speed:g}x"
+    target = float(queue.units.get(aimed)["aim"]) if queue.units.done(aimed) else spec.speed
     return Job(
         start_of(queue), seeded(queue.material), None if taught is None else seeded(taught), speed, target, units,
         dataclasses.replace(how, material=seeded(how.material)), spec.seed, load_tokenizer(queue.out / "dense"),
@@ -252,7 +252,7 @@ def main() -> None:
     todo = list(specs(asked.methods, asked.speed, asked.seed))
 
     def wanted(name: str) -> bool:
-        return not (queue.out / "done" / f"{name}.json").exists() and any(fnmatch(name, p) for p in asked.only)
+        return not queue.units.done(name) and any(fnmatch(name, p) for p in asked.only)
 
     trainings = [spec for spec in todo if wanted(f"train-{spec}")]
     shapes = {f"shape-{spec.method}-{spec.speed:g}x": spec for spec in todo if METHODS[spec.method].shaped}
@@ -277,11 +277,14 @@ def main() -> None:
     for name in names:
         if wanted(f"deploy-{name}"):
             queue.unit(f"deploy-{name}", partial(deploy, queue, name))
-    timed = queue.out / "done" / "time.json"
-    if any(fnmatch("time", p) for p in asked.only) and not (timed.exists() and set(read_json(timed)) >= set(names)):
+
+    def timed() -> bool:
+        return queue.units.done("time") and set(queue.units.get("time")) >= set(names)
+
+    if any(fnmatch("time", p) for p in asked.only) and not timed():
         print("time ...", flush=True)
-        write_json(timed, timings(queue, names))
-    if timed.exists() and set(read_json(timed)) >= set(names):
+        queue.units.put("time", timings(queue, names))
+    if timed():
         how = (
             f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"
         )

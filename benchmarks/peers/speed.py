@@ -13,7 +13,7 @@ from typing import Any
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import LatencyTable, Setting
 from tprune.costs.latency.timer import Timer
-from tprune.support.files import read_json, write_json
+from tprune.support.store import Store
 from tprune.vocabulary.output_vocabulary import Spelling
 from tprune.vocabulary.trim import writing
 
@@ -90,10 +90,10 @@ class Stopwatch:
         config = {k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "dtype")}
         never = len(model.generation_config.suppress_tokens or ())
         text = json.dumps([config, never, asdict(self.setting)], sort_keys=True, default=str)
-        note = self.notes / f"{sha256(text.encode()).hexdigest()[:16]}.json"
-        if not note.exists():
+        notes, shape = Store[dict[str, Any]](self.notes), sha256(text.encode()).hexdigest()[:16]
+        if not notes.done(shape):
             with tempfile.TemporaryDirectory() as folder:
                 timer = Timer(self.dense, self.tokenizer, self.sentences, self.setting, Path(folder))
-                write_json(note, {"config": config, **timer.compare(model, "a shape")})
-        found = read_json(note)
+                notes.put(shape, {"config": config, **timer.compare(model, "a shape")})
+        found = notes.get(shape)
         return Faster(float(found["encoder"]), float(found["sentence"]))

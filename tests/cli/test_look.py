@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,25 +10,31 @@ from typing import Any
 import pytest
 
 from small_models import small_model
+from small_results import as_fast, difference, small_results
 from tprune.cli.inspect import checked, inspected
 from tprune.core.coupling import Coupling
 from tprune.families.registry import couplings
 from tprune.report.comparison import compare, names, write_comparison
+from tprune.report.results import Noise, Outcome
 from tprune.report.scatter import Dot, scatter
 from tprune.support.errors import InputError
 
 Call = Callable[..., tuple[int, str, str]]
 
 
-def results(speed: float, bleu: float, noisy: bool = False) -> dict[str, Any]:
-    side = {"bleu": 30.0, "chrf": 50.0, "parameters": 2000000, "macs": 4000000, "bytes": 8000000}
-    return {
-        "dense": side, "pruned": {**side, "bleu": bleu}, "speedup": {"onnxruntime": {"sentence": speed}},
-        "speedup_interval": {"onnxruntime": {"sentence": [speed - 0.1, speed + 0.1]}},
-        "bleu_difference": {"delta": bleu - 30, "low": bleu - 30.5, "high": bleu - 29.5},
-        "target": {"asked": {}, "reached": {}, "speedup": speed}, "noise": {"noisy": noisy, "says": ""},
-        "machine": {"cpu": "one"}, "bench": {"threads": 1, "batch": 1},
-    }  # fmt: skip
+def results(speed: float, bleu: float, noisy: bool = False, cpu: str = "one") -> dict[str, Any]:
+    found = small_results()
+    return replace(
+        found,
+        pruned=replace(found.pruned, bleu=bleu),
+        **as_fast(speed, speed - 0.1, speed + 0.1),
+        noise=Noise(noisy=noisy, says=""),
+        bleu_difference=difference(bleu - 30, bleu - 30.5, bleu - 29.5),
+        target=Outcome({}, {}, "speedup", speed),
+        machine=replace(found.machine, cpu=cpu),
+        model=None,
+        warnings=(),
+    ).to_json()
 
 
 @pytest.fixture
@@ -80,8 +87,7 @@ def test_the_title_of_a_comparison_names_models_and_data(runs: list[Path], tmp_p
 
 def test_what_runs_do_not_share_is_said(runs: list[Path]) -> None:
     (runs[0] / "run.json").write_text(json.dumps({"corpus": {"test": "9999"}}))
-    other = results(2.0, 29.0, noisy=True)
-    (runs[1] / "results.json").write_text(json.dumps({**other, "machine": {"cpu": "two"}}))
+    (runs[1] / "results.json").write_text(json.dumps(results(2.0, 29.0, noisy=True, cpu="two")))
     said = " ".join(compare(runs).warnings)
     assert "different test sentences" in said and "different processors" in said and "not quiet: fast" in said
 

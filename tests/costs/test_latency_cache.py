@@ -23,6 +23,7 @@ from tprune.data.parallel import Corpus, Parallel
 from tprune.realise.checkpoint import load
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Prune
+from tprune.report.results import RunResults, WrittenTokens
 from tprune.report.table import notes
 from tprune.run.estimates import planned
 from tprune.run.folder import Run
@@ -314,7 +315,7 @@ def multiplications_are_time(monkeypatch: pytest.MonkeyPatch, tables: Path) -> N
 
 def a_run(
     out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
-) -> dict[str, Any]:
+) -> RunResults:
     stage = {"steps": 2, "warmup": 1, "tokens": 64}
     recipe = check_recipe({
         "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
@@ -323,7 +324,7 @@ def a_run(
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
     progress = Progress(planned(recipe, vocabulary is not None))
-    return run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary))
+    return RunResults.from_json(run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary)))
 
 
 @pytest.mark.slow
@@ -331,9 +332,9 @@ def a_run(
 def test_a_run_that_is_asked_for_a_time(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     multiplications_are_time(monkeypatch, tables)
     results = a_run(tmp_path / "run", 1.1)
-    asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
-    assert asked == pytest.approx(6.5 / 1.1) and 0 < predicted <= asked and results["target"]["speedup"] == 1.1
-    assert results["pruned"]["macs"] < results["dense"]["macs"]
+    asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]
+    assert asked == pytest.approx(6.5 / 1.1) and 0 < predicted <= asked and results.target.speedup == 1.1
+    assert results.pruned.macs < results.dense.macs
     assert f"asked for 1.1x, predicted {6.5 / predicted:.2f}x, measured " in notes(results)[0]
     assert LatencyTable.load(tmp_path / "run" / "latency.json").prices
 
@@ -350,9 +351,9 @@ def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatc
     faster = read_json(out / "stages" / "time.json")["faster"]
     longer = read_json(out / "stages" / "spell.json")["longer"]
     assert faster > 0.8 and longer >= 1
-    asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
+    asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]
     assert asked == pytest.approx(6.5 / 1.2) and 0 < predicted <= asked
-    assert results["spelling"] == {"written": len(kept), "before": 40, "longer": longer}
+    assert results.spelling == WrittenTokens(len(kept), 40, longer)
     assert any(f"writes {len(kept)} of 40 tokens" in line for line in notes(results))
     assert read_layout(out / "onnx" / "pruned").macs < read_layout(out / "onnx" / "dense").macs
 
@@ -369,7 +370,7 @@ def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
     faster = read_json(out / "stages" / "time.json")["faster"]
     dense, trimmed = (read_layout(out / "onnx" / "dense").macs, size(load(out / "trimmed")).macs)
     assert faster == pytest.approx(dense / trimmed, rel=0.02) and faster > 1.01
-    asked, predicted = (results["target"][key]["sentence_ms"] for key in ("asked", "reached"))
+    asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]
     assert asked == pytest.approx(6.5 * faster / speedup) and 0 < predicted <= asked
     assert read_json(out / "promise.json")["speedup"] == pytest.approx(6.5 * faster / predicted)
-    assert results["target"]["speedup"] == speedup
+    assert results.target.speedup == speedup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from small_models import small_model
+from small_results import small_results
 from tprune.core.plan import Plan, make_plan
 from tprune.families.registry import couplings
 from tprune.realise.checkpoint import save
@@ -19,6 +21,7 @@ from tprune.report.citations import ENTRIES, citations
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
+from tprune.report.results import Outcome, Taught
 from tprune.report.table import notes, rows
 from tprune.report.titles import asked
 
@@ -43,25 +46,6 @@ def selected(model: Any) -> Plan:
     return plan.with_kept(masks, {}, {})
 
 
-def results(**changes: Any) -> dict[str, Any]:
-    def side(ms: float, scale: int) -> dict[str, Any]:
-        times = {"encoder": ms / 10, "decoder_step": ms / 20, "sentence": ms}
-        return {
-            "bleu": 30.0, "chrf": 50.0, "parameters": 2000 * scale, "macs": 4000 * scale, "bytes": 8000 * scale,
-            "latency_ms": {"onnxruntime": times}, "peak_memory": 9e7, "tokens_per_sentence": 10.0,
-        }  # fmt: skip
-
-    return {
-        "dense": side(8.0, 2), "pruned": side(4.0, 1), "speedup": {"onnxruntime": dict.fromkeys(("encoder", "decoder_step", "sentence"), 2.0)},
-        "speedup_interval": {"onnxruntime": {key: [1.9, 2.1] for key in ("encoder", "decoder_step", "sentence")}},
-        "noise": {"noisy": False, "says": "quiet"}, "bleu_difference": {"delta": -0.2, "low": -0.5, "high": 0.1},
-        "signatures": {"bleu_signature": "nrefs:1"}, "target": {"asked": {"sentence_ms": 4.0}, "reached": {"sentence_ms": 3.9}, "speedup": 2.0},
-        "certificate": {"forward": 1e-7, "generation": 1e-7, "steps": 9, "limit": 1e-5}, "beams": 4, "bench": {"threads": 1, "batch": 1, "rounds": 4},
-        "command": "tprune run '<b>.yaml'", "commit": None, "versions": {"tprune": "0"}, "machine": {"cpu": "a cpu", "cores": 2},
-        "model": "<script>alert(1)</script>", "warnings": ["<i>odd</i>"],
-    } | changes  # fmt: skip
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A finished run of a small model, with hostile sentences."""
@@ -83,7 +67,7 @@ def run(tmp_path: Path) -> Path:
         "pruned": ["a word\u2028more"] * 3,
     }
     for name, content in {
-        "run": {"recipe": recipe, "plan": None}, "results": results(), "translations": said, "promise": {"speedup": 2.05},
+        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_json(), "translations": said, "promise": {"speedup": 2.05},
         "norms": sorted_norms(dense, small),
     }.items():  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -135,9 +119,14 @@ def test_the_titles_name_model_data_and_what_was_asked(run: Path) -> None:
     assert "<title>tprune: marian-tiny on a.en/a.de, 2x</title>" in text
     assert "<h1><bdi>marian-tiny on a.en/a.de, 2x</bdi></h1>" in text
     assert "scored and timed on <bdi>t.en/t.de</bdi>" in text
-    assert [asked({"target": {"asked": {}, "reached": {}, **size}}) for size in ({}, {"macs": 0.5}, {"params": 2e6}, {"latency_ms": 2.5})] == [
-        "", "0.5 of the multiplications", "2,000,000 parameters", "2.5 ms a sentence",
-    ]  # fmt: skip
+    assert asked(Outcome({}, {})) == ""
+    sizes = {"macs": 0.5, "params": 2e6, "latency_ms": 2.5, "memory_mb": 80.0}
+    assert [asked(Outcome({}, {}, unit, value)) for unit, value in sizes.items()] == [
+        "0.5 of the multiplications",
+        "2,000,000 parameters",
+        "2.5 ms a sentence",
+        "80 MB",
+    ]
 
 
 def test_precision_and_threads_of_training_are_shown_where_a_run_has_them(run: Path) -> None:
@@ -148,7 +137,8 @@ def test_precision_and_threads_of_training_are_shown_where_a_run_has_them(run: P
 
 
 def test_bytes_and_control_characters_of_names_are_written_out(run: Path) -> None:
-    (run / "results.json").write_text(json.dumps(results(model="a\udcffb\x1b[2J\x00c", command="x\u2028y")))
+    odd = small_results(model="a\udcffb\x1b[2J\x00c", command="x\u2028y")
+    (run / "results.json").write_text(json.dumps(odd.to_json()))
     text = write_report(run).read_text(encoding="utf-8")
     assert r"a\udcffb\x1b[2J\x00c" in text and "x\u2028y" in text
 
@@ -191,16 +181,16 @@ def test_norms_end_where_the_groups_do() -> None:
 
 
 def test_targets_say_asked_predicted_and_reached() -> None:
-    found = {row[0]: row[1:] for row in targets(results(), {"speedup": 2.05})}
+    found = {row[0]: row[1:] for row in targets(small_results(), {"speedup": 2.05})}
     assert found["milliseconds a sentence"] == ("4", "3.9", "4")
     assert found["speedup of a sentence"] == ("2x", "2.05x", "2.00x [1.90, 2.10]")
-    sized = results(target={"asked": {"macs": 5000.0}, "reached": {"macs": 4000.0}, "macs": 0.6})
+    sized = small_results(target=Outcome({"macs": 5000.0}, {"macs": 4000.0}, "macs", 0.6))
     found = {row[0]: row[1:] for row in targets(sized, {"speedup": None})}
     assert found["multiplications"] == ("5,000", "4,000", "4,000") and found["speedup of a sentence"][:2] == ("", "")
 
 
 def test_the_parts_of_a_sentence_add_up() -> None:
-    dense, pruned = where_time_goes(results())
+    dense, pruned = where_time_goes(small_results())
     assert [part["ms"] for part in dense["parts"]] == pytest.approx([0.8, 4.0, 3.2]) and dense["ms"] == 8.0
     assert sum(part["share"] for part in dense["parts"]) == pytest.approx(100)
     assert sum(part["share"] for part in pruned["parts"]) == pytest.approx(50)
@@ -208,11 +198,12 @@ def test_the_parts_of_a_sentence_add_up() -> None:
 
 def test_the_share_that_ends_at_the_limit_is_a_row_where_it_was_counted() -> None:
     label = "translations that end at the limit"
-    assert label not in {row[0] for row in rows(results())}
-    counted = results()
-    counted["dense"]["at_limit"], counted["pruned"]["at_limit"] = 0.01, 0.125
+    found = small_results()
+    assert label not in {row[0] for row in rows(found)}
+    sides = {"dense": replace(found.dense, at_limit=0.01), "pruned": replace(found.pruned, at_limit=0.125)}
+    counted = replace(found, **sides)
     assert {row[0]: row[1:] for row in rows(counted)}[label] == ("1.0 %", "12.5 %", "+11.5 %")
-    taught = results(taught={"sentences": 9, "at_limit": 0.25, "limit": 20})
+    taught = small_results(taught=Taught(9, 0.25, 20))
     assert "25.0 % of the teacher's translations that it learnt from end at the limit" in notes(taught)
 
 

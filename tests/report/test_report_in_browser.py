@@ -2,17 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import results
 from test_report import run as run
 
 from browser import CHROMIUM, IN_CI, browse, measured
+from small_results import ONNX, as_fast, difference, small_results
+from tprune.bench.harness import MEASURES
 from tprune.report.analysis_page import write_page
 from tprune.report.comparison import compare, write_comparison
 from tprune.report.page import write_report
+from tprune.report.results import Noise
 
 WIDTHS = (375, 768, 1280)
 LONG = "opus-mt-" + "x" * 150 + "-en-de"
@@ -50,15 +53,20 @@ def nasty(run: Path) -> Path:
     names = {"model": LONG, "train": f"{LONG}.en/{LONG}.de", "valid": NASTY[1], "test": NASTY[2]}
     training = {"precision": "bf16", "threads": 2}
     (run / "run.json").write_text(json.dumps({**made_for, "names": names, "training": training}))
-    slower = dict.fromkeys(("encoder", "decoder_step", "sentence"), 0.4)
-    odd = {
-        "model": f"/models/{LONG}", "command": f"tprune prune {LONG}", "warnings": list(NASTY), "speedup": {"onnxruntime": slower},
-        "noise": {"noisy": True, "says": NASTY[0]}, "bleu_difference": {"delta": -28.123, "low": -29.5, "high": -27.25},
-    }  # fmt: skip
-    big = results()
-    for side in ("dense", "pruned"):
-        big[side] |= {"parameters": 12_345_678_901, "macs": 98_765_432_109, "bytes": 49_382_715_604}
-    (run / "results.json").write_text(json.dumps(big | odd))
+    large = {"parameters": 12_345_678_901, "macs": 98_765_432_109, "bytes": 49_382_715_604}
+    found = small_results()
+    odd = replace(
+        found,
+        dense=replace(found.dense, **large),
+        pruned=replace(found.pruned, **large),
+        speedup={ONNX: dict.fromkeys(MEASURES, 0.4)},
+        noise=Noise(noisy=True, says=NASTY[0]),
+        bleu_difference=difference(-28.123, -29.5, -27.25),
+        command=f"tprune prune {LONG}",
+        model=f"/models/{LONG}",
+        warnings=tuple(NASTY),
+    )
+    (run / "results.json").write_text(json.dumps(odd.to_json()))
     return run
 
 
@@ -80,12 +88,12 @@ def runs_of(folder: Path, kind: str) -> list[Path]:
         run.mkdir(parents=True)
         speed = {"same": 2.0, "nasty": 0.3 + 4.1 * i, "near": 1.9 + 0.003 * i, "one": 1.5}[kind]
         delta = {"same": -0.5, "nasty": -30.0 + 3 * i, "near": -1 + 0.01 * i, "one": 0.2}[kind]
-        content = results(
-            speedup={"onnxruntime": {"sentence": speed}}, speedup_interval={"onnxruntime": {"sentence": [speed * 0.9, speed * 1.1]}},
-            bleu_difference={"delta": delta, "low": delta - 1, "high": delta + 1},
-        )  # fmt: skip
-        content["dense"]["bleu"] = 30.0 + (i if kind == "nasty" else i / 100 if kind == "near" else 0)
-        content["pruned"]["bleu"] = content["dense"]["bleu"] + delta
+        made = small_results(
+            **as_fast(speed, speed * 0.9, speed * 1.1), bleu_difference=difference(delta, delta - 1, delta + 1)
+        )
+        bleu = 30.0 + (i if kind == "nasty" else i / 100 if kind == "near" else 0)
+        sides = {"dense": replace(made.dense, bleu=bleu), "pruned": replace(made.pruned, bleu=bleu + delta)}
+        content = replace(made, **sides).to_json()
         names = {"model": LONG if kind == "nasty" else "m", "train": NASTY[i % 6] if kind == "nasty" else "a.en/a.de"}
         (run / "results.json").write_text(json.dumps(content))
         (run / "run.json").write_text(json.dumps({"corpus": {"test": "0123"}, "model": "m", "names": names}))

@@ -148,7 +148,8 @@ def test_what_a_stage_left_is_done_again_once_it_is_damaged(
     run.progress.plan["train"] = 1.0
     run.stage("train", train)
     assert done == ["train"] * 2 and run.has("train") and file.read_bytes() == raw
-    wrong = "stages/train.json" if harm == "marker" else "dense/model.safetensors"
+    says = {"gone": "is missing", "marker": "cannot be read"}.get(harm, "has changed since it was written")
+    wrong = f"{'stages/train.json' if harm == 'marker' else 'dense/model.safetensors'} {says}"
     assert f"left is damaged ({wrong}, set aside as dense.damaged-1)" in capsys.readouterr().err
     assert (tmp_path / "dense.damaged-1" / "mine.txt").read_text() == "added, which harms nothing"
 

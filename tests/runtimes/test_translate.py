@@ -14,13 +14,14 @@ from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from tprune.core.caches import LayerCache
 from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder
-from tprune.runtimes.artefact import Layout, Stamp, read_layout
+from tprune.runtimes.artefact import Layout, read_layout
 from tprune.runtimes.decoding import beam, constrain, greedy
 from tprune.runtimes.export import export, generation_of
 from tprune.runtimes.generation import Generation
 from tprune.runtimes.tokens import SentencePieceTokens
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
+from tprune.support.manifest import Manifest
 
 
 class TorchSteps:
@@ -136,8 +137,7 @@ def folder(tmp_path: Path, tokenizer: Any) -> Path:
     for name in ("encoder.onnx", "decoder.onnx"):
         (tmp_path / name).write_bytes(b"no graph")
     tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    files = {path.name: Stamp.of(path) for path in tmp_path.iterdir()}
-    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, 1, 1, files).write(tmp_path)
+    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, 1, 1, Manifest.of(tmp_path)).write(tmp_path)
     return tmp_path
 
 
@@ -229,7 +229,7 @@ def test_a_listed_file_that_is_none(tmp_path: Path) -> None:
 
 def test_the_decoders_numbers_keep_repeats_and_penalties() -> None:
     g = Generation(0, (1,), 0, 9, no_repeat_ngram_size=2, repetition_penalty=1.5)
-    layout = Layout(g, (), (), 20, 8, 1, 1, {}, rows=(0, 1, 7, 12))
+    layout = Layout(g, (), (), 20, 8, 1, 1, Manifest({}), rows=(0, 1, 7, 12))
     assert (layout.decoding.no_repeat_ngram_size, layout.decoding.repetition_penalty) == (2, 1.5)
     prefix = layout.numbers(np.array([[0, 7, 12, 7]]))
     banned = constrain(np.zeros((1, layout.writable), np.float32), prefix, layout.decoding)
@@ -316,7 +316,7 @@ class Repeats:
 @pytest.mark.parametrize(("forced", "cut"), [((), [False, True, False, True]), ((1,), [True, True, False, True])])
 def test_which_translations_end_at_the_limit(forced: tuple[int, ...], cut: list[bool]) -> None:
     """Of four new tokens: three and an end, four, nothing to say, and many; a forced end is none of the model's."""
-    layout = Layout(Generation(0, (1,), 0, 5, forced_eos_token_id=forced), (), (), 20, 8, 1, 1, {})
+    layout = Layout(Generation(0, (1,), 0, 5, forced_eos_token_id=forced), (), (), 20, 8, 1, 1, Manifest({}))
     translator = Translator(layout, Echo(), Repeats())  # type: ignore[arg-type]
     found = translator.translated(["5 3", "6 4", " ", "7 9"], beams=1, batch=1)
     assert found.cut == cut and found.limit == 4 and found.share == sum(cut) / 4

@@ -20,7 +20,7 @@ from tprune.families.registry import couplings
 from tprune.methods.regulariser import Regulariser
 from tprune.support.errors import DivergedError
 from tprune.tasks.translation.encoding import Collate, MarianSize, new_model
-from tprune.train.checkpoints import SEAL, last_checkpoint
+from tprune.train.checkpoints import MANIFEST, last_checkpoint
 from tprune.train.schedule import Training
 from tprune.train.trainer import dropout_at, train
 
@@ -56,7 +56,7 @@ def test_a_broken_training_resumes_to_the_weights_of_an_unbroken_one(
 
 
 def unfinished(checkpoint: Path) -> None:
-    (checkpoint / SEAL).unlink()
+    (checkpoint / MANIFEST).unlink()
     (checkpoint / "trainer_state.json").unlink()
     (checkpoint / "optimizer.pt").write_bytes(b"half")
 
@@ -76,11 +76,11 @@ def gone(checkpoint: Path) -> None:
     (checkpoint / "rng_state.pth").unlink()
 
 
-def sealed_by_nobody(checkpoint: Path) -> None:
-    (checkpoint / SEAL).write_text("[1, 2")
+def manifest_of_nobody(checkpoint: Path) -> None:
+    (checkpoint / MANIFEST).write_text("[1, 2")
 
 
-@pytest.mark.parametrize("spoil", [unfinished, flipped, shortened, gone, sealed_by_nobody])
+@pytest.mark.parametrize("spoil", [unfinished, flipped, shortened, gone, manifest_of_nobody])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     whole = run(tmp_path / "whole", HOW)
     with pytest.raises(KilledError):

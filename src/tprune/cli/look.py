@@ -124,14 +124,15 @@ def report(
     for run in runs:
         check_finished(run)
     from tprune.report.comparison import compare, comparison_table, write_comparison
-    from tprune.report.page import finished, reading, write_report
+    from tprune.report.page import reading, write_report
+    from tprune.report.results import finished
     from tprune.report.table import results_table
 
     if len(runs) == 1:
+        results = finished(runs[0])
         with reading(runs[0]):
-            results = finished(runs[0])
             page = write_report(runs[0])
-            show(results, as_json, results_table)
+            show(results.to_json(), as_json, lambda _: results_table(results))
     else:
         found = compare(runs)
         page = write_comparison(found, out or Path("comparison.html"))

@@ -216,6 +216,7 @@ def _run(
     vocabulary = vocabulary_of(trim, corpus)
     use_device(device)
     from tprune.cli.hints import hinting
+    from tprune.report.results import RunResults
     from tprune.report.table import results_table
     from tprune.run.estimates import planned
     from tprune.run.folder import Run
@@ -237,6 +238,6 @@ def _run(
     if dry:
         show(results, as_json, lambda found: f"{out / 'promise.json'}")
         return
-    show(results, as_json, results_table)
+    show(results, as_json, lambda found: results_table(RunResults.from_json(found)))
     if not as_json:
         print(printable(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)"))

@@ -105,8 +105,8 @@ def bench(
     from tprune.bench import harness as benching
     from tprune.report.verb_tables import bench_table
 
-    found = benching.bench(*sides, sentences, threads, batch, rounds).as_dict()
-    show(found, as_json, bench_table)
+    found = benching.bench(*sides, sentences, threads, batch, rounds)
+    show(found.as_dict(), as_json, lambda _: bench_table(found))
 
 
 def translate(

@@ -19,8 +19,9 @@ from tprune.realise.checkpoint import load, save
 from tprune.recipe.schema import Prune, Recover
 from tprune.run.steps import cut_step, plan_step, recover_step
 from tprune.support.errors import InputError
-from tprune.support.files import claim, read_json
+from tprune.support.files import read_json
 from tprune.support.reporting import Report
+from tprune.support.store import Form, Store
 from tprune.train.losses import Width, kept_width
 from tprune.train.pseudo_targets import digest
 from tprune.train.training_data import Material
@@ -33,6 +34,29 @@ class Gradual:
     model: Any
     plans: tuple[Plan, ...]
     certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A smaller model, the plan for the model before it, and the certificate of its cut."""
+
+    model: Any
+    plan: Plan
+    certificate: Certificate
+
+    @staticmethod
+    def read(folder: Path) -> Round:
+        """The round that lies in a folder."""
+        certificate = Certificate(**read_json(folder / "certificate.json"))
+        return Round(load(folder).eval(), Plan.load(folder / "plan.json"), certificate)
+
+    @staticmethod
+    def write(folder: Path, made: Round) -> None:
+        """Puts a round into a folder, which appears whole."""
+        save(made.model, folder, plan=made.plan, certificate=made.certificate)
+
+
+ROUNDS = Form("", Round.read, Round.write)
 
 
 @dataclass(frozen=True)
@@ -109,14 +133,15 @@ def cut_in_rounds(
     select = ShareOfDense(groups, limits_of(prune))
     select_to(dense, plan, aim, select)
     settings = {"prune": prune.model_dump(mode="json"), "recover": recover.model_dump(mode="json"), "rounds": rounds}
-    claim(work, {"dense": digest(dense), "seed": material.seed, **settings})
+    store = Store.made_from(work, {"dense": digest(dense), "seed": material.seed, **settings}, ROUNDS)
     small, whole = dense, aim.of(size(dense))
     final = aim.budget(size(dense)) / whole
     plans: list[Plan] = []
+    certificates: list[Certificate] = []
     width: Width | None = None
     for done in range(1, rounds + 1):
-        folder = work / f"round-{done}"
-        if not folder.exists():
+        name = f"round-{done}"
+        if not store.done(name):
             left = share_left(final, done, rounds) * whole
             # coarse groups may have left less already than this round asks for
             target = Target(unit, min(1.0, left / aim.of(size(small))))
@@ -128,10 +153,10 @@ def cut_in_rounds(
             training = work / f"training-{done}"
             # another seed, lest every round see the same first batches
             recover_step(cut, dense, replace(material, seed=material.seed + done), how, training, kept)
-            save(cut, folder, plan=chosen, certificate=certificate)
+            store.put(name, Round(cut, chosen, certificate))
             shutil.rmtree(training, ignore_errors=True)
-        small = load(folder).eval()
-        plans.append(Plan.load(folder / "plan.json"))
-        width = kept_width(plans[-1], width)
-    certificates = (Certificate(**read_json(work / f"round-{n}" / "certificate.json")) for n in range(1, rounds + 1))
+        made = store.get(name)
+        small, width = made.model, kept_width(made.plan, width)
+        plans.append(made.plan)
+        certificates.append(made.certificate)
     return Gradual(small, tuple(plans), tuple(certificates))

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from rich.table import Table
 
 from tprune.report.html import template, visible
-from tprune.report.page import finished, reading
+from tprune.report.page import reading
+from tprune.report.results import RunResults, finished
 from tprune.report.scatter import Dot, joined, scatter
 from tprune.report.table import text_of
 from tprune.report.titles import about, title_of_all
@@ -64,10 +65,11 @@ def compare(runs: Sequence[Path]) -> Comparison:
     places = [run.resolve() for run in runs]
     if twice := [run for number, run in enumerate(runs) if run.resolve() in places[:number]]:
         raise InputError(f"{twice[0]} is named twice; name each run once")
-    results, rows, made_for = {}, [], []
+    results: dict[str, RunResults] = {}
+    rows, made_for = [], []
     for name, run in zip(names(runs), runs, strict=True):
+        results[name] = finished(run)
         with reading(run):
-            results[name] = finished(run)
             made_for.append(read_json(run / "run.json"))
             rows.append(row_of(name, results[name], made_for[-1]))
             cells(rows[-1])
@@ -85,29 +87,38 @@ def names(runs: Sequence[Path]) -> list[str]:
     return [str(part.relative_to(shared)) for part in parts]
 
 
-def row_of(name: str, results: Mapping[str, Any], made_for: Mapping[str, Any]) -> Row:
+def row_of(name: str, results: RunResults, made_for: Mapping[str, Any]) -> Row:
     """One run's results as a row."""
-    runtime = next(iter(results["speedup"]))
-    low, high = results["speedup_interval"][runtime]["sentence"]
-    gap, pruned = results["bleu_difference"], results["pruned"]
-    unit, value = list(results["target"].items())[-1] if len(results["target"]) > 2 else ("plan", None)
+    speed, gap, target, pruned = results.sentence, results.bleu_difference, results.target, results.pruned
     return Row(
-        name, unit if value is None else f"{unit} {value:g}", (low, results["speedup"][runtime]["sentence"], high),
-        results["dense"]["bleu"], pruned["bleu"], (gap["low"], gap["delta"], gap["high"]),
-        pruned["parameters"], pruned["macs"], pruned["bytes"], False, about(made_for, results),
-    )  # fmt: skip
+        run=name,
+        asked="plan" if target.unit is None else f"{target.unit} {target.value:g}",
+        speedup=(speed.low, speed.median, speed.high),
+        dense_bleu=results.dense.bleu,
+        bleu=pruned.bleu,
+        gap=(gap.low, gap.delta, gap.high),
+        parameters=pruned.parameters,
+        macs=pruned.macs,
+        bytes=pruned.bytes,
+        best=False,
+        about=about(made_for, results.model),
+    )
 
 
-def differences(results: Mapping[str, Mapping[str, Any]], made_for: Sequence[Mapping[str, Any]]) -> list[str]:
+def differences(results: Mapping[str, RunResults], made_for: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the runs do not share, though their numbers need it."""
     how = {
         "test sentences": [made["corpus"]["test"] for made in made_for],
-        "dense models": [round(found["dense"]["bleu"], 4) for found in results.values()],
-        "processors": [found["machine"]["cpu"] for found in results.values()],
-        "threads or batches": [(found["bench"]["threads"], found["bench"]["batch"]) for found in results.values()],
+        "dense models": [round(found.dense.bleu, 4) for found in results.values()],
+        "processors": [found.machine.cpu for found in results.values()],
+        "threads or batches": [(found.bench.threads, found.bench.batch) for found in results.values()],
     }
-    odd = [f"the runs have different {what}, so their numbers compare only against their own dense model" for what, values in how.items() if len(set(values)) > 1]  # fmt: skip
-    noisy = [name for name, found in results.items() if found["noise"]["noisy"]]
+    odd = [
+        f"the runs have different {what}, so their numbers compare only against their own dense model"
+        for what, values in how.items()
+        if len(set(values)) > 1
+    ]
+    noisy = [name for name, found in results.items() if found.noise.noisy]
     return [*odd, *([f"timed on a machine that was not quiet: {', '.join(noisy)}"] if noisy else [])]
 
 

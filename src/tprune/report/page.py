@@ -19,8 +19,9 @@ from tprune.report.citations import citations
 from tprune.report.drawing import drawing
 from tprune.report.html import template
 from tprune.report.norms import curves
+from tprune.report.results import SENTENCE, RunResults, finished, unlike
 from tprune.report.scatter import Dot, scatter
-from tprune.report.table import between, faster, notes, per_token, rows
+from tprune.report.table import between, faster, notes, rows
 from tprune.report.titles import title
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -37,18 +38,7 @@ def reading(run: Path) -> Iterator[None]:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, UndefinedError) as error:
-        raise InputError(
-            f"{run}: its results are not what a run writes ({type(error).__name__}: {error}); delete {run / 'results.json'} and give the "
-            "run's command again, which measures nothing twice"
-        ) from None
-
-
-def finished(run: Path) -> dict[str, Any]:
-    """The results of a run. Raises `InputError` where it is no run, or not finished."""
-    found: dict[str, Any] = read_json(run / "results.json")
-    if not isinstance(found, dict):
-        raise TypeError(f"a {type(found).__name__}")
-    return found
+        raise unlike(run, f"{type(error).__name__}: {error}") from None
 
 
 def write_report(run: Path) -> Path:
@@ -56,67 +46,75 @@ def write_report(run: Path) -> Path:
     results, said = finished(run), read_json(run / "translations.json")
     plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
     norms = read_json(run / "norms.json") if (run / "norms.json").exists() else []
+    analysis = run / "analysis.json"
     page = template("page.html").render(
-        title=title(made_for, results), names=made_for.get("names"), training=made_for.get("training"), results=results, runtime=next(iter(results["speedup"])), faster=faster, between=between, per_token=per_token, rows=rows(results), notes=notes(results),
-        targets=targets(results, read_json(run / "promise.json")), stacks=drawing(plan, read_json(run / "dense" / "config.json")),
-        norms=curves(norms), heat=heat_map(Analysis.load(run / "analysis.json")) if (run / "analysis.json").exists() else [],
-        plot=quality_and_speed(results), times=where_time_goes(results), sentences=side_by_side(said),
+        title=title(made_for, results),
+        names=made_for.get("names"),
+        training=made_for.get("training"),
+        results=results,
+        faster=faster,
+        between=between,
+        rows=rows(results),
+        notes=notes(results),
+        targets=targets(results, read_json(run / "promise.json")),
+        stacks=drawing(plan, read_json(run / "dense" / "config.json")),
+        norms=curves(norms),
+        heat=heat_map(Analysis.load(analysis)) if analysis.exists() else [],
+        plot=quality_and_speed(results),
+        times=where_time_goes(results),
+        sentences=side_by_side(said),
         citations=citations(made_for["recipe"], made_for.get("plan") is not None),
-    )  # fmt: skip
+    )
     out = run / "report.html"
     out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
 
-def targets(results: Mapping[str, Any], promise: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def targets(results: RunResults, promise: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Unit, asked, predicted before training, reached; sizes are exact, so that predicted and reached are one."""
-    asked, reached = results["target"]["asked"], results["target"]["reached"]
-    found = []
-    for unit, value in asked.items():
+    target, found = results.target, []
+    for unit, value in target.asked.items():
+        reached = target.reached[unit]
         if unit == "sentence_ms":
-            took = results["pruned"]["latency_ms"][next(iter(results["speedup"]))]["sentence"]
-            found.append(("milliseconds a sentence", number(value), number(reached[unit]), number(took)))
+            took = results.pruned.latency_ms[results.runtime][SENTENCE]
+            found.append(("milliseconds a sentence", number(value), number(reached), number(took)))
         else:
-            after = results["pruned"]["peak_memory"] / 1e6 if unit == "memory_mb" else reached[unit]
-            found.append((UNITS.get(unit, unit), number(value), number(reached[unit]), number(after)))
-    runtime = next(iter(results["speedup"]))
-    low, high = results["speedup_interval"][runtime]["sentence"]
-    wanted = results["target"].get("speedup")
-    found.append((
-        "speedup of a sentence", f"{wanted:g}x" if wanted else "", f"{promise['speedup']:.2f}x" if promise.get("speedup") else "",
-        f"{results['speedup'][runtime]['sentence']:.2f}x [{low:.2f}, {high:.2f}]",
-    ))  # fmt: skip
-    return found
+            after = results.pruned.peak_memory / 1e6 if unit == "memory_mb" else reached
+            found.append((UNITS.get(unit, unit), number(value), number(reached), number(after)))
+    speed = results.sentence
+    asked = f"{target.speedup:g}x" if target.speedup else ""
+    predicted = f"{promise['speedup']:.2f}x" if promise.get("speedup") else ""
+    measured = f"{speed.median:.2f}x [{speed.low:.2f}, {speed.high:.2f}]"
+    return [*found, ("speedup of a sentence", asked, predicted, measured)]
 
 
-def quality_and_speed(results: Mapping[str, Any]) -> dict[str, Any]:
+def quality_and_speed(results: RunResults) -> dict[str, Any]:
     """Dense and pruned in a plot; the interval of BLEU is that of the difference."""
-    runtime, gap = next(iter(results["speedup"])), results["bleu_difference"]
-    dense, middle = results["dense"]["bleu"], results["speedup"][runtime]["sentence"]
-    low, high = results["speedup_interval"][runtime]["sentence"]
-    return scatter([
-        Dot("dense", (1.0, 1.0, 1.0), (dense, dense, dense), hollow=True),
-        Dot("pruned", (low, middle, high), (dense + gap["low"], dense + gap["delta"], dense + gap["high"])),
-    ])  # fmt: skip
+    dense, gap, speed = results.dense.bleu, results.bleu_difference, results.sentence
+    bleu = dense + gap.low, dense + gap.delta, dense + gap.high
+    return scatter(
+        [
+            Dot("dense", (1.0, 1.0, 1.0), (dense, dense, dense), hollow=True),
+            Dot("pruned", (speed.low, speed.median, speed.high), bleu),
+        ]
+    )
 
 
-def where_time_goes(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def where_time_goes(results: RunResults) -> list[dict[str, Any]]:
     """For each side the milliseconds of a sentence: encoder, decoder steps (one step times the tokens written), and the rest."""
-    runtime = next(iter(results["speedup"]))
-    longest = max(results[side]["latency_ms"][runtime]["sentence"] for side in ("dense", "pruned"))
+    times = {name: side.latency_ms[results.runtime] for name, side in results.sides.items()}
+    longest = max(took[SENTENCE] for took in times.values())
     found = []
-    for side in ("dense", "pruned"):
-        took = results[side]["latency_ms"][runtime]
-        steps = min(
-            took["decoder_step"] * results[side]["tokens_per_sentence"], max(0.0, took["sentence"] - took["encoder"])
-        )
+    for name, took in times.items():
+        after_encoder = max(0.0, took[SENTENCE] - took["encoder"])
+        steps = min(took["decoder_step"] * results.sides[name].tokens_per_sentence, after_encoder)
         parts = {
             "encoder": took["encoder"],
             "decoder steps": steps,
-            "the rest": max(0.0, took["sentence"] - took["encoder"] - steps),
+            "the rest": max(0.0, took[SENTENCE] - took["encoder"] - steps),
         }
-        shares = [{"name": name, "ms": ms, "share": round(100 * ms / longest, 2)} for name, ms in parts.items()]
-        found.append({"side": side, "ms": took["sentence"], "parts": shares})
+        shares = [{"name": part, "ms": ms, "share": round(100 * ms / longest, 2)} for part, ms in parts.items()]
+        found.append({"side": name, "ms": took[SENTENCE], "parts": shares})
     return found
 
 

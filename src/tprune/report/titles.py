@@ -6,48 +6,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tprune.report.names import model_name
+from tprune.report.results import Outcome, RunResults
 
 UNITS = {"macs": "multiplications", "params": "parameters", "bytes": "bytes"}
 MOST = 3  # models and data that a title of several runs names
 
 
-def about(made_for: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def about(made_for: Mapping[str, Any], model: str | None) -> str:
     """The model and the sentences of a run; the model alone where an older run does not say more.
 
+    Args:
+        made_for: the run's `run.json`.
+        model: as its results name it.
+
     Example:
-        >>> about({"names": {"model": "marian", "train": "a.en/a.de"}}, {})
+        >>> about({"names": {"model": "marian", "train": "a.en/a.de"}}, None)
         'marian on a.en/a.de'
-        >>> about({"model": "models/marian"}, {})
+        >>> about({"model": "models/marian"}, None)
         'marian'
     """
     if names := made_for.get("names"):
         return f"{names['model']} on {names['train']}"
-    model = made_for.get("model")
-    return model_name(model) if model else str(results.get("model", "a model trained in the run"))
+    given = made_for.get("model")
+    return model_name(given) if given else model or "a model trained in the run"
 
 
-def title(made_for: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """What `about` says, and the size or speed that was asked for.
-
-    Example:
-        >>> title({"model": "marian"}, {"target": {"asked": {}, "reached": {}, "speedup": 2.0}})
-        'marian, 2x'
-    """
-    size = asked(results)
-    return about(made_for, results) + (f", {size}" if size else "")
+def title(made_for: Mapping[str, Any], results: RunResults) -> str:
+    """What `about` says, and the size or speed that was asked for."""
+    size = asked(results.target)
+    return about(made_for, results.model) + (f", {size}" if size else "")
 
 
-def asked(results: Mapping[str, Any]) -> str:
+def asked(target: Outcome) -> str:
     """The size, time or speed that was asked for; nothing where a plan was given instead.
 
     Example:
-        >>> asked({"target": {"asked": {}, "reached": {}, "macs": 0.5}})
-        '0.5 of the multiplications'
+        >>> asked(Outcome({}, {}, "macs", 0.5)), asked(Outcome({}, {}, "speedup", 2.0))
+        ('0.5 of the multiplications', '2x')
     """
-    found = [(unit, value) for unit, value in results["target"].items() if unit not in ("asked", "reached")]
-    if not found:
+    unit, value = target.unit, target.value
+    if unit is None or value is None:
         return ""
-    unit, value = found[-1]
     if unit == "speedup":
         return f"{value:g}x"
     if unit == "latency_ms":

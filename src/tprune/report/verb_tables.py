@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from tprune.bench.harness import BenchResult
 from tprune.report.table import MEASURES, text_of
 
 
@@ -76,26 +77,19 @@ def runtimes_table(found: Mapping[str, Any]) -> str:
     return text_of(table)
 
 
-def bench_table(found: Mapping[str, Any]) -> str:
+def bench_table(found: BenchResult) -> str:
     """The table of `tprune bench`, as text."""
     table = Table("", "dense", "pruned", "speedup", "95 % interval", box=None, pad_edge=False)
-    for runtime, speedup in found["speedup"].items():
-        for key, label in MEASURES.items():
-            low, high = found["speedup_interval"][runtime][key]
-            one, other = (found["latency_ms"][side][runtime][key] for side in ("dense", "pruned"))
-            table.add_row(
-                f"{runtime}: {label}", f"{one:.3f}", f"{other:.3f}", f"{speedup[key]:.2f}x", f"{low:.2f} to {high:.2f}"
-            )
-    tokens, memory, size = found["tokens_per_sentence"], found["peak_memory"], found["bytes"]
-    table.add_row("tokens per sentence", f"{tokens['dense']:.1f}", f"{tokens['pruned']:.1f}")
-    for key, label in (("parameters", "parameters"), ("macs", "multiplications, 25 + 25 tokens")):
-        table.add_row(label, f"{found[key]['dense']:,}", f"{found[key]['pruned']:,}")
-    table.add_row("peak memory, MB", f"{memory['dense'] / 1e6:.0f}", f"{memory['pruned'] / 1e6:.0f}")
-    table.add_row("file size, MB", f"{size['dense'] / 1e6:.2f}", f"{size['pruned'] / 1e6:.2f}")
-    return "\n".join(
-        [
-            text_of(table),
-            f"{found['threads']} thread(s), batch {found['batch']}, {found['rounds']} rounds",
-            found["noise"]["says"],
-        ]
-    )
+    dense, pruned = found.footprint["dense"], found.footprint["pruned"]
+    for measure, label in MEASURES.items():
+        low, high = found.interval[measure]
+        one, other = (found.latency_ms[side][measure] for side in ("dense", "pruned"))
+        speed = f"{found.speedup[measure]:.2f}x"
+        table.add_row(f"{found.runtime}: {label}", f"{one:.3f}", f"{other:.3f}", speed, f"{low:.2f} to {high:.2f}")
+    table.add_row("tokens per sentence", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}")
+    table.add_row("parameters", f"{dense.parameters:,}", f"{pruned.parameters:,}")
+    table.add_row("multiplications, 25 + 25 tokens", f"{dense.macs:,}", f"{pruned.macs:,}")
+    table.add_row("peak memory, MB", f"{dense.peak_memory / 1e6:.0f}", f"{pruned.peak_memory / 1e6:.0f}")
+    table.add_row("file size, MB", f"{dense.bytes / 1e6:.2f}", f"{pruned.bytes / 1e6:.2f}")
+    how = f"{found.threads} thread(s), batch {found.batch}, {found.rounds} rounds"
+    return "\n".join([text_of(table), how, found.noise])

@@ -19,7 +19,7 @@ from tprune.data.parallel import Corpus, Parallel
 from tprune.recipe.schema import Recipe
 from tprune.report.names import names_of
 from tprune.run.out_folder import HOLDER, LOCK, check_folder
-from tprune.run.outputs import MODELS, damage, note_sums, set_aside
+from tprune.run.outputs import MODELS, manifest_error, markers, quarantine, write_manifest
 from tprune.run.refused import given_back
 from tprune.support.errors import InputError
 from tprune.support.files import landing, read_json, write_json
@@ -49,22 +49,21 @@ class Run:
 
     def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
-        marker = self.out / "stages" / f"{name}.json"
+        stages = markers(self.out)
         if self.has(name):
             self.progress.skip([name])
-            found: dict[str, Any] = read_json(marker)
-            return self._left(name, found)
-        if marker.exists():
-            wrong = damage(self.out, name) or marker.relative_to(self.out).as_posix()
-            moved = set_aside(self.out, name)
+            return self._left(name, stages.get(name))
+        if stages.done(name):
+            wrong = manifest_error(self.out, name) or f"stages/{name}.json cannot be read"
+            moved = quarantine(self.out, name)
             kept = f", set aside as {', '.join(moved)}" if moved else ""
             self.progress.note(
                 f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
             )
         self.progress.stage(name, what)
         result = work() or {}
-        note_sums(self.out, name)
-        write_json(marker, result)
+        write_manifest(self.out, name)
+        stages.put(name, result)
         self.progress.finished()
         shutil.rmtree(self.work(name), ignore_errors=True)  # checkpoints within a stage that is over
         return self._left(name, result)
@@ -77,10 +76,10 @@ class Run:
     def has(self, name: str) -> bool:
         """Whether a stage is done; one whose marker, or anything it left, is damaged or gone is not any more."""
         try:
-            marked = isinstance(read_json(self.out / "stages" / f"{name}.json"), dict)
+            marked = isinstance(markers(self.out).get(name), dict)
         except InputError:
             return False
-        return marked and damage(self.out, name) is None
+        return marked and manifest_error(self.out, name) is None
 
     def work(self, name: str) -> Path:
         """Where a stage keeps its checkpoints."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tprune.realise.model_files import CONFIG, existing, model_folder
 from tprune.recipe.reader import check_recipe
-from tprune.run.outputs import MODELS
+from tprune.run.outputs import MODELS, markers
 from tprune.run.stage import STAGES, planned
 from tprune.runtimes.artefact import LAYOUT
 from tprune.support.errors import InputError
@@ -109,7 +109,7 @@ def _of_run(run: Path, what: str, marker: str) -> Path:
 
 def _state(run: Path) -> str:
     """Which stages of a run are done, and which are to come."""
-    done = [stage for stage in STAGES if (run / "stages" / f"{stage}.json").is_file()]
+    done = [stage for stage in STAGES if markers(run).done(stage)]
     try:
         made_for = read_json(run / "run.json")
         stages = planned(
@@ -117,6 +117,6 @@ def _state(run: Path) -> str:
         )
     except (InputError, KeyError, TypeError):  # of another version, or damaged: what is done can still be said
         stages = STAGES
-    missing = [stage for stage in stages if stage not in done]
+    missing = markers(run).missing(stages)
     said = f"its last finished stage is {done[-1]}" if done else "no stage of it is finished"
     return f"{said}, missing are {', '.join(missing)}" if missing else said

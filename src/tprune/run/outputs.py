@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
+from tprune.support.manifest import Manifest, digest
+from tprune.support.store import Store
 
 MODELS = {"train": "dense", "trim": "trimmed", "prune": "regularised", "shrink": "cut", "recover": "pruned"}
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
@@ -17,22 +18,26 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def note_sums(out: Path, stage: str) -> None:
-    """Notes size and checksum of every file that a stage left."""
-    sums = {path.relative_to(out).as_posix(): _sum(path) for path in _files(out, stage)}
-    write_json(_note(out, stage), sums)
+def markers(out: Path) -> Store[Any]:
+    """The finished stages of a run, each with what it found."""
+    return Store(out / "stages")
 
 
-def damage(out: Path, stage: str) -> str | None:
-    """Which file of a stage is gone or not as the stage left it; None where all are. Files that were added do not count."""
+def write_manifest(out: Path, stage: str) -> None:
+    """Notes the checksum of every file that a stage left."""
+    write_json(_note(out, stage), Manifest.of(out, _files(out, stage), _remembered).sums())
+
+
+def manifest_error(out: Path, stage: str) -> str | None:
+    """What is gone or not as the stage left it; None where nothing is. Files that were added do not count."""
     try:
-        sums = read_json(_note(out, stage))
-        return next((name for name, expected in sums.items() if _sum(out / name) != expected), None)
-    except (InputError, AttributeError):  # a run of before there were sums, or one whose sums are damaged
-        return next((name for name in OUTPUTS.get(stage, ()) if stage in MODELS and not (out / name).exists()), None)
+        return Manifest.from_json(read_json(_note(out, stage))).error(out, _remembered)
+    except ValueError:  # a run of before there were manifests, or one whose manifest is damaged
+        missing = (name for name in OUTPUTS.get(stage, ()) if stage in MODELS and not (out / name).exists())
+        return next((f"{name} is missing" for name in missing), None)
 
 
-def set_aside(out: Path, stage: str) -> list[str]:
+def quarantine(out: Path, stage: str) -> list[str]:
     """Moves what a stage left out of the way of what it will write anew, and returns the new names; nothing is deleted."""
     moved = []
     for name in OUTPUTS.get(stage, ()):
@@ -57,15 +62,12 @@ def _files(out: Path, stage: str) -> Iterator[Path]:
         )
 
 
-def _sum(path: Path) -> str:
-    try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
-    except OSError:
-        return "gone"
+def _remembered(path: Path) -> str:
+    """The checksum of a file; one that has the size and the time it had before is not read again."""
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _digest(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(path)

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tprune.run.outputs import markers
 from tprune.support.errors import TpruneError
 
-MARKER, STAGES, WORK = "run.json", "stages", "work"
+MARKER, WORK = "run.json", "work"
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def given_back(out: Path, copies: Collection[str]) -> Iterator[None]:
     """
     made = [path for path in (out, *out.parents) if not path.exists()]
     before = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    stages = _stages(out)
+    stages = markers(out).names()
     marker = (out / MARKER).read_bytes() if MARKER in before else None
     try:
         yield
@@ -34,18 +35,14 @@ def given_back(out: Path, copies: Collection[str]) -> Iterator[None]:
         raise
 
 
-def _stages(out: Path) -> set[str]:
-    return {path.stem for path in (out / STAGES).glob("*.json")}
-
-
 def _earned(out: Path, copies: Collection[str]) -> bool:
     """Whether a folder holds work: a finished stage or a checkpoint."""
-    return bool(_stages(out) - set(copies)) or any(path.is_file() for path in (out / WORK).rglob("*"))
+    return bool(set(markers(out).names()) - set(copies)) or any(path.is_file() for path in (out / WORK).rglob("*"))
 
 
 def _undo(out: Path, before: Collection[str], stages: Collection[str], marker: bytes | None, made: list[Path]) -> None:
-    for stage in _stages(out) - set(stages):
-        (out / STAGES / f"{stage}.json").unlink(missing_ok=True)
+    for stage in set(markers(out).names()) - set(stages):
+        markers(out).path(stage).unlink(missing_ok=True)
     for path in [path for path in out.iterdir() if path.name not in before]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from tprune.bench.harness import Work, bench
 from tprune.counting.size import size
+from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.report.results import (
+    ExportedSides,
+    Machine,
+    Noise,
+    Outcome,
+    Protocol,
+    RunResults,
+    SideResults,
+    Signatures,
+    Taught,
+    Training,
+    WrittenTokens,
+)
 from tprune.run.folder import Run
+from tprune.run.outputs import markers
 from tprune.runtimes.translator import Translated, Translator, cut_often
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
+from tprune.support.records import decoded
 from tprune.tasks.metrics.bleu_tokenizer import fitting
-from tprune.tasks.metrics.translation import paired_bootstrap, quality
+from tprune.tasks.metrics.translation import Paired, paired_bootstrap, quality
 from tprune.vocabulary.output_vocabulary import Spelling
 
 SIDES = ("dense", "pruned")
@@ -26,11 +43,11 @@ def spelling_of(run: Run) -> Spelling | None:
     """The tokens that the pruned model writes; None where it may write all. Raises `InputError` for a damaged marker."""
     if run.recipe.prune.written is None:
         return None
-    marker = run.out / "stages" / "spell.json"
+    done = markers(run.out)
     try:
-        return Spelling.from_dict(read_json(marker))
+        return Spelling.from_dict(done.get("spell"))
     except InputError as error:
-        raise InputError(f"{marker}: {error}; delete it, and the same command makes it again") from None
+        raise InputError(f"{done.path('spell')}: {error}; delete it, and the same command makes it again") from None
 
 
 def bleu_tokenizer(run: Run) -> str:
@@ -71,7 +88,7 @@ def timing(run: Run) -> dict[str, Any]:
 
 def harm(run: Run) -> list[str]:
     """A warning where recovery has made the model worse."""
-    found = read_json(run.out / "stages" / "recover.json").get("loss")
+    found = markers(run.out).get("recover").get("loss")
     if not run.recipe.recover.steps or found is None or found["recovered"] <= found["cut"]:
         return []
     return [
@@ -87,7 +104,7 @@ def limits(found: Translated) -> dict[str, Any]:
 
 def cut_short(run: Run) -> list[str]:
     """Warnings where many translations end at the limit, the teacher's too that the pruned model learnt from."""
-    done = {name: read_json(run.out / "stages" / f"{name}.json") for name in ("teach", "evaluate") if run.has(name)}
+    done = {name: markers(run.out).get(name) for name in ("teach", "evaluate") if run.has(name)}
     sides = {"teacher": done.get("teach", {}), **{side: done.get("evaluate", {}).get(side, {}) for side in SIDES}}
     return [
         line
@@ -97,35 +114,66 @@ def cut_short(run: Run) -> list[str]:
     ]
 
 
-def _spelled(run: Run) -> dict[str, Any] | None:
+def _spelled(run: Run) -> WrittenTokens | None:
     """How many tokens the pruned model writes, and how much longer that makes translations."""
     spelling = spelling_of(run)
     if spelling is None:
         return None
     never = load(run.base).generation_config.suppress_tokens or ()
     before = len(load_tokenizer(run.base)) - len(never)
-    return {"written": len(spelling.kept), "before": before, "longer": spelling.longer}
+    return WrittenTokens(len(spelling.kept), before, spelling.longer)
+
+
+def found(run: Run) -> RunResults:
+    """What a run found, from what its stages left; which model it was given, and what it warned of, is to be added."""
+    done = {name: markers(run.out).get(name) for name in markers(run.out).names()}
+    times, scores, shrunk = done["bench"], done["evaluate"], done["shrink"]
+    unit, value = (None, None) if run.plan else run.recipe.prune.target()
+    training = read_json(run.out / "run.json").get("training")
+    made = provenance(run.command)
+    return RunResults(
+        dense=_side(run, "dense", done),
+        pruned=_side(run, "pruned", done),
+        speedup=times["speedup"],
+        speedup_interval={
+            runtime: {measure: tuple(ends) for measure, ends in each.items()}
+            for runtime, each in times["speedup_interval"].items()
+        },
+        noise=decoded(Noise, times["noise"], "noise"),
+        bleu_difference=decoded(Paired, scores["paired"], "paired"),
+        signatures=decoded(Signatures, scores["dense"], "dense"),
+        target=Outcome(shrunk["asked"], shrunk["reached"], unit, value),
+        taught=decoded(Taught, done["teach"], "teach") if "at_limit" in done.get("teach", {}) else None,
+        spelling=_spelled(run),
+        certificate=decoded(Certificate, shrunk["certificate"], "certificate"),
+        export=decoded(ExportedSides, done["export"], "export"),
+        beams=scores["beams"],
+        bench=decoded(Protocol, times, "bench"),
+        seed=run.recipe.seed,
+        training=None if training is None else decoded(Training, training, "training"),
+        command=made["command"],
+        commit=made["commit"],
+        versions=made["versions"],
+        machine=decoded(Machine, made["machine"], "machine"),
+    )
 
 
 def collect(run: Run) -> dict[str, Any]:
-    """The content of `results.json` from what the stages left."""
-    done = {p.stem: read_json(p) for p in (run.out / "stages").glob("*.json")}
-    times, scores = done["bench"], done["evaluate"]
-    results: dict[str, Any] = {}
-    for side in SIDES:
-        found = size(load(run.out / side))
-        results[side] = {
-            **{k: scores[side][k] for k in ("bleu", "chrf", "at_limit", "limit") if k in scores[side]}, "parameters": found.parameters, "macs": found.macs,
-            "bytes": sum(done["export"][side]["files"].values()), "latency_ms": times["latency_ms"][side],
-            "peak_memory": times["peak_memory"][side], "tokens_per_sentence": times["tokens_per_sentence"][side],
-        }  # fmt: skip
-    return {
-        **results, "speedup": times["speedup"], "speedup_interval": times["speedup_interval"], "noise": times["noise"],
-        "bleu_difference": scores["paired"], "signatures": {k: scores["dense"][k] for k in ("bleu_signature", "chrf_signature")},
-        "target": {"asked": done["shrink"]["asked"], "reached": done["shrink"]["reached"], **({} if run.plan else dict([run.recipe.prune.target()]))},
-        **({"taught": done["teach"]} if "at_limit" in done.get("teach", {}) else {}),
-        **({"spelling": spelled} if (spelled := _spelled(run)) else {}),
-        "certificate": done["shrink"]["certificate"], "export": done["export"], "beams": scores["beams"],
-        "bench": {k: times[k] for k in ("threads", "batch", "rounds", "work")}, "seed": run.recipe.seed,
-        "training": read_json(run.out / "run.json").get("training"), **provenance(run.command),
-    }  # fmt: skip
+    """The content of `results.json` but for the model's name and the warnings, which come last in it."""
+    return {key: value for key, value in found(run).to_json().items() if key not in ("model", "warnings")}
+
+
+def _side(run: Run, side: str, done: Mapping[str, Any]) -> SideResults:
+    weighs, times, scores = size(load(run.out / side)), done["bench"], done["evaluate"][side]
+    return SideResults(
+        bleu=scores["bleu"],
+        chrf=scores["chrf"],
+        at_limit=scores.get("at_limit"),
+        limit=scores.get("limit"),
+        parameters=weighs.parameters,
+        macs=weighs.macs,
+        bytes=sum(done["export"][side]["files"].values()),
+        latency_ms=times["latency_ms"][side],
+        peak_memory=times["peak_memory"][side],
+        tokens_per_sentence=times["tokens_per_sentence"][side],
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from tprune.core.caches import Caches, LayerCache
 from tprune.realise.model_files import check_kinds
 from tprune.runtimes.generation import Generation, fault
 from tprune.support.errors import InputError
+from tprune.support.manifest import Manifest
 
 LAYOUT = "generation.json"
 MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of that name
@@ -28,22 +28,8 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """A file's size in bytes and its checksum."""
-
-    bytes: int
-    sha256: str
-
-    @staticmethod
-    def of(path: Path) -> Stamp:
-        """Reads the file."""
-        with path.open("rb") as file:
-            return Stamp(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-@dataclass(frozen=True)
 class Layout:
-    """All of `generation.json`: decoding, cache layout, limits in tokens, size of the model, stamps of the other files.
+    """All of `generation.json`: decoding, cache layout, limits in tokens, size of the model, manifest of the other files.
 
     `macs` are the multiply-accumulates of 25 source and 25 target tokens. `rows` are the tokens that the decoder knows,
     ascending (none: all); the decoder numbers them 0, 1, 2, ... `runtime` is the one that the folder is for.
@@ -56,7 +42,7 @@ class Layout:
     source_positions: int
     parameters: int
     macs: int
-    files: Mapping[str, Stamp]
+    files: Manifest
     rows: tuple[int, ...] = ()
     runtime: str = "onnxruntime"
 
@@ -95,7 +81,8 @@ class Layout:
 
     def write(self, folder: Path) -> None:
         """Writes `generation.json` into `folder`."""
-        (folder / LAYOUT).write_text(json.dumps({"format": FORMAT} | asdict(self), indent=1) + "\n", encoding="utf-8")
+        written = {"format": FORMAT} | asdict(self) | {"files": self.files.to_json()}
+        (folder / LAYOUT).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
 def read_layout(folder: Path) -> Layout:
@@ -118,21 +105,9 @@ def read_layout(folder: Path) -> Layout:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a complete JSON file ({error}); export the model again") from None
-    for name, stamp in layout.files.items():
-        _check(folder / name, stamp)
+    if wrong := layout.files.error(folder):
+        raise InputError(f"{folder}: {wrong}, and is not as {LAYOUT} lists it; export the model again")
     return layout
-
-
-def _check(path: Path, expected: Stamp) -> None:
-    try:
-        if (found := path.stat().st_size) != expected.bytes:
-            raise InputError(
-                f"{path}: {found} bytes, but {LAYOUT} says {expected.bytes}; the file is incomplete or another"
-            )
-        if Stamp.of(path).sha256 != expected.sha256:
-            raise InputError(f"{path}: not the checksum of {LAYOUT}; the file changed after the export")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {LAYOUT} lists it") from None
 
 
 def _parse(raw: Any, path: Path) -> Layout:
@@ -144,7 +119,7 @@ def _parse(raw: Any, path: Path) -> Layout:
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
             raw["vocabulary"], raw["source_positions"], raw["parameters"], raw["macs"],
-            {name: Stamp(**stamp) for name, stamp in raw["files"].items()},
+            Manifest.from_json(raw["files"]),
             tuple(raw.get("rows", ())), raw.get("runtime", "onnxruntime"),
         )  # fmt: skip
         # encoder and decoder of a model have equally many positions
@@ -153,7 +128,9 @@ def _parse(raw: Any, path: Path) -> Layout:
             raise InputError(f"{path}: {wrong}; export the model again")
         _ = layout.decoding  # fails where the start, end or padding token has no row
         return layout
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: not the layout of an exported model ({error}); export the model again") from None
 
 
@@ -172,13 +149,13 @@ def _fault(layout: Layout) -> str | None:
     numbers = [
         ("vocabulary", layout.vocabulary, 1, VOCABULARY), ("source_positions", layout.source_positions, 1, POSITIONS),
         ("parameters", layout.parameters, 0, None), ("macs", layout.macs, 0, None), *caches,
-        *((f"files.{name}.bytes", stamp.bytes, 0, None) for name, stamp in layout.files.items()),
+        *((f"files.{name}.bytes", stamp.bytes, 0, None) for name, stamp in layout.files.stamps.items()),
     ]  # fmt: skip
     for name, value, least, most in numbers:
         if type(value) is not int or value < least or (most is not None and value > most):
             to = f" to {most:,}" if most is not None else " or more"
             return f"{name} is {reprlib.repr(value)}; expected a whole number of {least}{to}"
-    if strange := [name for name in layout.files if Path(name).name != name]:
+    if strange := [name for name in layout.files.stamps if Path(name).name != name]:
         return f"files lists {strange[0]!r}; expected names of files beside it"
     rows = layout.rows
     if any(type(row) is not int for row in rows) or list(rows) != sorted(set(rows)) or not all(0 <= row < layout.vocabulary for row in rows):  # fmt: skip

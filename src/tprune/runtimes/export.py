@@ -19,7 +19,7 @@ from tprune.counting.output_rows import written_rows
 from tprune.counting.size import size
 from tprune.families.graphs.encoder_decoder import cross_layers
 from tprune.realise.belonging import check_tokenizer
-from tprune.runtimes.artefact import LAYOUT, Layout, Stamp, read_layout
+from tprune.runtimes.artefact import LAYOUT, Layout, read_layout
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.generation import Generation, fault
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
@@ -29,6 +29,7 @@ from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.files import replacing
+from tprune.support.manifest import Manifest
 from tprune.support.texts import check_list
 
 WRITTEN = {"encoder.onnx", "decoder.onnx", LAYOUT, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json", SETTINGS}
@@ -101,11 +102,11 @@ def export(
         write_tokens(tokenizer, folder)
         same_tokens(tokenizer, load_tokens(folder), sentences)
         cross, past = runtime.write(plain, folder, rows)
-        stamps = {path.name: Stamp.of(path) for path in sorted(folder.iterdir())}
+        manifest = Manifest.of(folder)
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), _positions(plain.model.encoder)
         counted, name = size(plain), runtime.name
         sizes = counted.parameters, counted.macs
-        layout = Layout(generation, cross, past, vocabulary, positions, *sizes, stamps, rows, name)
+        layout = Layout(generation, cross, past, vocabulary, positions, *sizes, manifest, rows, name)
         layout.write(folder)
         translator = Translator.load(folder)
         parity = verify(plain, translator, sentences)
@@ -265,7 +266,7 @@ def _ours(out: Path) -> None:
     if out.exists():
         known = set(WRITTEN)
         with suppress(InputError):  # a damaged one is still made of files of these names
-            known |= set(read_layout(out).files)
+            known |= set(read_layout(out).files.stamps)
         strange = sorted(x.name for x in out.iterdir() if x.name not in known) if out.is_dir() else [out.name]
         if strange:
             raise InputError(

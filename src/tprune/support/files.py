@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -149,23 +149,6 @@ def write_json(path: Path, data: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-
-
-def claim(folder: Path, described: Mapping[str, Any]) -> None:
-    """Notes in `folder` what its content is made from, so that a killed piece of work goes on only with its own beginnings.
-
-    Raises:
-        InputError: it was made from something else; says what differs.
-    """
-    marker, now = folder / "made-from.json", json.loads(json.dumps(described))
-    if marker.exists():
-        then = read_json(marker)
-        for key in now:
-            if now[key] != then.get(key):
-                raise InputError(
-                    f"{folder} holds work with another {key} ({then.get(key)!r}, now {now[key]!r}); choose another folder"
-                )
-    write_json(marker, now)
 
 
 def read_json(path: Path) -> Any:

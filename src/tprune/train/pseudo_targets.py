@@ -17,8 +17,8 @@ from tprune.runtimes.artefact import LAYOUT
 from tprune.runtimes.export import ENOUGH, export
 from tprune.runtimes.translator import Translator, cut_often
 from tprune.support.errors import InputError
-from tprune.support.files import claim
 from tprune.support.reporting import Report
+from tprune.support.store import check_identity
 from tprune.tasks.translation.encoding import encode, max_length
 
 CHUNK = 512  # sentences translated between two writes
@@ -63,7 +63,10 @@ def teach(
     limit = max_length(model)
     encode(pairs, tokenizer, limit)
     source = sha256("\n".join(pairs.source).encode()).hexdigest()[:16]
-    claim(out, {"teacher": digest(model), "source": source, "sentences": len(pairs), "beams": beams, "batch": batch})
+    # no store of pieces: what is done are the lines of two files, which grow together
+    check_identity(
+        out, {"teacher": digest(model), "source": source, "sentences": len(pairs), "beams": beams, "batch": batch}
+    )
     file = out / TARGETS
     cut = out / CUT
     done = _whole_chunks(file, len(pairs))

@@ -21,7 +21,7 @@ from tprune.core.task import Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
-from tprune.train.checkpoints import Seals, last_checkpoint
+from tprune.train.checkpoints import Manifests, last_checkpoint
 from tprune.train.losses import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.train.one_process import one_process
 from tprune.train.schedule import Training, rewound
@@ -164,7 +164,7 @@ def train(
     )  # fmt: skip
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
     trainer = TaskTrainer(
-        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Seals(), *callbacks, *extra],
+        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Manifests(), *callbacks, *extra],
         how=how, task=task_of(model), pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)

@@ -47,7 +47,7 @@ class OnnxRuntime:
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxEngine:
         """Two sessions. Raises `InputError` for a missing or broken graph."""
-        if missing := [name for name in GRAPHS if name not in layout.files]:
+        if missing := [name for name in GRAPHS if name not in layout.files.stamps]:
             raise InputError(f"{folder / LAYOUT}: lists no {missing[0]}; export the model again")
         encoder, decoder = (_session(folder / name, threads) for name in GRAPHS)
         return OnnxEngine(layout, encoder, decoder)
