@@ -19,7 +19,7 @@ from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.recipe.schema import Recipe
 from tprune.recipe.training import training_of
-from tprune.run.stages import untrained
+from tprune.run.dense_model import untrained
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.files import write_json

@@ -46,7 +46,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_measured(
     assert code == 0, notes
     configured(model, encoder_no_repeat_ngram_size=3)
     for out in ("run", "new"):  # a run that has begun, and one that has not
-        monkeypatch.setattr("tprune.run.stages.clock_step", None)  # nothing of the kind is begun
+        monkeypatch.setattr("tprune.run.sequence.clock_step", None)  # nothing of the kind is begun
         code, _, notes = tprune(*options[: -len(DATA) - 1], out, *DATA, *dry, *(("--force",) if out == "run" else ()))
         assert code == 1 and "generation_config.encoder_no_repeat_ngram_size is 3; the export can only do 0" in notes
         assert not (model.parent / out / "dense").exists()

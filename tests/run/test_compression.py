@@ -102,7 +102,9 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
     tprune.compress(None, None, PAIRS, PAIRS, speedup=2)
     tprune.compress(None, None, PAIRS, PAIRS, latency_ms=5, steps=7, kinds=["ffn"], threads=1, batch=3, seed=4)
     tprune.compress(None, None, PAIRS, PAIRS, params=0.5, one_shot=True)
-    (plain, timed, shot) = ((given[4], given[5], given[7], given[8]) for given in seen)
+    recipes = [(given[3], given[4]) for given in seen]
+    (plain, timed, shot) = ((recipe.prune, recipe.recover, setting, recipe.seed) for recipe, setting in recipes)
+    assert not any(recipe.analyze.steps for recipe, _ in recipes)
     assert plain == (built_in.prune.model_copy(update={"speedup": 2.0}), built_in.recover, Setting(), 0)
     assert timed[0] == built_in.prune.model_copy(update={"latency_ms": 5.0, "kinds": ["ffn"]})
     assert (timed[1].steps, timed[2], timed[3]) == (7, Setting(threads=1, batch=3), 4)
@@ -250,7 +252,7 @@ def test_what_a_runtime_cannot_do_is_said_before_it_is_asked(
     target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = model_and_tokenizer()
-    monkeypatch.setattr("tprune.run.one_call.clock_step", None)  # nothing of the kind is begun
+    monkeypatch.setattr("tprune.run.sequence.clock_step", None)  # nothing of the kind is begun
     model.generation_config.encoder_no_repeat_ngram_size = 3
     how = Prune(steps=1, warmup=1, tokens=64, **target)
     with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3"):

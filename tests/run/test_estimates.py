@@ -10,7 +10,8 @@ from rich.console import Console
 from small_pairs import PAIRS, model_and_tokenizer
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Recipe
-from tprune.run.estimates import Pace, expected_seconds, planned, timed_step, where
+from tprune.run.estimates import expected_seconds, planned, timed_step, where
+from tprune.run.workload import Pace
 from tprune.support.reporting import Progress
 from tprune.train.training_data import Material
 

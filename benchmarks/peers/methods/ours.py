@@ -3,15 +3,17 @@ fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
-from tprune.budget.evidence import ALONE, CALIBRATION, FITTED, Clock, curves_step, interact_step, select_step
+from tprune.budget.evidence import ALONE, CALIBRATION, FITTED, Clock, curves_step
 from tprune.core.kinds import Kind
-from tprune.recipe.schema import Prune
-from tprune.run.steps import plan_step, regularise_step
+from tprune.data.parallel import Corpus, Parallel
+from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage
+from tprune.run.sequence import begin, regularise, searched, select
+from tprune.run.work import Start
 from tprune.tasks.translation.encoding import EncodedPairs
 from tprune.vocabulary.output_vocabulary import fewest
 from tprune.vocabulary.trim import write_only_
@@ -41,10 +43,10 @@ def ours_fewer_tokens(most: int) -> Callable[[Job], Made]:
 
     def make(job: Job) -> Made:
         spelling = fewest(job.dense, job.tokenizer, job.targets, most)
-        made = ours(dataclasses.replace(job, speed=job.speed.spelled(job.dense, spelling)))
+        made = ours(replace(job, speed=job.speed.spelled(job.dense, spelling)))
         write_only_(made.model, spelling.kept)
         note = f"{len(spelling.kept):,} tokens are written, {spelling.longer:.2f} times as many a sentence"
-        return dataclasses.replace(made, spelling=spelling, notes=(*made.notes, note))
+        return replace(made, spelling=spelling, notes=(*made.notes, note))
 
     return make
 
@@ -69,20 +71,26 @@ def by_loss(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
         multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0), regain=dict(regain or {}),
     )  # fmt: skip
-    plan = plan_step(job.dense, how)
-    clock = Clock(job.speed.table, curves_step(job.dense, plan, how, job.material), job.speed.faster)
-    looks = 1 + sum(len(curve.kept) - 1 for curve in clock.curves)
-    clock = interact_step(job.dense, plan, how, clock, job.material)
-    goal = select_step(job.dense, plan, how, None, clock)
-    trained, plan = regularise_step(job.dense, goal, job.recovery.material, how, job.work / "prune")
+    work = begin(start_of(job, how), job.material)
+    curves = curves_step(job.dense, work.plan, how, job.material)
+    looks = 1 + sum(len(curve.kept) - 1 for curve in curves)
+    work = select(searched(replace(work, clock=Clock(job.speed.table, curves, job.speed.faster))))
+    work = regularise(replace(work, material=job.recovery.material))
     valid, train = job.material.valid, job.material.train
     spent = (
         looks * passes(job, valid, ALONE)
         + (SEARCH + 2) * passes(job, valid, CALIBRATION)
         + 3 * passes(job, train, FITTED)
     )
-    notes = if_off(job, job.speed.of_plan(plan), "sizes that add no loss are cut without being asked for")
-    return cut(job, trained, plan, spent + steps * step_units(1.0, how.distill > 0), *notes)
+    notes = if_off(job, job.speed.of_plan(work.final), "sizes that add no loss are cut without being asked for")
+    return cut(job, work.made, work.final, spent + steps * step_units(1.0, how.distill > 0), *notes)
+
+
+def start_of(job: Job, how: Prune) -> Start:
+    """Where the sequence starts; it is told the translations alone, since no step that is taken here reads words."""
+    words = Parallel(tuple(job.targets), tuple(job.targets), "translations")
+    recipe = Recipe(data=Data(), train=Stage(steps=0), analyze=Analyze(steps=0), prune=how, recover=Recover(steps=0))
+    return Start(job.dense, job.tokenizer, Corpus(words, words, {}), recipe, job.speed.table.setting, job.work)
 
 
 def passes(job: Job, data: EncodedPairs, sentences: int) -> float:

@@ -203,7 +203,7 @@ def _run(
     from tprune.bench.harness import check_batch
     from tprune.cli.sentences import vocabulary_of
     from tprune.run.out_folder import check_folder
-    from tprune.run.stage import check_until
+    from tprune.run.stage import check_until, stage_named
     from tprune.support.errors import printable
     from tprune.support.machine import check_threads, use_device
 
@@ -221,12 +221,12 @@ def _run(
     from tprune.run.estimates import planned
     from tprune.run.folder import Run
     from tprune.run.log import logged
-    from tprune.run.stages import TRAINED, run
+    from tprune.run.stages import run
     from tprune.support.reporting import Progress
 
     progress = Progress(planned(recipe, trim is not None, plan is not None))
     if dry:
-        progress = Progress({name: seconds for name, seconds in progress.plan.items() if name not in TRAINED})
+        progress = Progress({name: seconds for name, seconds in progress.plan.items() if stage_named(name).dry})
     elif until in progress.plan:
         names = list(progress.plan)
         progress = Progress({name: progress.plan[name] for name in names[: names.index(until) + 1]})

@@ -12,7 +12,7 @@ import typer
 
 from tprune.core.kinds import TO_CUT, Kind
 from tprune.core.units import LEAST_SIZE
-from tprune.run.stage import STAGES
+from tprune.run.stage import names as stage_names
 
 
 class Blocks(StrEnum):
@@ -87,9 +87,9 @@ def trimming(value: str | None) -> str | None:
 
 def stage_named(value: str | None) -> str | None:
     """A stage that some run has. Raises `typer.BadParameter` listing them."""
-    if value is None or value in STAGES:
+    if value is None or value in stage_names():
         return value
-    raise typer.BadParameter(f"got {value!r}; expected one of {', '.join(STAGES)}")
+    raise typer.BadParameter(f"got {value!r}; expected one of {', '.join(stage_names())}")
 
 
 def not_empty(value: str | None) -> str | None:
@@ -258,7 +258,7 @@ Until = Annotated[
         "--until",
         callback=stage_named,
         metavar="STAGE",
-        help=f"Stop after this stage; the same command without it goes on (default: do all of those the run needs: {', '.join(STAGES)}).",
+        help=f"Stop after this stage; the same command without it goes on (default: do all of those the run needs: {', '.join(stage_names())}).",
     ),
 ]
 Device = Annotated[Devices, typer.Option("--device", help="Device to train on; auto takes the GPU if there is one.")]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tprune.core.known_tasks import task_of
 from tprune.families.registry import couplings
-from tprune.recipe.schema import Prune, Recipe, Taught
+from tprune.recipe.schema import Recipe
 from tprune.run import stage as stages
 from tprune.run.folder import Run
+from tprune.run.workload import Pace, Workload
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
 from tprune.tasks.translation.encoding import Collate, TokenBatches
@@ -22,25 +22,7 @@ from tprune.train.training_data import Material
 
 ENOUGH = 3.0  # seconds of a step, after which no other is timed
 STEPS = 3  # that are timed at most; the first, which finds nothing warm, counts only where it is the only one
-FORWARD = 1 / 3  # of a step is its forward pass, which is all that measuring a loss or a teacher takes
-CALIBRATION, FITTED = 256, 512  # sentences that `tprune.budget.evidence` measures losses and inputs on
-SIZES = 7  # of a coupling that are tried
-BEAMS = 4  # of a teacher
-PLANS = 18  # of a latency table, each exported and timed in 8 rounds
-PLAN, BYTES = 12.0, 2e9  # seconds for each, and bytes of weights that all this goes through in a second
 LEAST = 1.0  # seconds of a stage
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a model trains: padded tokens a second, and seconds of the step that says so."""
-
-    tokens: float
-    step: float
-
-    def seconds(self, tokens: float) -> float:
-        """Of training on so many padded tokens."""
-        return tokens / self.tokens
 
 
 def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[str, float]:
@@ -82,37 +64,22 @@ def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], 
 
 def expected_seconds(recipe: Recipe, model: Any, material: Material, pace: Pace) -> dict[str, float]:
     """Seconds of every stage of a run of this model at this pace, corrected as the run goes."""
-    numbers, how = sum(p.numel() for p in model.parameters() if p.requires_grad), recipe.prune
+    load = workload(recipe, model, material, pace)
+    return {stage.name: max(stage.seconds(recipe, load), LEAST) for stage in stages.STAGES}
+
+
+def workload(recipe: Recipe, model: Any, material: Material, pace: Pace) -> Workload:
+    """The numbers of a model and its sentences that say how long a stage takes."""
     train, valid = (float(pairs.lengths.sum()) for pairs in (material.train, material.valid))
-    sentence = valid / len(material.valid)
-
-    def trained(steps: int, tokens: int, every: int = 0, factor: float = 1.0) -> float:
-        looks = steps // every if every else 0
-        return steps * pace.seconds(tokens) * factor + looks * pace.seconds(valid) * FORWARD
-
-    def taught(stage: Taught, factor: float) -> float:
-        teacher = FORWARD if stage.distill or stage.hidden else 0.0
-        return trained(stage.steps, stage.tokens, stage.eval_every, factor + teacher)
-
-    export = 10.0 + 4 * numbers / BYTES * 10
-    found = {
-        "train": trained(recipe.train.steps, recipe.train.tokens, recipe.train.eval_every),
-        "trim": 5.0, "spell": 10.0, "time": _measuring(how, model, pace, sentence, len(material.train), numbers),
-        "analyze": trained(recipe.analyze.steps, recipe.analyze.tokens, 0, 1.3),
-        "teach": export + pace.seconds(train * BEAMS),
-        "prune": taught(how, 1.1) + pace.seconds(FITTED * sentence), "shrink": 5.0, "recover": taught(recipe.recover, 1.0), "export": 2 * export,
-        "evaluate": 15.0, "bench": 20.0 + 4 * numbers / BYTES * recipe.bench.rounds,
-    }  # fmt: skip
-    return {name: max(seconds, LEAST) for name, seconds in found.items()}
-
-
-def _measuring(how: Prune, model: Any, pace: Pace, sentence: float, sentences: int, numbers: int) -> float:
-    """Of losses, and of a latency table where a time is asked for."""
-    looks = len(couplings(model, how.kinds)) * SIZES
-    alone = 64 if how.search else CALIBRATION
-    losses = pace.seconds((looks * alone + how.search * CALIBRATION) * sentence) * FORWARD
-    fitted = 2 * pace.seconds(min(FITTED, sentences) * sentence)
-    return losses + fitted + (PLANS * (PLAN + 8 * 4 * numbers / BYTES) if how.timed else 0.0)
+    return Workload(
+        pace,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        couplings=len(couplings(model, recipe.prune.kinds)),
+        train=train,
+        valid=valid,
+        pairs=len(material.train),
+        sentence=valid / len(material.valid),
+    )
 
 
 def expect(run: Run, model: Any, material: Material) -> dict[str, float]:
@@ -125,8 +92,7 @@ def expect(run: Run, model: Any, material: Material) -> dict[str, float]:
     expected = expected_seconds(run.recipe, model, material, pace)
     run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
     run.progress.say(f"      a training step takes {pace.step:.2g} s, {pace.tokens:,.0f} tokens a second")
-    stages = planned(run.recipe, run.vocabulary is not None, run.plan is not None)
-    return {name: expected[name] for name in stages}
+    return {name: expected[name] for name in planned(run.recipe, run.vocabulary is not None, run.plan is not None)}
 
 
 def where() -> str:

@@ -14,13 +14,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tprune.core.units import MEMORY, SIZES, TIMES
 from tprune.data.parallel import Corpus, Parallel
 from tprune.recipe.schema import Recipe
 from tprune.report.names import names_of
 from tprune.run.out_folder import HOLDER, LOCK, check_folder
-from tprune.run.outputs import MODELS, manifest_error, markers, quarantine, write_manifest
+from tprune.run.outputs import manifest_error, markers, quarantine, write_manifest
 from tprune.run.refused import given_back
+from tprune.run.stage import Asked, cheap, dependents, outputs, stage_named
 from tprune.support.errors import InputError
 from tprune.support.files import landing, read_json, write_json
 from tprune.support.machine import default_threads, training_precision
@@ -47,7 +47,13 @@ class Run:
     until: str | None = None  # the last stage to do
     force: bool = False  # whatever the directory holds of another run goes
 
-    def stage(self, name: str, work: Callable[[], dict[str, Any] | None], what: str = "") -> dict[str, Any]:
+    @property
+    def asked(self) -> Asked:
+        """What the table of stages asks of a run."""
+        tests = sum(map(len, self.corpus.tests.values()))
+        return Asked(self.recipe, self.vocabulary is not None, self.plan is not None, self.model, tests)
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
         stages = markers(self.out)
         if self.has(name):
@@ -60,7 +66,7 @@ class Run:
             self.progress.note(
                 f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
             )
-        self.progress.stage(name, what)
+        self.progress.stage(name, stage_named(name).says(self.asked))
         result = work() or {}
         write_manifest(self.out, name)
         stages.put(name, result)
@@ -91,11 +97,16 @@ class Run:
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
 
 
-WRITTEN = {
-    *MODELS.values(), "taught", "onnx", "stages", "work", "run.json", "run.log", "promise.json", "latency.json", "analysis.json",
-    "translations.json", "norms.json", "results.json", "report.html",
-}  # fmt: skip
-CHEAP = ("trim", "spell")  # stages that nobody would miss; of a given model also the first, which copies it
+OWN = (
+    "stages",
+    "work",
+    "run.json",
+    "run.log",
+    "promise.json",
+    "norms.json",
+    "results.json",
+    "report.html",
+)  # of no stage
 HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.support.files`
 
 
@@ -109,7 +120,7 @@ def held(run: Run) -> Iterator[None]:
         InputError: another process works on it; says which.
     """
     check_folder(run.out)
-    with given_back(run.out, CHEAP if run.model is None else (*CHEAP, "train")), _locked(run):
+    with given_back(run.out, cheap(copied=run.model is not None)), _locked(run):
         yield
 
 
@@ -157,27 +168,14 @@ def clear(out: Path) -> None:
     Raises:
         InputError: it holds what no run writes.
     """
+    written = {*OWN, *(Path(name).parts[0] for name in outputs())}
     inside = [path for path in out.iterdir() if path.name not in (LOCK, HOLDER)]
-    if foreign := sorted(p.name for p in inside if p.name not in WRITTEN and not HALF_WRITTEN.match(p.name)):
+    if foreign := sorted(p.name for p in inside if p.name not in written and not HALF_WRITTEN.match(p.name)):
         raise InputError(
             f"--force {out}: holds {foreign[0]!r}, which no run wrote; move it elsewhere, or choose another --out"
         )
     for path in sorted(inside, key=lambda path: path.name == "run.json"):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-# which stages use each part of a run's description (the others: training); until one has begun it may still be changed
-USED_BY = {
-    "plan": ("prune",), "corpus.vocabulary": ("trim", "time", "analyze", "prune"),
-    "recipe.analyze": ("analyze",), "recipe.prune.budget": ("time", "prune"), "recipe.prune.search": ("time", "prune"),
-    "recipe.prune.regain": ("time", "prune"), "recipe.prune.written": ("spell", "time", "shrink"),
-    **{f"recipe.prune.{unit}": ("time", "prune") for unit in (*SIZES, *TIMES, *MEMORY)},
-    "recipe.prune.kinds": ("time", "analyze"), "recipe.prune.multiple": ("time", "prune"),
-    "recipe.prune.floor": ("time", "prune"), "recipe.prune.floors": ("time", "prune"), "recipe.prune": ("prune",), "recipe.recover": ("recover",), "recipe.beams": ("evaluate",), "recipe.bleu_tokenize": ("evaluate",),
-    "recipe.bench.threads": ("time", "bench"), "recipe.bench.batch": ("time", "bench"),
-    "recipe.bench.runtime": ("time", "export"), "recipe.bench": ("bench",), "corpus.test": ("evaluate",),
-    "training": ("train", "time", "analyze", "teach", "prune", "recover", "export"),
-}  # fmt: skip
 
 
 TRAINS = {  # what decides the last bits of a result; by its key what it is, and how to have it as before
@@ -229,16 +227,8 @@ def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
     if key == "recipe.precision":  # `training.precision` says what came of it
         return False
-    if key.startswith("recipe.data.long_"):  # what comes before these stages does not read the corpus
-        reads = ("spell", "time", "analyze", "teach", "prune", *(("train",) if run.model is None else ()))
-        return any(run.has(stage) or run.work(stage).exists() for stage in reads)
-    otherwise = (
-        ("train",)
-        if run.model is None or not key.startswith("corpus.")
-        else ("trim", "time", "analyze", "teach", "prune")
-    )
-    users = next((stages for part, stages in USED_BY.items() if key == part or key.startswith(f"{part}.")), otherwise)
-    return any(run.has(stage) or run.work(stage).exists() for stage in users)
+    stages = dependents(key, copied=run.model is not None)
+    return any(run.has(stage) or run.work(stage).exists() for stage in stages)
 
 
 def _trained(run: Run) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tprune.realise.model_files import CONFIG, existing, model_folder
 from tprune.recipe.reader import check_recipe
-from tprune.run.outputs import MODELS, markers
-from tprune.run.stage import STAGES, planned
+from tprune.run.outputs import markers
+from tprune.run.stage import models, names, planned
 from tprune.runtimes.artefact import LAYOUT
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -97,7 +97,7 @@ def _of_run(run: Path, what: str, marker: str) -> Path:
     if (run / what / marker).is_file():
         return run / what
     side, exported = what.rpartition("/")[2], "/" in what
-    found = [name for name in MODELS.values() if (run / name / CONFIG).is_file()]
+    found = [name for name in models() if (run / name / CONFIG).is_file()]
     instead = f"name one of its models ({', '.join(str(run / name) for name in found)})" if found else ""
     if exported and side in found:
         instead = f"export it: tprune export {run}{' --dense' if side == 'dense' else ''} --out FOLDER"
@@ -109,14 +109,14 @@ def _of_run(run: Path, what: str, marker: str) -> Path:
 
 def _state(run: Path) -> str:
     """Which stages of a run are done, and which are to come."""
-    done = [stage for stage in STAGES if markers(run).done(stage)]
+    done = [stage for stage in names() if markers(run).done(stage)]
     try:
         made_for = read_json(run / "run.json")
         stages = planned(
             check_recipe(made_for["recipe"]), "vocabulary" in made_for["corpus"], made_for["plan"] is not None
         )
     except (InputError, KeyError, TypeError):  # of another version, or damaged: what is done can still be said
-        stages = STAGES
+        stages = names()
     missing = markers(run).missing(stages)
     said = f"its last finished stage is {done[-1]}" if done else "no stage of it is finished"
     return f"{said}, missing are {', '.join(missing)}" if missing else said

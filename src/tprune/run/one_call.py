@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from tprune.analysis.loss_curves import token_loss_on
-from tprune.budget.evidence import (
-    CALIBRATION,
-    Clock,
-    check_reachable,
-    clock_step,
-    confirm_step,
-    interact_step,
-    select_step,
-    spelled_step,
-)
 from tprune.core.model import Tokenizer
-from tprune.core.plan import Plan
-from tprune.core.units import TIMES
 from tprune.costs.latency.table import Setting
 from tprune.costs.size import size_after
 from tprune.counting.size import size
@@ -35,28 +21,17 @@ from tprune.data.parallel import Corpus, Parallel, sentence
 from tprune.realise.belonging import check_tokenizer
 from tprune.recipe.changes import BUILT_IN, changed, options, without_training
 from tprune.recipe.reader import read_recipe
-from tprune.recipe.schema import Analyze, Prune, Recover, unlearnt
-from tprune.recipe.whole import from_whole
+from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Timed
-from tprune.run.steps import (
-    analyse_step,
-    cut_step,
-    plan_step,
-    recover_step,
-    regularise_step,
-    spell_step,
-    teach_step,
-)
+from tprune.run.sequence import STEPS, begin, to_goal, to_small
+from tprune.run.work import Start, Work
 from tprune.runtimes.export import ENOUGH, check_exportable, longest_output
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads
 from tprune.support.reporting import Report
 from tprune.tasks.translation.long_lines import LongLines
-from tprune.train.losses import kept_width
 from tprune.train.training_data import Material
-from tprune.vocabulary.output_vocabulary import Spelling
-from tprune.vocabulary.trim import writing
 
 
 def compress(
@@ -122,17 +97,19 @@ def compress(
         `small = tprune.compress(model, tokenizer, train, valid, macs=0.5, one_shot=True); print(small)`
     """
     targets = {
-        "speedup": speedup, "macs": macs, "params": params, "bytes": bytes, "latency_ms": latency_ms, "memory_mb": memory_mb,
-    }  # fmt: skip
-    if isinstance(kinds, str):
-        raise InputError(f"kinds={kinds!r}: expected a list, such as kinds=[{kinds!r}]")
-    for name, value in targets.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-            raise InputError(f"{name}={value!r}: expected a number")
+        "speedup": speedup,
+        "macs": macs,
+        "params": params,
+        "bytes": bytes,
+        "latency_ms": latency_ms,
+        "memory_mb": memory_mb,
+    }
+    timed = {"threads": threads, "batch": batch, "runtime": runtime}
     shape = {"kinds": kinds, "one_shot": one_shot or None}
+    _check_targets(targets, kinds)
     _instead("prune", prune, {**targets, **shape})
     _instead("recover", recover, {"steps": steps, "one_shot": one_shot or None})
-    _instead("setting", setting, {"threads": threads, "batch": batch, "runtime": runtime})
+    _instead("setting", setting, timed)
     if one_shot and steps:
         raise InputError(f"one_shot=True trains nothing; leave out steps={steps}")
     if prune is None and all(value is None for value in targets.values()):
@@ -140,22 +117,41 @@ def compress(
             f"what should it become? give one of {', '.join(targets)}, such as speedup=2, or prune=Prune(...)"
         )
     given = {
-        "prune.kinds": list(kinds) if kinds else None, "recover.steps": steps, "seed": seed,
-        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime,
-    } | (without_training(built_in=True) if one_shot else {})  # fmt: skip
+        "prune.kinds": list(kinds) if kinds else None,
+        "recover.steps": steps,
+        "seed": seed,
+        **{f"bench.{key}": value for key, value in timed.items()},
+        **(without_training(built_in=True) if one_shot else {}),
+    }
     if prune is not None:
         targets = {"macs": 1.0}  # of the built-in recipe, which then says how to recover and what is timed alone
     recipe = changed(read_recipe(BUILT_IN), "compress", options(given, {}), targets, needed=True)
-    timing = setting or Setting(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
-    how, after = prune or recipe.prune, recover or recipe.recover
-    if slip := unlearnt(how, after):
-        raise InputError(slip)
-    if how.timed:
-        check_threads(timing.threads)
-    elif unused := _said({"threads": threads, "batch": batch, "runtime": runtime}):
-        raise InputError(f"{unused}: nothing is timed for {how.target()[0]}; leave them out")
+    recipe = _with(recipe, prune, recover, analyze)
+    chosen = setting or Setting(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
+    if recipe.prune.timed:
+        check_threads(chosen.threads)
+    elif unused := _said(timed):
+        raise InputError(f"{unused}: nothing is timed for {recipe.prune.target()[0]}; leave them out")
     sides = pairs_of(train, "train"), pairs_of(valid, "valid")
-    return _compress(model, tokenizer, *sides, how, after, analyze, timing, seed, report)
+    return _compress(model, tokenizer, sides, recipe, chosen, report)
+
+
+def _check_targets(targets: Mapping[str, object], kinds: object) -> None:
+    """Raises `InputError` for a target that is no number, or kinds that are no list."""
+    if isinstance(kinds, str):
+        raise InputError(f"kinds={kinds!r}: expected a list, such as kinds=[{kinds!r}]")
+    for name, value in targets.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise InputError(f"{name}={value!r}: expected a number")
+
+
+def _with(recipe: Recipe, prune: Prune | None, recover: Recover | None, analyze: Analyze | None) -> Recipe:
+    """The recipe with those sections that are given as a whole; without an analysis unless one is. Raises `InputError`."""
+    sections = {"prune": prune or recipe.prune, "recover": recover or recipe.recover}
+    found = recipe.model_copy(update={**sections, "analyze": analyze or Analyze(steps=0)})
+    if slip := unlearnt(found.prune, found.recover):
+        raise InputError(slip)
+    return found
 
 
 def pairs_of(given: Parallel | tuple[Sequence[str], Sequence[str]], name: str) -> Parallel:
@@ -207,80 +203,69 @@ class _Counted(TrainerCallback):
 
 
 def _compress(
-    model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, how: Prune, after: Recover,
-    analyze: Analyze | None, setting: Setting, seed: int, report: Report,
-) -> Compressed:  # fmt: skip
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    sides: tuple[Parallel, Parallel],
+    recipe: Recipe,
+    setting: Setting,
+    report: Report,
+) -> Compressed:
+    """The sequence of `tprune.run.sequence` in memory, its checkpoints in a folder that goes with it."""
     check_tokenizer(tokenizer, model.config, type(model).__name__)
-    torch.manual_seed(seed)
-    model = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
-    fitted, long = LongLines().fit_corpus(Corpus(train, valid, {}), model, tokenizer)
-    train, valid = fitted.train, fitted.valid
+    torch.manual_seed(recipe.seed)
+    dense = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
+    corpus, long = LongLines().fit_corpus(Corpus(*sides, {}), dense, tokenizer)
     for line in long:
         report(f"warning: {line}")
-    counted, asked = _Counted(), how.target()
-    material = Material.of(model, tokenizer, train, valid, seed=seed, callbacks=(counted,))
+    counted = _Counted()
+    material = Material.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,))
+
+    def take(name: str, work: Work) -> Work:
+        counted.stage = name
+        return STEPS[name](work)
+
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        plan = plan_step(model, how)
-        if how.timed or how.translates or after.translates:  # a runtime takes part: what it cannot do is said now
-            check_exportable(model, tokenizer, valid.sample(ENOUGH).source, runtime_named(setting.runtime))
-        else:
-            longest_output(model)  # warns of a limit that nobody chose
-        report(f"plan\n{plan}")
-        found, counted.stage = None, "analyze"
-        if analyze is not None:
-            found = analyse_step(model, material, analyze, how.kinds, work / "analyse", report)
-        spelling = spell_step(model, tokenizer, train.target, how)
-        writer = model if spelling is None else writing(model, spelling.kept)
-        if spelling is not None:
-            how = from_whole(how, size(model), size(writer))
-        clock, measured = _clock(model, writer, tokenizer, plan, material, valid, how, setting, spelling, report)
-        goal = select_step(writer, plan, how, found, clock)
-        report(f"goal\n{goal}")
-        if how.translates or after.translates:
-            material = teach_step(model, tokenizer, train, material, work / "taught", report)
-        counted.stage = "prune"
-        trained, plan = regularise_step(model, goal, material, how, work / "prune")
-        small, certificate = cut_step(trained, plan, material, how.stock, spelling)
-        teacher = copy.deepcopy(model).eval()
-        losses = {"dense": token_loss_on(material.batches(material.valid, CALIBRATION))(teacher)}
-        if spelling is not None:
-            material = material.spelled(spelling, model)
-        loss, longer = (
-            token_loss_on(material.batches(material.valid, CALIBRATION)),
-            spelling.longer if spelling else 1.0,
-        )
-        losses["cut"] = loss(small) * longer  # for a token of the dense model
-        counted.stage = "recover"
-        small = recover_step(small, teacher, material, after, work / "recover", kept_width(plan))
-        if counted.steps.get("recover"):
-            losses["recovered"] = loss(small) * longer
-    times = None
-    if clock is not None and clock.table is not None:
-        dense, predicted = clock.table.dense.sentence * clock.faster, clock.table.predict_plan(goal).sentence
-        times = Timed(dense, predicted, measured, setting)
+        work = begin(Start(dense, tokenizer, corpus, recipe, setting, Path(folder), report), material)
+        _check_runtime(work.start)
+        report(f"plan\n{work.plan}")
+        work = to_goal(work, take)
+        report(f"goal\n{work.goal}")
+        work = to_small(work, take)
+    return _outcome(work, counted.steps)
+
+
+def _check_runtime(start: Start) -> None:
+    """Where a runtime takes part, what it cannot do is said now. Raises as `check_exportable`."""
+    prune, recover = start.recipe.prune, start.recipe.recover
+    if prune.timed or prune.translates or recover.translates:
+        runtime = runtime_named(start.setting.runtime)
+        check_exportable(start.dense, start.tokenizer, start.corpus.valid.sample(ENOUGH).source, runtime)
+    else:
+        longest_output(start.dense)  # warns of a limit that nobody chose
+
+
+def _outcome(work: Work, steps: Mapping[str, int]) -> Compressed:
+    """What a finished compression has made."""
+    dense, recovered = work.start.dense, bool(steps.get("recover"))
+    assert work.certificate is not None
     return Compressed(
-        small, plan, certificate, found, asked, size(model), size_after(writer, goal), size(small), counted.steps, losses, times
-    )  # fmt: skip
+        work.made,
+        work.final,
+        work.certificate,
+        work.analysis,
+        work.start.recipe.prune.target(),
+        dense=size(dense),
+        predicted=size_after(work.writer, work.goal),
+        reached=size(work.made),
+        steps=steps,
+        losses={name: loss for name, loss in work.losses.items() if recovered or name != "recovered"},
+        times=_times(work),
+    )
 
 
-def _clock(
-    model: Any, writer: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: Material, valid: Parallel, how: Prune,
-    setting: Setting, spelling: Spelling | None, report: Report,
-) -> tuple[Clock | None, float | None]:  # fmt: skip
-    """What a budget shared by loss needs, and the measured milliseconds of the sizes that it leads to, where a time is asked for.
-
-    `writer` is the model with the tokens alone that it is to write.
-    """
-    if not how.by_loss:
-        return None, None
-    check_reachable(writer, plan, how)
-    timed = how.target()[0] in TIMES
-    clock = clock_step(model, tokenizer, plan, material, valid.source, how, setting, report)
-    if spelling is not None and timed:
-        clock = spelled_step(clock, model, tokenizer, spelling, valid.source, report)
-    clock = interact_step(writer, plan, how, clock, material, report)
-    if not timed:
-        return clock, None
-    confirmed = confirm_step(writer, tokenizer, plan, how, clock, valid.source, report=report)
-    return replace(clock, table=confirmed.table), confirmed.measured.sentence
+def _times(work: Work) -> Timed | None:
+    clock = work.clock
+    if clock is None or clock.table is None:
+        return None
+    dense, predicted = clock.table.dense.sentence * clock.faster, clock.table.predict_plan(work.goal).sentence
+    return Timed(dense, predicted, work.measured, work.start.setting)

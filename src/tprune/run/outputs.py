@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tprune.run.stage import stage_named
 from tprune.support.files import read_json, write_json
 from tprune.support.manifest import Manifest, digest
 from tprune.support.store import Store
-
-MODELS = {"train": "dense", "trim": "trimmed", "prune": "regularised", "shrink": "cut", "recover": "pruned"}
-OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    **{stage: (model,) for stage, model in MODELS.items()}, "time": ("latency.json",), "analyze": ("analysis.json",),
-    "teach": ("taught",), "export": ("onnx/dense", "onnx/pruned"), "evaluate": ("translations.json",),
-}  # fmt: skip
 
 
 def markers(out: Path) -> Store[Any]:
@@ -33,14 +28,14 @@ def manifest_error(out: Path, stage: str) -> str | None:
     try:
         return Manifest.from_json(read_json(_note(out, stage))).error(out, _remembered)
     except ValueError:  # a run of before there were manifests, or one whose manifest is damaged
-        missing = (name for name in OUTPUTS.get(stage, ()) if stage in MODELS and not (out / name).exists())
-        return next((f"{name} is missing" for name in missing), None)
+        model = stage_named(stage).model
+        return f"{model} is missing" if model is not None and not (out / model).exists() else None
 
 
 def quarantine(out: Path, stage: str) -> list[str]:
     """Moves what a stage left out of the way of what it will write anew, and returns the new names; nothing is deleted."""
     moved = []
-    for name in OUTPUTS.get(stage, ()):
+    for name in stage_named(stage).outputs:
         number, path = 1, out / name
         while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
             number += 1
@@ -55,7 +50,7 @@ def _note(out: Path, stage: str) -> Path:
 
 
 def _files(out: Path, stage: str) -> Iterator[Path]:
-    for name in OUTPUTS.get(stage, ()):
+    for name in stage_named(stage).outputs:
         path = out / name
         yield from (
             sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []

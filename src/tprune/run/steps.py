@@ -1,4 +1,4 @@
-"""From a trained model to a smaller one: analyse, regularise, select, cut, recover, each step alone; `tprune.compress` takes them all."""
+"""From a trained model to a smaller one: analyse, regularise, cut, recover, each step alone; `tprune.run.sequence` puts them in a row."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""A plan that was made before, in a file: it says what is kept, so that nothing is measured for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tprune.budget.size import counted
+from tprune.core.plan import Plan
+from tprune.core.sublayers import blind
+from tprune.families.registry import family_of
+from tprune.support.errors import InputError
+
+
+def selected_plan(file: Path) -> Plan:
+    """A plan from a file. Raises `InputError` for one that is damaged or does not say what it keeps."""
+    plan = Plan.load(file)
+    if not plan.entries or not plan.selected:
+        lacks = "does not say what it keeps" if plan.entries else "has no entries"
+        raise InputError(f"{file}: the plan {lacks}; expected one after selection")
+    return plan
+
+
+def fitted_plan(plan: Plan, file: Path, model: Any) -> Plan:
+    """A plan with the sizes that it leaves of a model. Raises `InputError`, naming its file, for one that was made for another."""
+    family = family_of(model).name
+    try:
+        if plan.family != family:
+            raise InputError(f"the plan is for the family {plan.family!r}, the model is of {family!r}")
+        plan.bind(model)
+        if blind(plan, model.config.decoder_layers):
+            raise InputError("the plan empties every cross attention, so the decoder would not read its source")
+        return counted(model, plan)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None

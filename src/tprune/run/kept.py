@@ -1,0 +1,140 @@
+"""How a run directory keeps what each step of a compression found: written once it is done, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tprune.analysis import Analysis
+from tprune.budget.evidence import Clock
+from tprune.core.curves import Curve
+from tprune.core.plan import Plan
+from tprune.costs.latency.table import LatencyTable
+from tprune.realise.certificate import Certificate
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.run.folder import Run
+from tprune.run.results import spelling_of
+from tprune.run.sequence import STEPS, teach
+from tprune.run.work import Work, silent
+from tprune.support.errors import InputError
+from tprune.support.files import read_json, write_json
+from tprune.train.pseudo_targets import cut_share
+
+Write = Callable[[Run, Work], dict[str, Any]]
+Read = Callable[[Run, Work], Work]
+
+
+def as_it_is(run: Run, work: Work) -> Work:
+    """Nothing is read."""
+    return work
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How a run keeps what a step found.
+
+    Attributes:
+        write: writes it, and returns what the stage's marker says.
+        after: reads it, whether the step was taken now or before.
+        before: reads what the step needs of earlier ones that nothing else needs, if it is taken at all: a model.
+    """
+
+    write: Write
+    after: Read = as_it_is
+    before: Read = as_it_is
+
+
+def taken(run: Run, name: str, work: Work) -> Work:
+    """The work after the step of a stage, which is taken unless it is done already. What was kept is what goes on."""
+    kept = KEPT[name]
+    run.stage(name, lambda: kept.write(run, STEPS[name](kept.before(run, work))))
+    return kept.after(run, work)
+
+
+def _write_spelling(run: Run, work: Work) -> dict[str, Any]:
+    assert work.spelling is not None
+    return work.spelling.to_dict()
+
+
+def _read_spelling(run: Run, work: Work) -> Work:
+    return replace(work, spelling=spelling_of(run))
+
+
+def _write_clock(run: Run, work: Work) -> dict[str, Any]:
+    clock = work.clock
+    assert clock is not None
+    if clock.table is not None:
+        write_json(run.out / "latency.json", clock.table.to_json())
+    return {"sensitivity": [asdict(curve) for curve in clock.curves], "faster": clock.faster}
+
+
+def _read_clock(run: Run, work: Work) -> Work:
+    marker = run.out / "stages" / "time.json"
+    done = read_json(marker)
+    try:
+        curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])
+        faster = float(done["faster"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{marker}: damaged; delete it, and the same command measures again") from None
+    table = LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None
+    return replace(work, clock=Clock(table, curves, faster))
+
+
+def _write_analysis(run: Run, work: Work) -> dict[str, Any]:
+    assert work.analysis is not None
+    (run.out / "analysis.json").write_text(work.analysis.to_json(), encoding="utf-8")
+    return {}
+
+
+def _read_analysis(run: Run, work: Work) -> Work:
+    return replace(work, analysis=Analysis.load(run.out / "analysis.json"))
+
+
+def _say_translations(run: Run, work: Work) -> dict[str, Any]:
+    share, limit = cut_share(work.start.translations)
+    return {"sentences": len(run.corpus.train), "at_limit": round(share, 4), "limit": limit}
+
+
+def _read_translations(run: Run, work: Work) -> Work:
+    taught = teach(replace(work, start=replace(work.start, report=silent)))  # they are made by now: this reads them
+    return replace(work, material=taught.material)
+
+
+def _write_regularised(run: Run, work: Work) -> dict[str, Any]:
+    save(work.made, run.out / "regularised", load_tokenizer(run.base), work.final)
+    return {}
+
+
+def _read_regularised(run: Run, work: Work) -> Work:
+    folder = run.out / "regularised"
+    return replace(work, made=load(folder).eval(), final=Plan.load(folder / "plan.json"))
+
+
+def _write_cut(run: Run, work: Work) -> dict[str, Any]:
+    plan, certificate = work.final, work.certificate
+    assert certificate is not None
+    save(work.made, run.out / "cut", load_tokenizer(run.base), plan, certificate)
+    return {"certificate": certificate.to_dict(), "asked": dict(plan.asked), "reached": dict(plan.reached)}
+
+
+def _read_cut(run: Run, work: Work) -> Work:
+    folder = run.out / "cut"
+    certificate = Certificate(**read_json(folder / "certificate.json"))
+    return replace(work, made=load(folder), final=Plan.load(folder / "plan.json"), certificate=certificate)
+
+
+def _write_recovered(run: Run, work: Work) -> dict[str, Any]:
+    save(work.made, run.out / "pruned", load_tokenizer(run.base), work.final, work.certificate)
+    return {"loss": dict(work.losses)}
+
+
+KEPT: Mapping[str, Kept] = {
+    "spell": Kept(_write_spelling, after=_read_spelling),
+    "time": Kept(_write_clock, after=_read_clock),
+    "analyze": Kept(_write_analysis, after=_read_analysis),
+    "teach": Kept(_say_translations, after=_read_translations),
+    "prune": Kept(_write_regularised),
+    "shrink": Kept(_write_cut, before=_read_regularised),
+    "recover": Kept(_write_recovered, before=_read_cut),
+}

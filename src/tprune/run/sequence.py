@@ -1,0 +1,226 @@
+"""The sequence of a compression, once: `tprune.compress` takes these steps in memory, a run keeps what each found in its directory.
+
+A step is a function from `Work` to `Work`; which of them are stages of a run says `tprune.run.stage`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.evidence import (
+    CALIBRATION,
+    check_reachable,
+    clock_step,
+    confirm_step,
+    faster_step,
+    interact_step,
+    select_step,
+    spelled_step,
+)
+from tprune.core.units import TIMES
+from tprune.counting.size import size
+from tprune.recipe.whole import from_whole
+from tprune.run.given_plan import fitted_plan, selected_plan
+from tprune.run.stage import stage_named
+from tprune.run.steps import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
+from tprune.run.work import Start, Work
+from tprune.train.losses import kept_width
+from tprune.train.training_data import Material
+from tprune.vocabulary.trim import writing
+
+Step = Callable[[Work], Work]
+Take = Callable[[str, Work], Work]  # takes the step of a stage: at once, or from what a run directory holds of it
+
+
+def begin(start: Start, material: Material) -> Work:
+    """Before the first step: what may be cut, or the plan that was given.
+
+    Raises:
+        InputError: a kind the family does not have, or a damaged plan.
+    """
+    how = start.recipe.prune
+    plan = plan_step(start.dense, how) if start.given is None else selected_plan(start.given)
+    return Work(start, material, how, writer=start.dense, plan=plan, goal=plan, final=plan)
+
+
+def to_goal(work: Work, take: Take) -> Work:
+    """Up to the goal: what is written, the evidence, the analysis, and the selection by them.
+
+    Raises:
+        UnreachableError: the size, time or memory cannot be reached; said as early as it is known.
+    """
+    stages = work.start.stages
+    work = sized(take("spell", work) if "spell" in stages else work)
+    if "time" in stages:
+        check_reachable(work.writer, work.plan, work.how)
+        work = take("time", work)
+    work = select(work)  # what cannot be reached is said now, not after the analysis
+    return select(take("analyze", work)) if "analyze" in stages else work
+
+
+def to_small(work: Work, take: Take) -> Work:
+    """From the goal to the smaller model: the steps of all other stages, in the order of the table."""
+    for name in work.start.stages:
+        if name in STEPS and not stage_named(name).dry:
+            work = take(name, work)
+    return work
+
+
+def spell(work: Work) -> Work:
+    """Chooses the tokens that the smaller model writes."""
+    start = work.start
+    found = spell_step(start.dense, start.tokenizer, start.corpus.train.target, start.recipe.prune)
+    if found is not None:
+        start.note(f"{len(found.kept):,} tokens are written, translations have {found.longer:.3f} times as many")
+    return replace(work, spelling=found)
+
+
+def sized(work: Work) -> Work:
+    """What is asked for, in numbers of the model that writes so many tokens; a plan that was given is counted.
+
+    Raises:
+        InputError: the given plan was made for another model, or a number is asked for that the model does not exceed.
+    """
+    start = work.start
+    if work.spelling is not None:
+        work = replace(work, writer=writing(start.dense, work.spelling.kept))
+    if start.given is not None:
+        plan = fitted_plan(work.plan, start.given, work.writer)
+        return replace(work, plan=plan, goal=plan, final=plan)
+    if work.spelling is None and start.before is None:
+        return work
+    whole = start.dense if start.before is None else start.before()[0]
+    return replace(work, how=from_whole(work.how, size(whole), size(work.writer)))
+
+
+def gather(work: Work) -> Work:
+    """The evidence: the loss that every coupling adds, alone and together, and, where a time is asked for, this machine's.
+
+    Raises:
+        InputError: the dense model takes no longer than what is asked for.
+        UnreachableError: a time is asked for that nothing reaches.
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    return confirmed(searched(respelled(measured(work))))
+
+
+def measured(work: Work) -> Work:
+    """The loss that every coupling adds alone, and the latency table."""
+    start, sentences = work.start, work.start.corpus.valid.source
+    faster = 1.0
+    if start.before is not None and work.how.target()[0] == "speedup":
+        after = start.dense, start.tokenizer
+        faster = faster_step(start.before(), after, sentences, start.setting, start.report)
+        start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
+    clock = clock_step(
+        start.dense, start.tokenizer, work.plan, work.material, sentences, work.how, start.setting, start.report, faster
+    )
+    return replace(work, clock=clock)
+
+
+def respelled(work: Work) -> Work:
+    """The latency table of the model that writes the tokens of the spelling alone."""
+    start, clock = work.start, work.clock
+    if clock is None or work.spelling is None or work.how.target()[0] not in TIMES:
+        return work
+    sentences = start.corpus.valid.source
+    clock = spelled_step(clock, start.dense, start.tokenizer, work.spelling, sentences, start.report)
+    start.note(f"with fewer tokens to write, before anything is cut: {clock.faster:.2f}x faster")
+    return replace(work, clock=clock)
+
+
+def searched(work: Work) -> Work:
+    """The losses scaled such that the selection that they lead to has the least loss, as a whole."""
+    if work.clock is None:
+        return work
+    clock = interact_step(work.writer, work.plan, work.how, work.clock, work.material, work.start.report)
+    return replace(work, clock=clock)
+
+
+def confirmed(work: Work) -> Work:
+    """The latency table corrected until it predicts the sizes that it leads to, where a time is asked for."""
+    start, clock = work.start, work.clock
+    if clock is None or work.how.target()[0] not in TIMES:
+        return work
+    sentences = start.corpus.valid.source
+    found = confirm_step(work.writer, start.tokenizer, work.plan, work.how, clock, sentences, report=start.report)
+    last, asked = found.measured.sentence, clock.milliseconds(work.how)
+    start.note(f"the chosen sizes, timed: {last:.3g} ms a sentence, asked for {asked:.3g}")
+    return replace(work, clock=replace(clock, table=found.table), measured=last)
+
+
+def analyse(work: Work) -> Work:
+    """BSSL of the dense model."""
+    start = work.start
+    how, kinds = start.recipe.analyze, start.recipe.prune.kinds
+    found = analyse_step(start.dense, work.material, how, kinds, start.checkpoints("analyze"), start.report)
+    return replace(work, analysis=found)
+
+
+def select(work: Work) -> Work:
+    """The goal: how many groups stay; a plan that was given says so itself.
+
+    Raises:
+        UnreachableError: saying what can be reached.
+    """
+    if work.start.given is not None:
+        return work
+    return replace(work, goal=select_step(work.writer, work.plan, work.how, work.analysis, work.clock))
+
+
+def teach(work: Work) -> Work:
+    """The material with the dense model's translations of the training sentences; those that are made already are read."""
+    start = work.start
+    material = teach_step(
+        start.dense, start.tokenizer, start.corpus.train, work.material, start.translations, start.report
+    )
+    return replace(work, material=material)
+
+
+def regularise(work: Work) -> Work:
+    """A copy of the dense model in which all that the goal cuts has faded out, and which groups are left."""
+    how, checkpoints = work.start.recipe.prune, work.start.checkpoints("prune")
+    made, final = regularise_step(work.start.dense, work.goal, work.material, how, checkpoints)
+    return replace(work, made=made, final=final)
+
+
+def cut(work: Work) -> Work:
+    """The smaller model, and its certificate.
+
+    Raises:
+        CertificateError: the cut changed what the model computes.
+    """
+    stock = work.start.recipe.prune.stock
+    small, certificate = cut_step(work.made, work.final, work.material, stock, work.spelling)
+    return replace(work, made=small, certificate=certificate)
+
+
+def recover(work: Work) -> Work:
+    """The smaller model fine-tuned in place, and the losses before and after."""
+    start, material, longer = work.start, work.material, 1.0
+    teacher = copy.deepcopy(start.dense).eval()
+    losses = {"dense": token_loss_on(material.batches(material.valid, CALIBRATION))(teacher)}
+    if work.spelling is not None:
+        material, longer = material.spelled(work.spelling, start.dense), work.spelling.longer
+    loss = token_loss_on(material.batches(material.valid, CALIBRATION))
+    losses["cut"] = loss(work.made) * longer  # for a token of the dense model
+    how, checkpoints = start.recipe.recover, start.checkpoints("recover")
+    small = recover_step(work.made, teacher, material, how, checkpoints, kept_width(work.final))
+    losses["recovered"] = loss(small) * longer if how.steps else losses["cut"]
+    start.note("validation loss: " + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+    return replace(work, made=small, losses=losses)
+
+
+# the steps that are stages of a run, by name
+STEPS: Mapping[str, Step] = {
+    "spell": spell,
+    "time": gather,
+    "analyze": analyse,
+    "teach": teach,
+    "prune": regularise,
+    "shrink": cut,
+    "recover": recover,
+}

@@ -1,0 +1,106 @@
+"""What a compression starts from, and what it has come to: the state that the steps of `tprune.run.sequence` pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from tprune.analysis import Analysis
+from tprune.budget.evidence import Clock, Model
+from tprune.core.plan import Plan
+from tprune.costs.latency.table import Setting
+from tprune.data.parallel import Corpus
+from tprune.realise.certificate import Certificate
+from tprune.recipe.schema import Prune, Recipe
+from tprune.run.stage import planned
+from tprune.support.reporting import Report
+from tprune.train.training_data import Material
+from tprune.vocabulary.output_vocabulary import Spelling
+
+
+def silent(text: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a compression starts from.
+
+    Attributes:
+        dense: the model to make smaller, which is the teacher too; no step changes it.
+        tokenizer: its own.
+        corpus: sentences that the model can take.
+        recipe: its sections `analyze`, `prune` and `recover` say how.
+        setting: what is timed, where a time or memory is asked for.
+        folder: for checkpoints and the teacher's translations: a run directory, or a temporary one.
+        report: is told about long work.
+        note: is told what a step found.
+        given: the file of a plan that says what is kept, where that was decided before.
+        before: loads the model before its vocabulary was trimmed, and its tokeniser; None where it was not.
+    """
+
+    dense: Any
+    tokenizer: PreTrainedTokenizerBase
+    corpus: Corpus
+    recipe: Recipe
+    setting: Setting
+    folder: Path
+    report: Report = silent
+    note: Report = silent
+    given: Path | None = None
+    before: Callable[[], Model] | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that this recipe needs."""
+        return planned(self.recipe, self.before is not None, self.given is not None)
+
+    @property
+    def translations(self) -> Path:
+        """Where the teacher's translations are kept."""
+        return self.folder / "taught"
+
+    def checkpoints(self, stage: str) -> Path:
+        """Where a stage keeps its checkpoints."""
+        return self.folder / "work" / stage
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a compression has come to.
+
+    Attributes:
+        start: what it started from.
+        material: the encoded sentences; with the teacher's translations, once these are made.
+        how: to prune; a size counts from the model before it lost words, once it is known which it loses.
+        writer: the dense model; where it is to write fewer tokens, one that does.
+        plan: couplings, method and strength, before selection.
+        goal: with the number of groups that each coupling keeps; until it is chosen, the plan.
+        final: with the groups that are left after training; until then, the plan.
+        spelling: which tokens are written, where these are fewer than all.
+        clock: the evidence that a budget shared by loss needs.
+        measured: milliseconds of the sizes that the evidence leads to, where a time is asked for.
+        analysis: of the dense model, where one is asked for.
+        made: the model as far as it is made: regularised, cut, recovered.
+        certificate: of the cut.
+        losses: on validation sentences, of `dense`, `cut` and `recovered`, in nats per token of the dense model.
+    """
+
+    start: Start
+    material: Material
+    how: Prune
+    writer: Any
+    plan: Plan
+    goal: Plan
+    final: Plan
+    spelling: Spelling | None = None
+    clock: Clock | None = None
+    measured: float | None = None
+    analysis: Analysis | None = None
+    made: Any = None
+    certificate: Certificate | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)

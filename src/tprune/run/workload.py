@@ -1,0 +1,93 @@
+"""What the stages of a run work through, in plain numbers, and how long that takes at a model's pace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tprune.recipe.schema import Prune, Stage, Taught
+
+FORWARD = 1 / 3  # of a step is its forward pass, which is all that measuring a loss or a teacher takes
+CALIBRATION, FITTED = 256, 512  # sentences that `tprune.budget.evidence` measures losses and inputs on
+ALONE = 64  # of them for each coupling alone, where whole selections are measured after
+SIZES = 7  # of a coupling that are tried
+BEAMS = 4  # of a teacher
+PLANS = 18  # of a latency table, each exported and timed in 8 rounds
+PLAN, BYTES = 12.0, 2e9  # seconds for each, and bytes of weights that all this goes through in a second
+FLOAT = 4  # bytes of a weight
+EXPORT = 10.0  # seconds of an export, whatever its size
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a model trains: padded tokens a second, and seconds of the step that says so."""
+
+    tokens: float
+    step: float
+
+    def seconds(self, tokens: float) -> float:
+        """Of training on so many padded tokens."""
+        return tokens / self.tokens
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model and its sentences, as far as they say how long a stage takes.
+
+    Attributes:
+        pace: at which the model trains.
+        parameters: that are trained.
+        couplings: that may be cut.
+        train: tokens of the training sentences.
+        valid: tokens of the validation sentences.
+        pairs: number of training sentences.
+        sentence: tokens of a validation sentence, on average.
+    """
+
+    pace: Pace
+    parameters: int
+    couplings: int
+    train: float
+    valid: float
+    pairs: int
+    sentence: float
+
+    def steps(self, steps: int, tokens: int, every: int = 0, factor: float = 1.0) -> float:
+        """Seconds of steps, each `factor` times as long as a plain one, with a look at the validation loss every so many."""
+        looks = steps // every if every else 0
+        return steps * self.pace.seconds(tokens) * factor + looks * self.pace.seconds(self.valid) * FORWARD
+
+    def training(self, stage: Stage) -> float:
+        """Seconds of a training without a teacher."""
+        return self.steps(stage.steps, stage.tokens, stage.eval_every)
+
+    def taught(self, stage: Taught, factor: float = 1.0) -> float:
+        """Seconds of a training with one, if it takes anything from it in every step."""
+        teacher = FORWARD if stage.distill or stage.hidden else 0.0
+        return self.steps(stage.steps, stage.tokens, stage.eval_every, factor + teacher)
+
+    @property
+    def fitting(self) -> float:
+        """Seconds of the inputs of all matrices, once."""
+        return self.pace.seconds(FITTED * self.sentence)
+
+    @property
+    def export(self) -> float:
+        """Seconds of an export and its check."""
+        return EXPORT + FLOAT * self.parameters / BYTES * 10
+
+    def timing(self, rounds: int) -> float:
+        """Seconds of reading all weights in so many rounds."""
+        return FLOAT * self.parameters / BYTES * rounds
+
+    def translating(self) -> float:
+        """Seconds of a teacher's translations of the training sentences."""
+        return self.export + self.pace.seconds(self.train * BEAMS)
+
+    def evidence(self, how: Prune) -> float:
+        """Seconds of measuring losses, and of a latency table where a time is asked for."""
+        alone = ALONE if how.search else CALIBRATION
+        looks = self.couplings * SIZES * alone + how.search * CALIBRATION
+        losses = self.pace.seconds(looks * self.sentence) * FORWARD
+        fitted = 2 * self.pace.seconds(min(FITTED, self.pairs) * self.sentence)
+        table = PLANS * (PLAN + 8 * FLOAT * self.parameters / BYTES) if how.timed else 0.0
+        return losses + fitted + table
