@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from tprune.analysis.ablation import without_smallest
 from tprune.core.coupling import Groups
 from tprune.core.labels import label_loss
-from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
+from tprune.tasks.batches import TokenBatches
+from tprune.tasks.translation.encoding import Collate, EncodedPairs
 
 Batch = dict[str, Tensor]
 KINDS = ("ffn", "heads", "qk", "vo")

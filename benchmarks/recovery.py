@@ -37,8 +37,9 @@ from tprune.runtimes.translator import Translator
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance, training_precision
 from tprune.support.store import Store, check_identity
+from tprune.tasks.batches import TokenBatches
 from tprune.tasks.metrics.translation import paired_bootstrap, quality
-from tprune.tasks.translation.encoding import Collate, TokenBatches, encode, max_length
+from tprune.tasks.translation.encoding import Collate, encode, max_length
 from tprune.train.losses import kept_width
 from tprune.train.pseudo_targets import digest
 from tprune.train.training_data import Material

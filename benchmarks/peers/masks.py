@@ -14,7 +14,8 @@ from peers.job import Job
 from tprune.core.coupling import Coupling
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
-from tprune.tasks.translation.encoding import Collate, TokenBatches
+from tprune.tasks.batches import TokenBatches
+from tprune.tasks.translation.encoding import Collate
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tprune.costs.latency.table import LatencyTable, Price, Setting, Times
 from tprune.counting.size import size
 from tprune.recipe.schema import Recover
 from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_model, train_tokenizer
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import Material
 from tprune.vocabulary.trim import write_only_
 
@@ -61,7 +62,7 @@ def dense() -> Any:
 
 
 def job_for(dense: Any, work: Path, units: float = UNITS, target: float = TARGET) -> Job:
-    material = Material(pairs(200, 1), pairs(16, 2), precision="fp32")
+    material = Material(TRANSLATION, pairs(200, 1), pairs(16, 2), precision="fp32")
     whole = size(dense)
 
     def timer(model: Any) -> Faster:  # as fast as it is small

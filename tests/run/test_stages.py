@@ -18,7 +18,7 @@ from tprune.run import stage as table
 from tprune.run.estimates import planned as estimated
 from tprune.run.folder import Run
 from tprune.run.kept import KEPT
-from tprune.run.outputs import manifest_error, write_manifest, quarantine
+from tprune.run.outputs import manifest_error, quarantine, write_manifest
 from tprune.run.sequence import STEPS
 from tprune.run.stage import check_until, dependents, names, planned, stage_named
 from tprune.run.stages import DONE_BY

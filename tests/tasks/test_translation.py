@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tprune.data.parallel import Parallel
 from tprune.support.errors import InputError
+from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import (
     IGNORED,
     Collate,
     EncodedPairs,
     MarianSize,
-    TokenBatches,
     encode,
     max_length,
     new_model,

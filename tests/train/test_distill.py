@@ -14,7 +14,8 @@ from small_models import small_batch, small_model
 from tprune.core.labels import IGNORED, label_loss
 from tprune.realise.mask import masked
 from tprune.support.errors import InputError
-from tprune.tasks.translation.encoding import EncodedPairs, TokenBatches
+from tprune.tasks.batches import TokenBatches
+from tprune.tasks.translation.encoding import EncodedPairs
 from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.losses import Drawn, Mixed, check_hidden, hidden_distillation, kept_width, taught_loss, unexplained
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from tprune.core.plan import Plan
-from tprune.scores.calibration import Batch, grams
+from tprune.core.task import Batch
+from tprune.scores.calibration import grams
 from tprune.scores.reconstruction import DAMP, repair_, repaired
 from tprune.scores.second_order import keep_counts, removal_scores
 
@@ -21,7 +22,7 @@ def one_shot(
     Args:
         model: the trained dense model; left as it is.
         goal: says how many groups each coupling keeps, e.g. from `tprune.select_to`.
-        batches: calibration data, padded, with `input_ids`, `attention_mask` and `labels`.
+        batches: calibration data of the task, padded.
         damp: see `tprune.scores.reconstruction.fitted`.
         in_turn: repair with `tprune.scores.reconstruction.repaired` instead of `repair_`; slower, and on 256 sentences it was no better.
 

@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tprune.core.coupling import bind
 from tprune.core.kinds import Scope, rule_of
+from tprune.core.known_tasks import task_of
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
 from tprune.testing import check_coupling, check_family, randomise_
-
-TOKENS = 7
 
 
 def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda 
     """
     twin = randomised(model)
     names = {row["name"] for row in rows if row["closed"]}
-    batch = example(twin)
+    batch = task_of(twin).random(twin)
     closed = [c for c in couplings(twin) if c.name in names]
 
     def run(of: nn.Module) -> Tensor:
@@ -88,14 +86,3 @@ def randomised(model: Any) -> Any:
     twin = copy.deepcopy(model).double().eval()
     randomise_(twin)
     return twin
-
-
-def example(model: Any) -> dict[str, Tensor]:
-    """Two short random sentences, the second padded."""
-    random = torch.Generator().manual_seed(0)
-    pad, vocabulary = int(model.config.pad_token_id), int(model.config.vocab_size)
-    ids = torch.randint(vocabulary, (2, TOKENS), generator=random)
-    ids[ids == pad] = (pad + 1) % vocabulary
-    mask = torch.ones_like(ids)
-    ids[1, -2:], mask[1, -2:] = pad, 0
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.roll(ids, 1, 1)}

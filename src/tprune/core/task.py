@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor, nn
 
 from tprune.core.model import Outputs
@@ -22,6 +23,24 @@ class States(NamedTuple):
 
     layers: Sequence[Tensor]
     kept: Tensor
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """A task's data, encoded: item i is what `Task.collate` takes."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> object:
+        """One of them."""
+        ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How much work each is, in positions."""
+        ...
 
 
 @runtime_checkable
@@ -44,8 +63,20 @@ class Task(Protocol):
         """One input of typical size, on the model's device: what sizes are counted for. Its values do not matter."""
         ...
 
+    def random(self, model: nn.Module) -> Batch:
+        """A few random inputs, some of them padded, with what is expected of them: for checks without data."""
+        ...
+
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        """One padded batch of items of the task's data."""
+        ...
+
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
         """The model's outputs for a batch, teacher-forced where it generates; with its hidden states where they are asked for."""
+        ...
+
+    def prompt(self, batch: Batch) -> Batch:
+        """What of a batch a model is given that generates its outputs itself."""
         ...
 
     def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:

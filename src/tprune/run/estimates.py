@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from tprune.core.known_tasks import task_of
 from tprune.families.registry import couplings
 from tprune.recipe.schema import Recipe
 from tprune.run import stage as stages
@@ -17,7 +16,7 @@ from tprune.run.folder import Run
 from tprune.run.workload import Pace, Workload
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
-from tprune.tasks.translation.encoding import Collate, TokenBatches
+from tprune.tasks.batches import TokenBatches
 from tprune.train.training_data import Material
 
 ENOUGH = 3.0  # seconds of a step, after which no other is timed
@@ -40,11 +39,11 @@ def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], 
         clock: in seconds.
     """
     rows = list(TokenBatches(material.train.lengths, tokens))
-    batch = Collate(material.pad)([material.train[i] for i in rows[len(rows) // 2]])
+    batch = material.task.collate([material.train[i] for i in rows[len(rows) // 2]], material.pad)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bf16 = training_precision(material.precision) == "bf16"
     with torch.random.fork_rng():
-        task, twin = task_of(model), copy.deepcopy(model).float().to(device).train()
+        task, twin = material.task, copy.deepcopy(model).float().to(device).train()
         optimiser = torch.optim.AdamW([p for p in twin.parameters() if p.requires_grad], lr=0.0)
         batch = {key: value.to(device) for key, value in batch.items()}
         took: list[float] = []

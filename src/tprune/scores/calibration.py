@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.coupling import Role, View, source_params, tensors_of
+from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
 from tprune.core.sites import no_site
+from tprune.core.task import Batch, Task
 from tprune.families.registry import family_of
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
-
-Batch = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,12 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
     Raises:
         InputError: a linear does not run, or its inputs are no (sentences, tokens) of the batch.
     """
-    from tprune.core.labels import IGNORED
-
     wanted, seen, training = set(params), dict[str, Tensor](), model.training
-    source = of_source(model, wanted)
+    source, task = of_source(model, wanted), task_of(model)
 
     def hook(param: str) -> Any:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            real = batch["attention_mask"].bool() if param in source else batch["labels"] != IGNORED
+            real = task.positions(batch, "encoder" if param in source else "decoder")
             if given[0].shape[:-1] != real.shape:
                 raise InputError(
                     f"{param}: its inputs have shape {tuple(given[0].shape)}, expected {tuple(real.shape)} tokens"
@@ -106,7 +104,7 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
 
     handles = [linear(model, param).register_forward_pre_hook(hook(param)) for param in wanted]
     try:
-        model.eval()(**batch)
+        task.run(model.eval(), batch)
     except _EnoughError:
         return seen
     finally:
@@ -142,7 +140,7 @@ def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, G
     Args:
         model: as it is; its dropout is off meanwhile.
         plan: its couplings name the consumers.
-        batches: padded, with `input_ids`, `attention_mask` and `labels`.
+        batches: of the task's data, padded.
 
     Raises:
         InputError: there are no batches, or no tokens in them.
@@ -150,7 +148,7 @@ def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, G
     wanted = {param for found in consumers(model, plan).values() for param in found}
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for number, batch in enumerate(checked(batches), 1):
+    for number, batch in enumerate(checked(batches, task_of(model)), 1):
         with doing(f"what the matrices are given: batch {number} of {len(batches)}"):
             for param, x in inputs(model, wanted, batch).items() if wanted else ():
                 one = augmented(x)
@@ -159,14 +157,12 @@ def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, G
     return {param: Gram(total / counts[param], counts[param]) for param, total in sums.items()}
 
 
-def checked(batches: Sequence[Batch]) -> Sequence[Batch]:
+def checked(batches: Sequence[Batch], task: Task) -> Sequence[Batch]:
     """The batches. Raises `InputError` where there are none, or one has no token."""
-    from tprune.core.labels import IGNORED
-
     if not batches:
         raise InputError("no calibration batches; expected at least one")
     for number, batch in enumerate(batches):
-        if not (batch["attention_mask"].any() and (batch["labels"] != IGNORED).any()):
+        if not all(task.positions(batch, stack).any() for stack in ("encoder", "decoder")):
             raise InputError(f"calibration batch {number} has no tokens but padding")
     return batches
 

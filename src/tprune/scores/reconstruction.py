@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
+from tprune.core.task import Batch
 from tprune.realise.mask import mask_, masked
-from tprune.scores.calibration import Batch, Gram, augmented, checked, inputs, kept_columns, linear
+from tprune.scores.calibration import Gram, augmented, checked, inputs, kept_columns, linear
 from tprune.support.errors import InputError
 
 DAMP = 1e-4
@@ -119,7 +121,7 @@ def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float
     Args:
         model: the dense model; left as it is.
         plan: after selection.
-        batches: padded, with `input_ids`, `attention_mask` and `labels`.
+        batches: of the task's data, padded.
         damp: see `fitted`.
 
     Raises:
@@ -128,7 +130,7 @@ def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float
     kept = kept_columns(model, plan)
     twin = masked(model, plan)
     cut = False
-    for param in inputs(model, kept, checked(batches)[0]) if kept else ():
+    for param in inputs(model, kept, checked(batches, task_of(model))[0]) if kept else ():
         cut = cut or not bool(kept[param].all())
         if cut:
             module = linear(model, param)

@@ -21,7 +21,8 @@ from tprune.core.coupling import Coupling, Groups
 from tprune.core.curves import Curve, never_less, sizes_to_try
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, keep_best, lines_of
-from tprune.scores.calibration import Batch, Gram, columns, consumers, grams, linear
+from tprune.core.task import Batch
+from tprune.scores.calibration import Gram, columns, consumers, grams, linear
 from tprune.scores.reconstruction import DAMP, Weights, damping, write_
 from tprune.support.activity import doing
 from tprune.support.errors import InputError

@@ -92,7 +92,7 @@ def check_agrees(
         require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {decoded}")
     if not decoded:
         return
-    source = {key: value for key, value in batch.items() if key != "labels"}
+    source = task.prompt(batch)
     a, b = (_beams(model, source, beams) for model in (reference, small))
     require(torch.equal(a.sequences, b.sequences), f"{where}: beam search gives other translations")
     require(apart(a.sequences_scores, b.sequences_scores) < TOLERANCE, f"{where}: beam search gives other scores")

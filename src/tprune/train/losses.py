@@ -18,7 +18,8 @@ from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
 from tprune.core.task import States
 from tprune.support.errors import InputError
-from tprune.tasks.translation.encoding import EncodedPairs, TokenBatches
+from tprune.tasks.batches import TokenBatches
+from tprune.tasks.translation.encoding import EncodedPairs
 
 Width = tuple[int, ...]
 LEAST_VARIANCE = 1e-6  # of hidden states that are all alike

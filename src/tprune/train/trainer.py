@@ -17,10 +17,10 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
-from tprune.core.task import Task
+from tprune.core.task import Examples, Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
-from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches
+from tprune.tasks.batches import TokenBatches
 from tprune.train.checkpoints import Manifests, last_checkpoint
 from tprune.train.losses import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
 from tprune.train.one_process import one_process
@@ -51,7 +51,9 @@ class TaskTrainer(Trainer):
         micro = self.how.steps * self.args.gradient_accumulation_steps
         batches = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
         sampler = Drawn(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
-        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+        return self._prepared(
+            DataLoader(data, batch_sampler=sampler, collate_fn=partial(self.task.collate, pad=self.pad))
+        )
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Linear warm-up, then a cosine to 0; with `how.rewind` the end of a longer one."""
@@ -66,7 +68,9 @@ class TaskTrainer(Trainer):
         """Every validation pair once."""
         data: Any = eval_dataset if eval_dataset is not None else self.eval_dataset
         sampler = TokenBatches(data.lengths, 4 * self.how.tokens)
-        return self._prepared(DataLoader(data, batch_sampler=sampler, collate_fn=Collate(self.pad)))
+        return self._prepared(
+            DataLoader(data, batch_sampler=sampler, collate_fn=partial(self.task.collate, pad=self.pad))
+        )
 
     @torch.no_grad()
     def evaluate(
@@ -120,8 +124,8 @@ class TaskTrainer(Trainer):
 @one_process()
 def train(
     model: nn.Module,
-    data: EncodedPairs | Mixed,
-    valid: EncodedPairs,
+    data: Examples,
+    valid: Examples,
     how: Training,
     out: Path,
     *,
@@ -177,9 +181,7 @@ def train(
     return log
 
 
-def _check(
-    model: nn.Module, data: EncodedPairs | Mixed, how: Training, teacher: nn.Module | None, width: Width | None
-) -> None:
+def _check(model: nn.Module, data: Examples, how: Training, teacher: nn.Module | None, width: Width | None) -> None:
     if how.sequence and not isinstance(data, Mixed):
         raise InputError(
             f"sequence: a share of {how.sequence:g} needs the teacher's translations beside the references"

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+from tprune.core.known_tasks import task_of
+from tprune.core.task import Batch, Task
 from tprune.data.parallel import Parallel, check_parallel, sampled
-from tprune.tasks.translation.encoding import Collate, EncodedPairs, TokenBatches, encode, max_length
+from tprune.tasks.batches import TokenBatches
+from tprune.tasks.translation.encoding import EncodedPairs, encode, max_length
 from tprune.train.losses import Mixed, Width
 from tprune.train.schedule import Training
 from tprune.train.trainer import dropout_at, train
@@ -25,6 +27,7 @@ SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on fr
 class Material:
     """The sentences and settings that all steps share; `taught` has the teacher's translations of the training sources."""
 
+    task: Task
     train: EncodedPairs
     valid: EncodedPairs
     pad: int = 0
@@ -42,7 +45,9 @@ class Material:
             check_parallel(pairs, name)
         limit = max_length(model)
         pad = int(model.config.pad_token_id)
-        return Material(encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings)
+        return Material(
+            task_of(model), encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings
+        )
 
     def spelled(self, spelling: Spelling, model: Any) -> Material:
         """The same sentences with all targets in the tokens that a spelling keeps."""
@@ -74,13 +79,15 @@ class Material:
                 callbacks=[*self.callbacks, *callbacks], save_every=save_every,
             )  # fmt: skip
 
-    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 1000) -> list[dict[str, Tensor]]:
+    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 1000) -> list[Batch]:
         """Batches of a set, or of `most` sentences evenly spaced over it; small ones, for little padding."""
         picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
-        collate = Collate(self.pad)
-        return [collate([data[int(picked[i])] for i in rows]) for rows in TokenBatches(data.lengths[picked], tokens)]
+        return [
+            self.task.collate([data[int(picked[i])] for i in rows], self.pad)
+            for rows in TokenBatches(data.lengths[picked], tokens)
+        ]
 
-    def batch(self, sentences: int = 8) -> dict[str, Tensor]:
+    def batch(self, sentences: int = 8) -> Batch:
         """Some validation sentences, drawn at random and so of unequal length, as one padded batch."""
         rows = [self.valid[i] for i in sampled(len(self.valid), sentences, self.seed)]
-        return Collate(self.pad)(rows)
+        return self.task.collate(rows, self.pad)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from tprune.core.labels import IGNORED, label_loss
 from tprune.core.model import Outputs
 from tprune.core.task import Batch, States
+from tprune.tasks.translation.encoding import Collate
 
+SHORT = 7  # tokens
 STACKS = ("encoder", "decoder")
 
 
@@ -44,13 +46,30 @@ class Translation:
             "labels": torch.zeros(1, target, dtype=torch.long, device=device),
         }
 
+    def random(self, model: nn.Module) -> Batch:
+        """Two short random sentences, the second padded."""
+        chance, config = torch.Generator().manual_seed(0), _config(model)
+        pad, vocabulary = int(config.pad_token_id), int(config.vocab_size)
+        ids = torch.randint(vocabulary, (2, SHORT), generator=chance)
+        ids[ids == pad] = (pad + 1) % vocabulary
+        mask = torch.ones_like(ids)
+        ids[1, -2:], mask[1, -2:] = pad, 0
+        return {"input_ids": ids, "attention_mask": mask, "labels": torch.roll(ids, 1, 1)}
+
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        """A batch of encoded pairs."""
+        return Collate(pad)(rows)
+
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
         """Logits (batch, target positions, tokens). The model computes no loss of its own, which nobody would read."""
-        inputs: dict[str, Any] = {key: value for key, value in batch.items() if key != "labels"}
         asks = {"output_hidden_states": True} if hidden else {}
         told = cast(Any, model).prepare_decoder_input_ids_from_labels(batch["labels"])
-        found: Outputs = model(**inputs, decoder_input_ids=told, use_cache=False, **asks)
+        found: Outputs = model(**self.prompt(batch), decoder_input_ids=told, use_cache=False, **asks)
         return found
+
+    def prompt(self, batch: Batch) -> Batch:
+        """The source."""
+        return {key: value for key, value in batch.items() if key != "labels"}
 
     def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
         """Mean cross entropy of a target token (nats)."""
@@ -78,7 +97,7 @@ class Translation:
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
         """Greedy decoding by the first model; all step through the same tokens."""
         config = _config(models[0])
-        source = {key: batch[key] for key in ("input_ids", "attention_mask")}
+        source = self.prompt(batch)
         first = torch.full((len(source["input_ids"]), 1), int(config.decoder_start_token_id))
         token = first.to(source["input_ids"].device)
         callable_models: list[Any] = list(models)
