@@ -147,8 +147,20 @@ def advised(model: Any) -> Any:
 
 
 LOOKS: tuple[Look, ...] = (
-    sublayers, uniform, by_loss, timed_plans, prices, by_time, smallest, drawn, counted, shrunk, gathered, repaired, advised,
-)  # fmt: skip
+    sublayers,
+    uniform,
+    by_loss,
+    timed_plans,
+    prices,
+    by_time,
+    smallest,
+    drawn,
+    counted,
+    shrunk,
+    gathered,
+    repaired,
+    advised,
+)
 
 
 def with_couplings(patch: pytest.MonkeyPatch, change: Callable[[int, Coupling], Coupling]) -> None:

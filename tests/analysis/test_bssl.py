@@ -15,6 +15,7 @@ from tprune.analysis import Analysis, Blocks, Component, analyse, worth
 from tprune.analysis.blocks import by_head
 from tprune.analysis.bssl import Path as Strengths
 from tprune.analysis.bssl import quantiles, read
+from tprune.analysis.sites import origin_of
 from tprune.core.coupling import bind
 from tprune.core.plan import make_plan
 from tprune.families.registry import couplings
@@ -167,6 +168,24 @@ def test_an_analysis_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert FOUND["a.ffn"].groups == 64 and len(FOUND.of_kind("heads")) == 2
     with pytest.raises(InputError, match=r"no component 'c\.ffn'"):
         FOUND["c.ffn"]
+
+
+def test_an_analysis_from_before_sites_reads_as_if_it_had_them(tmp_path: Path) -> None:
+    shown = couplings(small_model("marian"))
+    found = Analysis(tuple(Component(c.name, c.kind, 8, 0.0, 0.5, **origin_of(c)) for c in shown), 1.0, 1)
+    path = tmp_path / "analysis.json"
+    path.write_text(found.to_json(), encoding="utf-8")
+    assert Analysis.load(path) == found
+    data = json.loads(found.to_json())
+    for component in data["components"]:
+        for key in ("site", "matrix", "axis"):
+            del component[key]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert Analysis.load(path) == found
+    data["components"][0]["site"] = "decoder"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(InputError, match=r"no analysis \(site 'decoder'; expected \[stack"):
+        Analysis.load(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"components": [{"name": "a"}], "strength": 1, "steps": 1})])

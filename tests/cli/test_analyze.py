@@ -155,9 +155,16 @@ def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
 def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
     reading = {"zero": 0.5, "shrunk": 0.5, "norms": [0.0, 1.0]}
     component = {
-        "name": "<b>.in", "kind": "lines", "groups": 2, "norms": [1.0, 1.0], "path": [reading], "zero": 0.5,
-        "site": ["<b>", 0, "<i>"], "matrix": "<u>", "axis": "in",
-    }  # fmt: skip
+        "name": "<b>.in",
+        "kind": "lines",
+        "groups": 2,
+        "norms": [1.0, 1.0],
+        "path": [reading],
+        "zero": 0.5,
+        "site": ["<b>", 0, "<i>"],
+        "matrix": "<u>",
+        "axis": "in",
+    }
     made = {
         "model": "<script>alert(1)</script>",
         "command": "a & b",
@@ -189,10 +196,8 @@ def test_the_heat_map_has_a_row_a_layer_and_input_before_output_lines() -> None:
         [["100"], []],
     ]
     lost = {**lines("a.b.in", 0.5), "site": None}
-    assert heat_map([lost], 0) == {
-        "columns": ["a.b b"],
-        "rows": [{"name": "in no layer", "cells": [[{"text": "50", "strength": 50, "title": "a.b.in: 50.0% of 8 lines vanished"}]]}],
-    }  # fmt: skip
+    cell = {"text": "50", "strength": 50, "title": "a.b.in: 50.0% of 8 lines vanished"}
+    assert heat_map([lost], 0) == {"columns": ["a.b b"], "rows": [{"name": "in no layer", "cells": [[cell]]}]}
 
 
 def test_the_curve_of_the_loss_fits_and_leaves_out_what_is_not_finite() -> None:

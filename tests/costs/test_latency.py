@@ -172,6 +172,10 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
     with pytest.raises(InputError, match="a share of -70"):
         LatencyTable.load(path)
+    for name in ("units", "width"):
+        path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan | {"shares": {name: {"ffn": 0.5}}}]}))
+        with pytest.raises(InputError, match=f"shares of '{name}', which is no sublayer"):
+            LatencyTable.load(path)
     path.write_text(json.dumps(TABLE.to_json() | {"tokens": 0}))
     with pytest.raises(InputError, match="of sentences of 0 tokens"):
         LatencyTable.load(path)

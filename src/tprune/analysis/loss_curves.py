@@ -27,8 +27,8 @@ def sensitivities(
         plan: its couplings.
         loss: of a model on calibration data, in nats per token; deterministic.
         limits: multiples and floor that the numbers of groups respect.
-        shares: how much to try to keep; 1 is what everything is compared with. If not given `SHARES`, or what `FEWER` says of the
-            kind: every size is a pass over the data.
+        shares: how much to try to keep; 1 is what everything is compared with. If not given, those of its kind
+            (`tprune.core.kinds`): every size is a pass over the data.
 
     Raises:
         InputError: a loss is not finite.

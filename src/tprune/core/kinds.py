@@ -62,15 +62,19 @@ class KindRule:
         return self.scope is Scope.PART and self.within is None
 
 
-KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType({
-    "ffn": KindRule("the hidden units of a feed-forward block", Scope.PART, may_be_empty=True, by_default=True, stock=True),
-    "heads": KindRule("the heads of an attention", Scope.PART, may_be_empty=True, by_default=True),
-    "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
-    "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
-    "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
-    "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
-    "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),
-})  # fmt: skip
+KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
+    {
+        "ffn": KindRule(
+            "the units of a feed-forward block", Scope.PART, may_be_empty=True, by_default=True, stock=True
+        ),
+        "heads": KindRule("the heads of an attention", Scope.PART, may_be_empty=True, by_default=True),
+        "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
+        "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
+        "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
+        "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
+        "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),
+    }
+)
 OTHER = KindRule("what its family says", Scope.OTHER)
 
 

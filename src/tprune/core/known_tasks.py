@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from tprune.core.task import Task
 
-TASKS: Registry[Task] = Registry("task", "tprune.tasks", {"translation": "tprune.tasks.translation.task:TRANSLATION"})
+TASKS: Registry[Task] = Registry(
+    "task",
+    "tprune.tasks",
+    {
+        "translation": "tprune.tasks.translation.task:TRANSLATION",
+        "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
+    },
+)
 
 
 def task_of(model: nn.Module) -> Task:

@@ -20,8 +20,8 @@ def written_rows(model: Any) -> tuple[int, ...]:
         >>> written_rows(model)
         (0, 1, 2, 4)
     """
-    g, bias = model.generation_config, getattr(model, "final_logits_bias", None)
-    if bias is None or not g.renormalize_logits or g.repetition_penalty not in (None, 1):
+    g, bias = getattr(model, "generation_config", None), getattr(model, "final_logits_bias", None)
+    if g is None or bias is None or not g.renormalize_logits or g.repetition_penalty not in (None, 1):
         return ()
     ends = _ids(g.eos_token_id)
     start = g.bos_token_id if g.decoder_start_token_id is None else g.decoder_start_token_id
@@ -53,7 +53,8 @@ def spared_parameters(model: Any) -> int:
 
 def spared_products(model: Any, tokens: int) -> int:
     """Multiply-accumulates of the rows that an export leaves out, for so many target tokens."""
-    return tokens * int(model.get_output_embeddings().weight.shape[-1]) * rows_left_out(model)
+    rows = rows_left_out(model)
+    return tokens * int(model.get_output_embeddings().weight.shape[-1]) * rows if rows else 0
 
 
 def _ids(ids: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ class Signatures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was asked for and what the plan reaches, by unit; and how the recipe put it, None where a plan was given instead.
+    """What was asked for and what the plan reaches, by unit; and how the recipe put it (None: a plan was given).
 
     Example:
         >>> Outcome({"macs": 50.0}, {"macs": 48.0}, "macs", 0.5).to_json()
@@ -117,7 +117,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Taught:
-    """The teacher's translations that the pruned model learnt from, and the share of them that ends at `limit` tokens."""
+    """The teacher's translations that the pruned model learnt from; `at_limit` is the share that ends at `limit` tokens."""
 
     sentences: int
     at_limit: float
@@ -126,7 +126,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class WrittenTokens:
-    """How many tokens the pruned model writes, of how many before, and how many times as long translations are with them."""
+    """How many tokens the pruned model writes, of how many before; translations are `longer` times as long with them."""
 
     written: int
     before: int
@@ -266,13 +266,13 @@ class RunResults:
 def unlike(run: Path, what: str) -> InputError:
     """The error about a run whose results are damaged."""
     return InputError(
-        f"{run}: its results are not what a run writes ({what}); delete {run / FILE} and give the run's command again, which "
-        "measures nothing twice"
+        f"{run}: its results are not what a run writes ({what}); delete {run / FILE} and give the run's command again, "
+        "which measures nothing twice"
     )
 
 
 def finished(run: Path) -> RunResults:
-    """The results of a run. Raises `InputError` where it is no run, not finished, or its file is damaged; says what is wrong."""
+    """The results of a run. Raises `InputError` where there are none yet, or they are damaged; says what is wrong."""
     data = read_json(run / FILE)
     try:
         return RunResults.from_json(data)

@@ -216,17 +216,14 @@ def claim(run: Run) -> None:
                         f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, which gives another "
                         f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or replace it with --force"
                     )
-                what = f"other {key.removeprefix('corpus.')} sentences" if key.startswith("corpus.") else (
-                    f"another {key} ({then.get(key)!r}, now {now[key]!r})"
-                )  # fmt: skip
+                other = f"other {key.removeprefix('corpus.')} sentences"
+                what = other if key.startswith("corpus.") else f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
     write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change
 
 
 def _used(run: Run, key: str) -> bool:
     """Whether a stage that needs this part of the description has begun."""
-    if key == "recipe.precision":  # `training.precision` says what came of it
-        return False
     stages = dependents(key, copied=run.model is not None)
     return any(run.has(stage) or run.work(stage).exists() for stage in stages)
 

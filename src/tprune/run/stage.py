@@ -14,7 +14,7 @@ from tprune.recipe.schema import Recipe
 from tprune.run.workload import Workload
 from tprune.support.errors import InputError
 
-# parts of a run's description, by the keys of `run.json`
+# parts of a run's description, by the keys of `run.json`; of `recipe.precision` says `training.precision` what came of it
 SENTENCES = ("corpus.train", "corpus.valid", "recipe.data.long_lines", "recipe.data.long_share")
 ASKED = tuple(
     f"recipe.prune.{key}"

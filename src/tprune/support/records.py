@@ -1,4 +1,4 @@
-"""Dataclasses to JSON and back, by the types of their fields: what a file lacks or has wrong is named by its place in it."""
+"""Dataclasses to JSON and back, by the types of their fields; what is wrong with a file is named by its place in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = {
 
 
 def encoded(record: object) -> dict[str, Any]:
-    """A dataclass as JSON has it, keys in the order of its fields; a field that is None unless given is left out where it is None.
+    """A dataclass as JSON has it, keys in the order of its fields. A field that is None by default is left out where it is None.
 
     Example:
         >>> from dataclasses import dataclass
@@ -39,7 +39,7 @@ def encoded(record: object) -> dict[str, Any]:
 
 
 def decoded(kind: type[Record], data: object, place: str = "") -> Record:
-    """The dataclass that `encoded` made this data of; what it does not know is ignored. Numbers stay what they are in the file.
+    """The dataclass that `encoded` made this data of. Unknown keys are ignored; numbers stay what they are in the file.
 
     Args:
         kind: a dataclass whose fields are text, numbers, None, tuples, mappings from text, and such dataclasses.

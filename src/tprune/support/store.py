@@ -50,7 +50,7 @@ class Store(Generic[Piece]):
 
     @staticmethod
     def made_from(folder: Path, identity: Mapping[str, object], form: Form[Piece] = JSON) -> Store[Piece]:
-        """The store in a folder that holds only what this was made from. Raises `InputError` as `check_identity` does."""
+        """The store in a folder that holds nothing made from something else. Raises `InputError` as `check_identity`."""
         check_identity(folder, identity)
         return Store(folder, form)
 
@@ -80,7 +80,7 @@ class Store(Generic[Piece]):
 
 
 def check_identity(folder: Path, identity: Mapping[str, object]) -> None:
-    """Notes in `folder` what its content is made from, so that a killed piece of work goes on only with its own beginnings.
+    """Notes in `folder` what its content is made from, so that killed work goes on only with its own beginnings.
 
     Raises:
         InputError: it was made from something else; says what differs.
@@ -88,9 +88,8 @@ def check_identity(folder: Path, identity: Mapping[str, object]) -> None:
     marker, now = folder / IDENTITY, json.loads(json.dumps(identity))
     if marker.exists():
         then = read_json(marker)
-        for key in now:
-            if now[key] != then.get(key):
-                raise InputError(
-                    f"{folder} holds work with another {key} ({then.get(key)!r}, now {now[key]!r}); choose another folder"
-                )
+        for key, value in now.items():
+            if value != (before := then.get(key)):
+                what = f"{key} ({before!r}, now {value!r})"
+                raise InputError(f"{folder} holds work with another {what}; choose another folder")
     write_json(marker, now)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +16,7 @@ from tprune.core.labels import IGNORED
 from tprune.data.parallel import Parallel
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune.tasks.padding import padded
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 
@@ -133,16 +133,11 @@ class Collate:
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
         """A batch of (pairs, longest sentence) tensors."""
-        source = _pad([row["input_ids"] for row in rows], self.pad)
-        batch = {"input_ids": source, "attention_mask": _pad([[1] * len(row["input_ids"]) for row in rows], 0)}
+        source = padded([row["input_ids"] for row in rows], self.pad)
+        batch = {"input_ids": source, "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0)}
         if "labels" in rows[0]:
-            batch["labels"] = _pad([row["labels"] for row in rows], IGNORED)
+            batch["labels"] = padded([row["labels"] for row in rows], IGNORED)
         return batch
-
-
-def _pad(rows: Sequence[list[int]], value: int) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
 
 def max_length(model: Any) -> int:

@@ -1,0 +1,100 @@
+"""What a run found is put together from what its stages left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from small_models import small_model
+from small_pairs import PAIRS
+from small_results import small_results
+from tprune.bench.harness import Work
+from tprune.counting.size import size
+from tprune.data.parallel import Corpus
+from tprune.realise.checkpoint import save
+from tprune.recipe.reader import check_recipe
+from tprune.report.results import RunResults, Taught, Training
+from tprune.run.folder import Run
+from tprune.run.outputs import markers
+from tprune.run.results import collect, found
+from tprune.support.files import write_json
+from tprune.support.reporting import Progress
+
+MADE = small_results()
+
+
+def stages() -> dict[str, Any]:
+    """Markers as the stages write them, of results that are made up."""
+    written, sides = MADE.to_json(), ("dense", "pruned")
+    scores = {side: {"bleu": 30.0, "chrf": 50.0, **written["signatures"], "sentences": 32} for side in sides}
+    weighs = {key: {side: written[side][key] for side in sides} for key in ("peak_memory", "tokens_per_sentence")}
+    return {
+        "shrink": {"certificate": written["certificate"], "asked": {"macs": 10.0}, "reached": {"macs": 9.0}},
+        "export": written["export"],
+        "evaluate": {**scores, "paired": written["bleu_difference"], "beams": 4},
+        "bench": {
+            "latency_ms": {side: written[side]["latency_ms"] for side in sides},
+            "speedup": written["speedup"],
+            "speedup_interval": written["speedup_interval"],
+            "noise": written["noise"],
+            **weighs,
+            "threads": 1,
+            "batch": 1,
+            "rounds": 4,
+            "protocol": "in turns",
+            "work": asdict(Work()),
+        },
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    recipe = check_recipe(
+        {
+            "data": {},
+            "train": {"steps": 1},
+            "prune": {"steps": 0, "macs": 0.5},
+            "recover": {"steps": 1},
+        }
+    )
+    for side in ("dense", "pruned"):
+        save(small_model("marian"), tmp_path / side)
+    for name, left in stages().items():
+        markers(tmp_path).put(name, left)
+    write_json(tmp_path / "run.json", {"training": {"precision": "fp32", "threads": 1}})
+    return Run(tmp_path, recipe, Corpus(PAIRS, PAIRS, {"test": PAIRS}), None, "tprune run", Progress({}))
+
+
+def test_results_are_what_the_stages_left(run: Run) -> None:
+    got, weighs = found(run), size(small_model("marian"))
+    assert (got.dense.parameters, got.dense.macs, got.dense.bytes) == (weighs.parameters, weighs.macs, 9)
+    assert got.speedup_interval == MADE.speedup_interval and got.bleu_difference == MADE.bleu_difference
+    assert got.export == MADE.export and got.bench == MADE.bench and got.certificate == MADE.certificate
+    assert got.target.to_json() == {"asked": {"macs": 10.0}, "reached": {"macs": 9.0}, "macs": 0.5}
+    assert got.training == Training(precision="fp32", threads=1) and got.command == "tprune run"
+    assert (got.taught, got.spelling, got.dense.at_limit, got.model) == (None,) * 4
+
+
+def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) -> None:
+    content = {**collect(run), "model": "m", "warnings": ["odd"]}
+    assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-3:] == [
+        "machine",
+        "model",
+        "warnings",
+    ]
+    assert RunResults.from_json(content).warnings == ("odd",)
+    assert list(RunResults.from_json(content).to_json()) == list(content)
+
+
+def test_translations_that_end_at_the_limit_are_told_of_where_they_were_counted(run: Run) -> None:
+    markers(run.out).put("teach", {"sentences": 9, "at_limit": 0.25, "limit": 20})
+    left = stages()["evaluate"]
+    left["dense"].update(at_limit=0.5, limit=30)
+    markers(run.out).put("evaluate", left)
+    got = found(run)
+    assert got.taught == Taught(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
+    markers(run.out).put("teach", {"sentences": 9})  # a run of before they were counted
+    assert found(run).taught is None

@@ -1,0 +1,131 @@
+"""A task of one pass goes where translation goes: sizes, certificates, losses, calibration and training ask it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.core.known_tasks import TASKS, task_of
+from tprune.core.plan import Plan, fingerprint
+from tprune.core.task import Examples, Task
+from tprune.counting.size import size
+from tprune.realise.certificate import certify
+from tprune.support.errors import CertificateError, InputError
+from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.text_classification import EncodedTexts, TextClassification
+from tprune.tasks.translation.task import TRANSLATION
+from tprune.train.schedule import Training
+from tprune.train.trainer import train
+
+TASK = TextClassification()
+
+
+def bert(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+        num_labels=3,
+        hidden_dropout_prob=0.0,
+    )
+    return BertForSequenceClassification(config).eval()
+
+
+def texts(n: int, seed: int = 0) -> EncodedTexts:
+    """The class is that of the first token: something to learn."""
+    rng = np.random.default_rng(seed)
+    ids = tuple([2, *rng.integers(5, 40, rng.integers(2, 9)).tolist(), 3] for _ in range(n))
+    return EncodedTexts(ids, tuple(row[1] % 3 for row in ids))
+
+
+def test_a_model_says_its_task(marian_small: Any) -> None:
+    assert task_of(bert()) == TASK and task_of(marian_small) is TRANSLATION
+    assert all(isinstance(task, Task) and task.name == name for name, task in TASKS.items())
+    assert isinstance(texts(3), Examples)
+    with pytest.raises(InputError, match=r"Linear is made for no known task; known are: translation, text-class"):
+        task_of(torch.nn.Linear(2, 2))
+
+
+def test_sizes_are_those_of_one_pass() -> None:
+    model, tokens, width, units = bert(), 7, 16, 24
+    found = size(model, TextClassification(tokens))
+    assert found.parameters == sum(p.numel() for p in model.parameters()) and found.bytes == 4 * found.parameters
+    linears = tokens * (4 * width * width + 2 * width * units)
+    attention = 2 * tokens * tokens * width
+    assert found.macs == 2 * (linears + attention) + width * width + 3 * width
+    assert size(model).macs == size(model, TextClassification(16)).macs  # no longer than its positions
+
+
+def test_a_certificate_of_one_pass() -> None:
+    model, plan = bert(), Plan("bert", fingerprint(bert()), ())
+    batch = TASK.random(model)
+    found = certify(model, plan, bert(), batch)
+    assert found.forward == 0 and found.steps == 0 and found.generation == 0 and found.sentences == 3
+    other = bert()
+    other.bert.encoder.layer[1].output.dense.bias.data[3] += 1
+    with pytest.raises(CertificateError, match="from layer 1 on"):
+        certify(model, plan, other, batch)
+
+
+def test_training_learns_and_its_loss_is_that_of_the_curves(tmp_path: Path) -> None:
+    model, valid = bert(), texts(60, 1)
+    batches = [TASK.collate([valid[i] for i in range(60)], 0)]
+    before = token_loss_on(batches)(model)
+    expected = torch.nn.functional.cross_entropy(TASK.run(model, batches[0]).logits, batches[0]["labels"])
+    assert before == pytest.approx(float(expected))
+    how = Training(steps=240, lr=2e-3, warmup=20, tokens=512, smoothing=0.0, precision="fp32", eval_every=80)
+    log = train(model, texts(2000), valid, how, tmp_path)
+    after = token_loss_on(batches)(model.eval())
+    assert after < 0.5 * before
+    assert min(entry["eval_loss"] for entry in log if "eval_loss" in entry) == pytest.approx(after, rel=1e-4)
+    score = TASK.score(TASK.predict(model, batches[0]), list(valid.classes))
+    assert score.metric == "accuracy" and score.value > 80 and score.low < score.value < score.high <= 100
+
+
+def test_hidden_states_teach(tmp_path: Path) -> None:
+    teacher, student = bert(), bert(1)
+    how = Training(steps=4, lr=1e-3, tokens=128, precision="fp32", distill=0.5, hidden=1.0)
+    train(student, texts(60), texts(10, 1), how, tmp_path, teacher=teacher)
+    batch = TASK.random(teacher)
+    states = TASK.states(TASK.run(teacher, batch, hidden=True), batch)
+    assert len(states) == 1 and len(states[0].layers) == TASK.depth(teacher)["encoder"] == 2
+    assert states[0].kept.sum() == batch["attention_mask"].sum()
+
+
+def test_encoded_texts(tokenizer_of_words: Any) -> None:
+    found = TASK.encode(["a b", "a b c d e f"], [1, 0], tokenizer_of_words, most=4)
+    assert [len(row) for row in found.texts] == [2, 4] and found.classes == (1, 0)
+    batch = TASK.collate([found[0], found[1]], 0)
+    assert batch["input_ids"].shape == (2, 4) and batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [1, 0]
+    with pytest.raises(InputError, match="2 texts, but 1 classes"):
+        TASK.encode(["a", "b"], [1], tokenizer_of_words, most=4)
+
+
+@pytest.fixture
+def tokenizer_of_words() -> Any:
+    from types import SimpleNamespace
+
+    return lambda texts, verbose=True: SimpleNamespace(input_ids=[[ord(w) for w in text.split()] for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"), [(0, 10, 0.0, 27.8), (10, 10, 72.2, 100.0), (81, 263, 25.5, 36.6)]
+)
+def test_accuracy_and_its_interval(right: int, n: int, low: float, high: float) -> None:
+    """The last is the example of Newcombe's comparison of intervals (1998)."""
+    found = accuracy([1] * right + [0] * (n - right), [1] * n)
+    assert found.value == pytest.approx(100 * right / n) and found.count == n
+    assert (round(found.low, 1), round(found.high, 1)) == (low, high)
+    with pytest.raises(InputError, match="0 predictions for 0 labels"):
+        accuracy([], [])
