@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from table_models import table_model
 from tprune.cli import app as cli
 from tprune.cli.console import stdin_lines
+from tprune.realise.checkpoint import save
 from tprune.support.errors import InputError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -121,10 +123,13 @@ def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
 
 
 def test_bad_models(tprune: Tprune, tmp_path: Path) -> None:
-    (tmp_path / "bert").mkdir()
-    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "config.json").write_text('{"model_type": "gpt2"}')
+    done = tprune("inspect", tmp_path / "gpt2")
+    assert done.returncode == 1 and "'gpt2'; supported families are: marian, bart" in done.stderr
+    save(table_model("bert").float(), tmp_path / "bert")
     done = tprune("inspect", tmp_path / "bert")
-    assert done.returncode == 1 and "'bert'; supported families are: marian, bart" in done.stderr
+    assert done.returncode == 1 and "a BertModel does not translate; the commands take" in done.stderr
     done = tprune("inspect", tmp_path / "nothing")
     assert done.returncode == 1 and "no such directory" in done.stderr
 

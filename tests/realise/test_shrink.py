@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, BertConfig, BertModel, MarianMTModel
+from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2Model, MarianMTModel
 
 from small_models import small_batch, small_model
 from tprune.core.coupling import tensors_of
@@ -120,11 +120,9 @@ def test_nothing_left_of_the_width_is_refused(marian_small: Any) -> None:
 
 
 def test_other_architectures_are_refused() -> None:
-    bert = BertModel(
-        BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
-    )
-    with pytest.raises(InputError, match=r"BertModel.*marian, bart"):
-        shrink(bert, Plan("bert", "", ()))
+    gpt2 = GPT2Model(GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9, n_positions=8))
+    with pytest.raises(InputError, match=r"GPT2Model.*marian, bart"):
+        shrink(gpt2, Plan("gpt2", "", ()))
     with pytest.raises(InputError, match="ffn"):
         couplings(small_model("marian"), ["filters"])
 

@@ -89,7 +89,7 @@ def test_training_learns_and_its_loss_is_that_of_the_curves(tmp_path: Path) -> N
     assert after < 0.5 * before
     assert min(entry["eval_loss"] for entry in log if "eval_loss" in entry) == pytest.approx(after, rel=1e-4)
     score = TASK.score(TASK.predict(model, batches[0]), list(valid.classes))
-    assert score.metric == "accuracy" and score.value > 80 and score.low < score.value < score.high <= 100
+    assert score.metric == "accuracy" and score.value > 80 and score.low < score.value <= score.high <= 100
 
 
 def test_hidden_states_teach(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tprune.support.errors import InputError
 from tprune.support.files import replacing, write_json
 from tprune.support.machine import provenance, use_threads
 from tprune.support.reporting import Report
+from tprune.tasks.translation.encoding import check_translates
 from tprune.tasks.translation.long_lines import LongLines
 from tprune.train.training_data import Material
 from tprune.vocabulary.coverage import guesses, unfamiliar
@@ -77,6 +78,7 @@ def analyze(
     if out is not None:
         check_free(out)
     loaded, tokenizer = load(model, dtype=torch.float32), load_tokenizer(model)
+    check_translates(loaded, str(model))
     use_threads()
     set_seed(seed)
     text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)

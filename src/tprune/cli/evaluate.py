@@ -27,7 +27,7 @@ from tprune.support.machine import default_threads
 from tprune.support.reporting import Report
 from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
 from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, quality
-from tprune.tasks.translation.encoding import max_length
+from tprune.tasks.translation.encoding import check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
@@ -141,6 +141,7 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
     runtime = runtime or "onnxruntime"
     report(f"{model}: exporting to {runtime} for this, checked against PyTorch")
     loaded, tokenizer = load(model, dtype=torch.float32).eval(), load_tokenizer(model)
+    check_translates(loaded, model)
     long = too_long(sentences, lengths(tokenizer)[0], max_length(loaded))
     short = [text for i, text in enumerate(sentences) if i not in long] or list(built_in())
     export(

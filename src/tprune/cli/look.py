@@ -47,8 +47,10 @@ def inspect(
     from tprune.cli.inspect import checked, inspected
     from tprune.realise.checkpoint import load, load_tokenizer
     from tprune.report.verb_tables import inspect_table
+    from tprune.tasks.translation.encoding import check_translates
 
     loaded = load(where)
+    check_translates(loaded, str(where))
     if (Path(where) / "tokenizer_config.json").exists():  # a look is for finding out whether the two belong together
         load_tokenizer(where)
     found = inspected(loaded, kinds)

@@ -19,6 +19,8 @@ FAMILIES: Registry[Family] = Registry(
     {
         "marian": "tprune.families.encoder_decoder:MARIAN",
         "bart": "tprune.families.encoder_decoder:BART",
+        "bert": "tprune.families.bert:BERT",
+        "llama": "tprune.families.llama:LLAMA",
     },
 )
 

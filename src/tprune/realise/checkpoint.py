@@ -6,7 +6,7 @@ import json
 import re
 import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +14,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -26,14 +24,9 @@ from transformers.utils.hub import cached_file
 
 from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
-from tprune.families.modeling.modeling_tprune import (
-    PrunedBartConfig,
-    PrunedBartForConditionalGeneration,
-    PrunedMarianConfig,
-    PrunedMarianMTModel,
-)
 from tprune.families.positions import POSITIONS, kept_on_save, read_positions_
 from tprune.families.registry import FAMILIES, family_of
+from tprune.realise.architectures import class_of, our_class
 from tprune.realise.belonging import check_settings, check_tokenizer
 from tprune.realise.certificate import Certificate
 from tprune.realise.model_files import (
@@ -47,23 +40,16 @@ from tprune.realise.model_files import (
     first_line,
     model_folder,
 )
+from tprune.realise.module_files import read_module, save_module
 from tprune.support.errors import ENDS, InputError, TpruneWarning
 from tprune.support.files import openable, replacing
 from tprune.support.panics import quiet_panics
 from tprune.support.plugins import trusted
 
-PRUNED: dict[str, type[PreTrainedModel]] = {
-    PrunedMarianConfig.model_type: PrunedMarianMTModel,
-    PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
-}
-
 # what older libraries saved beside the weights although it is computed
 LEFTOVERS = re.compile(
     r"(^|\.)(embed_positions\._float_tensor|position_ids|inv_freq|(encoder|decoder)\.version|_float_tensor)$"
 )
-
-for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
-    AutoConfig.register(_type, _class.config_class, exist_ok=True)
 
 
 def save(
@@ -76,6 +62,8 @@ def save(
     """Writes a Hugging Face directory: weights, configuration, generation settings, tokeniser, our code where it is needed,
     and beside them `plan.json` and `certificate.json`. An existing directory is replaced only when all is written.
 
+    A model that is no part of transformers is written as the files of `huggingface_hub.PyTorchModelHubMixin`.
+
     Raises:
         InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can hold.
     """
@@ -83,7 +71,10 @@ def save(
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
         raise InputError(f"{out} exists and holds no model; it will not be replaced")
     with replacing(out) as work, kept_on_save(model):
-        cast(Any, model).save_pretrained(work, safe_serialization=True)
+        if isinstance(model, nn.Module) and not isinstance(model, PreTrainedModel):
+            save_module(model, work)
+        else:
+            cast(Any, model).save_pretrained(work, safe_serialization=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(work)
         if plan is not None:
@@ -94,7 +85,12 @@ def save(
 
 
 def load(
-    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    offline: bool = False,
+    trust_remote_code: bool = False,
+    architecture: Callable[..., nn.Module] | None = None,
 ) -> Model:
     """Loads a model from a directory or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
@@ -103,6 +99,7 @@ def load(
         dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
         offline: never ask the hub.
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+        architecture: the class of a model that is no part of transformers, called with what its `config.json` says.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
@@ -113,6 +110,11 @@ def load(
     """
     path = model_folder(path)
     try:
+        if architecture is not None:
+            if not Path(path).is_dir():
+                raise InputError(f"{path}: no such directory; a model of a given class is read from one")
+            check_files(Path(path))
+            return cast(Model, read_module(path, architecture, dtype))
         model, report = _read(path, dtype, offline, trust_remote_code)
         beside = _beside(path, POSITIONS, offline)
     except (InputError, *ENDS):
@@ -143,14 +145,14 @@ def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code
             )
         check_files(Path(path))
         check_settings(Path(path))
-    model_type, foreign = _described(path, offline)
+    config = _described(path, offline)
+    kind: Any = our_class(config)
+    foreign = "" if kind is not None else _brought(path, config)
     trust = bool(foreign) and (trust_remote_code or trusted())
     if foreign and not trust:
         raise _refuse(path, foreign)
-    known = [family.name for family in FAMILIES.values()]
-    if model_type not in {*known, *PRUNED} and not trust:
-        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(known)}")
-    kind: Any = PRUNED.get(model_type, AutoModelForSeq2SeqLM)
+    if kind is None:
+        kind = class_of(path, config, [family.name for family in FAMILIES.values()], trust)
     model, report = kind.from_pretrained(
         openable(path),
         output_loading_info=True,
@@ -194,6 +196,10 @@ def load_tokenizer(
         check_kinds(Path(path))
     if described.is_file() and not trust and (foreign := _brought(str(described), content(described))):
         raise _refuse(described, foreign)
+    if (Path(path) / "config.json").is_file():
+        our_class(
+            content(Path(path) / "config.json")
+        )  # AutoTokenizer reads it, and asks to run its code if it is unknown
     try:
         with quiet_panics() if Path(path).is_dir() else nullcontext():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -213,17 +219,16 @@ def load_tokenizer(
     return tokenizer
 
 
-def _described(path: str, offline: bool) -> tuple[str, str]:
-    """The type of a model, and the classes of others that it brings; none of their code is run for this."""
+def _described(path: str, offline: bool) -> dict[str, Any]:
+    """What a model's configuration says; no code that it brings is run for this."""
     if Path(path).is_dir():
-        config = content(Path(path) / "config.json")
-    else:
-        config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
-        check_quantised(path, config)
-        if _beside(path, "adapter_config.json", offline) is not None:
-            raise InputError(f"{path}: has an adapter beside it (adapter_config.json); {MERGE}")
-    kind = str(config.get("model_type", ""))
-    return kind, "" if kind in PRUNED else _brought(path, config)
+        return content(Path(path) / "config.json")
+    config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
+    check_quantised(path, config)
+    if _beside(path, "adapter_config.json", offline) is not None:
+        raise InputError(f"{path}: has an adapter beside it (adapter_config.json); {MERGE}")
+    found: dict[str, Any] = config
+    return found
 
 
 def _beside(path: str, name: str, offline: bool) -> Path | None:

@@ -21,7 +21,7 @@ from tprune.run.steps import plan_step
 from tprune.runtimes.export import ENOUGH, check_exportable
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
-from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
+from tprune.tasks.translation.encoding import MarianSize, check_translates, new_model, train_tokenizer
 from tprune.tasks.translation.long_lines import LongLines
 from tprune.train.training_data import SAVE_EVERY, Material
 from tprune.vocabulary.coverage import unfamiliar
@@ -45,6 +45,7 @@ def make_dense(run: Run) -> dict[str, Any]:
 
 def _copied(run: Run, name: str) -> dict[str, Any]:
     model, tokenizer = load(name, dtype=torch.float32), load_tokenizer(name)
+    check_translates(model, name)
     if broken := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
         raise InputError(f"{name}: {broken[0]} holds values that are not finite; expected a trained model")
     exportable(run, model, tokenizer)

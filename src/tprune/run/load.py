@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tprune.core.model import Model, Tokenizer
 from tprune.realise import checkpoint
@@ -12,9 +14,14 @@ from tprune.run.lookup import folder_at, model_at
 
 
 def load(
-    path: str | Path, *, dtype: torch.dtype | None = None, offline: bool = False, trust_remote_code: bool = False,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    offline: bool = False,
+    trust_remote_code: bool = False,
     dense: bool = False,
-) -> Model:  # fmt: skip
+    architecture: Callable[..., nn.Module] | None = None,
+) -> Model:
     """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in place.
 
     Args:
@@ -23,6 +30,7 @@ def load(
         offline: never ask the hub.
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
         dense: of a run, its dense model instead.
+        architecture: the class of a model that is no part of transformers, called with what its `config.json` says.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
@@ -31,7 +39,13 @@ def load(
     Warns:
         TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
     """
-    return checkpoint.load(model_at(path, dense), dtype=dtype, offline=offline, trust_remote_code=trust_remote_code)
+    return checkpoint.load(
+        model_at(path, dense),
+        dtype=dtype,
+        offline=offline,
+        trust_remote_code=trust_remote_code,
+        architecture=architecture,
+    )
 
 
 def load_tokenizer(

@@ -33,4 +33,4 @@ def accuracy(predicted: Sequence[int], expected: Sequence[int]) -> Score:
     share = sum(int(a) == int(b) for a, b in zip(predicted, expected, strict=True)) / n
     middle, around = share + NORMAL**2 / (2 * n), NORMAL * math.sqrt(share * (1 - share) / n + (NORMAL / (2 * n)) ** 2)
     low, high = ((middle + sign * around) / (1 + NORMAL**2 / n) for sign in (-1, 1))
-    return Score("accuracy", 100 * share, 100 * low, 100 * high, n, "exact match, Wilson 95 %")
+    return Score("accuracy", 100 * share, max(0.0, 100 * low), min(100.0, 100 * high), n, "exact match, Wilson 95 %")

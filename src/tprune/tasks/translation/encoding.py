@@ -34,6 +34,15 @@ class MarianSize:
     positions: int = 128
 
 
+def check_translates(model: Any, where: str) -> None:
+    """Raises `InputError` for a model that does not translate."""
+    if not model.config.is_encoder_decoder:
+        raise InputError(
+            f"{where}: a {type(model).__name__} does not translate; the commands take translation models (Marian, BART), in Python "
+            "tprune.couplings, make_plan and shrink take this one"
+        )
+
+
 def train_tokenizer(sentences: Sequence[str], vocabulary: int, max_length: int) -> PreTrainedTokenizerFast:
     """Trains a joint byte-pair encoding over both languages (ids: pad 0, end of sentence 1, unknown 2).
 

@@ -1,0 +1,183 @@
+"""The row of an attention: heads, and dimensions inside heads where they can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from tprune.core.coupling import Coupling, Role, bias
+from tprune.core.cuts import Cuts
+from tprune.core.sites import Site
+from tprune.families.modeling.modeling_pruned import Sizes
+from tprune.families.rows import Changes, Heads, Shapes, expect, features, part, reads, whole, without
+from tprune.support.errors import InputError
+
+
+class Projections(NamedTuple):
+    """The linear maps of an attention: of queries, keys, values, and of the output."""
+
+    q: str
+    k: str
+    v: str
+    o: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """The attributes from which an attention's code reads its sizes; empty for those that it does not have.
+
+    Attributes:
+        dim: dimensions of a head.
+        heads: number of heads.
+        kv: number of key-value heads.
+        total: dimensions of all heads together.
+    """
+
+    dim: str = "head_dim"
+    heads: str = ""
+    kv: str = ""
+    total: str = ""
+
+    def attributes(self, sizes: Sizes) -> dict[str, int]:
+        """What the code is to find. It views heads of different widths as heads of width 1 (see `uneven_attention`)."""
+        values = {
+            self.dim: sizes.qk if sizes.qk == sizes.v else 1,
+            self.heads: sizes.heads,
+            self.kv: sizes.kv,
+            self.total: sizes.heads * sizes.qk,
+        }
+        return {name: value for name, value in values.items() if name}
+
+
+@dataclass(frozen=True)
+class Attention:
+    """An attention. Where several query heads share a key-value head, such a group of heads is cut as one.
+
+    Attributes:
+        site: where it lies.
+        module: holds the maps of queries, keys and values, and may hold that of the output.
+        maps: the linear maps.
+        heads: query heads.
+        kv: key-value heads.
+        reads: the attributes from which the module's code reads sizes.
+        rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the code views values
+            with the queries' width, so nothing is cut inside heads.
+        norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
+        returns: how many results the module's code returns.
+    """
+
+    site: Site
+    module: str
+    maps: Projections
+    heads: int
+    kv: int
+    reads: Reads = field(default_factory=Reads)
+    rotary: bool = False
+    norms: tuple[str, ...] = ()
+    returns: int = 2
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Queries, keys and values."""
+        return self.maps[:3]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The output map."""
+        return (self.maps.o,)
+
+    @property
+    def shared_by(self) -> int:
+        """How many query heads share a key-value head."""
+        return self.heads // self.kv
+
+    def check(self, model: nn.Module) -> None:
+        """Raises `InputError` unless all maps have the rows or columns of so many heads, of the width that the code reads."""
+        for linear in self.maps:
+            part(model, self.module, linear, nn.Linear)
+        if self.heads < 1 or self.kv < 1 or self.heads % self.kv:
+            raise InputError(f"{self.module}: {self.heads} heads cannot share {self.kv} key-value heads evenly")
+        qk, v = self._widths(part(model, self.module, self.module))
+        q, k, value, o = self.maps
+        expect(model, self.module, q, "weight", self.heads * qk, None)
+        expect(model, self.module, k, "weight", self.kv * qk, None)
+        expect(model, self.module, value, "weight", self.kv * v, None)
+        expect(model, self.module, o, "weight", None, self.heads * v)
+
+    def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
+        """Heads, query-key and value dimensions inside heads, and the whole block."""
+        q, k, v, o = self.maps
+        g = "h" if self.shared_by == 1 else "k"  # heads, or key-value heads and all that share them
+        kv = {g: self.kv}
+        axis, sizes = (f"({g} d)", kv) if self.shared_by == 1 else (f"({g} r d)", {**kv, "r": self.shared_by})
+        heads = (
+            *features(Role.PRODUCER, shapes, q, axis, g, **sizes),
+            *features(Role.PRODUCER, shapes, k, f"({g} d)", g, **kv),
+            *features(Role.PRODUCER, shapes, v, f"({g} d)", g, **kv),
+            reads(o, axis, g, **sizes),
+        )
+        yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site)
+        if not self.rotary:
+            qk = (
+                *features(Role.PRODUCER, shapes, q, axis, f"{g} d", **sizes),
+                *features(Role.CONSUMER, shapes, k, f"({g} d)", f"{g} d", **kv),
+            )
+            vo = (*features(Role.PRODUCER, shapes, v, f"({g} d)", f"{g} d", **kv), reads(o, axis, f"{g} d", **sizes))
+            yield Coupling(f"{self.module}.qk", qk, kind="qk", site=self.site)
+            yield Coupling(f"{self.module}.vo", vo, kind="vo", site=self.site)
+        maps = [view for linear in self.maps for view in features(Role.PRODUCER, shapes, linear, "o", "")]
+        norms = [
+            bias(f"{norm}.{what}", "d ->")
+            for norm in self.norms
+            for what in ("weight", "bias")
+            if f"{norm}.{what}" in shapes
+        ]
+        yield whole(self, iter([*maps, *norms]))
+
+    def changes(self, cuts: Cuts, heads: Heads) -> Changes:
+        """The sizes that the code reads; an attention that is removed, or has no heads left, is replaced."""
+        q, _, v, o = self.maps
+        if f"{q}.weight" in cuts.removed:
+            return without(self.module, o, constant=False, returns=self.returns)
+        left = heads.get(self.site, self.kv)
+        if not left:
+            if self.norms:
+                raise InputError(
+                    f"{self.module}: no heads are left, but norms of queries and keys; cut the sublayer instead"
+                )
+            return without(self.module, o, constant=f"{o}.bias" in cuts.shapes, returns=self.returns)
+        sizes = Sizes(
+            left * self.shared_by, left, self._dims(cuts, q, left) // self.shared_by, self._dims(cuts, v, left)
+        )
+        if not (sizes.qk and sizes.v):
+            raise InputError(
+                f"{self.module}: {sizes.qk} query-key and {sizes.v} value dimensions are left of a head; cut heads instead"
+            )
+        values = {self.module: tuple(sizes)} if sizes.qk != sizes.v else {}
+        return Changes(attributes={self.module: self.reads.attributes(sizes)}, values=values)
+
+    def _widths(self, module: Any) -> tuple[int, int]:
+        """The dimensions of a head as the module's code knows them: of queries and keys, and of values."""
+        if hasattr(module, "uneven"):
+            return module.uneven.qk, module.uneven.v
+        dim = getattr(module, self.reads.dim, None)
+        if not isinstance(dim, int):
+            raise InputError(f"{self.module}: has no attribute {self.reads.dim!r}, the dimensions of a head in its row")
+        return dim, dim
+
+    def _dims(self, cuts: Cuts, linear: str, left: int) -> int:
+        """How many rows of a map each kept key-value head has. Raises `InputError` when they differ: one tensor cannot hold them."""
+        name = f"{linear}.weight"
+        kept = cuts.keep.get(name, {}).get(0)
+        if kept is None:
+            return cuts.shapes[name][0] // self.kv
+        rows = kept.reshape(self.kv, -1).sum(1)
+        each = int(kept.sum()) // left
+        if sorted(rows.tolist()) != [0] * (self.kv - left) + [each] * left:
+            raise InputError(
+                f"{linear}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head"
+            )
+        return each

@@ -1,0 +1,251 @@
+"""Models with uneven layers, of any class of transformers or of torch, as code that travels beside the weights.
+
+This file needs torch and transformers only, so that a saved directory loads where tprune is not installed. `Pruned<Class>` of every
+class of transformers is made when it is asked for; `load_pruned` loads models that are no part of transformers, given their class.
+`config.pruned` says in what a model differs from the one that the rest of its configuration describes:
+
+    {"replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},   # modules of another class
+     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, 24]},    # parameters and buffers of other shapes
+     "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},    # what stock code reads sizes from
+     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]}}    # heads, key-value heads, query-key and value dimensions of a head
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import transformers
+from safetensors.torch import load_file, load_model
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.auto import modeling_auto
+
+ATTENTION = "tprune_uneven"  # the name of `uneven_attention` among the attention functions of transformers
+AUTO_CLASSES = (
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForCausalLM",
+    "AutoModelForSequenceClassification",
+    "AutoModelForImageClassification",
+    "AutoModel",
+)  # tried in this order; then all others
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Constant(nn.Module):
+    """A linear map without inputs: its bias."""
+
+    def __init__(self, dense: Any) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty_like(dense.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The bias, once for each position of the input."""
+        return self.bias.expand(*x.shape[:-1], -1)
+
+
+class Nothing(nn.Module):
+    """A block of which nothing is left but, perhaps, the bias of its output map.
+
+    Models read the number of past positions from the cache of one of their attentions, so a removed attention goes on writing one,
+    a single zero wide, lest positions freeze.
+    """
+
+    removed = True
+
+    def __init__(self, dense: nn.Module, returns: int = 1, output: str | None = None) -> None:
+        super().__init__()
+        self.returns, self.output = returns, output
+        self.layer_idx = getattr(dense, "layer_idx", None)
+        if output is not None:
+            self.add_module(output, Constant(dense.get_submodule(output)))
+
+    def forward(self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        """What the block adds to the residual stream: zeros, or the bias; and None for each further result of the dense block."""
+        crossing = any(kwargs.get(name) is not None for name in ("key_value_states", "encoder_hidden_states"))
+        if past_key_values is not None and self.layer_idx is not None and not crossing:
+            past = getattr(past_key_values, "self_attention_cache", past_key_values)
+            blank = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
+            past.update(blank, blank, self.layer_idx)
+        if self.output is None:
+            found = hidden_states.new_zeros(*hidden_states.shape[:-1], 1)
+        else:
+            found = self.get_submodule(self.output)(hidden_states)
+        return found if self.returns == 1 else (found, *[None] * (self.returns - 1))
+
+
+KINDS: dict[str, Callable[..., nn.Module]] = {"nothing": Nothing, "constant": Constant}
+
+
+class Sizes(NamedTuple):
+    """What is left of an attention: heads, key-value heads, and dimensions of a head."""
+
+    heads: int
+    kv: int
+    qk: int
+    v: int
+
+
+class Through:
+    """A configuration as one attention sees it: its attention function is ours, which calls that of the model."""
+
+    _attn_implementation = ATTENTION
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "config" or name.startswith("__"):  # asked for before they are there, by copies and pickles
+            raise AttributeError(name)
+        return getattr(self.config, name)
+
+
+def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
+    """Attention with other widths for queries and keys than for values; stock code has viewed them all as heads of width 1."""
+    sizes: Sizes = module.uneven
+
+    def heads(x: Tensor, number: int, dim: int) -> Tensor:
+        return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], number, dim).transpose(1, 2)
+
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    attend = ALL_ATTENTION_FUNCTIONS.get_interface(module.config.config._attn_implementation, eager)
+    parts = heads(query, sizes.heads, sizes.qk), heads(key, sizes.kv, sizes.qk), heads(value, sizes.kv, sizes.v)
+    return attend(module, *parts, mask, **kwargs)
+
+
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION, uneven_attention)
+
+
+def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
+    """Changes a dense model in place, so that the weights of the pruned one fit. What is resized holds no values yet."""
+    for name, how in pruned.get("replaced", {}).items():
+        where, _, what = name.rpartition(".")
+        given = {key: value for key, value in how.items() if key != "kind"}
+        setattr(model.get_submodule(where), what, KINDS[how["kind"]](model.get_submodule(name), **given))
+    resized: dict[Tensor, Tensor] = {}  # tied ones stay tied
+    for name, shape in pruned.get("tensors", {}).items():
+        where, _, what = name.rpartition(".")
+        _resize(model.get_submodule(where), what, tuple(shape), resized)
+    for name, attributes in pruned.get("attributes", {}).items():
+        for key, value in attributes.items():
+            setattr(model.get_submodule(name), key, value)
+    for name, sizes in pruned.get("values", {}).items():
+        module: Any = model.get_submodule(name)
+        module.uneven, module.config = Sizes(*sizes), Through(module.config)
+
+
+def _resize(module: Any, what: str, shape: tuple[int, ...], resized: dict[Tensor, Tensor]) -> None:
+    old = getattr(module, what)
+    if old not in resized:
+        new = old.new_empty(shape)
+        learned = isinstance(old, nn.Parameter)
+        resized[old] = nn.Parameter(new, requires_grad=old.requires_grad) if learned else new
+    setattr(module, what, resized[old])
+    if what != "weight":
+        return
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shape
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = shape
+    elif isinstance(module, nn.modules.batchnorm._NormBase):
+        module.num_features = shape[0]
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        if module.groups > 1:  # depthwise: one filter a channel
+            module.groups = shape[0]
+        module.out_channels, module.in_channels = shape[0], shape[1] * module.groups
+
+
+@cache
+def pruned_config(dense: type[Any]) -> type[Any]:
+    """The configuration class of pruned models: the dense model's, and `pruned`."""
+    made = type(
+        f"Pruned{dense.__name__}",
+        (dense,),
+        {
+            "__module__": __name__,
+            "__doc__": f"A {dense.__name__} with what pruning has changed.",
+            "__annotations__": {"pruned": dict[str, Any] | None},
+            "pruned": None,
+            "model_type": f"tprune_{dense.model_type}",
+        },
+    )
+    made.register_for_auto_class()  # type: ignore[attr-defined]
+    return made
+
+
+@cache
+def pruned_class(dense: type[Any]) -> type[Any]:
+    """The class of pruned models of a class of transformers: an ordinary dense model of uneven sizes."""
+
+    def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        dense.__init__(self, config, *args, **kwargs)
+        rebuild_(self, config.pruned or {})
+        self.post_init()
+
+    made: Any = type(
+        f"Pruned{dense.__name__}",
+        (dense,),
+        {
+            "__module__": __name__,
+            "__doc__": f"A pruned {dense.__name__}.",
+            "__init__": __init__,
+            "config_class": pruned_config(dense.config_class),
+            "dense_class": dense,
+        },
+    )
+    if (auto := _auto_class(dense)) is not None:
+        made.register_for_auto_class(auto)
+    return made  # type: ignore[no-any-return]
+
+
+def _auto_class(dense: type[Any]) -> str | None:
+    others = sorted(
+        str(name) for name in vars(modeling_auto) if name.startswith("AutoModel") and name not in AUTO_CLASSES
+    )
+    for name in (*AUTO_CLASSES, *others):
+        mapping = getattr(getattr(modeling_auto, name), "_model_mapping", None)
+        if mapping is not None and dense.__name__ in _named(mapping._model_mapping.values()):
+            return name
+    return None
+
+
+def _named(classes: Any) -> set[str]:
+    """The names in the values of a mapping of transformers, which are names or tuples of names."""
+    return {name for one in classes for name in ((one,) if isinstance(one, str) else one)}
+
+
+def load_pruned(dense: Callable[..., Module], folder: str | Path, **kwargs: Any) -> Module:
+    """Loads a pruned model that is no part of transformers.
+
+    Args:
+        dense: the class of the model before it was pruned.
+        folder: what tprune saved: `config.json` and `model.safetensors`.
+        kwargs: what `dense` is called with, beside what `config.json` says of it.
+
+    Returns:
+        The model, evaluating.
+    """
+    config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+    given = {key: value for key, value in config.items() if key not in ("architectures", "pruned")}
+    model = dense(**{**given, **kwargs})
+    pruned = config.get("pruned") or {}
+    rebuild_(model, pruned)
+    weights = Path(folder, "model.safetensors")
+    dtypes = {tensor.dtype for tensor in load_file(weights).values() if tensor.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtype=dtypes.pop())
+    load_model(model, weights, strict=True)
+    model.pruned = pruned  # type: ignore[assignment]
+    return model.eval()
+
+
+def __getattr__(name: str) -> Any:  # `Pruned<Class>` of any class of transformers
+    dense = getattr(transformers, name.removeprefix("Pruned"), None) if name.startswith("Pruned") else None
+    if isinstance(dense, type) and issubclass(dense, transformers.PreTrainedModel):
+        return pruned_class(dense)
+    if isinstance(dense, type) and issubclass(dense, transformers.PreTrainedConfig):
+        return pruned_config(dense)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,143 @@
+"""Rows: the lines of a family's table. Each says where one block of a model is, and knows what can be cut from it and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import nn
+
+from tprune.core.coupling import Coupling, Role, View, tensors_of
+from tprune.core.cuts import Cuts
+from tprune.core.sites import Site
+from tprune.core.structure import Shape, Structure
+from tprune.support.errors import InputError
+
+Shapes = Mapping[str, Shape]  # of a model's tensors, by name
+Heads = Mapping[Site, int]  # how many heads an attention keeps
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What `config.pruned` says of a row, beside the shapes of its tensors (see modeling/modeling_pruned.py).
+
+    Attributes:
+        replaced: by module, what it is replaced with.
+        attributes: by module, the attributes from which its code reads sizes.
+        values: by attention whose values have another width than its queries, its sizes.
+    """
+
+    replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class Row(Protocol):
+    """A line of a family's table."""
+
+    @property
+    def module(self) -> str:
+        """The module that holds the block, after which its couplings are called."""
+        ...
+
+    @property
+    def site(self) -> Site:
+        """Where the block lies."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The modules whose output features are the row's to cut."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The modules whose input features are the row's to cut."""
+        ...
+
+    def check(self, model: nn.Module) -> None:
+        """Raises `InputError` for a tensor that does not fit the row, naming the tensor, its shape and the one expected."""
+        ...
+
+    def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
+        """What can be cut from the block."""
+        ...
+
+    def changes(self, cuts: Cuts, heads: Heads) -> Changes:
+        """What the cuts leave of the block. Raises `InputError` for what no small model can hold."""
+        ...
+
+
+def shapes_of(model: nn.Module) -> dict[str, Shape]:
+    """The shapes of all tensors of a model."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+
+
+def part(model: nn.Module, row: str, name: str, *kinds: type[nn.Module]) -> Any:
+    """The module that a row names. Raises `InputError` where there is none, or one of another kind."""
+    try:
+        found = model.get_submodule(name)
+    except AttributeError:
+        raise InputError(f"{row}: its row names {name!r}, and the model has no such module") from None
+    if kinds and not isinstance(found, kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"{row}: its row names {name!r}, which is a {type(found).__name__}; expected {expected}")
+    return found
+
+
+def gone(model: nn.Module, module: str) -> bool:
+    """Whether earlier pruning has left nothing of a block. Raises `InputError` where the model has no such module."""
+    return bool(getattr(part(model, module, module), "removed", False))
+
+
+def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | None) -> Shape:
+    """The shape of a module's tensor. Raises `InputError` unless it is as expected, where None stands for any size."""
+    found: Shape = tuple(getattr(part(model, row, module), tensor).shape)
+    if len(found) != len(shape) or any(b not in (None, a) for a, b in zip(found, shape, strict=True)):
+        said = " x ".join("any" if size is None else str(size) for size in shape)
+        raise InputError(
+            f"{row}: {module}.{tensor} has shape {' x '.join(map(str, found))}; its row expects {said} (any: whatever the size)"
+        )
+    return found
+
+
+def features(role: Role, shapes: Shapes, module: str, axis: str, groups: str, **sizes: int) -> Iterator[View]:
+    """The views of a matrix's output features, and of their biases if it has any.
+
+    Args:
+        role: of the matrix.
+        shapes: of the model's tensors.
+        module: the matrix.
+        axis: how its rows are made up, such as `(h d)`.
+        groups: which of those index groups.
+        sizes: of factors.
+    """
+    yield View(f"{module}.weight", Structure(f"{axis} i -> {groups}", sizes), role)
+    if f"{module}.bias" in shapes:
+        yield View(f"{module}.bias", Structure(f"{axis} -> {groups}", sizes), Role.BIAS)
+
+
+def reads(module: str, axis: str, groups: str, **sizes: int) -> View:
+    """The view of a matrix's input features; see `features`."""
+    return View(f"{module}.weight", Structure(f"o {axis} -> {groups}", sizes), Role.CONSUMER)
+
+
+def whole(row: Row, views: Iterator[View]) -> Coupling:
+    """The coupling of a whole block, kept or removed."""
+    return Coupling(f"{row.module}.sublayer", tuple(views), kind="sublayer", site=row.site)
+
+
+def without(module: str, output: str, *, constant: bool, returns: int = 1) -> Changes:
+    """What takes the place of a block of which nothing is left.
+
+    Args:
+        module: the block.
+        output: its last map, in the block or after it.
+        constant: whether the bias of that map goes on being added.
+        returns: how many results the code of the block returns.
+    """
+    block: dict[str, Any] = {"kind": "nothing", "returns": returns}
+    if not output.startswith(f"{module}."):
+        return Changes({module: block, output: {"kind": "constant" if constant else "nothing"}})
+    return Changes({module: block | ({"output": output.removeprefix(f"{module}.")} if constant else {})})

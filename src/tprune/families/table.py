@@ -1,0 +1,149 @@
+"""Tables: a family made out of rows, one for each block of its models."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from tprune.core.coupling import Coupling
+from tprune.core.cuts import Cuts
+from tprune.families.modeling.modeling_pruned import pruned_class, rebuild_
+from tprune.families.rows import Heads, Row, gone, shapes_of
+from tprune.support.errors import InputError
+
+NOT_CONFIGURED = (
+    "pruned",
+    "model_type",
+    "architectures",
+    "auto_map",
+)  # what a pruned model's configuration says itself
+
+
+@dataclass(frozen=True)
+class Table:
+    """A family as a table.
+
+    Attributes:
+        name: of the family; for models of transformers their `model_type`.
+        belongs: whether a model is of the family.
+        rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
+
+    Example:
+        >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
+        >>> from tprune.families.feed_forward import FeedForward
+        >>> nets = Table("net", lambda m: True, lambda m: [FeedForward(Site(ENCODER, 0, FEED_FORWARD), "0", ("0.0",), "0.2")])
+        >>> net = nn.Sequential(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
+        >>> [str(c) for c in nets.couplings(net)][0]
+        '0.ffn: 0.0.weight `u i -> u`; 0.0.bias `u -> u`; 0.2.weight `o u -> u`'
+    """
+
+    name: str
+    belongs: Callable[[nn.Module], bool]
+    rows: Callable[[Any], Iterable[Row]]
+
+    def matches(self, model: nn.Module) -> bool:
+        """By what the table says; pruned models belong to the family too."""
+        return self.belongs(model)
+
+    def couplings(self, model: nn.Module) -> tuple[Coupling, ...]:
+        """What the rows say can be cut.
+
+        Raises:
+            InputError: a row does not fit the model, or two rows claim one thing.
+        """
+        shapes = shapes_of(model)
+        return tuple(coupling for row in checked_rows(self, model) for coupling in row.couplings(shapes))
+
+    def build(self, model: nn.Module, cuts: Cuts, heads: Heads, stock: bool) -> nn.Module:
+        """An empty model of what the cuts leave.
+
+        Raises:
+            InputError: a stock class is asked for, lines of a matrix are gathered, or no model can hold what is left.
+        """
+        if stock:
+            raise InputError(
+                f"{self.name}: stock classes have layers of one size; leave out stock, and our code travels along"
+            )
+        if cuts.gather:
+            raise InputError(
+                f"{self.name}: lines of {next(iter(cuts.gather))} are gathered; expected closed couplings alone"
+            )
+        pruned = self._pruned(model, cuts, heads)
+        if isinstance(model, PreTrainedModel):
+            kind: Any = type(model)
+            made = pruned_class(getattr(kind, "dense_class", kind))
+            given = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
+            return made(made.config_class(**given, pruned=pruned))  # type: ignore[no-any-return]
+        small = copy.deepcopy(model)
+        rebuild_(small, pruned)
+        small.pruned = pruned  # type: ignore[assignment]
+        return small
+
+    def drops_empty(self, name: str) -> bool:
+        """Matrices and biases of blocks of which nothing is left are dropped; the bias of the output map stays."""
+        return True
+
+    def inherit(self, model: nn.Module, small: nn.Module) -> None:
+        """Generation settings, the attention function, and computed buffers, in the precision that they have."""
+        if not isinstance(model, PreTrainedModel) or not isinstance(small, PreTrainedModel):
+            return
+        if getattr(model, "generation_config", None) is not None:
+            small.generation_config = copy.deepcopy(model.generation_config)
+        small.set_attn_implementation(model.config._attn_implementation)
+        saved, left = model.state_dict(), dict(small.named_buffers())
+        for name, buffer in model.named_buffers():
+            if name not in saved and name in left:
+                where, _, what = name.rpartition(".")
+                setattr(small.get_submodule(where), what, buffer.clone())
+
+    def _pruned(self, model: nn.Module, cuts: Cuts, heads: Heads) -> dict[str, Any]:
+        """What `config.pruned` says after the cuts, which may not be the first."""
+        before: Mapping[str, Any] = getattr(getattr(model, "config", model), "pruned", None) or {}
+        changes = [row.changes(cuts, heads) for row in checked_rows(self, model)]
+        replaced = dict(before.get("replaced", {}))
+        for change in changes:
+            replaced |= change.replaced
+        tensors = {
+            name: list(cuts.shape(name))
+            for name in dict.fromkeys([*before.get("tensors", {}), *cuts.keep])
+            if name in cuts.shapes and name not in cuts.removed and 0 not in cuts.shape(name)
+        }
+        attributes, values = dict(before.get("attributes", {})), dict(before.get("values", {}))
+        for change in changes:
+            for module, named in change.attributes.items():
+                attributes[module] = dict(named)
+                values.pop(module, None)
+            values |= {module: list(sizes) for module, sizes in change.values.items()}
+        return {
+            "replaced": {module: dict(how) for module, how in replaced.items()},
+            "tensors": tensors,
+            "attributes": {module: named for module, named in attributes.items() if module not in replaced},
+            "values": {module: sizes for module, sizes in values.items() if module not in replaced},
+        }
+
+
+def checked_rows(table: Table, model: nn.Module) -> list[Row]:
+    """The rows of a model's blocks that are still there.
+
+    Raises:
+        InputError: a row names what the model does not have, a tensor does not fit it, or two rows claim the same features.
+    """
+    rows = [row for row in table.rows(model) if not gone(model, row.module)]
+    for row in rows:
+        row.check(model)
+    for side in ("outputs", "inputs"):
+        claims = Counter(name for row in rows for name in getattr(row, side))
+        if twice := [name for name, count in claims.items() if count > 1]:
+            one, other = [row.module for row in rows if twice[0] in getattr(row, side)][:2]
+            raise InputError(f"{table.name}: the {side} of {twice[0]} are claimed by two rows, {one} and {other}")
+    sites = Counter(row.site for row in rows)
+    if shared := [site for site, count in sites.items() if count > 1]:
+        one, other = [row.module for row in rows if row.site == shared[0]][:2]
+        raise InputError(f"{table.name}: two rows have the site {tuple(shared[0])}, {one} and {other}")
+    return rows

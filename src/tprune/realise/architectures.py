@@ -1,0 +1,89 @@
+"""Which class a model's directory is loaded with, by what its configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import transformers
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from tprune.families.modeling import modeling_pruned
+from tprune.families.modeling.modeling_tprune import (
+    PrunedBartConfig,
+    PrunedBartForConditionalGeneration,
+    PrunedMarianConfig,
+    PrunedMarianMTModel,
+)
+from tprune.support.errors import InputError
+
+PRUNED: dict[str, type[PreTrainedModel]] = {
+    PrunedMarianConfig.model_type: PrunedMarianMTModel,
+    PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
+}
+
+for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
+    AutoConfig.register(_type, _class.config_class, exist_ok=True)
+
+
+def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
+    """The class of a model that we have pruned, None for other models. Auto classes know its configuration from then on."""
+    model_type, name = str(config.get("model_type", "")), _architecture(config)
+    if model_type in PRUNED:
+        return PRUNED[model_type]
+    if not (model_type.startswith("tprune_") and name.startswith("Pruned")):
+        return None
+    found: Any = getattr(modeling_pruned, name, None)
+    if found is None or not hasattr(found, "config_class") or found.config_class.model_type != model_type:
+        return None
+    AutoConfig.register(model_type, found.config_class, exist_ok=True)
+    return found  # type: ignore[no-any-return]
+
+
+def class_of(path: str, config: Mapping[str, Any], families: Sequence[str], trust: bool) -> Any:
+    """The class, or Auto class, of a model that others wrote.
+
+    Args:
+        path: where it lies, for messages.
+        config: what its configuration says.
+        families: the types of models that are supported.
+        trust: whether code that it brings may run; its Auto class is then what `auto_map` says.
+
+    Raises:
+        InputError: the type is not supported, or the configuration names no class of transformers; says what to do.
+    """
+    model_type, name = str(config.get("model_type", "")), _architecture(config)
+    if trust:
+        named = [
+            key for key in config.get("auto_map") or {} if key.startswith("AutoModel") and hasattr(transformers, key)
+        ]
+        return (
+            AutoModelForSeq2SeqLM
+            if not named or AutoModelForSeq2SeqLM.__name__ in named
+            else getattr(transformers, named[0])
+        )
+    if not model_type and name:
+        raise InputError(
+            f"{path}: a model of class {name!r:.80}, which is no part of transformers; give the class: load(path, architecture={name:.80})"
+        )
+    if model_type not in families:
+        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(families)}")
+    if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return AutoModelForSeq2SeqLM
+    found = getattr(transformers, name, None) if name else None
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        said = (
+            f"has the architecture {name!r:.80}, which transformers does not know" if name else "names no architecture"
+        )
+        raise InputError(
+            f'{path}: config.json {said}; expected "architectures": [the name of the class that the model was saved from], as '
+            "save_pretrained writes it"
+        )
+    return found
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    """The first architecture that a configuration names; empty where it names none."""
+    named = config.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""

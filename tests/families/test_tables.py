@@ -1,0 +1,380 @@
+"""Families that are tables: the small model computes what the masked one computes, and comes back from disk."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from table_models import EXACT, MODELS, inputs, limit, outputs, table_model
+from tprune.core.coupling import Coupling, tensors_of
+from tprune.core.plan import Plan, make_plan
+from tprune.core.sites import ENCODER, FEED_FORWARD, SELF_ATTENTION, Site
+from tprune.families.attention import Attention, Reads
+from tprune.families.bert import BERT
+from tprune.families.feed_forward import FeedForward
+from tprune.families.registry import couplings, family_of
+from tprune.families.rows import Row
+from tprune.families.table import Table
+from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.realise.mask import masked
+from tprune.realise.shrink import shrink
+from tprune.support.errors import InputError
+from tprune.testing import check_coupling, random_kept
+from tprune.testing.common import apart
+
+NAMES = tuple(MODELS)
+
+
+def kinds_of(model: nn.Module) -> list[str]:
+    return list(dict.fromkeys(coupling.kind for coupling in couplings(model)))
+
+
+def kept_by(model: Any, kinds: Sequence[str], seed: int = 0, gone: Sequence[str] = ()) -> Plan:
+    """A random plan; of the couplings named in `gone` nothing is kept."""
+    plan = random_kept(model, make_plan(model, family_of(model).name, couplings(model, kinds)), seed=seed)
+    kept = {e.coupling.name: e.keep & (e.coupling.name not in gone) for e in plan.entries}
+    return plan.with_kept(kept, {}, {})
+
+
+@torch.no_grad()
+def assert_exact(model: Any, plan: Plan, within: float) -> Any:
+    """Masked and shrunk agree, both differ from the dense model, and something has become smaller."""
+    small, reference = shrink(model, plan), masked(model, plan)
+    dense, expected = outputs(model), outputs(reference)
+    assert apart(dense, expected) > 1e-3
+    assert apart(expected, outputs(small)) <= within
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+    return small
+
+
+def choices(model: nn.Module) -> list[list[str]]:
+    kinds = kinds_of(model)
+    return [*([kind] for kind in kinds), kinds]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_couplings_are_closed(name: str) -> None:
+    model = table_model(name)
+    for coupling in couplings(model):
+        check_coupling(model, coupling, outputs)  # TOLERANCE holds for single precision too: what is silent is zero
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(2))
+def test_masked_is_shrunk(name: str, seed: int) -> None:
+    model = table_model(name, seed)
+    for kinds in choices(model):
+        assert_exact(model, kept_by(model, kinds, seed), limit(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "resnet"])
+def test_other_attention_functions(name: str) -> None:
+    model = table_model(name)
+    model.set_attn_implementation("eager")
+    small = assert_exact(model, kept_by(model, [k for k in kinds_of(model) if k != "sublayer"]), limit(name))
+    assert small.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pruned_model_can_be_pruned_again(name: str) -> None:
+    model = table_model(name)
+    kinds = kinds_of(model)
+    first = shrink(model, kept_by(model, kinds, seed=1))
+    again = kept_by(first, [kind for kind in kinds if kind in kinds_of(first)], seed=3)
+    assert_exact(first, again, limit(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pruned_model_comes_back(name: str, tmp_path: Path) -> None:
+    model = table_model(name).float()
+    plan = kept_by(model, kinds_of(model))
+    small = shrink(model, plan)
+    again = load(save(small, tmp_path / "m", plan=plan))
+    assert type(again) is type(small) and not again.training
+    before, after = tensors_of(small), tensors_of(again)
+    assert before.keys() == after.keys() and all(torch.equal(before[n], after[n]) for n in before)
+    assert torch.equal(outputs(again), outputs(small))
+    assert Plan.load(tmp_path / "m" / "plan.json") == plan
+    assert not torch.equal(outputs(again), outputs(model))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dense_model_comes_back(name: str, tmp_path: Path) -> None:
+    model = table_model(name).float()
+    again = load(save(model, tmp_path / "m"))
+    assert type(again) is type(model) and torch.equal(outputs(again), outputs(model))
+    assert not list((tmp_path / "m").glob("*.py"))
+
+
+READ = """
+import sys, torch
+sys.modules["tprune"] = None  # importing it fails
+import transformers
+for folder, auto in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # aligned memory, as in the saving process
+    torch.set_num_threads(1)
+    found = model(**torch.load(folder + ".in"))
+    torch.save(found.logits if "logits" in found else found.last_hidden_state, folder + ".out")
+"""
+
+
+def in_a_fresh_process(code: str, *given: str, folder: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "HF_MODULES_CACHE": str(folder / "cache")
+    }
+    command = [sys.executable, "-c", code, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
+AUTO = {
+    "bert": "AutoModel",
+    "bert-classifier": "AutoModelForSequenceClassification",
+    "llama": "AutoModelForCausalLM",
+    "llama-biases": "AutoModelForCausalLM",
+}
+
+
+def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
+    small = {}
+    for name in AUTO:
+        model = table_model(name).float()
+        small[name] = shrink(model, kept_by(model, kinds_of(model)))
+        save(small[name], tmp_path / name)
+        assert {path.name for path in (tmp_path / name).glob("*.py")} == {"modeling_pruned.py"}
+        torch.save(inputs(model), tmp_path / f"{name}.in")
+    given = [text for name, auto in AUTO.items() for text in (str(tmp_path / name), auto)]
+    in_a_fresh_process(READ, *given, folder=tmp_path)
+    for name, model in small.items():
+        found = model(**inputs(model))
+        expected: Tensor = found.logits if "logits" in found else found.last_hidden_state
+        assert torch.equal(torch.load(tmp_path / f"{name}.out"), expected)
+
+
+# --- blocks of which nothing is left ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "block"), [("heads", "attention.self"), ("ffn", "intermediate"), ("sublayer", "attention.self")]
+)
+def test_empty_blocks_leave_the_bias_that_the_residual_gets(kind: str, block: str, tmp_path: Path) -> None:
+    model = table_model("bert")
+    gone = f"encoder.layer.1.{block}.{kind}"
+    plan = make_plan(model, "bert", couplings(model, [kind]))
+    kept = {e.coupling.name: e.keep & (e.coupling.name != gone) for e in plan.entries}
+    small = assert_exact(model, plan.with_kept(kept, {}, {}), EXACT)
+    assert small.get_submodule(f"encoder.layer.1.{block}").removed
+    biases = [name for name in small.state_dict() if name.startswith("encoder.layer.1.attention.output.dense")]
+    assert (biases == []) == (kind == "sublayer")
+    assert all(
+        coupling.site.layer != 1 or coupling.site.block != plan_site(plan, gone).block for coupling in couplings(small)
+    )
+    again = load(save(small, tmp_path / "m"))
+    assert torch.equal(outputs(again), outputs(small))
+
+
+def plan_site(plan: Plan, name: str) -> Site:
+    (site,) = (e.coupling.site for e in plan.entries if e.coupling.name == name)
+    assert site is not None
+    return site
+
+
+def test_heads_that_keep_unequally_many_dimensions_are_refused() -> None:
+    model = table_model("bert")
+    plan = make_plan(model, "bert", couplings(model, ["heads", "vo"]))
+    kept = {e.coupling.name: e.keep for e in plan.entries}
+    name = "encoder.layer.0.attention.self"
+    kept[f"{name}.heads"][0] = False
+    kept[f"{name}.vo"][0, :2] = False  # in a head that goes: equally many are left in the others
+    assert_exact(model, plan.with_kept(kept, {}, {}), EXACT)
+    kept[f"{name}.vo"][:, :] = False
+    with pytest.raises(InputError, match="0 value dimensions are left of a head; cut heads instead"):
+        shrink(model, plan.with_kept(kept, {}, {}))
+
+
+def test_what_a_table_cannot_make_is_refused() -> None:
+    model = table_model("bert")
+    plan = kept_by(model, ["ffn"])
+    with pytest.raises(InputError, match="stock classes have layers of one size"):
+        shrink(model, plan, stock=True)
+    lines = Coupling("mine", (couplings(model, ["ffn"])[0].views[0],), closed=False)
+    with pytest.raises(InputError, match=r"lines of encoder\.layer\.0\.intermediate\.dense\.weight are gathered"):
+        shrink(model, random_kept(model, make_plan(model, "bert", [lines])))
+
+
+def test_code_reads_the_sizes_that_are_left() -> None:
+    model = table_model("bert")
+    small = shrink(model, kept_by(model, ["heads"]))
+    attention = small.encoder.layer[0].attention.self
+    assert (attention.num_attention_heads, attention.attention_head_size, attention.all_head_size) == (2, 6, 12)
+    assert attention.query.out_features == 12 and attention.scaling == 6**-0.5
+    uneven = shrink(model, kept_by(model, ["heads", "vo"])).encoder.layer[0].attention.self
+    assert tuple(uneven.uneven) == (2, 2, 6, 3) and uneven.attention_head_size == 1
+
+
+# --- mistakes in a table are found ---
+
+
+def with_rows(change: Any) -> Table:
+    return replace(BERT, rows=lambda model: [change(row) for row in BERT.rows(model)])
+
+
+def attention(**changes: Any) -> Any:
+    return lambda row: replace(row, **changes) if isinstance(row, Attention) else row
+
+
+def one_head_more(row: Row) -> Row:
+    return replace(row, heads=8, kv=8) if isinstance(row, Attention) else row
+
+
+def other_output(row: Row) -> Row:
+    if isinstance(row, FeedForward) and row.site.layer == 0:
+        return replace(row, down=row.module.replace("intermediate", "attention.output.dense"))
+    return row
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (one_head_more, r"attention\.self\.query\.weight has shape 24 x 24; its row expects 48 x any"),
+        (attention(heads=4, kv=3), "4 heads cannot share 3 key-value heads evenly"),
+        (attention(reads=Reads(dim="head_dim")), "no attribute 'head_dim'"),
+        (other_output, r"attention\.output\.dense\.weight has shape 24 x 24; its row expects any x 20"),
+        (lambda row: replace(row, site=Site(ENCODER, 0, SELF_ATTENTION)), "two rows have the site"),
+        (lambda row: replace(row, module="encoder.none"), "names 'encoder.none', and the model has no such module"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(change: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        with_rows(change).couplings(table_model("bert"))
+
+
+def test_two_rows_for_one_module_are_refused() -> None:
+    def twice(model: Any) -> list[Row]:
+        first, *rest = BERT.rows(model)
+        return [first, replace(first, site=Site(ENCODER, 9, SELF_ATTENTION)), *rest]
+
+    with pytest.raises(
+        InputError, match=r"outputs of encoder\.layer\.0\.attention\.self\.query are claimed by two rows"
+    ):
+        replace(BERT, rows=twice).couplings(table_model("bert"))
+
+
+def test_other_maps_than_linear_ones_are_refused() -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    model = table_model("bert")
+    model.encoder.layer[0].intermediate.dense = Conv1D(24, 24)
+    with pytest.raises(
+        InputError, match=r"'encoder\.layer\.0\.intermediate\.dense', which is a Conv1D; expected Linear"
+    ):
+        couplings(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost", "says"),
+    [
+        ("ffn", "intermediate.dense.bias", "still read"),
+        ("heads", "value.bias", "still read"),
+        ("qk", "query.bias", "still read"),
+        ("vo", "value.bias", "still read"),
+        ("ffn", "intermediate.dense.weight", "still read"),
+    ],
+)
+@torch.no_grad()
+def test_a_coupling_without_a_member_is_found(kind: str, lost: str, says: str) -> None:
+    model = table_model("bert")
+    coupling = couplings(model, [kind])[0]
+    broken = replace(coupling, views=tuple(view for view in coupling.views if not view.param.endswith(lost)))
+    assert len(broken.views) == len(coupling.views) - 1
+    with pytest.raises(AssertionError, match=says):
+        check_coupling(model, broken, outputs)
+
+
+class Halved(nn.Module):
+    """Two readers of the same hidden units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(4, 6), nn.GELU())
+        self.down, self.other = nn.Linear(6, 4), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return torch.cat([self.down(y), self.other(y)], -1)
+
+
+@torch.no_grad()
+def test_a_forgotten_consumer_is_found() -> None:
+    rows = [FeedForward(Site(ENCODER, 0, FEED_FORWARD), "block", ("block.0",), "down")]
+    table = Table("halved", lambda model: isinstance(model, Halved), lambda model: rows)
+    model = Halved().double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    with pytest.raises(AssertionError, match="producers are still read"):
+        check_coupling(model, table.couplings(model)[0], lambda m: m(x))
+
+
+# --- what a configuration names is what is loaded ---
+
+
+def set_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("architectures", "says"),
+    [
+        (None, "names no architecture; expected"),
+        ([], "names no architecture"),
+        (["BertForNothing"], "architecture 'BertForNothing', which transformers does not know"),
+        (["Trainer"], "architecture 'Trainer', which transformers does not know"),
+    ],
+)
+def test_unknown_architectures_are_refused(architectures: Any, says: str, tmp_path: Path) -> None:
+    save(table_model("bert").float(), tmp_path / "m")
+    set_config(tmp_path / "m", architectures=architectures)
+    with pytest.raises(InputError, match=says):
+        load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("changes", [{"architectures": ["PrunedTrainer"]}, {"architectures": ["PrunedBartModel"]}])
+def test_names_that_are_not_ours_are_code_of_others(changes: dict[str, Any], tmp_path: Path) -> None:
+    model = table_model("bert").float()
+    save(shrink(model, kept_by(model, ["ffn"])), tmp_path / "m")
+    set_config(tmp_path / "m", **changes)
+    with pytest.raises(InputError, match="comes with code of its own"):
+        load(tmp_path / "m")
+
+
+def test_the_tokenizer_of_a_pruned_model_needs_no_remote_code(tmp_path: Path) -> None:
+    from tprune.tasks.translation.encoding import train_tokenizer
+
+    model = table_model("bert").float()
+    words = train_tokenizer(["a cat sat on the mat", "two dogs play in the snow"], vocabulary=40, max_length=24)
+    out = save(shrink(model, kept_by(model, ["ffn"])), tmp_path / "m", words)
+    assert load_tokenizer(out).get_vocab() == words.get_vocab()
+    assert AutoTokenizer.from_pretrained(out).get_vocab() == words.get_vocab()
+    assert AutoModel.from_pretrained(out, trust_remote_code=True).encoder.layer[0].intermediate.dense.out_features == 12
+
+
+def test_cross_attentions_are_refused() -> None:
+    from transformers import BertConfig, BertModel
+
+    from table_models import BERT as SIZES
+
+    model = BertModel(BertConfig(**SIZES, is_decoder=True, add_cross_attention=True))
+    with pytest.raises(InputError, match="has cross-attentions"):
+        couplings(model)

@@ -1,0 +1,73 @@
+"""Small models of the families that are tables, in double precision with random biases and norms, and inputs for them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification, BertModel, LlamaConfig, LlamaForCausalLM
+
+from tprune.testing import randomise_
+
+BERT: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 30,
+    "num_labels": 5,
+}
+LLAMA: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 30,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+BIASES = {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True, "num_key_value_heads": 8}
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "bert": lambda: BertModel(BertConfig(**BERT)),
+    "bert-classifier": lambda: BertForSequenceClassification(BertConfig(**BERT)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
+    "llama-biases": lambda: LlamaForCausalLM(LlamaConfig(**(LLAMA | BIASES))),
+}
+LIMITS = {"llama": 1e-6, "llama-biases": 1e-6}  # whose norms are computed in single precision
+EXACT = 1e-9
+
+
+def limit(name: str) -> float:
+    return LIMITS.get(name, EXACT)
+
+
+def table_model(name: str, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    model: Any = MODELS[name]().double().eval()
+    randomise_(model, seed)
+    return model
+
+
+def inputs(model: nn.Module) -> dict[str, Tensor]:
+    """Token ids with padding."""
+    random = torch.Generator().manual_seed(3)
+    tokens = torch.randint(3, 40, (3, 8), generator=random)
+    mask = torch.ones_like(tokens)
+    mask[1, 5:] = 0
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def outputs(model: nn.Module, batch: Mapping[str, Tensor] | None = None) -> Tensor:
+    """All that the model says of positions that count, as one tensor."""
+    batch = batch if batch is not None else inputs(model)
+    found: Any = model(**batch)
+    if hasattr(found, "pooler_output"):
+        return torch.cat(
+            [found.last_hidden_state[batch["attention_mask"].bool()].flatten(), found.pooler_output.flatten()]
+        )
+    logits: Tensor = found.logits
+    return logits if logits.ndim == 2 else logits[batch["attention_mask"].bool()]
