@@ -52,7 +52,9 @@ def test_a_model_says_its_task(marian_small: Any) -> None:
     assert task_of(bert()) == TASK and task_of(marian_small) is TRANSLATION
     assert all(isinstance(task, Task) and task.name == name for name, task in TASKS.items())
     assert isinstance(texts(3), Examples)
-    with pytest.raises(InputError, match=r"Linear is made for no known task; known are: translation, text-class"):
+    with pytest.raises(
+        InputError, match=r"Linear is made for no known task; known are: translation, language-modelling, text-class"
+    ):
         task_of(torch.nn.Linear(2, 2))
 
 
@@ -98,7 +100,7 @@ def test_hidden_states_teach(tmp_path: Path) -> None:
     train(student, texts(60), texts(10, 1), how, tmp_path, teacher=teacher)
     batch = TASK.random(teacher)
     states = TASK.states(TASK.run(teacher, batch, hidden=True), batch)
-    assert len(states) == 1 and len(states[0].layers) == TASK.depth(teacher)["encoder"] == 2
+    assert len(states) == 1 and len(states[0].layers) == TASK.depth(teacher)["hidden"] == 2
     assert states[0].kept.sum() == batch["attention_mask"].sum()
 
 

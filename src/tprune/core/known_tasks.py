@@ -17,6 +17,7 @@ TASKS: Registry[Task] = Registry(
     "tprune.tasks",
     {
         "translation": "tprune.tasks.translation.task:TRANSLATION",
+        "language-modelling": "tprune.tasks.language_modelling:LANGUAGE_MODELLING",
         "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
     },
 )

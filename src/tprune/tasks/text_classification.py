@@ -1,8 +1,8 @@
-"""Text classification: one class for a text. A batch has `input_ids`, `attention_mask` and `labels`."""
+"""Text classification: one class for a text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tprune.core.labels import label_loss
-from tprune.core.model import Outputs, Tokenizer
+from tprune.core.model import Tokenizer
 from tprune.core.score import Score
-from tprune.core.task import Batch, States
+from tprune.core.task import Batch
 from tprune.support.errors import InputError
 from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.one_stack import OneStack, is_for, settings
 from tprune.tasks.padding import padded
-
-STACK = "encoder"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class EncodedTexts:
 
 
 @dataclass(frozen=True)
-class TextClassification:
+class TextClassification(OneStack):
     """A text to one of several classes.
 
     Attributes:
@@ -53,25 +51,20 @@ class TextClassification:
 
     def matches(self, model: nn.Module) -> bool:
         """Whether its class is one of transformers' for this."""
-        return any(kind.__name__.endswith("ForSequenceClassification") for kind in type(model).__mro__)
+        return is_for(model, "ForSequenceClassification")
 
     def example(self, model: nn.Module) -> Batch:
         """One text without padding."""
-        tokens = min(self.tokens, int(_config(model).max_position_embeddings))
-        device = next(model.parameters()).device
-        ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
+        tokens = min(self.tokens, int(settings(model).max_position_embeddings))
+        ids = torch.zeros(1, tokens, dtype=torch.long, device=next(model.parameters()).device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0]}
 
     def random(self, model: nn.Module) -> Batch:
         """Three short random texts, two of them padded."""
-        chance, config = torch.Generator().manual_seed(0), _config(model)
-        pad = int(config.pad_token_id or 0)
-        ids = torch.randint(int(config.vocab_size), (3, 8), generator=chance)
-        mask = torch.ones_like(ids)
-        for row in (1, 2):
-            ids[row, -2 * row :], mask[row, -2 * row :] = pad, 0
-        labels = torch.randint(int(config.num_labels), (3,), generator=chance)
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        chance, config = torch.Generator().manual_seed(0), settings(model)
+        rows = [torch.randint(int(config.vocab_size), (n,), generator=chance).tolist() for n in (8, 6, 4)]
+        labels = torch.randint(int(config.num_labels), (3,), generator=chance).tolist()
+        return self.collate([{"input_ids": row, "labels": label} for row, label in zip(rows, labels, strict=True)], 0)
 
     def encode(self, texts: Sequence[str], classes: Sequence[int], tokenizer: Tokenizer, most: int) -> EncodedTexts:
         """Tokenises texts, each cut off after `most` tokens. Raises `InputError` unless there are as many texts as classes."""
@@ -83,54 +76,15 @@ class TextClassification:
     def collate(self, rows: Sequence[Any], pad: int) -> Batch:
         """A batch of encoded texts."""
         ids = [row["input_ids"] for row in rows]
-        mask = padded([[1] * len(row) for row in ids], 0)
         return {
-            "input_ids": padded(ids, pad), "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows]),
-        }  # fmt: skip
-
-    def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
-        """Logits (batch, classes)."""
-        asks = {"output_hidden_states": True} if hidden else {}
-        found: Outputs = model(**self.prompt(batch), **asks)
-        return found
-
-    def prompt(self, batch: Batch) -> Batch:
-        """The text."""
-        return {key: value for key, value in batch.items() if key != "labels"}
-
-    def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        """Mean cross entropy of a text (nats)."""
-        return label_loss(logits, batch["labels"], smoothing)
-
-    def labels(self, batch: Batch) -> Tensor:
-        """The classes, (batch,)."""
-        return batch["labels"]
-
-    def positions(self, batch: Batch, stack: str) -> Tensor:
-        """The tokens of the text."""
-        return batch["attention_mask"].bool()
-
-    def states(self, outputs: Outputs, batch: Batch) -> Sequence[States]:
-        """What the layers give (without the embeddings)."""
-        return [States(getattr(outputs, "hidden_states")[1:], self.positions(batch, STACK))]  # noqa: B009
-
-    def depth(self, model: nn.Module) -> Mapping[str, int]:
-        """The layers of the encoder."""
-        return {STACK: int(_config(model).num_hidden_layers)}
+            "input_ids": padded(ids, pad),
+            "attention_mask": padded([[1] * len(row) for row in ids], 0),
+            "labels": torch.tensor([row["labels"] for row in rows]),
+        }
 
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
         """Nothing: the model runs in one pass."""
         return iter(())
-
-    def first_difference(
-        self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
-    ) -> str:
-        """The first layer whose output differs."""
-        found = [self.states(self.run(model, batch, hidden=True), batch)[0].layers for model in models]
-        for layer, (a, b) in enumerate(zip(*found, strict=True)):
-            if a.shape == b.shape and differs(a, b):
-                return f"from layer {layer} on"
-        return "in the classifier, or with a changed width"
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch) -> list[int]:
@@ -141,10 +95,6 @@ class TextClassification:
     def score(self, predicted: Sequence[int], expected: Sequence[int]) -> Score:
         """Accuracy."""
         return accuracy(predicted, expected)
-
-
-def _config(model: nn.Module) -> Any:
-    return model.config
 
 
 TEXT_CLASSIFICATION = TextClassification()

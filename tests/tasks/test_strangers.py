@@ -1,0 +1,117 @@
+"""Models that do not translate go the same road by the same calls: couplings, conformance, selection, cut, certificate, one shot."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+import tprune
+from tprune.analysis.loss_curves import sensitivities, token_loss_on
+from tprune.analysis.one_shot import one_shot
+from tprune.core.known_tasks import task_of
+from tprune.counting.size import size
+from tprune.families.registry import family_of
+from tprune.tasks.language_modelling import EncodedTokens, LanguageModelling
+from tprune.testing import check_family, randomise_
+from tprune.train.schedule import Training
+from tprune.train.trainer import train
+
+
+def bert() -> Any:
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=16,
+        num_labels=3,
+    )
+    return BertForSequenceClassification(config)
+
+
+def llama() -> Any:
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=32,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture(params=[bert, llama], ids=["bert", "llama"])
+def stranger(request: pytest.FixtureRequest) -> Any:
+    torch.manual_seed(0)
+    make: Callable[[], Any] = request.param
+    model = make().eval()
+    randomise_(model, 0)
+    return model
+
+
+def plan_of(model: Any, *kinds: str) -> tprune.Plan:
+    return tprune.make_plan(model, family_of(model).name, tprune.couplings(model, list(kinds)))
+
+
+def test_the_family_keeps_its_promises(stranger: Any) -> None:
+    check_family(stranger, task_of(stranger).random(stranger))
+
+
+def test_cut_to_a_size_with_a_certificate(stranger: Any, tmp_path: Path) -> None:
+    batch, plan = task_of(stranger).random(stranger), plan_of(stranger, "ffn", "heads")
+    limits = tprune.Limits({}, 0.0)
+    goal = tprune.select_to(stranger, plan, tprune.Target("macs", 0.7), tprune.Uniform(limits))
+    small = tprune.shrink(stranger, goal)
+    assert tprune.certify(stranger, goal, small, batch).forward < 1e-5
+    assert size(small).macs <= 0.7 * size(stranger).macs and size(small).macs == goal.reached["macs"]
+    again = tprune.load(tprune.save(small, tmp_path / "small", plan=goal)).eval()
+    task = task_of(again)
+    assert task == task_of(stranger) and torch.equal(task.run(again, batch).logits, task.run(small, batch).logits)
+
+
+def test_one_shot_fits_what_reads_the_cut(stranger: Any) -> None:
+    """The certificate's masked model is off the dense one by more than the repaired one."""
+    task, plan = task_of(stranger), plan_of(stranger, "ffn")
+    batches = [task.random(stranger)]
+    goal = tprune.select_to(stranger, plan, tprune.Target("params", 0.9), tprune.Uniform(tprune.Limits({}, 0.0)))
+    repaired, chosen = one_shot(stranger, goal, batches)
+    masked = copy.deepcopy(stranger)
+    tprune.mask_(masked, chosen)
+    dense, plain, fitted = (task.run(m.eval(), batches[0]).logits for m in (stranger, masked, repaired))
+    assert (fitted - dense).abs().mean() < (plain - dense).abs().mean()
+
+
+def test_losses_of_couplings(stranger: Any) -> None:
+    task, plan = task_of(stranger), plan_of(stranger, "ffn")
+    loss = token_loss_on([task.random(stranger)])
+    before = loss(stranger)
+    curves = sensitivities(stranger, plan, loss, tprune.Limits({}, 0.0))
+    assert len(curves) == 2 and all(len(curve.kept) > 3 for curve in curves) and loss(stranger) == before
+
+
+def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, task = llama(), LanguageModelling()
+    batch = task.collate([[5, 6, 7], [8]], 0)
+    assert batch["labels"].tolist() == [[6, 7, -100], [-100, -100, -100]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    mine = task.loss(task.run(model, batch).logits, batch)
+    labels = torch.where(batch["attention_mask"].bool(), batch["input_ids"], -100)
+    torch.testing.assert_close(mine, model(**task.prompt(batch), labels=labels).loss)
+    texts = EncodedTokens(tuple([2, *[5 + (start + i) % 30 for i in range(8)], 1] for start in range(30)))
+    loss = token_loss_on([task.collate([texts[i] for i in range(30)], 0)])
+    before = loss(model)
+    train(model, texts, texts, Training(160, 5e-3, 6, tokens=256, smoothing=0.0, precision="fp32"), tmp_path)
+    assert loss(model) < 0.5 * before
