@@ -1,12 +1,15 @@
 """Small models of the families that are tables, in double precision with random biases and norms, and inputs for them."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertModel, LlamaConfig, LlamaForCausalLM
 
+from small_resnet import ResNet
+from tprune.realise.checkpoint import load
 from tprune.testing import randomise_
 
 BERT: dict[str, Any] = {
@@ -35,6 +38,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "bert": lambda: BertModel(BertConfig(**BERT)),
     "bert-classifier": lambda: BertForSequenceClassification(BertConfig(**BERT)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
+    "resnet": lambda: ResNet(2, 4),
     "llama-biases": lambda: LlamaForCausalLM(LlamaConfig(**(LLAMA | BIASES))),
 }
 LIMITS = {"llama": 1e-6, "llama-biases": 1e-6}  # whose norms are computed in single precision
@@ -45,6 +49,11 @@ def limit(name: str) -> float:
     return LIMITS.get(name, EXACT)
 
 
+def back(folder: Path, model: nn.Module) -> Any:
+    """A model from disk, of the class of another."""
+    return load(folder, architecture=ResNet if isinstance(model, ResNet) else None)
+
+
 def table_model(name: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model: Any = MODELS[name]().double().eval()
@@ -53,8 +62,10 @@ def table_model(name: str, seed: int = 0) -> Any:
 
 
 def inputs(model: nn.Module) -> dict[str, Tensor]:
-    """Token ids with padding."""
+    """Token ids with padding, or pixels."""
     random = torch.Generator().manual_seed(3)
+    if isinstance(model, ResNet):
+        return {"pixel_values": torch.randn(2, 3, 8, 8, generator=random).to(model.linear.weight)}
     tokens = torch.randint(3, 40, (3, 8), generator=random)
     mask = torch.ones_like(tokens)
     mask[1, 5:] = 0
@@ -65,6 +76,8 @@ def outputs(model: nn.Module, batch: Mapping[str, Tensor] | None = None) -> Tens
     """All that the model says of positions that count, as one tensor."""
     batch = batch if batch is not None else inputs(model)
     found: Any = model(**batch)
+    if isinstance(found, Tensor):
+        return found
     if hasattr(found, "pooler_output"):
         return torch.cat(
             [found.last_hidden_state[batch["attention_mask"].bool()].flatten(), found.pooler_output.flatten()]

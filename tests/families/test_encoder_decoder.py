@@ -127,7 +127,14 @@ def test_plugins_join_the_families(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         importlib.metadata, "entry_points", lambda group: [Point()] if group == "tprune.families" else []
     )
-    assert [family.name for family in FAMILIES_REGISTERED.values()] == ["marian", "bart", "bert", "llama", "mine"]
+    assert [family.name for family in FAMILIES_REGISTERED.values()] == [
+        "marian",
+        "bart",
+        "bert",
+        "llama",
+        "resnet",
+        "mine",
+    ]
 
 
 def test_unknown_kinds_are_named(marian_small: Any) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
-from table_models import EXACT, MODELS, inputs, limit, outputs, table_model
+from table_models import EXACT, MODELS, back, inputs, limit, outputs, table_model
 from tprune.core.coupling import Coupling, tensors_of
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sites import ENCODER, FEED_FORWARD, SELF_ATTENTION, Site
@@ -99,7 +99,7 @@ def test_a_pruned_model_comes_back(name: str, tmp_path: Path) -> None:
     model = table_model(name).float()
     plan = kept_by(model, kinds_of(model))
     small = shrink(model, plan)
-    again = load(save(small, tmp_path / "m", plan=plan))
+    again = back(save(small, tmp_path / "m", plan=plan), model)
     assert type(again) is type(small) and not again.training
     before, after = tensors_of(small), tensors_of(again)
     assert before.keys() == after.keys() and all(torch.equal(before[n], after[n]) for n in before)
@@ -111,7 +111,7 @@ def test_a_pruned_model_comes_back(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dense_model_comes_back(name: str, tmp_path: Path) -> None:
     model = table_model(name).float()
-    again = load(save(model, tmp_path / "m"))
+    again = back(save(model, tmp_path / "m"), model)
     assert type(again) is type(model) and torch.equal(outputs(again), outputs(model))
     assert not list((tmp_path / "m").glob("*.py"))
 
@@ -301,6 +301,9 @@ def test_a_coupling_without_a_member_is_found(kind: str, lost: str, says: str) -
     assert len(broken.views) == len(coupling.views) - 1
     with pytest.raises(AssertionError, match=says):
         check_coupling(model, broken, outputs)
+    plan = random_kept(model, make_plan(model, "bert", [broken]))
+    with pytest.raises(InputError, match=r"has shape .*; its row expects"):
+        shrink(model, plan)
 
 
 class Halved(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 import tprune
+from small_resnet import ResNet
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.analysis.one_shot import one_shot
 from tprune.core.known_tasks import task_of
@@ -52,13 +53,25 @@ def llama() -> Any:
     return LlamaForCausalLM(config)
 
 
-@pytest.fixture(params=[bert, llama], ids=["bert", "llama"])
+def resnet() -> Any:
+    return ResNet(blocks=1, width=8, classes=4)
+
+
+KINDS = {bert: ("ffn", "heads"), llama: ("ffn", "heads"), resnet: ("channels",)}
+
+
+@pytest.fixture(params=list(KINDS), ids=lambda make: make.__name__)
 def stranger(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     make: Callable[[], Any] = request.param
     model = make().eval()
     randomise_(model, 0)
     return model
+
+
+@pytest.fixture
+def kinds(request: pytest.FixtureRequest, stranger: Any) -> tuple[str, ...]:
+    return KINDS[request.node.callspec.params["stranger"]]
 
 
 def plan_of(model: Any, *kinds: str) -> tprune.Plan:
@@ -69,20 +82,23 @@ def test_the_family_keeps_its_promises(stranger: Any) -> None:
     check_family(stranger, task_of(stranger).random(stranger))
 
 
-def test_cut_to_a_size_with_a_certificate(stranger: Any, tmp_path: Path) -> None:
-    batch, plan = task_of(stranger).random(stranger), plan_of(stranger, "ffn", "heads")
-    limits = tprune.Limits({}, 0.0)
+def test_cut_to_a_size_with_a_certificate(stranger: Any, kinds: tuple[str, ...], tmp_path: Path) -> None:
+    batch, plan = task_of(stranger).random(stranger), plan_of(stranger, *kinds)
+    limits = tprune.Limits({}, 0.0 if "ffn" in kinds else 0.1)
     goal = tprune.select_to(stranger, plan, tprune.Target("macs", 0.7), tprune.Uniform(limits))
     small = tprune.shrink(stranger, goal)
     assert tprune.certify(stranger, goal, small, batch).forward < 1e-5
     assert size(small).macs <= 0.7 * size(stranger).macs and size(small).macs == goal.reached["macs"]
-    again = tprune.load(tprune.save(small, tmp_path / "small", plan=goal)).eval()
+    architecture = ResNet if isinstance(small, ResNet) else None
+    again = tprune.load(tprune.save(small, tmp_path / "small", plan=goal), architecture=architecture).eval()
     task = task_of(again)
     assert task == task_of(stranger) and torch.equal(task.run(again, batch).logits, task.run(small, batch).logits)
 
 
-def test_one_shot_fits_what_reads_the_cut(stranger: Any) -> None:
+def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...]) -> None:
     """The certificate's masked model is off the dense one by more than the repaired one."""
+    if "ffn" not in kinds:
+        pytest.skip("convolutions are not fitted again yet")
     task, plan = task_of(stranger), plan_of(stranger, "ffn")
     batches = [task.random(stranger)]
     goal = tprune.select_to(stranger, plan, tprune.Target("params", 0.9), tprune.Uniform(tprune.Limits({}, 0.0)))
@@ -93,12 +109,14 @@ def test_one_shot_fits_what_reads_the_cut(stranger: Any) -> None:
     assert (fitted - dense).abs().mean() < (plain - dense).abs().mean()
 
 
-def test_losses_of_couplings(stranger: Any) -> None:
-    task, plan = task_of(stranger), plan_of(stranger, "ffn")
+def test_losses_of_couplings(stranger: Any, kinds: tuple[str, ...]) -> None:
+    task, plan = task_of(stranger), plan_of(stranger, kinds[0])
     loss = token_loss_on([task.random(stranger)])
     before = loss(stranger)
     curves = sensitivities(stranger, plan, loss, tprune.Limits({}, 0.0))
-    assert len(curves) == 2 and all(len(curve.kept) > 3 for curve in curves) and loss(stranger) == before
+    assert (
+        len(curves) == len(plan.entries) and all(len(curve.kept) > 3 for curve in curves) and loss(stranger) == before
+    )
 
 
 def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_a_model_says_its_task(marian_small: Any) -> None:
     assert all(isinstance(task, Task) and task.name == name for name, task in TASKS.items())
     assert isinstance(texts(3), Examples)
     with pytest.raises(
-        InputError, match=r"Linear is made for no known task; known are: translation, language-modelling, text-class"
+        InputError,
+        match=r"Linear is made for no known task; known are: translation, language-modelling, image-classification, text-class",
     ):
         task_of(torch.nn.Linear(2, 2))
 

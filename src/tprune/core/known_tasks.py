@@ -18,6 +18,7 @@ TASKS: Registry[Task] = Registry(
     {
         "translation": "tprune.tasks.translation.task:TRANSLATION",
         "language-modelling": "tprune.tasks.language_modelling:LANGUAGE_MODELLING",
+        "image-classification": "tprune.tasks.image_classification:IMAGE_CLASSIFICATION",
         "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
     },
 )

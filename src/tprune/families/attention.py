@@ -12,7 +12,7 @@ from tprune.core.coupling import Coupling, Role, bias
 from tprune.core.cuts import Cuts
 from tprune.core.sites import Site
 from tprune.families.modeling.modeling_pruned import Sizes
-from tprune.families.rows import Changes, Heads, Shapes, expect, features, part, reads, whole, without
+from tprune.families.rows import Changes, Heads, Shapes, features, linear, part, reads, whole, without
 from tprune.support.errors import InputError
 
 
@@ -96,16 +96,14 @@ class Attention:
 
     def check(self, model: nn.Module) -> None:
         """Raises `InputError` unless all maps have the rows or columns of so many heads, of the width that the code reads."""
-        for linear in self.maps:
-            part(model, self.module, linear, nn.Linear)
         if self.heads < 1 or self.kv < 1 or self.heads % self.kv:
             raise InputError(f"{self.module}: {self.heads} heads cannot share {self.kv} key-value heads evenly")
         qk, v = self._widths(part(model, self.module, self.module))
         q, k, value, o = self.maps
-        expect(model, self.module, q, "weight", self.heads * qk, None)
-        expect(model, self.module, k, "weight", self.kv * qk, None)
-        expect(model, self.module, value, "weight", self.kv * v, None)
-        expect(model, self.module, o, "weight", None, self.heads * v)
+        linear(model, self.module, q, self.heads * qk, None)
+        linear(model, self.module, k, self.kv * qk, None)
+        linear(model, self.module, value, self.kv * v, None)
+        linear(model, self.module, o, None, self.heads * v)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """Heads, query-key and value dimensions inside heads, and the whole block."""
@@ -128,7 +126,7 @@ class Attention:
             vo = (*features(Role.PRODUCER, shapes, v, f"({g} d)", f"{g} d", **kv), reads(o, axis, f"{g} d", **sizes))
             yield Coupling(f"{self.module}.qk", qk, kind="qk", site=self.site)
             yield Coupling(f"{self.module}.vo", vo, kind="vo", site=self.site)
-        maps = [view for linear in self.maps for view in features(Role.PRODUCER, shapes, linear, "o", "")]
+        maps = [view for name in self.maps for view in features(Role.PRODUCER, shapes, name, "o", "")]
         norms = [
             bias(f"{norm}.{what}", "d ->")
             for norm in self.norms
@@ -168,9 +166,9 @@ class Attention:
             raise InputError(f"{self.module}: has no attribute {self.reads.dim!r}, the dimensions of a head in its row")
         return dim, dim
 
-    def _dims(self, cuts: Cuts, linear: str, left: int) -> int:
+    def _dims(self, cuts: Cuts, projection: str, left: int) -> int:
         """How many rows of a map each kept key-value head has. Raises `InputError` when they differ: one tensor cannot hold them."""
-        name = f"{linear}.weight"
+        name = f"{projection}.weight"
         kept = cuts.keep.get(name, {}).get(0)
         if kept is None:
             return cuts.shapes[name][0] // self.kv
@@ -178,6 +176,6 @@ class Attention:
         each = int(kept.sum()) // left
         if sorted(rows.tolist()) != [0] * (self.kv - left) + [each] * left:
             raise InputError(
-                f"{linear}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head"
+                f"{projection}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head"
             )
         return each

@@ -10,7 +10,7 @@ from torch import nn
 from tprune.core.coupling import Coupling, Role
 from tprune.core.cuts import Cuts
 from tprune.core.sites import Site
-from tprune.families.rows import Changes, Heads, Shapes, expect, features, part, reads, whole, without
+from tprune.families.rows import Changes, Heads, Shapes, features, linear, reads, whole, without
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,18 @@ class FeedForward:
 
     def check(self, model: nn.Module) -> None:
         """Raises `InputError` unless all maps have the same number of hidden units."""
-        for linear in (*self.ups, self.down):
-            part(model, self.module, linear, nn.Linear)
-        units, _ = expect(model, self.module, self.ups[0], "weight", None, None)
+        units = linear(model, self.module, self.ups[0], None, None)
         for up in self.ups[1:]:
-            expect(model, self.module, up, "weight", units, None)
-        expect(model, self.module, self.down, "weight", None, units)
+            linear(model, self.module, up, units, None)
+        linear(model, self.module, self.down, None, units)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """The hidden units, and the whole block."""
         ups = [view for up in self.ups for view in features(Role.PRODUCER, shapes, up, "u", "u")]
         units = (*ups, reads(self.down, "u", "u"))
         yield Coupling(f"{self.module}.ffn", units, kind="ffn", site=self.site)
-        linears = (*self.ups, self.down)
-        yield whole(self, (view for linear in linears for view in features(Role.PRODUCER, shapes, linear, "o", "")))
+        maps = (*self.ups, self.down)
+        yield whole(self, (view for name in maps for view in features(Role.PRODUCER, shapes, name, "o", "")))
 
     def changes(self, cuts: Cuts, heads: Heads) -> Changes:
         """Hidden units need none; a block that is removed, or has no units left, is replaced."""

@@ -21,6 +21,7 @@ FAMILIES: Registry[Family] = Registry(
         "bart": "tprune.families.encoder_decoder:BART",
         "bert": "tprune.families.bert:BERT",
         "llama": "tprune.families.llama:LLAMA",
+        "resnet": "tprune.families.resnet:RESNET",
     },
 )
 

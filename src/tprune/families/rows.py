@@ -102,6 +102,15 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
     return found
 
 
+def linear(model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None) -> int:
+    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands for any."""
+    module = part(model, row, name, nn.Linear)
+    rows: int = expect(model, row, name, "weight", outputs, inputs)[0]
+    if module.bias is not None:
+        expect(model, row, name, "bias", rows)
+    return rows
+
+
 def features(role: Role, shapes: Shapes, module: str, axis: str, groups: str, **sizes: int) -> Iterator[View]:
     """The views of a matrix's output features, and of their biases if it has any.
 

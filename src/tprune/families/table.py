@@ -75,14 +75,8 @@ class Table:
                 f"{self.name}: lines of {next(iter(cuts.gather))} are gathered; expected closed couplings alone"
             )
         pruned = self._pruned(model, cuts, heads)
-        if isinstance(model, PreTrainedModel):
-            kind: Any = type(model)
-            made = pruned_class(getattr(kind, "dense_class", kind))
-            given = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
-            return made(made.config_class(**given, pruned=pruned))  # type: ignore[no-any-return]
-        small = copy.deepcopy(model)
-        rebuild_(small, pruned)
-        small.pruned = pruned  # type: ignore[assignment]
+        small = _empty(model, pruned)
+        checked_rows(self, small)  # a coupling without one of its members would leave that of the old size
         return small
 
     def drops_empty(self, name: str) -> bool:
@@ -126,6 +120,19 @@ class Table:
             "attributes": {module: named for module, named in attributes.items() if module not in replaced},
             "values": {module: sizes for module, sizes in values.items() if module not in replaced},
         }
+
+
+def _empty(model: nn.Module, pruned: dict[str, Any]) -> nn.Module:
+    """A model as `pruned` says it, from the class of another."""
+    if isinstance(model, PreTrainedModel):
+        kind: Any = type(model)
+        made = pruned_class(getattr(kind, "dense_class", kind))
+        given = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
+        return made(made.config_class(**given, pruned=pruned))  # type: ignore[no-any-return]
+    small = copy.deepcopy(model)
+    rebuild_(small, pruned)
+    small.pruned = pruned  # type: ignore[assignment]
+    return small
 
 
 def checked_rows(table: Table, model: nn.Module) -> list[Row]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, make_plan
@@ -108,7 +109,8 @@ def check_saved(small: Any, plan: Plan, batch: Batch, where: str = "model") -> N
     """
     with tempfile.TemporaryDirectory() as folder:
         out = save(small, Path(folder, "saved"), plan=plan)
-        again, read = load(out).eval(), Plan.load(out / "plan.json")
+        architecture = None if isinstance(small, PreTrainedModel) else type(small)
+        again, read = load(out, architecture=architecture).eval(), Plan.load(out / "plan.json")
     require(read == plan, f"{where}: the plan changes on its way through JSON")
     a, b = (task_of(small).run(model, batch) for model in (small, again))
     require(a.logits.dtype == b.logits.dtype, f"{where}: saved in {a.logits.dtype}, loaded in {b.logits.dtype}")

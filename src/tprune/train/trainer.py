@@ -154,8 +154,8 @@ def train(
         DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
     _check(model, data, how, teacher, width)
-    config: Any = model.config
-    pad, use_cache = int(config.pad_token_id), config.use_cache
+    config: Any = getattr(model, "config", None)
+    pad, use_cache = getattr(config, "pad_token_id", None) or 0, getattr(config, "use_cache", None)
     every = how.eval_every
     arguments = TrainingArguments(
         output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warm_up, lr_scheduler_type=how.schedule,
@@ -176,7 +176,8 @@ def train(
         trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))
     finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        config.use_cache = use_cache
+        if use_cache is not None:
+            config.use_cache = use_cache
     log: list[dict[str, float]] = trainer.state.log_history
     return log
 
