@@ -12,7 +12,8 @@ from tprune.core.selection import keep_best
 from tprune.families.registry import couplings
 from tprune.realise.mask import mask_, masked
 from tprune.realise.shrink import shrink
-from tprune.scores.calibration import augmented, grams, inputs, kept_columns, linear
+from tprune.scores.calibration import augmented, grams, inputs, kept_columns
+from tprune.scores.readers import layer
 from tprune.scores.reconstruction import fitted, repair_, repaired
 from tprune.support.errors import InputError
 
@@ -90,10 +91,10 @@ def test_outputs_are_never_further_off_than_masked_ones(damp: float) -> None:
     closer = 0
     for param, keep in kept_columns(model, plan).items():
         x = inputs(model, [param], batch)[param]
-        y = linear(model, param)(x)
-        plain = linear(model, param)(x * keep)
-        new = linear(twin, param)(x)
-        assert not linear(twin, param).weight[:, ~keep].any()
+        y = layer(model, param)(x)
+        plain = layer(model, param)(x * keep)
+        new = layer(twin, param)(x)
+        assert not layer(twin, param).weight[:, ~keep].any()
         off, before = (new - y).square().sum(), (plain - y).square().sum()
         assert off <= before
         closer += bool(off < 0.9 * before)
@@ -120,10 +121,10 @@ def test_in_turn_each_output_is_as_near_as_least_squares_brings_it() -> None:
     twin: Any = repaired(model, plan, batches, damp=1e-12)
     for param, keep in kept_columns(model, plan).items():
         x, dense = (torch.cat([inputs(m, [param], b)[param] for b in batches]) for m in (twin, model))
-        y = linear(model, param)(dense)
+        y = layer(model, param)(dense)
         known = torch.cat([x[:, keep], torch.ones(len(x), 1)], dim=1)
         best = known @ torch.linalg.lstsq(known, y, driver="gelsd").solution
-        got = linear(twin, param)(x)
+        got = layer(twin, param)(x)
         assert (got - y).square().sum() <= (best - y).square().sum() * (1 + 1e-6) + 1e-9, param
 
 

@@ -18,6 +18,7 @@ from tprune.analysis.one_shot import one_shot
 from tprune.core.known_tasks import task_of
 from tprune.counting.size import size
 from tprune.families.registry import family_of
+from tprune.scores.second_order import ranked_by_norm
 from tprune.tasks.language_modelling import EncodedTokens, LanguageModelling
 from tprune.testing import check_family, randomise_
 from tprune.train.schedule import Training
@@ -97,16 +98,21 @@ def test_cut_to_a_size_with_a_certificate(stranger: Any, kinds: tuple[str, ...],
 
 def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...]) -> None:
     """The certificate's masked model is off the dense one by more than the repaired one."""
-    if "ffn" not in kinds:
-        pytest.skip("convolutions are not fitted again yet")
-    task, plan = task_of(stranger), plan_of(stranger, "ffn")
+    task, plan = task_of(stranger), plan_of(stranger, kinds[0])
     batches = [task.random(stranger)]
-    goal = tprune.select_to(stranger, plan, tprune.Target("params", 0.9), tprune.Uniform(tprune.Limits({}, 0.0)))
+    goal = tprune.select_to(stranger, plan, tprune.Target("params", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
     repaired, chosen = one_shot(stranger, goal, batches)
     masked = copy.deepcopy(stranger)
     tprune.mask_(masked, chosen)
     dense, plain, fitted = (task.run(m.eval(), batches[0]).logits for m in (stranger, masked, repaired))
     assert (fitted - dense).abs().mean() < (plain - dense).abs().mean()
+
+
+def test_what_is_ranked_by_norm_is_said(stranger: Any, kinds: tuple[str, ...]) -> None:
+    assert ranked_by_norm(stranger, plan_of(stranger, kinds[0])) == ""
+    if isinstance(stranger, BertForSequenceClassification):
+        found = ranked_by_norm(stranger, plan_of(stranger, "ffn", "qk"))
+        assert found.endswith("one layer reads them: 2 of kind qk of 4 couplings")
 
 
 def test_losses_of_couplings(stranger: Any, kinds: tuple[str, ...]) -> None:

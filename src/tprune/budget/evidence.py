@@ -30,7 +30,7 @@ from tprune.costs.latency.timer import Timer
 from tprune.costs.size import PlanSizes
 from tprune.scores.calibration import grams
 from tprune.scores.reconstruction import repair_
-from tprune.scores.second_order import keep_counts, removal_scores, second_order_curves
+from tprune.scores.second_order import keep_counts, ranked_by_norm, removal_scores, second_order_curves
 from tprune.support.errors import InputError, UnreachableError
 from tprune.support.machine import cache_folder
 from tprune.support.reporting import Report, counted
@@ -149,6 +149,8 @@ def curves_step(
     limits = limits_of(how)
     looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))
     loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
+    if by_norm := ranked_by_norm(model, plan):
+        report(by_norm)
     curves = second_order_curves(model, plan, fitted, loss, limits)[0]
     left = {c.name: 1 - how.regain.get(cast(Kind, c.kind), 0.0) for c in plan.couplings}
     return tuple(replace(c, losses=tuple(left[c.name] * x for x in c.losses)) for c in curves)

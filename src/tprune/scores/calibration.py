@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.core.coupling import Role, View, source_params, tensors_of
+from tprune.core.coupling import source_params, tensors_of
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
 from tprune.core.sites import no_site
 from tprune.core.task import Batch, Task
 from tprune.families.registry import family_of
+from tprune.scores.readers import columns, layer, matrix_of, reader_of
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 
@@ -35,18 +36,8 @@ class Gram:
     count: int
 
 
-def columns(view: View, tensor: Tensor) -> Tensor | None:
-    """The flat group of every column of a matrix, or None where the view's groups are no columns that a linear reads."""
-    if view.role is not Role.CONSUMER or view.part is not None or tensor.ndim != 2:
-        return None
-    layout = view.structure.layout(tuple(tensor.shape))
-    if not layout.right or not set(layout.right) <= set(layout.axes[1]):
-        return None
-    return layout.index()[0]
-
-
 def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """For every coupling of a plan the weights of the linears whose columns its groups index.
+    """For every coupling of a plan the weights of the layers whose columns its groups index; see `tprune.scores.readers`.
 
     Tied weights are left out: fitting them as a linear would change what else they are.
     """
@@ -54,37 +45,31 @@ def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
     shared = [id(tensor) for tensor in tensors.values()]
     found = {}
     for coupling in plan.couplings:
-        params = dict.fromkeys(v.param for v in coupling.views if columns(v, tensors[v.param]) is not None)
-        found[coupling.name] = tuple(
-            p for p in params if shared.count(id(tensors[p])) == 1 and isinstance(linear(model, p), nn.Linear)
-        )
+        params = dict.fromkeys(v.param for v in coupling.views if columns(model, v) is not None)
+        found[coupling.name] = tuple(p for p in params if shared.count(id(tensors[p])) == 1)
     return found
-
-
-def linear(model: nn.Module, param: str) -> Any:
-    """The module that a weight belongs to."""
-    return model.get_submodule(param.removesuffix(".weight"))
 
 
 def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """For every consumer in a plan (by its weight) a bool per column: whether all couplings keep it."""
-    tensors = tensors_of(model)
     kept = {
-        p: torch.ones(tensors[p].shape[1], dtype=torch.bool) for found in consumers(model, plan).values() for p in found
+        p: torch.ones(matrix_of(model, p).shape[1], dtype=torch.bool)
+        for found in consumers(model, plan).values()
+        for p in found
     }
     for entry in plan.entries:
         for view in entry.coupling.views:
-            if view.param in kept and (index := columns(view, tensors[view.param])) is not None:
+            if view.param in kept and (index := columns(model, view)) is not None:
                 kept[view.param] &= entry.keep.flatten()[index]
     return kept
 
 
 @torch.no_grad()
 def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
-    """What the linears with these weights read in one forward pass, in the order they run: (tokens, inputs), padding left out.
+    """What the layers with these weights read in one forward pass, in the order they run: (rows, columns), padding left out.
 
     Raises:
-        InputError: a linear does not run, or its inputs are no (sentences, tokens) of the batch.
+        InputError: a layer does not run, or its inputs are not of the batch.
     """
     wanted, seen, training = set(params), dict[str, Tensor](), model.training
     source, task = of_source(model, wanted), task_of(model)
@@ -92,17 +77,18 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
     def hook(param: str) -> Any:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
             real = task.positions(batch, "encoder" if param in source else "decoder")
-            if given[0].shape[:-1] != real.shape:
-                raise InputError(
-                    f"{param}: its inputs have shape {tuple(given[0].shape)}, expected {tuple(real.shape)} tokens"
-                )
-            seen[param] = given[0][real]
+            reader = reader_of(module)
+            assert reader is not None
+            try:
+                seen[param] = reader.rows(module, given[0], real)
+            except InputError as error:
+                raise InputError(f"{param}: {error}") from None
             if len(seen) == len(wanted):
                 raise _EnoughError
 
         return see
 
-    handles = [linear(model, param).register_forward_pre_hook(hook(param)) for param in wanted]
+    handles = [layer(model, param).register_forward_pre_hook(hook(param)) for param in wanted]
     try:
         task.run(model.eval(), batch)
     except _EnoughError:

@@ -10,17 +10,18 @@ sum is the masked error; so on the calibration tokens the repaired error is neve
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
 from tprune.core.task import Batch
 from tprune.realise.mask import mask_, masked
-from tprune.scores.calibration import Gram, augmented, checked, inputs, kept_columns, linear
+from tprune.scores.calibration import Gram, augmented, checked, inputs, kept_columns
+from tprune.scores.readers import layer, matrix_of, write_
 from tprune.support.errors import InputError
 
 DAMP = 1e-4
@@ -76,15 +77,6 @@ def damping(moments: Tensor, damp: float) -> float:
 
 
 @torch.no_grad()
-def write_(model: nn.Module, param: str, weights: Weights) -> None:
-    """Sets weight and bias of the linear that a weight belongs to, in place."""
-    module = linear(model, param)
-    module.weight.copy_(weights[0])
-    if weights[1] is not None:
-        module.bias.copy_(weights[1])
-
-
-@torch.no_grad()
 def repair_(model: nn.Module, plan: Plan, grams: Mapping[str, Gram], damp: float = DAMP) -> None:
     """Masks a plan's pruned groups and fits every matrix that reads some of them, in place; see the module.
 
@@ -106,8 +98,8 @@ def repair_(model: nn.Module, plan: Plan, grams: Mapping[str, Gram], damp: float
             raise InputError(
                 f"{param} has pruned columns but no Gram matrix; make them with tprune.scores.calibration.grams"
             )
-        module = linear(model, param)
-        write_(model, param, fitted(module.weight, module.bias, grams[param].moments, keep, damp))
+        weight, bias = matrix_of(model, param), layer(model, param).bias
+        write_(model, param, *fitted(weight, bias, grams[param].moments, keep, damp))
     mask_(model, plan)
 
 
@@ -133,19 +125,20 @@ def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float
     for param in inputs(model, kept, checked(batches, task_of(model))[0]) if kept else ():
         cut = cut or not bool(kept[param].all())
         if cut:
-            module = linear(model, param)
+            weight, bias = matrix_of(model, param), layer(model, param).bias
             moments, cross = _towards(model, twin, param, batches)
-            write_(twin, param, fitted(module.weight, module.bias, moments, kept[param], damp, cross))
+            write_(twin, param, *fitted(weight, bias, moments, kept[param], damp, cross))
     mask_(twin, plan)  # a fitted bias may belong to a group that is cut too
     return twin
 
 
 def _towards(model: nn.Module, twin: nn.Module, param: str, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     """Moments of a linear's inputs in the twin, and of these with its outputs in the model."""
-    dense = copy.deepcopy(linear(model, param)).double()
+    weight, bias = matrix_of(model, param).double(), layer(model, param).bias
+    bias = None if bias is None else bias.double()
     total, moments, cross = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:
-        y = dense(inputs(model, [param], batch)[param].double())
+        y = F.linear(inputs(model, [param], batch)[param].double(), weight, bias)
         x = augmented(inputs(twin, [param], batch)[param])
         total, moments, cross = total + len(x), moments + x.T @ x, cross + y.T @ x
     return moments / total, cross / total

@@ -11,6 +11,7 @@ goes, weights and H⁻¹ are downdated, and so on to the last: e_g sees what ear
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,9 @@ from tprune.core.curves import Curve, never_less, sizes_to_try
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, keep_best, lines_of
 from tprune.core.task import Batch
-from tprune.scores.calibration import Gram, columns, consumers, grams, linear
-from tprune.scores.reconstruction import DAMP, Weights, damping, write_
+from tprune.scores.calibration import Gram, consumers, grams
+from tprune.scores.readers import columns, layer, matrix_of, write_
+from tprune.scores.reconstruction import DAMP, Weights, damping
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 
@@ -157,11 +159,11 @@ def removal_of(
 ) -> Removal:  # fmt: skip
     """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common unit."""
     if len(params) != 1:
-        raise InputError(f"{coupling.name}: {len(params)} linears read its groups as columns; expected one")
-    module = linear(model, params[0])
-    views = [columns(view, module.weight) for view in coupling.views if view.param == params[0]]
+        raise InputError(f"{coupling.name}: {len(params)} layers read its groups as columns; expected one")
+    weight, bias = matrix_of(model, params[0]), layer(model, params[0]).bias
+    views = [columns(model, view) for view in coupling.views if view.param == params[0]]
     index = next(groups for groups in views if groups is not None)
-    return removal(module.weight, module.bias, found[params[0]].moments, index, shape, sizes, damp)
+    return removal(weight, bias, found[params[0]].moments, index, shape, sizes, damp)
 
 
 def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp: float = DAMP) -> Scores:
@@ -175,6 +177,19 @@ def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp
         with doing(f"order in which groups go: coupling {number} of {len(plan.entries)}"):
             scores[name] = removal_of(model, g.coupling, g.shape, found, readers[name], (), damp).scores
     return scores
+
+
+def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
+    """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them; empty if none.
+
+    A coupling of a single group needs no ranking.
+    """
+    readers = consumers(model, plan)
+    kinds = Counter(e.coupling.kind for e in plan.entries if e.groups and len(readers[e.coupling.name]) != 1)
+    if not kinds:
+        return ""
+    named = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
+    return f"ranked by the norms of their groups, because not exactly one layer reads them: {named} of {len(plan.entries)} couplings"
 
 
 def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
@@ -240,12 +255,12 @@ def _loss_at(
     loss: Callable[[nn.Module], float],
 ) -> float:  # fmt: skip
     """The loss with one coupling cut and repaired; the model is as it was when this returns."""
-    modules = [linear(model, param) for param in readers]
+    modules = [layer(model, param) for param in readers]
     touched = [*groups.tensors.values(), *(t for m in modules for t in (m.weight, m.bias) if t is not None)]
     before = [(tensor, tensor.detach().clone()) for tensor in touched]
     try:
         if fit is not None:
-            write_(model, readers[0], fit)
+            write_(model, readers[0], *fit)
         groups.scale_(keep.to(torch.float32))
         return loss(model)
     finally:
