@@ -73,14 +73,13 @@ def inputs(model: nn.Module) -> dict[str, Tensor]:
 
 
 def outputs(model: nn.Module, batch: Mapping[str, Tensor] | None = None) -> Tensor:
-    """All that the model says of positions that count, as one tensor."""
+    """What the model says of positions that count."""
     batch = batch if batch is not None else inputs(model)
     found: Any = model(**batch)
     if isinstance(found, Tensor):
         return found
-    if hasattr(found, "pooler_output"):
-        return torch.cat(
-            [found.last_hidden_state[batch["attention_mask"].bool()].flatten(), found.pooler_output.flatten()]
-        )
+    if hasattr(found, "pooler_output"):  # hidden states become narrower with the residual stream
+        pooled: Tensor = found.pooler_output
+        return pooled
     logits: Tensor = found.logits
     return logits if logits.ndim == 2 else logits[batch["attention_mask"].bool()]

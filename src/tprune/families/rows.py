@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from tprune.core.coupling import Coupling, Role, View, tensors_of
 from tprune.core.cuts import Cuts
@@ -93,7 +93,10 @@ def gone(model: nn.Module, module: str) -> bool:
 
 def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | None) -> Shape:
     """The shape of a module's tensor. Raises `InputError` unless it is as expected, where None stands for any size."""
-    found: Shape = tuple(getattr(part(model, row, module), tensor).shape)
+    held = getattr(part(model, row, module), tensor, None)
+    if not isinstance(held, Tensor):
+        raise InputError(f"{row}: its row names {module!r}, which has no {tensor}")
+    found: Shape = tuple(held.shape)
     if len(found) != len(shape) or any(b not in (None, a) for a, b in zip(found, shape, strict=True)):
         said = " x ".join("any" if size is None else str(size) for size in shape)
         raise InputError(

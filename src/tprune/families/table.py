@@ -33,6 +33,8 @@ class Table:
         name: of the family; for models of transformers their `model_type`.
         belongs: whether a model is of the family.
         rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
+        tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output; norms that are
+            computed in single precision need more.
 
     Example:
         >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
@@ -46,6 +48,7 @@ class Table:
     name: str
     belongs: Callable[[nn.Module], bool]
     rows: Callable[[Any], Iterable[Row]]
+    tolerance: float = 1e-10
 
     def matches(self, model: nn.Module) -> bool:
         """By what the table says; pruned models belong to the family too."""
@@ -98,7 +101,8 @@ class Table:
 
     def _pruned(self, model: nn.Module, cuts: Cuts, heads: Heads) -> dict[str, Any]:
         """What `config.pruned` says after the cuts, which may not be the first."""
-        before: Mapping[str, Any] = getattr(getattr(model, "config", model), "pruned", None) or {}
+        holder = model.config if isinstance(model, PreTrainedModel) else model
+        before: Mapping[str, Any] = getattr(holder, "pruned", None) or {}
         changes = [row.changes(cuts, heads) for row in checked_rows(self, model)]
         replaced = dict(before.get("replaced", {}))
         for change in changes:
@@ -144,13 +148,17 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
     rows = [row for row in table.rows(model) if not gone(model, row.module)]
     for row in rows:
         row.check(model)
-    for side in ("outputs", "inputs"):
-        claims = Counter(name for row in rows for name in getattr(row, side))
-        if twice := [name for name, count in claims.items() if count > 1]:
-            one, other = [row.module for row in rows if twice[0] in getattr(row, side)][:2]
-            raise InputError(f"{table.name}: the {side} of {twice[0]} are claimed by two rows, {one} and {other}")
+    _claimed_once(table, "outputs", [(row.module, row.outputs) for row in rows])
+    _claimed_once(table, "inputs", [(row.module, row.inputs) for row in rows])
     sites = Counter(row.site for row in rows)
     if shared := [site for site, count in sites.items() if count > 1]:
         one, other = [row.module for row in rows if row.site == shared[0]][:2]
         raise InputError(f"{table.name}: two rows have the site {tuple(shared[0])}, {one} and {other}")
     return rows
+
+
+def _claimed_once(table: Table, what: str, claims: list[tuple[str, tuple[str, ...]]]) -> None:
+    counts = Counter(name for _, names in claims for name in names)
+    for name in (name for name, count in counts.items() if count > 1):
+        rows = " and ".join(row or "the residual stream" for row, names in claims if name in names)
+        raise InputError(f"{table.name}: the {what} of {name} are claimed twice, by {rows}")

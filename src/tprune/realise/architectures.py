@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import transformers
@@ -16,6 +16,7 @@ from tprune.families.modeling.modeling_tprune import (
     PrunedMarianConfig,
     PrunedMarianMTModel,
 )
+from tprune.families.registry import FAMILIES
 from tprune.support.errors import InputError
 
 PRUNED: dict[str, type[PreTrainedModel]] = {
@@ -41,13 +42,12 @@ def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
     return found  # type: ignore[no-any-return]
 
 
-def class_of(path: str, config: Mapping[str, Any], families: Sequence[str], trust: bool) -> Any:
+def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
     """The class, or Auto class, of a model that others wrote.
 
     Args:
         path: where it lies, for messages.
         config: what its configuration says.
-        families: the types of models that are supported.
         trust: whether code that it brings may run; its Auto class is then what `auto_map` says.
 
     Raises:
@@ -67,8 +67,8 @@ def class_of(path: str, config: Mapping[str, Any], families: Sequence[str], trus
         raise InputError(
             f"{path}: a model of class {name!r:.80}, which is no part of transformers; give the class: load(path, architecture={name:.80})"
         )
-    if model_type not in families:
-        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(families)}")
+    if model_type not in FAMILIES and model_type not in (names := [family.name for family in FAMILIES.values()]):
+        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(names)}")
     if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return AutoModelForSeq2SeqLM
     found = getattr(transformers, name, None) if name else None

@@ -25,7 +25,7 @@ from transformers.utils.hub import cached_file
 from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
 from tprune.families.positions import POSITIONS, kept_on_save, read_positions_
-from tprune.families.registry import FAMILIES, family_of
+from tprune.families.registry import family_of
 from tprune.realise.architectures import class_of, our_class
 from tprune.realise.belonging import check_settings, check_tokenizer
 from tprune.realise.certificate import Certificate
@@ -152,7 +152,7 @@ def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code
     if foreign and not trust:
         raise _refuse(path, foreign)
     if kind is None:
-        kind = class_of(path, config, [family.name for family in FAMILIES.values()], trust)
+        kind = class_of(path, config, trust)
     model, report = kind.from_pretrained(
         openable(path),
         output_loading_info=True,

@@ -17,7 +17,8 @@ CONFIG, EXPORTED = "config.json", "generation.json"  # by which a model, and an 
 # what would take hours or all memory before anyone noticed that the weights are of other sizes
 LARGEST = {
     "encoder_layers": 1000, "decoder_layers": 1000, "max_position_embeddings": 100_000, "encoder_attention_heads": 10_000,
-    "decoder_attention_heads": 10_000, "d_model": 1_000_000, "vocab_size": 10_000_000,
+    "decoder_attention_heads": 10_000, "d_model": 1_000_000, "vocab_size": 10_000_000, "num_hidden_layers": 1000,
+    "num_attention_heads": 10_000, "num_key_value_heads": 10_000, "hidden_size": 1_000_000, "intermediate_size": 10_000_000,
 }  # fmt: skip
 
 # the files that are read whole: the longest that make sense, in bytes

@@ -69,7 +69,7 @@ def kept_heads(plan: Plan) -> dict[Site, int]:
     """How many heads each attention keeps, by its site. Raises `InputError` where heads have no site."""
     found: dict[Site, int] = {}
     for entry in plan.entries:
-        if INNER.get(entry.coupling.kind):
+        if INNER.get(entry.coupling.kind) and entry.realisation is not Realisation.MASKED:
             if entry.coupling.site is None:
                 raise no_site(entry.coupling.name)
             found[entry.coupling.site] = int(entry.keep.sum())

@@ -61,7 +61,8 @@ def check_family(
         AssertionError: a kind disagrees; says where.
     """
     twin = copy.deepcopy(model).double().eval()
-    family = family_of(twin).name
+    known_family = family_of(twin)
+    family, tolerance = known_family.name, float(getattr(known_family, "tolerance", TOLERANCE))
     known = list(dict.fromkeys(coupling.kind for coupling in couplings(twin)))
     wanted = list(kinds) if kinds is not None else known
     for chosen in [[kind] for kind in wanted] + ([wanted] if len(wanted) > 1 else []):
@@ -71,12 +72,18 @@ def check_family(
             small = realise(twin, plan)
         except Exception as error:
             raise AssertionError(f"{where}: cannot be realised ({type(error).__name__}: {error})") from error
-        check_agrees(masked(twin, plan), small, batch, where)
+        check_agrees(masked(twin, plan), small, batch, where, tolerance=tolerance)
         check_saved(small, plan, batch, where)
 
 
 def check_agrees(
-    reference: Any, small: Any, batch: Batch, where: str = "model", beams: int = 3, task: Task | None = None
+    reference: Any,
+    small: Any,
+    batch: Batch,
+    where: str = "model",
+    beams: int = 3,
+    task: Task | None = None,
+    tolerance: float = TOLERANCE,
 ) -> None:
     """Two models agree: a padded forward pass, and where they generate, cached decoding step by step and beam search.
 
@@ -86,17 +93,17 @@ def check_agrees(
     task = task or task_of(reference)
     expected = task.run(reference, batch).logits
     off = apart(expected, task.run(small, batch).logits)
-    require(off < TOLERANCE, f"{where}: a forward pass is off by {off:.2g}")
+    require(off < tolerance, f"{where}: a forward pass is off by {off:.2g}")
     decoded = 0
     for step, (a, b) in enumerate(task.decode((reference, small), batch, STEPS)):
         off, decoded = apart(a, b), step + 1
-        require(off < TOLERANCE, f"{where}: cached decoding is off by {off:.2g} at step {decoded}")
+        require(off < tolerance, f"{where}: cached decoding is off by {off:.2g} at step {decoded}")
     if not decoded:
         return
     source = task.prompt(batch)
     a, b = (_beams(model, source, beams) for model in (reference, small))
     require(torch.equal(a.sequences, b.sequences), f"{where}: beam search gives other translations")
-    require(apart(a.sequences_scores, b.sequences_scores) < TOLERANCE, f"{where}: beam search gives other scores")
+    require(apart(a.sequences_scores, b.sequences_scores) < tolerance, f"{where}: beam search gives other scores")
 
 
 @torch.no_grad()

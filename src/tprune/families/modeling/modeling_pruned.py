@@ -64,13 +64,11 @@ class Nothing(nn.Module):
         if output is not None:
             self.add_module(output, Constant(dense.get_submodule(output)))
 
-    def forward(self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+    def forward(self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any) -> Any:
         """What the block adds to the residual stream: zeros, or the bias; and None for each further result of the dense block."""
-        crossing = any(kwargs.get(name) is not None for name in ("key_value_states", "encoder_hidden_states"))
-        if past_key_values is not None and self.layer_idx is not None and not crossing:
-            past = getattr(past_key_values, "self_attention_cache", past_key_values)
+        if past_key_values is not None and self.layer_idx is not None:
             blank = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
-            past.update(blank, blank, self.layer_idx)
+            past_key_values.update(blank, blank, self.layer_idx)
         if self.output is None:
             found = hidden_states.new_zeros(*hidden_states.shape[:-1], 1)
         else:
@@ -78,7 +76,47 @@ class Nothing(nn.Module):
         return found if self.returns == 1 else (found, *[None] * (self.returns - 1))
 
 
-KINDS: dict[str, Callable[..., nn.Module]] = {"nothing": Nothing, "constant": Constant}
+class NarrowLayerNorm(nn.Module):
+    """Layer norm of a vector whose other entries, up to the dense width, are zero."""
+
+    def __init__(self, dense: Any) -> None:
+        super().__init__()
+        self.dense: int = getattr(dense, "dense", dense.weight.shape[0])
+        self.eps: float = dense.eps
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty_like(dense.weight)),
+            nn.Parameter(torch.empty_like(dense.bias)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(x − μ) / √(σ² + ε) · weight + bias, with μ and σ² over the dense width."""
+        size = x.shape[-1]
+        whole, weight, bias = (nn.functional.pad(y, (0, self.dense - size)) for y in (x, self.weight, self.bias))
+        return nn.functional.layer_norm(whole, (self.dense,), weight, bias, self.eps)[..., :size]
+
+
+class NarrowRMSNorm(nn.Module):
+    """Norm by the root mean square of a vector whose other entries, up to the dense width, are zero; in single precision, as stock."""
+
+    def __init__(self, dense: Any) -> None:
+        super().__init__()
+        self.dense: int = getattr(dense, "dense", dense.weight.shape[0])
+        self.variance_epsilon: float = dense.variance_epsilon
+        self.weight = nn.Parameter(torch.empty_like(dense.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x / √(Σx²/D + ε) · weight, D the dense width."""
+        y = x.to(torch.float32)
+        y = y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / self.dense + self.variance_epsilon)
+        return self.weight * y.to(x.dtype)
+
+
+KINDS: dict[str, Callable[..., nn.Module]] = {
+    "nothing": Nothing,
+    "constant": Constant,
+    "layer_norm": NarrowLayerNorm,
+    "rms_norm": NarrowRMSNorm,
+}
 
 
 class Sizes(NamedTuple):
