@@ -22,6 +22,7 @@ import yaml
 import tprune
 from tprune import Structure
 from tprune.core.known_methods import METHODS
+from tprune.core.known_tasks import TASKS
 from tprune.support.registry import rescan
 from tprune.testing import check_structure
 
@@ -58,7 +59,8 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    monkeypatch.setattr(METHODS, "entered", {})  # a page may add to these
+    for registry in (METHODS, TASKS):  # a page may add to these
+        monkeypatch.setattr(registry, "entered", {})
     namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
     installed = importlib.metadata.entry_points
 
