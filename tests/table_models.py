@@ -1,6 +1,6 @@
 """Small models of the families that are tables, in double precision with random biases and norms, and inputs for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertModel, LlamaConfig, LlamaForCausalLM
 
 from small_resnet import ResNet
+from tprune.core.plan import Plan, make_plan
+from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load
-from tprune.testing import randomise_
+from tprune.testing import random_kept, randomise_
 
 BERT: dict[str, Any] = {
     "vocab_size": 40,
@@ -83,3 +85,14 @@ def outputs(model: nn.Module, batch: Mapping[str, Tensor] | None = None) -> Tens
         return pooled
     logits: Tensor = found.logits
     return logits if logits.ndim == 2 else logits[batch["attention_mask"].bool()]
+
+
+def kinds_of(model: nn.Module) -> list[str]:
+    return list(dict.fromkeys(coupling.kind for coupling in couplings(model)))
+
+
+def kept_by(model: Any, kinds: Sequence[str], seed: int = 0, gone: Sequence[str] = ()) -> Plan:
+    """A random plan; of the couplings named in `gone` nothing is kept."""
+    plan = random_kept(model, make_plan(model, family_of(model).name, couplings(model, kinds)), seed=seed)
+    kept = {e.coupling.name: e.keep & (e.coupling.name not in gone) for e in plan.entries}
+    return plan.with_kept(kept, {}, {})

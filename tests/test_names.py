@@ -15,8 +15,8 @@ from small_models import small_batch, small_model
 from tprune.analysis import Analysis, Component, Reading, advise
 from tprune.analysis.one_shot import one_shot
 from tprune.analysis.sites import origin_of
+from tprune.budget import reach
 from tprune.budget.latency import select_within
-from tprune.budget.reach import Reach
 from tprune.budget.size import Target, norm_scores, select_size, select_to
 from tprune.core.coupling import Coupling
 from tprune.core.curves import Curve, sizes_to_try
@@ -29,7 +29,6 @@ from tprune.costs.latency.table import LatencyTable, Setting, Timed, Times, shar
 from tprune.families.encoder_decoder import EncoderDecoder
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink
-from tprune.recipe.schema import Prune
 from tprune.report.drawing import drawing
 from tprune.run.compressed import Compressed
 from tprune.support.errors import InputError
@@ -100,8 +99,8 @@ def by_time(model: Any) -> Any:
 
 
 def smallest(model: Any) -> Any:
-    how = Prune(kinds=list(ALL), steps=0, speedup=2.0, floor=0.0)
-    return [keep.tolist() for keep in Reach(model, plan_of(model, *ALL), how)._smallest().values()]
+    limits = Limits({}, 0.0)
+    return [keep.tolist() for keep in reach.smallest(model, plan_of(model, *ALL), limits).values()]
 
 
 def drawn(model: Any) -> Any:

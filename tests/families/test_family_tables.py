@@ -1,10 +1,8 @@
 """Families that are tables: the small model computes what the masked one computes, and comes back from disk."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,21 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, BertLMHeadModel, BertModel
+from transformers import BertConfig, BertForMaskedLM, BertLMHeadModel, BertModel
 
 from table_models import BERT as BERT_SIZES
-from table_models import EXACT, MODELS, back, inputs, limit, outputs, table_model
+from table_models import EXACT, MODELS, back, inputs, kept_by, kinds_of, limit, outputs, table_model
 from tprune.core.coupling import Coupling, tensors_of
 from tprune.core.plan import Plan, Realisation, make_plan
 from tprune.core.sites import ENCODER, FEED_FORWARD, SELF_ATTENTION, Site
 from tprune.families.attention import Attention, Reads
 from tprune.families.bert import BERT
 from tprune.families.feed_forward import FeedForward
-from tprune.families.registry import couplings, family_of
+from tprune.families.registry import couplings
 from tprune.families.residual import Residual
 from tprune.families.rows import Row
 from tprune.families.table import Table
-from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
@@ -34,17 +32,6 @@ from tprune.testing import check_coupling, random_kept, randomise_
 from tprune.testing.common import apart
 
 NAMES = tuple(MODELS)
-
-
-def kinds_of(model: nn.Module) -> list[str]:
-    return list(dict.fromkeys(coupling.kind for coupling in couplings(model)))
-
-
-def kept_by(model: Any, kinds: Sequence[str], seed: int = 0, gone: Sequence[str] = ()) -> Plan:
-    """A random plan; of the couplings named in `gone` nothing is kept."""
-    plan = random_kept(model, make_plan(model, family_of(model).name, couplings(model, kinds)), seed=seed)
-    kept = {e.coupling.name: e.keep & (e.coupling.name not in gone) for e in plan.entries}
-    return plan.with_kept(kept, {}, {})
 
 
 @torch.no_grad()
@@ -379,50 +366,6 @@ def test_a_forgotten_consumer_is_found() -> None:
     x = torch.randn(3, 4, dtype=torch.float64)
     with pytest.raises(AssertionError, match="producers are still read"):
         check_coupling(model, table.couplings(model)[0], lambda m: m(x))
-
-
-# --- what a configuration names is what is loaded ---
-
-
-def set_config(folder: Path, **changes: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
-
-
-@pytest.mark.parametrize(
-    ("architectures", "says"),
-    [
-        (None, "names no architecture; expected"),
-        ([], "names no architecture"),
-        (["BertForNothing"], "architecture 'BertForNothing', which transformers does not know"),
-        (["Trainer"], "architecture 'Trainer', which transformers does not know"),
-    ],
-)
-def test_unknown_architectures_are_refused(architectures: Any, says: str, tmp_path: Path) -> None:
-    save(table_model("bert").float(), tmp_path / "m")
-    set_config(tmp_path / "m", architectures=architectures)
-    with pytest.raises(InputError, match=says):
-        load(tmp_path / "m")
-
-
-@pytest.mark.parametrize("changes", [{"architectures": ["PrunedTrainer"]}, {"architectures": ["PrunedBartModel"]}])
-def test_names_that_are_not_ours_are_code_of_others(changes: dict[str, Any], tmp_path: Path) -> None:
-    model = table_model("bert").float()
-    save(shrink(model, kept_by(model, ["ffn"])), tmp_path / "m")
-    set_config(tmp_path / "m", **changes)
-    with pytest.raises(InputError, match="comes with code of its own"):
-        load(tmp_path / "m")
-
-
-def test_the_tokenizer_of_a_pruned_model_needs_no_remote_code(tmp_path: Path) -> None:
-    from tprune.tasks.translation.encoding import train_tokenizer
-
-    model = table_model("bert").float()
-    words = train_tokenizer(["a cat sat on the mat", "two dogs play in the snow"], vocabulary=40, max_length=24)
-    out = save(shrink(model, kept_by(model, ["ffn"])), tmp_path / "m", words)
-    assert load_tokenizer(out).get_vocab() == words.get_vocab()
-    assert AutoTokenizer.from_pretrained(out).get_vocab() == words.get_vocab()
-    assert AutoModel.from_pretrained(out, trust_remote_code=True).encoder.layer[0].intermediate.dense.out_features == 12
 
 
 # --- the residual stream ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tprune.recipe.reader import check_recipe
 from tprune.report.results import RunResults, Taught, Training
 from tprune.run.folder import Run
 from tprune.run.outputs import markers
-from tprune.run.results import collect, found
+from tprune.run.results import found
 from tprune.support.files import write_json
 from tprune.support.reporting import Progress
 
@@ -79,7 +79,7 @@ def test_results_are_what_the_stages_left(run: Run) -> None:
 
 
 def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) -> None:
-    content = {**collect(run), "model": "m", "warnings": ["odd"]}
+    content = replace(found(run), model="m", warnings=("odd",)).to_json()
     assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-3:] == [
         "machine",
         "model",

@@ -10,7 +10,6 @@ from tprune.support.machine import (
     cgroup_quota,
     check_threads,
     default_threads,
-    free_cores,
     idle_cores,
     training_precision,
     usable_cores,
@@ -59,13 +58,11 @@ def test_default_threads_are_the_usable_cores_and_fewer_where_asked_but_never_mo
         check_threads(5)
 
 
-def test_the_load_of_the_moment_changes_free_cores_but_not_the_default_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_load_of_the_moment_does_not_change_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tprune.support.machine, "usable_cores", lambda: 4)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for busy, free in ((0.0, 4), (50.0, 2), (100.0, 1)):
-        monkeypatch.setattr(tprune.support.machine.psutil, "cpu_percent", lambda interval, busy=busy: busy)
-        assert free_cores() == free
+    for busy in (0.0, 50.0, 100.0):
+        monkeypatch.setattr("psutil.cpu_percent", lambda interval=None, busy=busy: busy)
         assert default_threads() == 4
 
 

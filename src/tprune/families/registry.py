@@ -35,7 +35,7 @@ def family_of(model: Any) -> Family:
 
 
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:
-    """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`).
+    """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`, `channels`).
 
     Raises:
         InputError: the model's family is not supported, or it has no coupling of an asked kind.

@@ -158,11 +158,6 @@ def found(run: Run) -> RunResults:
     )
 
 
-def collect(run: Run) -> dict[str, Any]:
-    """The content of `results.json` but for the model's name and the warnings, which come last in it."""
-    return {key: value for key, value in found(run).to_json().items() if key not in ("model", "warnings")}
-
-
 def _side(run: Run, side: str, done: Mapping[str, Any]) -> SideResults:
     weighs, times, scores = size(load(run.out / side)), done["bench"], done["evaluate"][side]
     return SideResults(

@@ -27,12 +27,6 @@ def default_threads() -> int:
     return min(mine, int(asked)) if asked.isdecimal() and int(asked) > 0 else mine
 
 
-def free_cores() -> int:
-    """Cores that nothing else keeps busy now, at least 1 and at most `default_threads()`; for timing only."""
-    busy = psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
-    return max(1, min(default_threads(), round((os.cpu_count() or 1) - busy)))
-
-
 def usable_cores() -> int:
     """Cores that this process may use: those of its affinity, fewer where its control group has a quota of processor time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
