@@ -27,7 +27,7 @@ from ranking import scatter, spearman, with_interval
 from tprune.analysis import Analysis, harms
 from tprune.analysis.ablation import SHARE
 from tprune.analysis.loss_curves import token_loss_on
-from tprune.budget.evidence import CALIBRATION
+from tprune.budget.samples import CALIBRATION
 from tprune.core.coupling import Coupling, Groups, bind
 from tprune.data.parallel import read_pair
 from tprune.families.registry import couplings

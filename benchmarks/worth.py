@@ -18,7 +18,7 @@ from tprune.analysis import Analysis
 from tprune.analysis.advice import in_kind
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.analysis.one_shot import one_shot
-from tprune.budget.evidence import CALIBRATION, FITTED
+from tprune.budget.samples import CALIBRATION, FITTED
 from tprune.budget.size import Target, select_to
 from tprune.core.kinds import Kind
 from tprune.core.plan import Plan

@@ -209,7 +209,7 @@ def test_what_nobody_can_reach_says_what_can_be_and_what_binds(model: Any) -> No
 
 def test_couplings_without_curves_or_sublayers_are_refused(model: Any) -> None:
     plan = plan_of(model, "ffn")
-    with pytest.raises(InputError, match="its sensitivity was not measured"):
+    with pytest.raises(InputError, match="the loss that it adds was not measured"):
         select_size(model, plan, Target("params", 0.9), curves_of(plan, odd)[1:])
     lines = plan_of(model, "lines")
     with pytest.raises(InputError, match="couplings of kind 'lines' cannot share a budget"):

@@ -7,10 +7,11 @@ import pytest
 
 from small_models import small_model
 from tprune.budget import evidence as costs
-from tprune.budget.evidence import curves_step, empties
+from tprune.budget.evidence import check_reachable, curves_step, empties
 from tprune.core.curves import Curve
 from tprune.recipe.schema import Prune
 from tprune.run.steps import plan_step
+from tprune.support.errors import InputError
 
 
 def test_what_training_wins_back_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,9 @@ def test_sublayers_may_be_emptied_by_floor_or_floors() -> None:
     assert not empties(Prune(steps=0, macs=0.5))
     assert empties(Prune(steps=0, macs=0.5, floor=0.0)) and empties(Prune(steps=0, macs=0.5, floors={"ffn": 0.0}))
     assert not empties(Prune(steps=0, macs=0.5, floors={"qk": 0.0}))
+
+
+def test_couplings_that_share_no_budget_are_refused_before_anything_is_measured(marian_small: Any) -> None:
+    how = Prune(kinds=["lines"], steps=0, macs=0.7, budget="loss")
+    with pytest.raises(InputError, match="share"):
+        check_reachable(marian_small.float(), plan_step(marian_small, how), how)

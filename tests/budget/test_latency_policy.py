@@ -81,7 +81,7 @@ def test_what_nobody_can_reach_says_what_can_be(problem: tuple[Any, Plan, tuple[
         match=r"asked for 5 sentence_ms, 21.7% of the dense 23; these couplings can reach 1\d\.\d+, .* \d+\.\d+ lie outside",
     ):
         select_within(model, plan, TABLE, curves, 5.0)
-    with pytest.raises(InputError, match="its sensitivity was not measured"):
+    with pytest.raises(InputError, match="the loss that it adds was not measured"):
         select_within(model, plan, TABLE, curves[1:], 20.0)
 
 

@@ -19,7 +19,7 @@ from tprune.recipe.reader import check_recipe
 from tprune.report.results import RunResults, Taught, Training
 from tprune.run.folder import Run
 from tprune.run.outputs import markers
-from tprune.run.results import found
+from tprune.run.results import results_of
 from tprune.support.files import write_json
 from tprune.support.reporting import Progress
 
@@ -69,7 +69,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_results_are_what_the_stages_left(run: Run) -> None:
-    got, weighs = found(run), size(small_model("marian"))
+    got, weighs = results_of(run), size(small_model("marian"))
     assert (got.dense.parameters, got.dense.macs, got.dense.bytes) == (weighs.parameters, weighs.macs, 9)
     assert got.speedup_interval == MADE.speedup_interval and got.bleu_difference == MADE.bleu_difference
     assert got.export == MADE.export and got.bench == MADE.bench and got.certificate == MADE.certificate
@@ -79,7 +79,7 @@ def test_results_are_what_the_stages_left(run: Run) -> None:
 
 
 def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) -> None:
-    content = replace(found(run), model="m", warnings=("odd",)).to_json()
+    content = replace(results_of(run), model="m", warnings=("odd",)).to_json()
     assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-3:] == [
         "machine",
         "model",
@@ -94,7 +94,7 @@ def test_translations_that_end_at_the_limit_are_told_of_where_they_were_counted(
     left = stages()["evaluate"]
     left["dense"].update(at_limit=0.5, limit=30)
     markers(run.out).put("evaluate", left)
-    got = found(run)
+    got = results_of(run)
     assert got.taught == Taught(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
     markers(run.out).put("teach", {"sentences": 9})  # a run of before they were counted
-    assert found(run).taught is None
+    assert results_of(run).taught is None

@@ -53,3 +53,14 @@ def test_installed_ones_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         shapes.enter("flat", 1)
     rescan()
     assert shapes["flat"] == 7 and len(looked) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [(("flat", "flat"), "two installed packages enter 'flat'"), (("exact",), "two shapes are called 'exact'")],
+)
+def test_names_that_two_have(names: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [SimpleNamespace(name=name, load=lambda: 7) for name in names]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    with pytest.raises(InputError, match=says):
+        list(known())

@@ -96,6 +96,17 @@ def test_cut_to_a_size_with_a_certificate(stranger: Any, kinds: tuple[str, ...],
     assert task == task_of(stranger) and torch.equal(task.run(again, batch).logits, task.run(small, batch).logits)
 
 
+def test_a_certificate_knows_how_exact_a_family_is(stranger: Any) -> None:
+    """Norms that are computed in single precision, in a model of double precision and less width."""
+    stranger = stranger.double()
+    known = {coupling.kind for coupling in tprune.couplings(stranger)}
+    plan = plan_of(stranger, *sorted(known & {"width", "channels"}))
+    kept = {e.coupling.name: torch.arange(e.groups[-1]) % 4 > 0 for e in plan.entries}
+    chosen = plan.with_kept(kept, {}, {})
+    found = tprune.certify(stranger, chosen, tprune.shrink(stranger, chosen), task_of(stranger).random(stranger))
+    assert found.forward < 1e-6 and found.limit == max(1e-9, family_of(stranger).tolerance)
+
+
 def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...]) -> None:
     """The certificate's masked model is off the dense one by more than the repaired one."""
     task, plan = task_of(stranger), plan_of(stranger, kinds[0])

@@ -21,7 +21,7 @@ from tprune.tasks.metrics.accuracy import accuracy
 from tprune.tasks.text_classification import EncodedTexts, TextClassification
 from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.schedule import Training
-from tprune.train.trainer import train
+from tprune.train.trainer import dropout_at, train
 
 TASK = TextClassification()
 
@@ -107,7 +107,7 @@ def test_hidden_states_teach(tmp_path: Path) -> None:
 
 def test_encoded_texts(tokenizer_of_words: Any) -> None:
     found = TASK.encode(["a b", "a b c d e f"], [1, 0], tokenizer_of_words, most=4)
-    assert [len(row) for row in found.texts] == [2, 4] and found.classes == (1, 0)
+    assert found.texts == ([97, 98], [97, 98, 99, 102]) and found.classes == (1, 0)  # the last token stays the last
     batch = TASK.collate([found[0], found[1]], 0)
     assert batch["input_ids"].shape == (2, 4) and batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch["labels"].tolist() == [1, 0]
@@ -132,3 +132,13 @@ def test_accuracy_and_its_interval(right: int, n: int, low: float, high: float) 
     assert (round(found.low, 1), round(found.high, 1)) == (low, high)
     with pytest.raises(InputError, match="0 predictions for 0 labels"):
         accuracy([], [])
+
+
+def test_dropout_is_set_wherever_a_model_has_any() -> None:
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(**{**bert().config.to_dict(), "hidden_dropout_prob": 0.1}))
+    rates = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    assert 0.1 in rates
+    with dropout_at(model, 0.3):
+        assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.3}
+    assert [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)] == rates

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
-from tprune.budget.evidence import ALONE, CALIBRATION, FITTED, Clock, curves_step
+from tprune.budget.evidence import Clock, curves_step
+from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.core.kinds import Kind
 from tprune.data.parallel import Corpus, Parallel
 from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from peers.job import Job, Made, cut
 from peers.methods.ours import passes
 from tprune.analysis.one_shot import one_shot
-from tprune.budget.evidence import FITTED
+from tprune.budget.samples import FITTED
 
 
 def repaired(method: Callable[[Job], Made]) -> Callable[[Job], Made]:

@@ -1,4 +1,4 @@
-"""Sensitivity: how much loss each coupling adds when it alone keeps fewer groups, measured on calibration sentences."""
+"""Loss curves: how much loss each coupling adds when it alone keeps fewer groups, measured on calibration sentences."""
 
 from __future__ import annotations
 

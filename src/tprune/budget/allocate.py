@@ -68,7 +68,7 @@ def choose(plan: Plan, curves: Sequence[Curve], meters: Meters, budget: float) -
     """
     by_name = {curve.name: curve for curve in curves}
     if missing := [c.name for c in plan.couplings if c.name not in by_name]:
-        raise InputError(f"{missing[0]}: its sensitivity was not measured")
+        raise InputError(f"{missing[0]}: the loss that it adds was not measured")
     sublayers = sublayers_of(plan)
     lefts = {s.name: tuple(lefts_of(s, by_name)) for s in sublayers}
     readers = frozenset(s.name for s in sublayers if s.site.reads_source)

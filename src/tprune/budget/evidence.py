@@ -17,12 +17,14 @@ from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
 from tprune.budget.reach import Reach, empties, fewest_first, milliseconds, smallest
 from tprune.budget.request import Request, limits_of
+from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.budget.search import search
 from tprune.budget.size import Target, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.kinds import Kind
 from tprune.core.plan import Plan
 from tprune.core.selection import Select, Shared, Uniform
+from tprune.core.sublayers import sublayers_of
 from tprune.core.units import MEMORY, TIMES
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.table import LatencyTable, Setting, Times
@@ -38,10 +40,7 @@ from tprune.train.training_data import Material
 from tprune.vocabulary.output_vocabulary import Spelling
 from tprune.vocabulary.trim import writing
 
-CALIBRATION = 256  # validation sentences on which losses are measured
-ALONE = 64  # of them for each coupling alone, where whole selections are measured after
-FITTED = 512  # training sentences that matrices are fitted to
-Model = tuple[Any, PreTrainedTokenizerBase]
+ModelAndTokenizer = tuple[Any, PreTrainedTokenizerBase]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,11 @@ def clock_step(
 
 
 def faster_step(
-    before: Model, after: Model, sentences: Sequence[str], setting: Setting, report: Report = lambda text: None
+    before: ModelAndTokenizer,
+    after: ModelAndTokenizer,
+    sentences: Sequence[str],
+    setting: Setting,
+    report: Report = lambda text: None,
 ) -> float:
     """How many times faster than before a model is on a sentence, measured here, both writing as many tokens.
 
@@ -268,10 +271,13 @@ def check_reachable(model: Any, plan: Plan, how: Request) -> None:
     """Whether a size can be reached, which the shapes say before any loss is measured; of times and memory nothing is known yet.
 
     Raises:
+        InputError: the plan has couplings that share no budget by loss.
         UnreachableError: saying what can be reached.
     """
     if how.timed:
         return
+    if how.by_loss:
+        sublayers_of(plan)  # couplings that share no budget are refused now, too
     unit, value = how.target()
     sizes, target = PlanSizes(model, plan), Target(unit, value)
     budget = target.budget(sizes.dense)

@@ -33,7 +33,7 @@ class Curve:
 
 
 def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None = None) -> list[int]:
-    """The numbers of lines of a coupling to measure, fewest first, all of them last; see `sensitivities`."""
+    """The numbers of lines of a coupling to measure, fewest first, all of them last; see `tprune.analysis.loss_curves.sensitivities`."""
     kind, lines = groups.coupling.kind, lines_of(groups.norms)
     tried = rule_of(kind).shares if shares is None else shares
     return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})

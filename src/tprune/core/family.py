@@ -17,6 +17,7 @@ class Family(Protocol):
     """What the toolkit needs to know of an architecture."""
 
     name: str
+    tolerance: float  # how far masked and smaller models may differ in double precision, of the largest output
 
     def matches(self, model: nn.Module) -> bool:
         """Whether a model belongs to the family."""

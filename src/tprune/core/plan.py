@@ -282,7 +282,10 @@ def _entry_from_json(data: dict[str, Any]) -> Entry:
         raise InputError(f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(METHODS)}")
     if any(type(number) is not int or number < 0 for number in [*data["groups"], *(data["kept"] or [])]):
         raise InputError(f"coupling {data['coupling']}: groups and kept are lists of whole numbers ≥ 0")
-    site = site_from_json(data["site"]) if "site" in data else site_from_name(data["coupling"])  # older plans hold none
+    try:  # older plans hold no sites
+        site = site_from_json(data["site"]) if "site" in data else site_from_name(data["coupling"])
+    except InputError as error:
+        raise InputError(f"coupling {data['coupling']}: {error}") from None
     return Entry(
         Coupling(data["coupling"], views, data["closed"], data["kind"], site), tuple(data["groups"]), METHODS[name](**described),
         Mode(data["mode"]), float(data["strength"]), Realisation(data["realisation"]),

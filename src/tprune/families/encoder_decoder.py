@@ -36,6 +36,7 @@ class EncoderDecoder:
     dense: type[PreTrainedModel]
     pruned: type[PreTrainedModel]
     config: type[Any]
+    tolerance: float = 1e-10
 
     def matches(self, model: nn.Module) -> bool:
         """By class; pruned models of ours belong to it too."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
 from tprune.core.task import Batch, Task
+from tprune.families.registry import family_of
 from tprune.realise.mask import masked
 from tprune.support.errors import CertificateError
 
@@ -58,7 +59,7 @@ def certify(
         CertificateError: the difference is larger than the precision explains; says where it begins.
     """
     reference, small, task = masked(model, plan).eval(), small.eval(), task or task_of(model)
-    limit = LIMITS[next(model.parameters()).dtype]
+    limit = max(LIMITS[next(model.parameters()).dtype], family_of(model).tolerance)
 
     def differs(expected: Tensor, got: Tensor) -> bool:
         return not _relative(expected, got) <= limit

@@ -1,4 +1,4 @@
-"""What a recipe holds: a whole experiment, key by key. `recipe_file` reads one."""
+"""What a recipe holds: a whole experiment, key by key. `tprune.recipe.reader` reads one."""
 
 from __future__ import annotations
 

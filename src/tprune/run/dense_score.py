@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis.loss_curves import token_loss_on
-from tprune.budget.evidence import ALONE
+from tprune.budget.samples import ALONE
 from tprune.data.parallel import Parallel
 from tprune.run.folder import Run
 from tprune.support.activity import doing

@@ -124,7 +124,7 @@ def _spelled(run: Run) -> WrittenTokens | None:
     return WrittenTokens(len(spelling.kept), before, spelling.longer)
 
 
-def found(run: Run) -> RunResults:
+def results_of(run: Run) -> RunResults:
     """What a run found, from what its stages left; which model it was given, and what it warned of, is to be added."""
     done = {name: markers(run.out).get(name) for name in markers(run.out).names()}
     times, scores, shrunk = done["bench"], done["evaluate"], done["shrink"]

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.evidence import (
-    CALIBRATION,
     check_reachable,
     clock_step,
     confirm_step,
@@ -20,6 +19,7 @@ from tprune.budget.evidence import (
     select_step,
     spelled_step,
 )
+from tprune.budget.samples import CALIBRATION
 from tprune.core.units import TIMES
 from tprune.counting.size import size
 from tprune.recipe.whole import from_whole

@@ -22,7 +22,7 @@ from tprune.run.estimates import expect, where
 from tprune.run.folder import Run, Stopped, claim, held
 from tprune.run.given_plan import selected_plan
 from tprune.run.kept import taken
-from tprune.run.results import SIDES, bleu_tokenizer, cut_short, evaluate, found, harm, timing
+from tprune.run.results import SIDES, bleu_tokenizer, cut_short, evaluate, harm, results_of, timing
 from tprune.run.sequence import begin, to_goal, to_small
 from tprune.run.stage import stage_named
 from tprune.run.work import Start, Work
@@ -79,7 +79,8 @@ def _stages(run: Run) -> dict[str, Any]:
     promised = _promised(run, work, expected, odd)
     if run.dry:
         return {"promise": promised}
-    to_small(replace(work, writer=start.dense), take)  # a writer of its own is as large as the model, and done with
+    work = replace(work, writer=start.dense)  # one of its own is as large as the model, and done with
+    to_small(work, take)
     for name in start.stages:
         if name in DONE_BY and not stage_named(name).dry:
             run.stage(name, partial(DONE_BY[name], run))
@@ -135,7 +136,7 @@ def _finished(run: Run, dense: Any, odd: list[str]) -> dict[str, Any]:
     """The results, their page and the norms of all groups, once all stages are done."""
     worse = [*harm(run), *cut_short(run)]
     _warn(run, worse)
-    results = replace(found(run), model=run.model or "trained in this run", warnings=(*odd, *worse)).to_json()
+    results = replace(results_of(run), model=run.model or "trained in this run", warnings=(*odd, *worse)).to_json()
     write_json(run.out / "norms.json", sorted_norms(dense, load(run.out / "pruned")))
     write_json(run.out / "results.json", results)
     write_report(run.out)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.analysis import Analysis, Blocks, analyse, with_harms
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.analysis.one_shot import one_shot
-from tprune.budget.evidence import CALIBRATION, FITTED
+from tprune.budget.samples import CALIBRATION, FITTED
 from tprune.budget.size import keep_largest
 from tprune.core.kinds import STOCK, Scope, rule_of
 from tprune.core.known_methods import METHODS

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis
-from tprune.budget.evidence import Clock, Model
+from tprune.budget.evidence import Clock, ModelAndTokenizer
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import Setting
 from tprune.data.parallel import Corpus
@@ -52,7 +52,7 @@ class Start:
     report: Report = silent
     note: Report = silent
     given: Path | None = None
-    before: Callable[[], Model] | None = None
+    before: Callable[[], ModelAndTokenizer] | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.recipe.schema import Prune, Stage, Taught
 
 FORWARD = 1 / 3  # of a step is its forward pass, which is all that measuring a loss or a teacher takes
-CALIBRATION, FITTED = 256, 512  # sentences that `tprune.budget.evidence` measures losses and inputs on
-ALONE = 64  # of them for each coupling alone, where whole selections are measured after
 SIZES = 7  # of a coupling that are tried
 BEAMS = 4  # of a teacher
 PLANS = 18  # of a latency table, each exported and timed in 8 rounds

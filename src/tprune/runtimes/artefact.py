@@ -106,7 +106,7 @@ def read_layout(folder: Path) -> Layout:
             raise
         raise InputError(f"{path}: not a complete JSON file ({error}); export the model again") from None
     if wrong := layout.files.error(folder):
-        raise InputError(f"{folder}: {wrong}, and is not as {LAYOUT} lists it; export the model again")
+        raise InputError(f"{folder}/{wrong}; {LAYOUT} lists it otherwise; export the model again")
     return layout
 
 

@@ -32,7 +32,11 @@ class Registry(Mapping[str, T], Generic[T]):
         self.entered: dict[str, T] = {}
 
     def enter(self, name: str, thing: T) -> None:
-        """Adds a thing for as long as the process lives. Raises `InputError` where the name is taken by one of ours or another's."""
+        """Adds a thing for as long as the process lives; one that was entered under the name before is replaced.
+
+        Raises:
+            InputError: one of ours, or of an installed package, has the name.
+        """
         if name in self.ours or name in _installed(importlib.metadata.entry_points, self.group):
             raise InputError(f"two {self.kind}s are called {name!r}; a plugin's needs a name of its own")
         self.entered[name] = thing
@@ -51,9 +55,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in list(iter(self))  # without importing it
 
     def __iter__(self) -> Iterator[str]:
-        return iter(
-            dict.fromkeys([*self.ours, *self.entered, *_installed(importlib.metadata.entry_points, self.group)])
-        )
+        installed = _installed(importlib.metadata.entry_points, self.group)
+        if taken := sorted(set(self.ours) & set(installed)):
+            raise InputError(f"two {self.kind}s are called {taken[0]!r}; a plugin's needs a name of its own")
+        return iter(dict.fromkeys([*self.ours, *self.entered, *installed]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -74,7 +79,11 @@ def _at(path: str) -> Any:
 @cache
 def _installed(entry_points: Callable[..., Any], group: str) -> Mapping[str, Callable[[], Any]]:
     """Loaders by name; read once, since all metadata of the environment is searched for them."""
-    return {point.name: cache(point.load) for point in entry_points(group=group)}
+    points = list(entry_points(group=group))
+    names = [point.name for point in points]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two installed packages enter {twice[0]!r} under {group}; uninstall one of them")
+    return {point.name: cache(point.load) for point in points}
 
 
 def rescan() -> None:

@@ -69,7 +69,7 @@ class Progress(TrainerCallback):
 
     def note(self, text: str) -> None:
         """A line without the clock."""
-        logging.getLogger("tprune.support.reporting").info("%s", text)
+        logging.getLogger("tprune.progress").info("%s", text)
         self.show(text)
 
     def show(self, text: str) -> None:

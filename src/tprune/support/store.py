@@ -68,7 +68,8 @@ class Store(Generic[Piece]):
 
     def names(self) -> list[str]:
         """The pieces that are there."""
-        return sorted(path.name.removesuffix(self.form.ending) for path in self.folder.glob(f"*{self.form.ending}"))
+        found = (path.name for path in self.folder.glob(f"*{self.form.ending}"))
+        return sorted(name.removesuffix(self.form.ending) for name in found if name != IDENTITY)
 
     def get(self, name: str) -> Piece:
         """A piece that is there. Raises `InputError` where it is not, or is damaged, as far as its form looks."""

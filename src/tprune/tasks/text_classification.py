@@ -67,11 +67,13 @@ class TextClassification(OneStack):
         return self.collate([{"input_ids": row, "labels": label} for row, label in zip(rows, labels, strict=True)], 0)
 
     def encode(self, texts: Sequence[str], classes: Sequence[int], tokenizer: Tokenizer, most: int) -> EncodedTexts:
-        """Tokenises texts, each cut off after `most` tokens. Raises `InputError` unless there are as many texts as classes."""
+        """Tokenises texts; of longer ones the first `most - 1` tokens and the end token stay. Raises `InputError` unless there are as many texts as classes."""
         if len(texts) != len(classes):
             raise InputError(f"{len(texts)} texts, but {len(classes)} classes; expected equally many")
         ids = tokenizer(list(texts), verbose=False).input_ids
-        return EncodedTexts(tuple(row[:most] for row in ids), tuple(map(int, classes)))
+        return EncodedTexts(
+            tuple(row if len(row) <= most else [*row[: most - 1], row[-1]] for row in ids), tuple(map(int, classes))
+        )
 
     def collate(self, rows: Sequence[Any], pad: int) -> Batch:
         """A batch of encoded texts."""

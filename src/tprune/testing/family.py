@@ -62,7 +62,7 @@ def check_family(
     """
     twin = copy.deepcopy(model).double().eval()
     known_family = family_of(twin)
-    family, tolerance = known_family.name, float(getattr(known_family, "tolerance", TOLERANCE))
+    family, tolerance = known_family.name, known_family.tolerance
     known = list(dict.fromkeys(coupling.kind for coupling in couplings(twin)))
     wanted = list(kinds) if kinds is not None else known
     for chosen in [[kind] for kind in wanted] + ([wanted] if len(wanted) > 1 else []):

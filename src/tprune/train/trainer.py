@@ -200,13 +200,13 @@ def _check(model: nn.Module, data: Examples, how: Training, teacher: nn.Module |
 @contextmanager
 def dropout_at(model: nn.Module, rate: float | None) -> Iterator[None]:
     """Sets the dropout of a model, wherever it has any, for a while; None leaves it as it is."""
-    modules: list[Any] = [m for m in model.modules() if isinstance(getattr(m, "dropout", None), float) and m.dropout]
-    before = [(module, module.dropout) for module in modules]
+    named = [(m, "p" if isinstance(m, nn.Dropout) else "dropout") for m in model.modules()]
+    before = [(m, name, getattr(m, name)) for m, name in named if isinstance(getattr(m, name, None), float)]
     try:
         if rate is not None:
-            for module, _ in before:
-                module.dropout = rate
+            for module, name, old in before:
+                setattr(module, name, rate if old else old)
         yield
     finally:
-        for module, old in before:
-            module.dropout = old
+        for module, name, old in before:
+            setattr(module, name, old)
