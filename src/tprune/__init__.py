@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
     from tprune.data.parallel import read_pair as read_pair
     from tprune.families.registry import couplings as couplings
     from tprune.methods.controller import Controller as Controller
+    from tprune.methods.gradual_magnitude import GradualMagnitude as GradualMagnitude
     from tprune.methods.group_lasso import GroupLasso as GroupLasso
     from tprune.methods.hoyer_square import HoyerSquare as HoyerSquare
     from tprune.methods.hoyer_square import PacedHoyerSquare as PacedHoyerSquare
@@ -69,6 +70,7 @@ _HOME = {
     "data.parallel": ("Parallel", "read_pair"),
     "families.registry": ("couplings",),
     "methods.controller": ("Controller",),
+    "methods.gradual_magnitude": ("GradualMagnitude",),
     "methods.group_lasso": ("GroupLasso",),
     "methods.hoyer_square": ("HoyerSquare", "PacedHoyerSquare"),
     "methods.regulariser": ("Regulariser",),

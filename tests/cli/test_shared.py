@@ -50,7 +50,7 @@ def test_a_plugin_adds_a_method_that_recipes_may_name(tprune: Call, tmp_path: Pa
     (tmp_path / "my_plugin.py").write_text(PLUGIN)
     stage = {"steps": 1}
     recipe = {"data": {}, "train": stage, "prune": {**stage, "method": "mine", "macs": 0.5}, "recover": stage}
-    with pytest.raises(ValueError, match="expected one of group_lasso, hoyer_square"):
+    with pytest.raises(ValueError, match="expected one of gradual_magnitude, group_lasso, hoyer_square"):
         check_recipe(recipe)
     try:
         code, said, _ = tprune("runtimes", "--plugin", "my_plugin", "--json")

@@ -40,7 +40,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     ((*GOOD, *DATA, "--until", "trim"), 1, "--until trim: this run has no such stage; its stages are train, time, "),
     ((*GOOD, "--set", "prune.search"), 2, "--set prune.search: expected KEY=VALUE"),
     ((*GOOD, "--set", "prune.serach=1"), 1, "unknown key 'prune.serach'; did you mean 'search'?"),
-    ((*GOOD, "--set", "prune.method=lunch"), 1, "prune.method: expected one of group_lasso, hoyer_square, paced_hoyer_square"),
+    ((*GOOD, "--set", "prune.method=lunch"), 1, "prune.method: expected one of gradual_magnitude, group_lasso, hoyer_square, paced_hoyer_square"),
     ((*GOOD, "--runtime", "lunch"), 2, "--runtime lunch: expected onnxruntime"),
     ((*GOOD, *DATA, "--threads", "9999"), 1, "threads 9999; expected 1"),
     (("prune", "owner/name", "--out", "s", "--macs", "0.5", *DATA), 1, "--out s: is a file, and no tprune run"),

@@ -159,3 +159,31 @@ def test_norms_pass_gradients_to_every_counted_member_and_none_at_zero() -> None
 def test_a_coupling_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="coupling nothing: no views; expected at least one tensor"):
         Coupling("nothing", ())
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_scaled_copies_are_what_scale_makes_of_the_tensors(overlapping: bool) -> None:
+    w = torch.arange(1.0, 10.0).reshape(3, 3)
+    views = (producer("a", "u i -> u"), consumer("b" if overlapping else "c", "o u -> u"), bias("d", "u -> u"))
+    groups = groups_of(Coupling("c", views), {"a": w, "b": w, "c": w + 1, "d": torch.ones(3)})
+    before = {name: tensor.clone() for name, tensor in groups.tensors.items()}
+    keep = torch.tensor([True, False, True])
+    found = groups.scaled(keep)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in groups.tensors.items())
+    groups.scale_(keep.float())
+    assert all(torch.equal(found[name], tensor) for name, tensor in groups.tensors.items())
+    if overlapping:
+        assert found["a"] is found["b"] and found["a"].tolist() == [[1, 0, 3], [0, 0, 0], [7, 0, 9]]
+
+
+def test_axes_of_groups_have_the_names_of_the_pattern() -> None:
+    heads = Coupling("heads", (producer("w", "(h d) i -> d h", h=2), consumer("v", "o (h d) -> d h", h=2)))
+    groups = groups_of(heads, {"w": torch.ones(6, 2), "v": torch.ones(2, 6)})
+    assert groups.names == ("d", "h") and groups.shape == (3, 2)
+
+
+def test_a_group_is_filled_where_any_member_is_not_zero() -> None:
+    views = (producer("w", "u i -> u"), bias("b", "u -> u"))
+    w = torch.tensor([[0.0, 1e-30], [0.0, 0.0], [0.0, 0.0], [float("nan"), 0.0]])
+    groups = groups_of(Coupling("c", views), {"w": w, "b": torch.tensor([0.0, 2.0, 0.0, 0.0])})
+    assert groups.filled.tolist() == [True, True, False, True]

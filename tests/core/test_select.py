@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from tprune.core.selection import (
     balanced,
     keep_best,
     lines_of,
+    per_axis,
+    per_block,
     reach,
     rounded,
     threshold,
@@ -54,6 +57,71 @@ def test_balanced_keeps_equally_many_of_the_best_in_every_head(heads: int, dims:
     keep = balanced(scores, k)
     assert keep.shape == scores.shape and (keep.sum(-1) == k).all()
     assert torch.equal(keep[1, 0], top_k(scores[1, 0], k))
+
+
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple)
+
+
+@st.composite
+def tied_scores(draw: st.DrawFn) -> Tensor:
+    """Few different values, so that many groups are equally good."""
+    shape = draw(shapes)
+    return torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 1000)))).float()
+
+
+@given(tied_scores(), st.data())
+def test_per_axis_is_top_k_of_every_line_along_it(scores: Tensor, data: st.DataObject) -> None:
+    axis = data.draw(st.integers(-scores.ndim, scores.ndim - 1))
+    k = data.draw(st.integers(0, scores.shape[axis]))
+    keep = per_axis(scores, k, axis)
+    assert keep.shape == scores.shape and (keep.sum(axis) == k).all()
+    rows, kept = (t.movedim(axis, -1).reshape(-1, scores.shape[axis]) for t in (scores, keep))
+    assert all(torch.equal(top_k(row, k), mask) for row, mask in zip(rows, kept, strict=True))
+    names = "abc"[: scores.ndim]
+    assert torch.equal(per_axis(scores, k, names[axis], names), keep)
+
+
+@given(tied_scores(), st.data())
+def test_per_block_is_top_k_of_every_block_along_an_axis(scores: Tensor, data: st.DataObject) -> None:
+    axis = data.draw(st.integers(-scores.ndim, scores.ndim - 1))
+    size = data.draw(st.integers(1, 6))
+    k = data.draw(st.integers(0, size))
+    keep = per_block(scores, k, size, axis)
+    assert keep.shape == scores.shape
+    rows, kept = (t.movedim(axis, -1).reshape(-1, scores.shape[axis]) for t in (scores, keep))
+    for row, mask in zip(rows, kept, strict=True):
+        for block, own in zip(row.split(size), mask.split(size), strict=True):
+            assert torch.equal(own, top_k(block, min(k, len(block))))
+
+
+@given(tied_scores(), st.data())
+def test_the_ways_to_choose_agree_where_they_mean_the_same(scores: Tensor, data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, scores.shape[-1]))
+    assert torch.equal(keep_best(scores, k), per_axis(scores, k))
+    assert torch.equal(balanced(scores, k), per_axis(scores, k, scores.ndim - 1))
+    assert torch.equal(per_block(scores, k, scores.shape[-1]), per_axis(scores, k))  # one block is the whole axis
+    if scores.ndim == 1:
+        assert torch.equal(top_k(scores, k), per_axis(scores, k))
+    edge = torch.sort(scores.flatten(), descending=True).values[k - 1] if k else torch.tensor(9.0)
+    assert not (threshold(scores, float(edge)) & ~top_k(scores, k)).any()  # above the last one kept, all are kept
+
+
+@pytest.mark.parametrize(
+    ("choose", "says"),
+    [
+        (lambda s: per_axis(s, 4), "cannot keep 4 of 3 groups"),
+        (lambda s: per_axis(s, 1, 2), "there is no axis 2: the groups have 2 axes"),
+        (lambda s: per_axis(s, 1, "x", ("h", "d")), "no axis of the groups is called 'x'; expected one of h, d"),
+        (lambda s: per_axis(s, 1, "x"), "called 'x'; expected one of none"),
+        (lambda s: per_block(s, 3, 2), "cannot keep 3 of 2 groups"),
+        (lambda s: per_block(s, 0, 0), "cannot keep 0 of 0 groups"),
+        (lambda s: per_block(s, 1, 2, -3), "there is no axis -3"),
+        (lambda s: balanced(s.sum(), 1), "there is no axis -1: the groups have 0 axes"),
+    ],
+)
+def test_a_way_that_does_not_fit_the_groups_is_refused(choose: Callable[[Tensor], Tensor], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        choose(torch.rand(2, 3))
 
 
 def test_keep_best_and_lines_of_follow_the_number_of_axes() -> None:

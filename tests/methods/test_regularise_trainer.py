@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from small_net import (
     HOW,
+    UNITS,
     Net,
     Pairs,
     StopAt,
@@ -21,7 +22,9 @@ from small_net import (
     state,
     trainer_for,
 )
-from tprune.core.plan import Mode
+from tprune.core.coupling import Coupling, producer
+from tprune.core.plan import Mode, make_plan
+from tprune.methods.gradual_magnitude import GradualMagnitude
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.regulariser import Regulariser
 
@@ -51,6 +54,29 @@ def test_a_resumed_trainer_goes_on_with_the_ramp(tmp_path: Path, mode: Mode) -> 
     assert regulariser.step == 5 and regulariser.pace == pytest.approx(6 / 20)
     for name in whole:
         assert torch.equal(resumed[name], whole[name])
+
+
+@pytest.mark.parametrize("coupling", [UNITS, Coupling("all", (producer("up.weight", "u i ->"),))], ids=lambda c: c.name)
+def test_a_resumed_trainer_goes_on_with_its_masks(tmp_path: Path, coupling: Coupling) -> None:
+    method = GradualMagnitude(share=1.0 if coupling.name == "all" else 0.5, begin=1, over=3, every=1)
+
+    def run(resume: bool, *extra: TrainerCallback) -> tuple[Net, Regulariser]:
+        model = Net()
+        plan = make_plan(model, "net", [coupling], method=method, mode=Mode.GRADIENT, strengths=1.0)
+        regulariser = Regulariser(model, plan)
+        out = tmp_path / str(bool(extra) or resume)
+        trainer = trainer_for(model, out, [regulariser, *extra], save_strategy="steps", save_steps=3)
+        trainer.train(resume_from_checkpoint=resume)
+        return model, regulariser
+
+    whole, _ = run(False)
+    with pytest.raises(KeyboardInterrupt):
+        run(False, StopAt(4))
+    resumed, regulariser = run(True)
+    keep = regulariser.states[0]["keep"]
+    assert keep.dtype is torch.bool and keep.shape == regulariser.groups[0].shape and not keep.all()
+    assert (regulariser.groups[0].refresh().norms[~keep] == 0).all()
+    assert_same(state(resumed), state(whole), rtol=0, atol=0)
 
 
 def ddp_worker(rank: int, world: int, mode: str, out: str) -> None:

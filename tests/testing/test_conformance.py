@@ -1,6 +1,7 @@
 """Every structure, family and method against the public conformance check, and mistakes that it has to find."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tprune.core.selection import keep_best
 from tprune.core.structure import Structure
 from tprune.families.modeling.modeling_tprune import RemovedAttention
 from tprune.families.registry import couplings
+from tprune.methods.gradual_magnitude import GradualMagnitude
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.hoyer_square import HoyerSquare, PacedHoyerSquare
 from tprune.methods.regulariser import Regulariser
@@ -190,13 +192,71 @@ class _Random(GroupLasso):
         return Update(update.value * noise, update.slope * noise), state
 
 
+class _Towards(GroupLasso):
+    """Pulls every weight to one: `R = ½ Σ (w − 1)²`, biases included."""
+
+    def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
+        pull = {name: tensor - 1 for name, tensor in groups.tensors.items()}
+        value = torch.stack([p.square().sum() / 2 for p in pull.values()]).sum()
+        return Update(value, torch.zeros_like(groups.norms), self.pulled(pull)), state
+
+    def pulled(self, pull: dict[str, Tensor]) -> dict[str, Tensor]:
+        return pull
+
+
+class _PullsTwice(_Towards):
+    def pulled(self, pull: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: 2 * p for name, p in pull.items()}
+
+
+class _PullsBiasesAway(_Towards):
+    def pulled(self, pull: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**pull, "shift": -pull["shift"]}
+
+
+class _ForgetsAPull(_Towards):
+    def pulled(self, pull: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"up": pull["up"]}
+
+
+class _PullsToInfinity(_Towards):
+    def pulled(self, pull: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: p / (p + 1) for name, p in pull.items()}
+
+
+@dataclass(frozen=True)
+class _Keeps(GroupLasso):
+    """No penalty, a mask."""
+
+    keep: Callable[[Tensor], Tensor] = lambda norms: norms > 0.1
+
+    def update(self, groups: Groups, state: State, step: int) -> tuple[Update, State]:
+        zeros = torch.zeros_like(groups.norms)
+        return Update(zeros.detach().sum(), zeros.detach(), keep=self.keep(groups.norms.detach())), state
+
+
+def test_methods_with_a_pull_or_a_mask_conform() -> None:
+    check_method(_Towards())
+    check_method(_Keeps())
+    check_method(GradualMagnitude(share=0.6, over=2, every=1))
+
+
 @pytest.mark.parametrize(
     ("method", "says"),
     [
-        (_WrongSlope(), "not the gradient"), (_Divides(), "not finite"), (_Remembers(), "changes the state"),
+        (_WrongSlope(), "not the gradient"),
+        (_Divides(), "not finite"),
+        (_Remembers(), "changes the state"),
         (_Random(), "not the gradient|not deterministic"),
+        (_PullsTwice(), "slopes and pull are not the gradient"),
+        (_PullsBiasesAway(), "slopes and pull are not the gradient"),
+        (_ForgetsAPull(), "there is no pull for down"),
+        (_PullsToInfinity(), "not finite"),
+        (_Keeps(lambda norms: norms), "keep holds torch.float64"),
+        (_Keeps(lambda norms: norms[:-1] > 0), r"keep has shape \(4,\); expected \(5,\)"),
+        (_Keeps(lambda norms: torch.rand(5) > 0.5), "not deterministic|does not resume"),
     ],
-)  # fmt: skip
+)
 def test_broken_methods_are_found(method: Method, says: str) -> None:
     with pytest.raises(AssertionError, match=says):
         check_method(method)

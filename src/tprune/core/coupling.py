@@ -127,6 +127,21 @@ class Groups:
                 )
         return shapes[0]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the axes of the group index are called in the coupling's first pattern."""
+        view = self.coupling.views[0]
+        return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).right
+
+    @property
+    def filled(self) -> Tensor:
+        """A bool per group: whether any of its members, biases included, holds something other than zero."""
+        found = torch.zeros(self.shape, dtype=torch.bool)
+        for view, _ in self.members:
+            w = view.of(self.tensors[view.param].detach())
+            found |= (view.structure.squares((w != 0).float()) > 0).cpu()
+        return found
+
     def _layout_groups(self, view: View) -> Shape:
         return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).groups
 
@@ -194,12 +209,35 @@ class Groups:
 
         An element that several members hold in one group is multiplied once.
         """
-        for view, fresh in self.members if members is None else members:
-            w = view.of(self.tensors[view.param])
-            if fresh is None:
-                view.structure.scale_(w, factors)
-            else:
-                w.mul_(torch.where(fresh.to(w.device), view.structure.expand(factors.to(w.device), w), 1))
+        for member in self.members if members is None else members:
+            scale_member_(self.tensors[member[0].param], member, factors)
+
+    @torch.no_grad()
+    def scaled(self, factors: Tensor) -> dict[str, Tensor]:
+        """Copies of the member tensors, scaled as `scale_` does it; names of one tensor share their copy.
+
+        Example:
+            >>> groups = groups_of(Coupling("rows", (producer("w", "o i -> o"),)), {"w": torch.ones(2, 2)})
+            >>> groups.scaled(torch.tensor([True, False]))["w"]
+            tensor([[1., 1.],
+                    [0., 0.]])
+        """
+        copies = {id(tensor): tensor.detach().clone() for tensor in self.tensors.values()}
+        twin = Groups(self.coupling, {param: copies[id(tensor)] for param, tensor in self.tensors.items()})
+        twin.scale_(factors)
+        return dict(twin.tensors)
+
+
+@torch.no_grad()
+def scale_member_(tensor: Tensor, member: Member, factors: Tensor) -> None:
+    """Multiplies what a member views of a tensor, its own or one shaped like it, by its group's factor, in place."""
+    view, fresh = member
+    w = view.of(tensor)
+    factors = factors.to(w.device)
+    if fresh is None:
+        view.structure.scale_(w, factors)
+    else:
+        w.mul_(torch.where(fresh.to(w.device), view.structure.expand(factors, w), 1))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

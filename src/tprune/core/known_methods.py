@@ -13,6 +13,7 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     "tprune.methods",
     {
+        "gradual_magnitude": "tprune.methods.gradual_magnitude:GradualMagnitude",
         "group_lasso": "tprune.methods.group_lasso:GroupLasso",
         "hoyer_square": "tprune.methods.hoyer_square:HoyerSquare",
         "paced_hoyer_square": "tprune.methods.hoyer_square:PacedHoyerSquare",

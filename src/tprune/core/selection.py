@@ -1,13 +1,15 @@
 """Selection: from scores of groups to the groups that stay, for one coupling or sharing a budget over all of them.
 
-A keep mask is a bool tensor shaped as the coupling's groups. Couplings with two axes (dimensions inside heads) are kept
-*balanced*: equally many per head, so that the heads stay equal and a dense tensor holds them.
+A keep mask is a bool tensor shaped as the coupling's groups. The ways to choose within one coupling: over all its
+groups (`top_k`), along an axis (`per_axis`), within blocks (`per_block`), by a bound (`threshold`). Couplings with
+two axes (dimensions inside heads) are kept *balanced* by `keep_best`: equally many per head, so that a dense tensor
+holds them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -32,17 +34,76 @@ def threshold(scores: Tensor, above: float) -> Tensor:
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """Keeps the k best groups; of equal ones the first. Raises `InputError` unless 0 ≤ k ≤ number of groups.
+    """Keeps the k best of all groups; of equal ones the first. Raises `InputError` unless 0 ≤ k ≤ number of groups.
 
     Example:
         >>> top_k(torch.tensor([1.0, 3.0, 3.0]), 1)
         tensor([False,  True, False])
     """
-    if not 0 <= k <= scores.numel():
-        raise InputError(f"cannot keep {k} of {scores.numel()} groups")
-    keep = torch.zeros(scores.numel(), dtype=torch.bool)
-    keep[torch.argsort(scores.flatten().cpu(), descending=True, stable=True)[:k]] = True
-    return keep.reshape(scores.shape)
+    return _best_of_rows(scores.reshape(1, -1), k).reshape(scores.shape)
+
+
+def per_axis(scores: Tensor, k: int, axis: int | str = -1, names: Sequence[str] = ()) -> Tensor:
+    """Keeps the k best along one axis for every index of the others, so that all of these keep equally many.
+
+    Args:
+        scores: shaped as the groups.
+        k: how many, 0 to the length of the axis; of equal ones the first stay.
+        axis: its number, or its name in the pattern that made the groups.
+        names: of all axes, for a named one: what stands right of the pattern's arrow.
+
+    Raises:
+        InputError: there is no such axis, or it is shorter than `k`.
+
+    Example:
+        >>> scores = torch.tensor([[1.0, 2.0], [4.0, 3.0]])
+        >>> per_axis(scores, 1, "h", names=("h", "d"))  # one head for every dimension
+        tensor([[False, False],
+                [ True,  True]])
+    """
+    rows = scores.movedim(number_of(axis, scores.ndim, names), -1)
+    keep = _best_of_rows(rows.reshape(-1, rows.shape[-1]), k).reshape(rows.shape)
+    return keep.movedim(-1, number_of(axis, scores.ndim, names))
+
+
+def per_block(scores: Tensor, k: int, size: int, axis: int | str = -1, names: Sequence[str] = ()) -> Tensor:
+    """Keeps the k best of every `size` consecutive groups along one axis (N:M); a shorter last block keeps k at most.
+
+    Args:
+        scores: shaped as the groups.
+        k: how many of each block, 0 to `size`; of equal ones the first stay.
+        size: groups in a block, at least 1.
+        axis: its number, or its name in the pattern that made the groups.
+        names: of all axes, as in `per_axis`.
+
+    Raises:
+        InputError: there is no such axis, or no block of this size holds `k`.
+
+    Example:
+        >>> per_block(torch.tensor([4.0, 3.0, 2.0, 0.0, 0.0, 1.0]), 1, size=3)
+        tensor([ True, False, False, False, False,  True])
+    """
+    if size < 1 or not 0 <= k <= size:
+        raise InputError(f"cannot keep {k} of {size} groups")
+    along = number_of(axis, scores.ndim, names)
+    blocks = torch.split(scores, size, dim=along)
+    return torch.cat([per_axis(block, min(k, block.shape[along]), along) for block in blocks], dim=along)
+
+
+def number_of(axis: int | str, count: int, names: Sequence[str] = ()) -> int:
+    """The number of an axis of groups, from 0. Raises `InputError` where none of `count` axes is called so.
+
+    Example:
+        >>> number_of(-1, 2), number_of("h", 2, ("h", "d"))
+        (1, 0)
+    """
+    if isinstance(axis, str):
+        if axis not in names:
+            raise InputError(f"no axis of the groups is called {axis!r}; expected one of {', '.join(names) or 'none'}")
+        return list(names).index(axis)
+    if not -count <= axis < count:
+        raise InputError(f"there is no axis {axis}: the groups have {count} axes")
+    return axis % count
 
 
 def balanced(scores: Tensor, k: int) -> Tensor:
@@ -53,13 +114,20 @@ def balanced(scores: Tensor, k: int) -> Tensor:
         tensor([[False,  True],
                 [ True, False]])
     """
-    rows = scores.reshape(-1, scores.shape[-1])
-    return torch.stack([top_k(row, k) for row in rows]).reshape(scores.shape)
+    return per_axis(scores, k, axis=-1)
 
 
 def keep_best(scores: Tensor, k: int) -> Tensor:
-    """`top_k` for one axis of groups (or none), `balanced` for more."""
+    """What a smaller dense tensor can hold: `top_k` for one axis of groups (or none), `balanced` for more."""
     return balanced(scores, k) if scores.ndim > 1 else top_k(scores, k)
+
+
+def _best_of_rows(rows: Tensor, k: int) -> Tensor:
+    """The k best of every row, on the CPU; of equal ones the first."""
+    if not 0 <= k <= rows.shape[-1]:
+        raise InputError(f"cannot keep {k} of {rows.shape[-1]} groups")
+    order = torch.argsort(rows.cpu(), dim=-1, descending=True, stable=True)
+    return torch.zeros(rows.shape, dtype=torch.bool).scatter_(-1, order[:, :k], True)
 
 
 def lines_of(scores: Tensor) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 import torch
@@ -12,8 +12,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from tprune.core.coupling import Groups, Role
-from tprune.core.method import State
+from tprune.core.coupling import Groups, Member, Role, scale_member_
+from tprune.core.method import State, Update
 from tprune.core.plan import Entry, Mode, Plan
 from tprune.methods.controller import Controller, ControllerState
 from tprune.support.errors import InputError
@@ -42,10 +42,16 @@ class Regulariser(TrainerCallback, ExportableState):
     - *decoupled*: `w ← w − lr λ ∂R/∂w` after the step, past the optimiser's rescaling;
     - *proximal*: `n_g ← max(0, n_g − lr λ slope_g)` after the step; groups become exactly zero.
 
+    What a method gives beside its slopes: a *pull* on the member tensors is added to ∂R/∂w, in the gradient and
+    decoupled modes. A *keep* mask holds in every mode: after the step all members of the groups that are not kept are
+    zero, those that are frozen beside a trained one too, and so are the optimiser's moments of their elements, so
+    that nothing brings them back. A strength of 0 switches an entry off, masks included.
+
     The penalty of every coupling at the last step is in `values`.
 
-    λ rises linearly from 0 over the first `ramp` steps; a controller, where given, multiplies it. Gradients are averaged between processes before the step and weights
-    are equal in all of them, so under DDP every process applies the same closed form and nothing is communicated.
+    λ rises linearly from 0 over the first `ramp` steps; a controller, where given, multiplies it. Gradients are
+    averaged between processes before the step and weights are equal in all of them, so under DDP every process
+    applies the same closed form and nothing is communicated.
 
     Args:
         model: the model being trained (unwrapped).
@@ -54,7 +60,8 @@ class Regulariser(TrainerCallback, ExportableState):
         controller: adapts each coupling's strength while training.
 
     Raises:
-        InputError: the plan is for another model.
+        InputError: the plan is for another model. While training: a method's update does not fit its coupling, or
+            gives a pull in the proximal mode or beside a controller, which act on norms only.
 
     Example:
         In a loop of your own, `handle = Regulariser(model, plan).attach(optimizer)`; with the Trainer,
@@ -66,6 +73,7 @@ class Regulariser(TrainerCallback, ExportableState):
         self.groups = plan.bind(model)
         self.states: list[State] = [e.method.init(g) for e, g in zip(plan.entries, self.groups, strict=True)]
         self.values: dict[str, Tensor] = {}
+        self._masks: dict[int, Tensor] = {}  # what the updates of this step keep, by entry
 
     @property
     def pace(self) -> float:
@@ -78,7 +86,9 @@ class Regulariser(TrainerCallback, ExportableState):
         # fused optimizers are handed gradients that a GradScaler has scaled
         scale = getattr(optimizer, "grad_scale", None)
         for i, entry, groups in self._active(Mode.GRADIENT):
-            factors = self._factors(i, entry, groups) * (entry.strength * self.pace)
+            update, factors = self._asked(i, entry, groups)
+            strength = entry.strength * self.pace
+            factors = factors * strength
             if scale is not None:
                 factors = factors * scale.to(factors.device)
             for view, fresh in groups.counted:
@@ -87,25 +97,39 @@ class Regulariser(TrainerCallback, ExportableState):
                     continue
                 w, grad = view.of(weight), view.of(weight.grad)
                 view.structure.add_scaled_(grad, w if fresh is None else w * fresh.to(w.device), factors)
+            for weight, pull in _pulls(update, groups):
+                if weight.grad is not None:
+                    pull = pull.to(weight.grad)
+                    weight.grad.add_(pull if scale is None else pull * scale.to(pull), alpha=strength)
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
-        """Shrinks the groups of *decoupled* and *proximal* entries. Call after `optimizer.step()`."""
+        """Shrinks the groups of *decoupled* and *proximal* entries, then masks. Call after `optimizer.step()`."""
         rates = _learning_rates(optimizer)
         for mode in (Mode.DECOUPLED, Mode.PROXIMAL):
             for i, entry, groups in self._active(mode):
-                moving = [(view, fresh) for view, fresh in groups.members if id(groups.tensors[view.param]) in rates]
-                if not moving:
-                    continue  # a frozen coupling; one that is frozen in part moves in its other members
-                rate = max(rates[id(groups.tensors[view.param])] for view, _ in moving)
-                scale = 1 - rate * entry.strength * self.pace * self._factors(i, entry, groups)
-                if mode is Mode.PROXIMAL:
-                    scale = scale.clamp_min(0)
-                groups.scale_(scale, [m for m in moving if m[0].role is not Role.BIAS])
-                if mode is Mode.PROXIMAL:  # an empty group loses its biases too, so that what is cut is already silent
-                    alive = (scale * groups.norms > 0).to(scale.dtype)
-                    groups.scale_(alive, [m for m in moving if m[0].role is Role.BIAS])
+                moving = [member for member in groups.members if id(groups.tensors[member[0].param]) in rates]
+                if moving:  # a frozen coupling stays; one that is frozen in part moves in its other members
+                    self._move(i, entry, groups, moving, rates)
+        for i, keep in self._masks.items():  # after all moves: couplings overlap, and a pull moves zeros
+            if any(id(tensor) in rates for tensor in self.groups[i].tensors.values()):
+                _mask_(self.groups[i], keep, optimizer)
+        self._masks.clear()
         self.step += 1
+
+    def _move(self, i: int, entry: Entry, groups: Groups, moving: Sequence[Member], rates: Mapping[int, float]) -> None:
+        rate = max(rates[id(groups.tensors[view.param])] for view, _ in moving)
+        update, factors = self._asked(i, entry, groups)
+        scale = 1 - rate * entry.strength * self.pace * factors
+        if entry.mode is Mode.PROXIMAL:
+            scale = scale.clamp_min(0)
+        groups.scale_(scale, [m for m in moving if m[0].role is not Role.BIAS])
+        if entry.mode is Mode.PROXIMAL:  # an empty group loses its biases too, so that what is cut is already silent
+            alive = (scale * groups.norms > 0).to(scale.dtype)
+            groups.scale_(alive, [m for m in moving if m[0].role is Role.BIAS])
+        for weight, pull in _pulls(update, groups):
+            if id(weight) in rates:
+                weight.sub_(pull.to(weight), alpha=rate * entry.strength * self.pace)
 
     def attach(self, optimizer: Optimizer) -> tuple[RemovableHandle, RemovableHandle]:
         """Hooks both halves into `optimizer.step()`; returns handles that remove them."""
@@ -143,9 +167,7 @@ class Regulariser(TrainerCallback, ExportableState):
         for one in saved if isinstance(saved, list) else [saved]:
             found = dict(one["attributes"])
             if state.global_step and found.pop("couplings") == [e.coupling.name for e in self.plan.entries]:
-                states = [
-                    {k: torch.tensor(v) if isinstance(v, list) else v for k, v in s.items()} for s in found["states"]
-                ]
+                states = [{key: torch.as_tensor(value) for key, value in s.items()} for s in found["states"]]
                 self.load_state_dict({"step": found["step"], "states": states, "controller": found.get("controller")})
         self.step = state.global_step
 
@@ -161,13 +183,55 @@ class Regulariser(TrainerCallback, ExportableState):
         entries = zip(self.plan.entries, self.groups, strict=True)
         return [(i, e, g) for i, (e, g) in enumerate(entries) if e.mode is mode and e.strength > 0]
 
-    def _factors(self, i: int, entry: Entry, groups: Groups) -> Tensor:
-        """`f slope_g / n_g`, 0 for empty groups: what a weight is multiplied by to give ∂R/∂w, times the controller's f."""
+    def _asked(self, i: int, entry: Entry, groups: Groups) -> tuple[Update, Tensor]:
+        """The update and, by group, what a weight is multiplied by to give ∂R/∂w.
+
+        That is `f slope_g / n_g`, with the controller's f, and 0 for empty groups.
+        """
         update, self.states[i] = entry.method.update(groups.refresh(), self.states[i], self.step)
-        self.values[entry.coupling.name] = update.value
+        update.check(groups)
+        name = entry.coupling.name
+        if update.pull is not None and (entry.mode is Mode.PROXIMAL or self.controller):
+            why = "a controller steers norms" if self.controller else "the proximal mode shrinks norms"
+            raise InputError(
+                f"coupling {name}: {type(entry.method).__name__} pulls single weights, but {why}; "
+                "expected the gradient or decoupled mode and no controller"
+            )
+        self.values[name] = update.value
+        if update.keep is not None:
+            self._masks[i] = update.keep
         norms = groups.norms
         slope = self.controller.steer(i, norms, update.slope, self.step) if self.controller else update.slope
-        return torch.where(norms > 0, slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms))
+        return update, torch.where(
+            norms > 0, slope / norms.clamp_min(torch.finfo(norms.dtype).tiny), torch.zeros_like(norms)
+        )
+
+
+def _pulls(update: Update, groups: Groups) -> list[tuple[Tensor, Tensor]]:
+    """Every member tensor once, whatever its names, with the pull on it."""
+    pulls = {id(groups.tensors[name]): (groups.tensors[name], pull) for name, pull in (update.pull or {}).items()}
+    return list(pulls.values())
+
+
+def _mask_(groups: Groups, keep: Tensor, optimizer: Optimizer) -> None:
+    """Sets all members of the groups that are not kept to zero, and what the optimiser remembers of their elements."""
+    if bool(keep.all()):
+        return
+    groups.scale_(keep)
+    for member in groups.members:
+        weight = groups.tensors[member[0].param]
+        for moments in _moments(optimizer, weight):
+            scale_member_(moments, member, keep)
+
+
+def _moments(optimizer: Optimizer, weight: Tensor) -> list[Tensor]:
+    """The tensors that an optimiser keeps of every element of a weight; its count of steps is none of them."""
+    kept = optimizer.state.get(weight, {})
+    return [
+        value
+        for name, value in kept.items()
+        if isinstance(value, Tensor) and value.shape == weight.shape and name != "step"
+    ]
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

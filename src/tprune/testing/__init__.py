@@ -1,10 +1,13 @@
-"""The conformance checks for methods, structures, couplings, model families and runtimes, ours and others'; they need no test runner.
+"""The conformance checks of methods, constraints, structures, couplings, families and runtimes, ours and others'.
+
+They need no test runner.
 
 Every check raises `AssertionError` with a message that names what disagrees, and returns nothing. Models are compared
 in double precision, where a correct cut agrees to about 1e-15 and a mistake does not.
 """
 
 from tprune.testing.common import TOLERANCE, randomise_
+from tprune.testing.constraint import check_constraint
 from tprune.testing.coupling import check_coupling
 from tprune.testing.family import check_agrees, check_family, check_saved, random_kept
 from tprune.testing.method import check_method
@@ -14,6 +17,7 @@ from tprune.testing.structure import check_structure
 __all__ = [
     "TOLERANCE",
     "check_agrees",
+    "check_constraint",
     "check_coupling",
     "check_family",
     "check_method",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,16 @@ from tprune.core.coupling import Coupling, Groups, bias, consumer, groups_of, pr
 from tprune.core.method import Method, Update
 from tprune.core.plan import Mode, make_plan
 from tprune.methods.regulariser import Regulariser
+from tprune.support.errors import InputError
 from tprune.testing.common import TOLERANCE, apart, require
 
 
 def check_method(method: Method, *, exact: bool = True, seed: int = 0) -> None:
-    """A method's value, slopes, zero groups, determinism and state.
+    """A method's value, slopes, pull, keep mask, zero groups, determinism and state.
 
     Args:
         method: the method.
-        exact: its slopes are the gradient of its value; if not (a rescaled step), they only have the gradient's signs.
+        exact: slopes and pull are the gradient of its value; if not (a rescaled step), they only have its signs.
         seed: of the weights it is tried on.
 
     Raises:
@@ -32,33 +33,53 @@ def check_method(method: Method, *, exact: bool = True, seed: int = 0) -> None:
     """
     groups, name = _example(seed), type(method).__name__
     _, update, _ = _run(method, groups)
-    require(update.value.shape == (), f"{name}: the value is no scalar")
-    require(update.slope.shape == groups.norms.shape, f"{name}: expected one slope per group")
+    _check_shapes(update, groups, name)
     require(_finite(update), f"{name}: not finite where one group is zero")
-
-    for tensor in groups.tensors.values():
-        tensor.requires_grad_(True)
-    value = method.update(groups.refresh(), method.init(groups), 0)[0].value
-    expected = torch.autograd.grad(value, [groups.tensors[p] for p in ("up", "down")], allow_unused=True)
-    model = _Holder(groups.tensors)
-    plan = make_plan(model, "", [groups.coupling], method=method, mode=Mode.GRADIENT, strengths=1.0)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    Regulariser(model, plan).before_step()
-    for param, gradient in zip(("up", "down"), expected, strict=True):
-        applied, wanted = model.get_parameter(param).grad, torch.zeros(()) if gradient is None else gradient
-        assert applied is not None
-        zero = groups.tensors[param] == 0
-        require(bool((applied[zero] == 0).all()), f"{name}: a group that is zero is moved")
-        if exact:
-            require(apart(wanted, applied) < TOLERANCE, f"{name}: slopes are not the gradient of the value")
-        else:
-            require(bool((applied.sign() == wanted.sign()).all()), f"{name}: slopes against the gradient of the value")
+    _check_gradient(method, groups, exact, name)
 
     empty = Groups(groups.coupling, {param: torch.zeros_like(tensor) for param, tensor in groups.tensors.items()})
     nothing = _run(method, empty)[1]
     require(_finite(nothing), f"{name}: not finite where all groups are zero")
     _check_state(method, name, seed)
+
+
+def _check_shapes(update: Update, groups: Groups, name: str) -> None:
+    require(update.value.shape == (), f"{name}: the value is no scalar")
+    require(update.slope.shape == groups.norms.shape, f"{name}: expected one slope per group")
+    try:
+        update.check(groups)
+    except InputError as error:
+        raise AssertionError(f"{name}: {error}") from None
+
+
+def _check_gradient(method: Method, groups: Groups, exact: bool, name: str) -> None:
+    for tensor in groups.tensors.values():
+        tensor.requires_grad_(True)
+    update = method.update(groups.refresh(), method.init(groups), 0)[0]
+    params = ("up", "down") if update.pull is None else tuple(groups.tensors)  # no slope moves biases, a pull may
+    expected = _gradient(update.value, [groups.tensors[param] for param in params])
+    model = _Holder(groups.tensors)
+    plan = make_plan(model, "", [groups.coupling], method=method, mode=Mode.GRADIENT, strengths=1.0)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    Regulariser(model, plan).before_step()
+    subject = "slopes" if update.pull is None else "slopes and pull"
+    for param, gradient in zip(params, expected, strict=True):
+        applied, wanted = model.get_parameter(param).grad, torch.zeros(()) if gradient is None else gradient
+        assert applied is not None
+        zero = groups.tensors[param] == 0
+        if update.pull is None:
+            require(bool((applied[zero] == 0).all()), f"{name}: a group that is zero is moved")
+        if exact:
+            require(apart(wanted, applied) < TOLERANCE, f"{name}: {subject} are not the gradient of the value")
+        else:
+            agree = bool((applied.sign() == wanted.sign()).all())
+            require(agree, f"{name}: {subject} against the gradient of the value")
+
+
+def _gradient(value: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The gradient of a value, None for a tensor that it does not depend on, as a count depends on none."""
+    return torch.autograd.grad(value, tensors, allow_unused=True) if value.requires_grad else [None] * len(tensors)
 
 
 def _check_state(method: Method, name: str, seed: int) -> None:
@@ -80,11 +101,18 @@ def _check_state(method: Method, name: str, seed: int) -> None:
 
 
 def _finite(update: Update) -> bool:
-    return bool(update.value.isfinite() & update.slope.isfinite().all())
+    given = [update.value, update.slope, *(update.pull or {}).values()]
+    return all(bool(tensor.isfinite().all()) for tensor in given)
 
 
 def _equal(a: Update, b: Update) -> bool:
-    return torch.equal(a.value, b.value) and torch.equal(a.slope, b.slope)
+    one, other = _tensors(a), _tensors(b)
+    return len(one) == len(other) and all(torch.equal(x, y) for x, y in zip(one, other, strict=True))
+
+
+def _tensors(update: Update) -> list[Tensor]:
+    keep = [] if update.keep is None else [update.keep]
+    return [update.value, update.slope, *keep, *(update.pull or {}).values()]
 
 
 def _run(method: Method, groups: Groups, steps: int = 1) -> tuple[Mapping[str, Tensor], Update, Mapping[str, Tensor]]:
