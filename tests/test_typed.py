@@ -12,7 +12,8 @@ import pytest
 import tprune
 
 ROOT = Path(__file__).parents[1]
-HARMLESS = re.compile(r"tuple\[Any, \.\.\.\]|slice\[Any, Any, Any\]")  # numpy's shapes, and Python's own slices
+# numpy's shapes, Python's own slices, and functions of whatever arguments
+HARMLESS = re.compile(r"tuple\[Any, \.\.\.\]|slice\[Any, Any, Any\]|\(\*Any, \*\*Any\)")
 FOREIGN = {"model_config", "model_fields", "model_computed_fields"}  # pydantic's
 
 

@@ -12,6 +12,7 @@ from test_report import run as run
 from browser import CHROMIUM, IN_CI, browse, measured
 from small_results import ONNX, as_fast, difference, small_results
 from tprune.bench.harness import MEASURES
+from tprune.core.sites import site_from_name
 from tprune.report.analysis_page import write_page
 from tprune.report.comparison import compare, write_comparison
 from tprune.report.page import write_report
@@ -129,7 +130,12 @@ def analysis(layers: int, points: int) -> dict[str, Any]:
         for name in [*inner, *(cross if stack == "decoder" else [])]
     ]  # fmt: skip
     reading = [{"zero": 1.0 if i else 0.0, "shrunk": 1.0, "norms": [0.5, 0.4, 0.1]} for i in range(points)]
-    component = {"kind": "lines", "groups": 1024, "norms": [1.0, 0.9, 0.8], "path": reading, "zero": 0.5}
+
+    def component_of(name: str) -> dict[str, Any]:
+        matrix, _, axis = name.rpartition(".")
+        found = {"kind": "lines", "groups": 1024, "norms": [1.0, 0.9, 0.8], "path": reading, "zero": 0.5}
+        return {**found, "name": name, "site": site_from_name(name), "matrix": matrix, "axis": axis}
+
     advice = {
         "leave": False,
         "cut": "units",
@@ -144,7 +150,7 @@ def analysis(layers: int, points: int) -> dict[str, Any]:
             "machine": {"cpu": "a cpu", "cores": 2}, "versions": {"tprune": "0"},
         },
         "advice": [{**advice, "sublayer": f"decoder {i} cross", "why": NASTY[i % 6]} for i in range(12)],
-        "warnings": list(NASTY), "components": [{**component, "name": name} for name in names] + [{**component, "kind": "ffn", "name": f"model.{LONG}.ffn"}],
+        "warnings": list(NASTY), "components": [component_of(name) for name in names] + [{**component_of(f"model.{LONG}.ffn"), "kind": "ffn"}],
         "telling": points - 1, "loss": 2.0, "path": [{"strength": 0.001 * 1.3**i, "step": i, "loss": 2.0 + 0.01 * (i % 3)} for i in range(points)],
     }  # fmt: skip
 
