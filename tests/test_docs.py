@@ -13,7 +13,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ import tprune
 from tprune import Structure
 from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
-from tprune.support.registry import rescan
+from tprune.families.registry import FAMILIES
 from tprune.testing import check_structure
 
 ROOT = Path(__file__).parents[1]
@@ -59,23 +59,12 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    for registry in (METHODS, TASKS):  # a page may add to these
+    for registry in (METHODS, TASKS, FAMILIES):  # a page may add to these
         monkeypatch.setattr(registry, "entered", {})
     namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
-    installed = importlib.metadata.entry_points
-
-    def entry_points(**wanted: Any) -> Any:
-        if (
-            wanted.get("group") == "tprune.families" and "FAMILY" in namespace
-        ):  # as if the page's package were installed
-            return [SimpleNamespace(name="mbart", load=lambda: namespace["FAMILY"])]
-        return installed(**wanted)
-
-    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
     for marks, code in blocks(page):
         if not marks & skipped:
             exec(code, namespace)
-            rescan()
 
 
 def test_every_page_is_in_the_site() -> None:

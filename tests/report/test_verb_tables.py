@@ -28,6 +28,8 @@ def test_the_table_of_a_bench_has_all_that_was_measured() -> None:
         machine={},
     )
     lines = [" ".join(line.split()) for line in bench_table(found).splitlines()]
+    assert lines[0].startswith("dense pruned speedup")
+    assert bench_table(found, ("a/onnx/pruned", "b")).split()[:3] == ["a/onnx/pruned", "b", "speedup"]
     assert lines[1:] == [
         "onnxruntime: encoder pass, ms 8.000 4.000 1.90x 1.50 to 2.50",
         "onnxruntime: decoder step, ms 8.000 4.000 2.10x 1.50 to 2.50",

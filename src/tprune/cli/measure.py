@@ -96,17 +96,17 @@ def bench(
         raise typer.BadParameter(f"{why}; name a second model")
     check_dense(filter(None, (model, other)), dense)
     if other is None:
-        sides = exported_at(model, dense=True), exported_at(model)
+        sides, names = (exported_at(model, dense=True), exported_at(model)), ("dense", "pruned")
     else:
         first, second = (
             Path(told(name, str(exported_at(name, dense and is_run(name))), dense)) for name in (model, other)
         )
-        sides = first, second
+        sides, names = (first, second), (str(first), str(second))
     from tprune.bench import harness as benching
     from tprune.report.verb_tables import bench_table
 
     found = benching.bench(*sides, sentences, threads, batch, rounds)
-    show(found.as_dict(), as_json, lambda _: bench_table(found))
+    show(found.as_dict(), as_json, lambda _: bench_table(found, names))
 
 
 def translate(

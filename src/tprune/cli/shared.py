@@ -19,7 +19,8 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", help="Import this module first, for the methods, families and runtimes it adds; repeat for several."
+        "--plugin",
+        help="Import this module first, for the methods, families, tasks and runtimes it adds; repeat for several.",
     ),
 ]
 Trust = Annotated[

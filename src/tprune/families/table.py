@@ -148,6 +148,7 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
     rows = [row for row in table.rows(model) if not gone(model, row.module)]
     for row in rows:
         row.check(model)
+    _used_once(table, model, rows)
     _claimed_once(table, "outputs", [(row.module, row.outputs) for row in rows])
     _claimed_once(table, "inputs", [(row.module, row.inputs) for row in rows])
     sites = Counter(row.site for row in rows)
@@ -155,6 +156,33 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
         one, other = [row.module for row in rows if row.site == shared[0]][:2]
         raise InputError(f"{table.name}: two rows have the site {tuple(shared[0])}, {one} and {other}")
     return rows
+
+
+def _used_once(table: Table, model: nn.Module, rows: list[Row]) -> None:
+    """Raises `InputError` for a module that is output and input of one row, and for one with two names, by itself or by its weight.
+
+    The residual stream is left out: embeddings and output layers share weights rightly. That `forward` calls a module twice no row
+    can see; `tprune.testing.check_coupling` finds it.
+    """
+    names, written = dict[int, str](), dict[int, str]()
+    inside = [row for row in rows if row.module]
+    for row in inside:
+        if both := sorted(set(row.outputs) & set(row.inputs)):
+            raise InputError(
+                f"{table.name}: {row.module}: {both[0]} is among its outputs and its inputs; expected other modules"
+            )
+        for name in dict.fromkeys((*row.outputs, *row.inputs)):
+            if (first := names.setdefault(id(model.get_submodule(name)), name)) != name:
+                raise InputError(
+                    f"{table.name}: {first} and {name} are one module, which is used twice; it cannot be cut"
+                )
+        written |= {id(model.get_submodule(name).weight): name for name in row.outputs}
+    for row in inside:
+        for name in row.inputs:
+            if (first := written.get(id(model.get_submodule(name).weight), name)) != name:
+                raise InputError(
+                    f"{table.name}: {first} and {name} have one weight, whose rows and columns would be cut apart"
+                )
 
 
 def _claimed_once(table: Table, what: str, claims: list[tuple[str, tuple[str, ...]]]) -> None:

@@ -45,6 +45,8 @@ def write_report(run: Path) -> Path:
     """Writes the page of a finished run and returns its path. Raises `InputError` when a file of the run is damaged."""
     results, said = finished(run), read_json(run / "translations.json")
     plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
+    if not isinstance(made_for, dict):
+        raise InputError(f"{run / 'run.json'}: holds a {type(made_for).__name__}; expected what a run was made for")
     norms = read_json(run / "norms.json") if (run / "norms.json").exists() else []
     analysis = run / "analysis.json"
     page = template("page.html").render(

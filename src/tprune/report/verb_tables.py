@@ -77,9 +77,9 @@ def runtimes_table(found: Mapping[str, Any]) -> str:
     return text_of(table)
 
 
-def bench_table(found: BenchResult) -> str:
-    """The table of `tprune bench`, as text."""
-    table = Table("", "dense", "pruned", "speedup", "95 % interval", box=None, pad_edge=False)
+def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")) -> str:
+    """The table of `tprune bench`, as text; `names` are those of the two models."""
+    table = Table("", *names, "speedup", "95 % interval", box=None, pad_edge=False)
     dense, pruned = found.footprint["dense"], found.footprint["pruned"]
     for measure, label in MEASURES.items():
         low, high = found.interval[measure]

@@ -1,4 +1,4 @@
-"""Code of others: modules that a user names, for the methods, families and runtimes that they enter; and code that models bring."""
+"""Code of others: modules that a user names, for the methods, families, tasks and runtimes that they enter; and code that models bring."""
 
 from __future__ import annotations
 

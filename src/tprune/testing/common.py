@@ -43,7 +43,8 @@ def apart(expected: Tensor, got: Tensor) -> float:
     """The largest difference relative to the largest value; infinite where shapes differ or a value is not finite."""
     if expected.ndim and (expected.shape != got.shape or not bool(got.isfinite().all())):
         return float("inf")
-    return float((expected - got).detach().abs().max() / expected.abs().max().clamp_min(1e-30))
+    difference = (expected - got).detach().abs().max()
+    return float(difference / expected.detach().abs().max().clamp_min(1e-30))
 
 
 def require(holds: bool, message: str) -> None:
