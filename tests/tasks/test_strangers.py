@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+from transformers import BertForSequenceClassification
 
 import tprune
 from small_resnet import ResNet
+from table_models import table_model
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.analysis.one_shot import one_shot
 from tprune.core.known_tasks import task_of
@@ -20,54 +20,16 @@ from tprune.counting.size import size
 from tprune.families.registry import family_of
 from tprune.scores.second_order import ranked_by_norm
 from tprune.tasks.language_modelling import EncodedTokens, LanguageModelling
-from tprune.testing import check_family, randomise_
+from tprune.testing import check_family
 from tprune.train.schedule import Training
 from tprune.train.trainer import train
 
-
-def bert() -> Any:
-    config = BertConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=24,
-        max_position_embeddings=16,
-        num_labels=3,
-    )
-    return BertForSequenceClassification(config)
+KINDS = {"bert-classifier": ("ffn", "heads"), "llama": ("ffn", "heads"), "resnet": ("channels",)}
 
 
-def llama() -> Any:
-    config = LlamaConfig(
-        vocab_size=40,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=32,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
-    return LlamaForCausalLM(config)
-
-
-def resnet() -> Any:
-    return ResNet(blocks=1, width=8, classes=4)
-
-
-KINDS = {bert: ("ffn", "heads"), llama: ("ffn", "heads"), resnet: ("channels",)}
-
-
-@pytest.fixture(params=list(KINDS), ids=lambda make: make.__name__)
+@pytest.fixture(params=list(KINDS))
 def stranger(request: pytest.FixtureRequest) -> Any:
-    torch.manual_seed(0)
-    make: Callable[[], Any] = request.param
-    model = make().eval()
-    randomise_(model, 0)
-    return model
+    return table_model(request.param).float()
 
 
 @pytest.fixture
@@ -111,7 +73,7 @@ def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...])
     """The certificate's masked model is off the dense one by more than the repaired one."""
     task, plan = task_of(stranger), plan_of(stranger, kinds[0])
     batches = [task.random(stranger)]
-    goal = tprune.select_to(stranger, plan, tprune.Target("params", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
+    goal = tprune.select_to(stranger, plan, tprune.Target("macs", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
     repaired, chosen = one_shot(stranger, goal, batches)
     masked = copy.deepcopy(stranger)
     tprune.mask_(masked, chosen)
@@ -123,7 +85,7 @@ def test_what_is_ranked_by_norm_is_said(stranger: Any, kinds: tuple[str, ...]) -
     assert ranked_by_norm(stranger, plan_of(stranger, kinds[0])) == ""
     if isinstance(stranger, BertForSequenceClassification):
         found = ranked_by_norm(stranger, plan_of(stranger, "ffn", "qk"))
-        assert found.endswith("one layer reads them: 2 of kind qk of 4 couplings")
+        assert found.endswith("one layer reads them: 3 of kind qk of 6 couplings")
 
 
 def test_losses_of_couplings(stranger: Any, kinds: tuple[str, ...]) -> None:
@@ -138,7 +100,7 @@ def test_losses_of_couplings(stranger: Any, kinds: tuple[str, ...]) -> None:
 
 def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, task = llama(), LanguageModelling()
+    model, task = table_model("llama").float(), LanguageModelling()
     batch = task.collate([[5, 6, 7], [8]], 0)
     assert batch["labels"].tolist() == [[6, 7, -100], [-100, -100, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -132,11 +132,13 @@ def _empty(model: nn.Module, pruned: dict[str, Any]) -> nn.Module:
         kind: Any = type(model)
         made = pruned_class(getattr(kind, "dense_class", kind))
         given = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
-        return made(made.config_class(**given, pruned=pruned))  # type: ignore[no-any-return]
-    small = copy.deepcopy(model)
+        built: nn.Module = made(made.config_class(**given, pruned=pruned))
+        return built
+    small: Any = copy.deepcopy(model)
     rebuild_(small, pruned)
-    small.pruned = pruned  # type: ignore[assignment]
-    return small
+    small.pruned = pruned
+    cut: nn.Module = small
+    return cut
 
 
 def checked_rows(table: Table, model: nn.Module) -> list[Row]:

@@ -39,7 +39,8 @@ def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
     if found is None or not hasattr(found, "config_class") or found.config_class.model_type != model_type:
         return None
     AutoConfig.register(model_type, found.config_class, exist_ok=True)
-    return found  # type: ignore[no-any-return]
+    pruned: type[PreTrainedModel] = found
+    return pruned
 
 
 def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:

@@ -43,12 +43,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name in self.ours:
-            return _at(self.ours[name])  # type: ignore[no-any-return]
+            ours: T = _at(self.ours[name])
+            return ours
         if name in self.entered:
             return self.entered[name]
         installed = _installed(importlib.metadata.entry_points, self.group)
         if name in installed:
-            return installed[name]()  # type: ignore[no-any-return]
+            theirs: T = installed[name]()
+            return theirs
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:

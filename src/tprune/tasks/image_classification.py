@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tprune.core.labels import label_loss
 from tprune.core.model import Outputs
-from tprune.core.score import Score
 from tprune.core.task import Batch, States
-from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.classification import Classification
 from tprune.tasks.one_stack import is_for
 
 
@@ -45,7 +43,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class ImageClassification:
+class ImageClassification(Classification):
     """An image to one of several classes.
 
     Attributes:
@@ -99,14 +97,6 @@ class ImageClassification:
         """The images."""
         return {"pixel_values": batch["pixel_values"]}
 
-    def labels(self, batch: Batch) -> Tensor:
-        """The classes, (batch,)."""
-        return batch["labels"]
-
-    def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        """Mean cross entropy of an image (nats)."""
-        return label_loss(logits, batch["labels"], smoothing)
-
     def positions(self, batch: Batch, stack: str) -> Tensor:
         """The images themselves: nothing of them is padding."""
         return torch.ones(len(batch["pixel_values"]), dtype=torch.bool)
@@ -119,25 +109,11 @@ class ImageClassification:
         """None, as `states`."""
         return {}
 
-    def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-        """Nothing: the model runs in one pass."""
-        return iter(())
-
     def first_difference(
         self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
     ) -> str:
         """Unknown: nobody looks inside."""
         return "somewhere in the model"
-
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> list[int]:
-        """The likeliest class of every image."""
-        classes: list[int] = self.run(model, batch).logits.argmax(-1).tolist()
-        return classes
-
-    def score(self, predicted: Sequence[int], expected: Sequence[int]) -> Score:
-        """Accuracy."""
-        return accuracy(predicted, expected)
 
 
 IMAGE_CLASSIFICATION = ImageClassification()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.labels import IGNORED
+from tprune.core.model import Tokenizer
 from tprune.core.task import Batch
 from tprune.tasks.one_stack import OneStack, is_for, settings
 from tprune.tasks.padding import padded
@@ -59,6 +60,10 @@ class LanguageModelling(OneStack):
         """Three short random texts, two of them padded."""
         chance, vocabulary = torch.Generator().manual_seed(0), int(settings(model).vocab_size)
         return self.collate([torch.randint(vocabulary, (n,), generator=chance).tolist() for n in (8, 6, 4)], 0)
+
+    def encode(self, texts: Sequence[str], tokenizer: Tokenizer, most: int) -> EncodedTokens:
+        """Tokenises texts, each cut off after `most` tokens."""
+        return EncodedTokens(tuple(row[:most] for row in tokenizer(list(texts), verbose=False).input_ids))
 
     def collate(self, rows: Sequence[list[int]], pad: int) -> Batch:
         """A batch of encoded texts, padded at their ends; the label of a position is the token after it."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tprune.core.model import Tokenizer
-from tprune.core.score import Score
 from tprune.core.task import Batch
 from tprune.support.errors import InputError
-from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.classification import Classification
 from tprune.tasks.one_stack import OneStack, is_for, settings
 from tprune.tasks.padding import padded
 
@@ -39,7 +38,7 @@ class EncodedTexts:
 
 
 @dataclass(frozen=True)
-class TextClassification(OneStack):
+class TextClassification(Classification, OneStack):
     """A text to one of several classes.
 
     Attributes:
@@ -83,20 +82,6 @@ class TextClassification(OneStack):
             "attention_mask": padded([[1] * len(row) for row in ids], 0),
             "labels": torch.tensor([row["labels"] for row in rows]),
         }
-
-    def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-        """Nothing: the model runs in one pass."""
-        return iter(())
-
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> list[int]:
-        """The likeliest class of every text."""
-        classes: list[int] = self.run(model, batch).logits.argmax(-1).tolist()
-        return classes
-
-    def score(self, predicted: Sequence[int], expected: Sequence[int]) -> Score:
-        """Accuracy."""
-        return accuracy(predicted, expected)
 
 
 TEXT_CLASSIFICATION = TextClassification()
