@@ -24,7 +24,7 @@ import torch
 from damage import KINDS, Refit, batches_of, refitted
 from predictors import Table, combined, from_analysis, from_gradients, from_norms, permuted_
 from ranking import scatter, spearman, with_interval
-from tprune.analysis import Analysis, harms
+from tprune.analysis import Analysis, ablation_losses
 from tprune.analysis.ablation import SHARE
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.samples import CALIBRATION
@@ -38,7 +38,7 @@ from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
 from tprune.support.store import Store
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 DRAWN = ("harm", "Fisher", "Taylor", "BSSL: shrunk, area", "norm", "permuted: shrunk, area")
 
@@ -49,7 +49,7 @@ class Bench:
 
     out: Path
     model: Any
-    material: Material
+    material: TrainingData
     refit: Refit
     seeds: int
     how: Analyze
@@ -108,7 +108,7 @@ def predicted(bench: Bench) -> Table:
     table: Table = from_norms(dense)
     small = partial(material.batches, material.train, CALIBRATION, 1000)
     table |= bench.unit("gradients", lambda: from_gradients(copy.deepcopy(dense), small()))
-    table["harm"] = bench.unit("harm", lambda: harms(dense, bench.components, token_loss_on(small())))
+    table["harm"] = bench.unit("harm", lambda: ablation_losses(dense, bench.components, token_loss_on(small())))
     suffix = f"{bench.how.steps}-{bench.how.tokens}"
     real = from_analysis(bssl(bench, dense, f"bssl-{suffix}"))
     null = from_analysis(bssl(bench, permuted_(copy.deepcopy(dense)), f"null-{suffix}"))
@@ -159,8 +159,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     model, tokenizer = load(given.model, dtype=torch.float32), load_tokenizer(given.model)
     train, valid = (read_pair(given.data / f"{s}.en.gz", given.data / f"{s}.de.gz") for s in ("train", "val"))
-    material = Material.of(model, tokenizer, train, valid, precision="fp32")
-    how = Analyze(steps=given.steps, tokens=given.tokens)
+    material = TrainingData.of(model, tokenizer, train, valid, precision="fp32")
+    how = Analyze(steps=given.steps, batch_tokens=given.tokens)
     bench = Bench(given.out, model, material, Refit(given.refit), given.seeds, how)
     settings = {"model": given.model, "cut": SHARE, "refit": asdict(bench.refit)}
     marker = given.out / "settings.json"

@@ -23,7 +23,7 @@ from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import sublayers_of
 from tprune.costs.latency.cache import measured
-from tprune.costs.latency.table import LatencyTable, Ratios, Setting
+from tprune.costs.latency.table import LatencyTable, Ratios, TimingConfig
 from tprune.costs.latency.timer import Timer
 from tprune.data.parallel import read_lines
 from tprune.families.registry import couplings
@@ -78,9 +78,9 @@ def main() -> None:
     asked = parser.parse_args()
     model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     sentences = read_lines(asked.sentences)
-    setting = Setting(threads=asked.threads, batch=asked.batch)
+    setting = TimingConfig(threads=asked.threads, batch=asked.batch)
     table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
-    write_json(asked.out / "latency.json", table.to_json())
+    write_json(asked.out / "latency.json", table.to_dict())
     # as long as the table's sentences: it may be an older one, of others
     timer = Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
     plans, marker = {f"plan {seed}": random_plan(model, seed) for seed in range(asked.plans)}, asked.out / "ratios.json"
@@ -100,7 +100,7 @@ def main() -> None:
     errors = [abs(row["error"]) for row in rows]
     result = {
         "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),
-        "table": table.to_json(), **provenance(f"python benchmarks/latency.py --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} --model DIR --sentences FILE"),
+        "table": table.to_dict(), **provenance(f"python benchmarks/latency.py --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} --model DIR --sentences FILE"),
     }  # fmt: skip
     kept = Kept.beside(asked.json)
     for name, plan in plans.items():

@@ -26,7 +26,7 @@ from kept import Kept
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.knapsack import Options, cheapest
 from tprune.budget.search import refine
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Uniform
@@ -93,7 +93,7 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
         return mac_options(model, plan, second_order_curves(model, plan, calibration, judged, LIMITS, damp=damp)[0])
 
     def uniform(share: float, scores: Any) -> Plan:
-        return select_to(model, plan, Target("macs", share), Uniform(LIMITS), scores)
+        return select_to(model, plan, Budget("macs", share), Uniform(LIMITS), scores)
 
     def counted(kept: Mapping[str, int], scores: Any) -> Plan:
         first = {e.coupling.name: torch.arange(e.groups[0]) < kept[e.coupling.name] for e in plan.entries}
@@ -118,7 +118,7 @@ def ways(model: Any, calibration: Sequence[Any], judged: Callable[[Any], float],
         best = refine(
             second(), lambda kept: judged(repair(counted(kept, order))[0]), (share - 1) * dense, "MACs", TRIES
         )
-        return counted(best.kept, order)
+        return counted(best.selection, order)
 
     return [
         Way("uniform: magnitude", lambda share: mask(uniform(share, norms))),

@@ -31,7 +31,7 @@ from tprune.data.parallel import Parallel, read_lines, read_pair
 from tprune.experimental.gradual import cut_in_rounds, share_left
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.recipe.schema import Prune, Recover
-from tprune.run.steps import recover_step, teach_step
+from tprune.run.steps import distill_data_step, recover_step
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.files import read_json, write_json
@@ -42,7 +42,7 @@ from tprune.tasks.metrics.translation import paired_bootstrap, quality
 from tprune.tasks.translation.encoding import Collate, encode, max_length
 from tprune.train.losses import kept_width
 from tprune.train.pseudo_targets import digest
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 BASE = "labels"
 ROUNDS = {"at once": 1, "in rounds": 3}  # cuts by norms
@@ -56,7 +56,7 @@ def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     A step is three passes of the cut model, and one of the teacher where it is asked for words or states: with equal compute a
     row that does not ask trains `(3 share + 1) / (3 share)` times as long.
     """
-    plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, tokens=asked.tokens, distill=0.0)
+    plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, batch_tokens=asked.tokens, distill=0.0)
     word, sequence, hidden = {"distill": asked.word}, {"sequence": asked.sequence}, {"hidden": asked.hidden}
     every = {**word, **sequence, **hidden}
     rewound = {"rewind": asked.rewind, "lr": asked.rewind_lr, "warmup": asked.rewind_warmup}
@@ -76,7 +76,7 @@ class Bench:
     out: Path
     model: Path
     cut: Path
-    material: Material
+    material: TrainingData
     valid: Parallel
     threads: int
 
@@ -136,7 +136,7 @@ def score(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def nll(model: Any, material: Material) -> float:
+def nll(model: Any, material: TrainingData) -> float:
     """Mean negative log-likelihood per reference token over the whole validation set."""
     sampler = TokenBatches(material.valid.lengths, 4096)
     batches = DataLoader(material.valid, batch_sampler=sampler, collate_fn=Collate(material.pad))
@@ -176,14 +176,16 @@ def prepare(asked: argparse.Namespace) -> Bench:
     dense, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     made = {"model": digest(dense), "cut": digest(load(asked.cut, dtype=torch.float32)), "sentences": len(train)}
     check_identity(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
-    material = Material.of(dense, tokenizer, train, valid, seed=asked.seed)
+    material = TrainingData.of(dense, tokenizer, train, valid, seed=asked.seed)
     material = replace(material, precision=training_precision(asked.precision))
     if asked.taught:
         lines = read_lines(asked.taught)  # of all training sentences, in their order
         said = Parallel(train.source, tuple(lines[train.line(i) - 1] for i in range(len(train))), str(asked.taught))
-        material = replace(material, taught=encode(said, tokenizer, max_length(dense)))
+        material = replace(material, pseudo_targets=encode(said, tokenizer, max_length(dense)))
     else:
-        material = teach_step(dense, tokenizer, train, material, asked.out / "taught", partial(print, flush=True))
+        material = distill_data_step(
+            dense, tokenizer, train, material, asked.out / "taught", partial(print, flush=True)
+        )
     return Bench(asked.out, asked.model, asked.cut, material, valid, asked.threads)
 
 

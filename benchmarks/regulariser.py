@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.labels import label_loss
 from tprune.core.plan import Mode, make_plan
 from tprune.core.selection import Uniform
@@ -105,7 +105,7 @@ def measure(case: Case) -> list[dict[str, Any]]:
             plan = make_plan(loop.model, "marian", table, method=PacedHoyerSquare(), mode=mode, strengths=0.3)
             setups.append((mode, kinds, Regulariser(loop.model, plan)))
         goal = select_to(
-            loop.model, plan, Target("macs", 0.7), Uniform()
+            loop.model, plan, Budget("macs", 0.7), Uniform()
         )  # strengths that stay low: the work is the same
         setups.append(("controlled", kinds, Regulariser(loop.model, goal, controller=Controller(goal, 10**6))))
     plain: list[float] = []

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from tprune.bench.harness import Work, bench_all
+from tprune.bench.harness import Workload, bench_all
 from tprune.core.plan import Plan
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus, read_corpus
@@ -26,7 +26,7 @@ from tprune.support.files import write_json
 from tprune.support.machine import use_threads
 from tprune.support.store import Store
 from tprune.tasks.metrics.translation import quality
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Queue:
     out: Path
     recipe: Recipe
     corpus: Corpus
-    material: Material
+    material: TrainingData
 
     @staticmethod
     def open(out: Path, recipe: Recipe, data: Path, model: str | None) -> Queue:
@@ -51,8 +51,8 @@ class Queue:
                 train_dense(out, recipe, corpus)
         dense, tokenizer = load(out / "dense"), load_tokenizer(out / "dense")
         set_seed(recipe.seed)
-        material = Material.of(
-            dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.precision
+        material = TrainingData.of(
+            dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.train_precision
         )
         return Queue(out, recipe, corpus, material)
 
@@ -81,7 +81,7 @@ class Queue:
 def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
     set_seed(recipe.seed)
     model, tokenizer = untrained(recipe, corpus)
-    Material.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
+    TrainingData.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
         model, training_of(recipe.train), out / "work" / "dense"
     )
     save(model, out / "dense", tokenizer)
@@ -92,7 +92,9 @@ def deploy(queue: Queue, name: str) -> dict[str, Any]:
     folder, pairs = queue.out / "onnx" / name, queue.corpus.pooled_test()
     model = load(queue.out / name).eval()
     report = export(model, load_tokenizer(queue.out / "dense"), folder, queue.corpus.valid.sample(24).source)
-    said = Translator.load(folder, torch.get_num_threads()).translate(pairs.source, beams=queue.recipe.beams, batch=16)
+    said = Translator.load(folder, torch.get_num_threads()).translate(
+        pairs.source, beams=queue.recipe.num_beams, batch=16
+    )
     (queue.out / "said").mkdir(exist_ok=True)
     write_json(queue.out / "said" / f"{name}.json", said)
     found = size(model)
@@ -106,7 +108,7 @@ def timings(queue: Queue, names: Sequence[str]) -> dict[str, Any]:
     """All against the dense model, in turns in the same rounds; the dense model against itself shows the noise."""
     how = queue.recipe.bench
     folders = {name: queue.out / "onnx" / name for name in names}
-    work = Work(beams=1, sentences=how.sentences)
+    work = Workload(beams=1, sentences=how.sentences)
     sentences = queue.corpus.pooled_test().source
     found = bench_all(folders["dense"], folders, sentences, how.threads, how.batch, how.rounds, work)
     return {name: result.as_dict() for name, result in found.items()}

@@ -1,4 +1,4 @@
-"""How `budget: analysis` should share a size: the loss at half the multiplications, cut in one shot, by what a coupling's worth is taken from.
+"""How `allocation: analysis` should share a size: the loss at half the multiplications, cut in one shot, by what a coupling's worth is taken from.
 
     python benchmarks/worth.py --model DIR --data DIR --analysis analysis.json [--out FILE.json]
 
@@ -19,7 +19,7 @@ from tprune.analysis.advice import in_kind
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.analysis.one_shot import one_shot
 from tprune.budget.samples import CALIBRATION, FITTED
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.kinds import Kind
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, Select, Shared, Uniform
@@ -29,7 +29,7 @@ from tprune.recipe.schema import Prune
 from tprune.run.steps import plan_step
 from tprune.support.files import write_json
 from tprune.support.machine import provenance
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 SHARE, LEAST = 0.5, 1e-4
 LIMITS = Limits({"ffn": 16}, floor=0.1)
@@ -38,7 +38,7 @@ KINDS: dict[str, list[Kind]] = {"units, heads": ["ffn", "heads"], "and dimension
 
 def ways(analysis: Analysis, plan: Plan) -> dict[str, Select]:
     """The rows of the table."""
-    harm = {c.name: max(LEAST, analysis[c.name].harm or 0.0) for c in plan.couplings}
+    harm = {c.name: max(LEAST, analysis[c.name].ablation_loss or 0.0) for c in plan.couplings}
     left = {c.name: max(0.05, 1 - analysis[c.name].area) for c in plan.couplings}
     worths = {"1 - shrunk (BSSL)": left} | {
         f"harm^{p:g}": {n: h**p for n, h in harm.items()} for p in (1, 0.5, 0.25, 0.125)
@@ -54,7 +54,7 @@ def main() -> None:
     asked = parser.parse_args()
     model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     train, valid = (read_pair(asked.data / f"{s}.en.gz", asked.data / f"{s}.de.gz") for s in ("train", "val"))
-    material = Material.of(model, tokenizer, train, valid, precision="fp32")
+    material = TrainingData.of(model, tokenizer, train, valid, precision="fp32")
     loss, fitted = (
         token_loss_on(material.batches(material.valid, CALIBRATION)),
         material.batches(material.train, FITTED),
@@ -65,7 +65,7 @@ def main() -> None:
     for which, kinds in KINDS.items():
         plan = plan_step(model, Prune(steps=0, kinds=kinds, macs=SHARE))
         for name, select in ways(analysis, plan).items():
-            pruned, chosen = one_shot(model, select_to(model, plan, Target("macs", SHARE), select), fitted)
+            pruned, chosen = one_shot(model, select_to(model, plan, Budget("macs", SHARE), select), fitted)
             if kept is not None:
                 kept.plan(f"{which} {name}", chosen)
             rows.append({"kinds": which, "worth": name, "loss": round(loss(pruned), 4)})

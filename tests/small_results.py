@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tprune.bench.harness import MEASURES, Work
+from tprune.bench.harness import MEASURES, Workload
 from tprune.realise.certificate import Certificate
 from tprune.report.results import (
     Exported,
@@ -52,7 +52,7 @@ def small_results(**changes: Any) -> RunResults:
         certificate=Certificate(1e-7, 1e-7, 9, 2, 1e-5),
         export=ExportedSides(exported, exported),
         beams=4,
-        bench=Protocol(1, 1, 4, Work()),
+        bench=Protocol(1, 1, 4, Workload()),
         seed=0,
         training=None,
         command="tprune run '<b>.yaml'",

@@ -17,15 +17,15 @@ from tprune.analysis.one_shot import one_shot
 from tprune.analysis.sites import origin_of
 from tprune.budget import reach
 from tprune.budget.latency import select_within
-from tprune.budget.size import Target, norm_scores, select_size, select_to
+from tprune.budget.size import Budget, norm_scores, select_size, select_to
 from tprune.core.coupling import Coupling
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits, Uniform
-from tprune.core.sublayers import blind, left_of, sublayers_of, width_of
+from tprune.core.sublayers import drops_source, kept_counts, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted
-from tprune.costs.latency.table import LatencyTable, Setting, Timed, Times, shares_of
+from tprune.costs.latency.table import LatencyTable, TimedPlan, Times, TimingConfig, kept_fractions
 from tprune.families.encoder_decoder import EncoderDecoder
 from tprune.families.registry import couplings
 from tprune.realise.shrink import shrink
@@ -62,9 +62,13 @@ def table_of(model: Any) -> LatencyTable:
     for plan in plans_for(model, ALL):
         share = float(np.mean([len(e.kept or ()) / e.keep.numel() for e in plan.entries]))
         timed.append(
-            Timed(shares_of(plan), width_of(plan), {"encoder": (1 / (0.2 + share),), "sentence": (1 / (0.3 + share),)})
+            TimedPlan(
+                kept_fractions(plan),
+                width_of(plan),
+                {"encoder": (1 / (0.2 + share),), "sentence": (1 / (0.3 + share),)},
+            )
         )
-    return fitted(LatencyTable("key", Setting(), Times(1.0, 0.1, 2.0), 10.0, tuple(timed), {}), model)
+    return fitted(LatencyTable("key", TimingConfig(), Times(1.0, 0.1, 2.0), 10.0, tuple(timed), {}), model)
 
 
 def sublayers(model: Any) -> Any:
@@ -73,13 +77,13 @@ def sublayers(model: Any) -> Any:
 
 def uniform(model: Any) -> Any:
     plan = plan_of(model, "ffn", "heads", "sublayer", "width")
-    chosen = select_to(model, plan, Target("params", 0.6), Uniform(Limits(floor=0.0)))
-    return kept(chosen), chosen.reached, left_of(chosen), blind(chosen, 3)
+    chosen = select_to(model, plan, Budget("params", 0.6), Uniform(Limits(floor=0.0)))
+    return kept(chosen), chosen.reached, kept_counts(chosen), drops_source(chosen, 3)
 
 
 def by_loss(model: Any) -> Any:
     plan = plan_of(model, *ALL)
-    chosen = select_size(model, plan, Target("params", 0.6), curves_of(model, plan))
+    chosen = select_size(model, plan, Budget("params", 0.6), curves_of(model, plan))
     return kept(chosen), chosen.reached
 
 
@@ -89,7 +93,7 @@ def timed_plans(model: Any) -> Any:
 
 def prices(model: Any) -> Any:
     table = table_of(model)
-    return table.prices, table.curve, table.to_json()
+    return table.prices, table.curve, table.to_dict()
 
 
 def by_time(model: Any) -> Any:
@@ -105,18 +109,18 @@ def smallest(model: Any) -> Any:
 
 def drawn(model: Any) -> Any:
     plan = plan_of(model, *ALL)
-    return drawing(select_size(model, plan, Target("params", 0.6), curves_of(model, plan)), model.config.to_dict())
+    return drawing(select_size(model, plan, Budget("params", 0.6), curves_of(model, plan)), model.config.to_dict())
 
 
 def counted(model: Any) -> Any:
     plan = plan_of(model, *ALL)
-    chosen: Any = select_size(model, plan, Target("params", 0.6), curves_of(model, plan))
+    chosen: Any = select_size(model, plan, Budget("params", 0.6), curves_of(model, plan))
     nothing: Any = None
     return Compressed(nothing, chosen, nothing, None, ("params", 0.6), nothing, nothing, nothing, {}, {}).kept
 
 
 def shrunk(model: Any) -> Any:
-    chosen = select_to(model, plan_of(model, "ffn", "heads", "qk", "vo", "width"), Target("params", 0.6), Uniform())
+    chosen = select_to(model, plan_of(model, "ffn", "heads", "qk", "vo", "width"), Budget("params", 0.6), Uniform())
     return {name: tensor.tolist() for name, tensor in shrink(model, chosen).state_dict().items()}
 
 
@@ -124,12 +128,12 @@ def gathered(model: Any) -> Any:
     plan = plan_of(model, "lines")
     return {
         name: tuple(t.shape)
-        for name, t in shrink(model, select_to(model, plan, Target("macs", 0.7), Uniform())).state_dict().items()
+        for name, t in shrink(model, select_to(model, plan, Budget("macs", 0.7), Uniform())).state_dict().items()
     }
 
 
 def repaired(model: Any) -> Any:
-    goal = select_to(model, plan_of(model, "ffn", "heads", "qk", "vo"), Target("macs", 0.6), Uniform())
+    goal = select_to(model, plan_of(model, "ffn", "heads", "qk", "vo"), Budget("macs", 0.6), Uniform())
     twin, plan = one_shot(model, goal, [small_batch()])
     return kept(plan), {name: tensor.tolist() for name, tensor in twin.state_dict().items()}
 
@@ -137,9 +141,9 @@ def repaired(model: Any) -> Any:
 def advised(model: Any) -> Any:
     def component(number: int, coupling: Coupling) -> Component:
         gone = (number % 7) / 10
-        harm = None if coupling.kind == "lines" else 0.01 * (1 + number % 5)
+        loss = None if coupling.kind == "lines" else 0.01 * (1 + number % 5)
         path = (Reading(gone, gone, (0.0, 1.0)),)
-        return Component(coupling.name, coupling.kind, 8, gone, gone, (1.0,), path, harm, **origin_of(coupling))
+        return Component(coupling.name, coupling.kind, 8, gone, gone, (1.0,), path, loss, **origin_of(coupling))
 
     shown = couplings(model, ("ffn", "heads", "qk", "vo", "lines"))
     return advise(model, Analysis(tuple(component(*each) for each in enumerate(shown)), 1.0, 1))
@@ -184,10 +188,10 @@ def test_couplings_may_be_called_anything(monkeypatch: pytest.MonkeyPatch, look:
 
 def test_couplings_without_sites_are_cut_by_size_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("marian")
-    wanted = select_to(model, plan_of(model, "ffn", "width"), Target("params", 0.7), Uniform())
+    wanted = select_to(model, plan_of(model, "ffn", "width"), Budget("params", 0.7), Uniform())
     with_couplings(monkeypatch, lambda number, coupling: replace(coupling, site=None))
     plan = plan_of(model, "ffn", "width")
-    chosen = select_to(model, plan, Target("params", 0.7), Uniform())
+    chosen = select_to(model, plan, Budget("params", 0.7), Uniform())
     assert kept(chosen) == kept(wanted) and shrink(model, chosen).config.pruned == shrink(model, wanted).config.pruned
     assert Plan.from_json(chosen.to_json()) == chosen
     assert norm_scores(model, plan).keys() == {c.name for c in plan.couplings}

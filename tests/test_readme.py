@@ -125,10 +125,10 @@ def test_the_analysis_page_has_the_losses_by_worth() -> None:
 
 
 def test_the_analysis_page_has_the_numbers_of_the_json() -> None:
-    """Whether harm predicts, and what does not, is said with the benchmark's own numbers; the aims of the analysis hold."""
+    """Whether the ablation loss predicts, and what does not, is said with the benchmark's own numbers; the aims of the analysis hold."""
     found = json.loads((ROOT / "benchmarks" / "analysis.json").read_text(encoding="utf-8"))["spearman"]
     page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("**", "").replace("−", "-")
-    shown = {"harm": "harm: ", "Fisher": "Fisher: ", "Taylor": "Taylor: ", "norm": "norm of", "BSSL: shrunk, area": "BSSL: `area`",
+    shown = {"harm": "ablation loss: ", "Fisher": "Fisher: ", "Taylor": "Taylor: ", "norm": "norm of", "BSSL: shrunk, area": "BSSL: `area`",
              "permuted: shrunk, area": "the null"}  # fmt: skip
     for title, begins in shown.items():
         row = found[title]

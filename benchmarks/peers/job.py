@@ -20,8 +20,8 @@ from tprune.recipe.schema import Recover
 from tprune.recipe.training import training_of
 from tprune.run.steps import cut_step, recover_step
 from tprune.support.errors import UnreachableError
-from tprune.train.training_data import SAVE_EVERY, Material
-from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.train.training_data import SAVE_EVERY, TrainingData
+from tprune.vocabulary.output_vocabulary import Resegmentation
 
 LIMITS = Limits({"ffn": 16}, floor=0.03)  # at least one head and 32 of 1024 units stay everywhere
 
@@ -35,7 +35,7 @@ class Recovery:
     """
 
     stage: Recover
-    material: Material
+    material: TrainingData
     extra: float = 0.0
 
 
@@ -60,8 +60,8 @@ class Job:
     """
 
     dense: Any
-    material: Material
-    taught: Material | None
+    material: TrainingData
+    taught: TrainingData | None
     speed: Speed
     target: float
     units: float
@@ -105,7 +105,7 @@ class Made:
     plan: Plan | None = None
     certificate: Certificate | None = None
     notes: tuple[str, ...] = ()
-    spelling: Spelling | None = None
+    spelling: Resegmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:
     macs, teacher = share_of_macs(made.model, job.dense), how.stage.distill > 0
     steps = affordable(job.units + how.extra - made.spent, macs, teacher)
     stage = how.stage.model_copy(update={"steps": steps, "warmup": min(how.stage.warmup, steps)})
-    material = how.material if made.spelling is None else how.material.spelled(made.spelling, made.model)
+    material = how.material if made.spelling is None else how.material.resegmented(made.spelling, made.model)
     model = recover_step(made.model, job.dense, material, stage, job.work / "recover")
     return model, steps, made.spent + steps * step_units(macs, teacher)
 

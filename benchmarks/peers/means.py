@@ -15,7 +15,7 @@ LABELS = {
     "fewer-tokens": "dense, trained on, fewer tokens",
     "student-more": "student from scratch",
     "ours": "**tprune**",
-    "ours-regain": "**tprune**, `regain: {ffn: 0.75}`",
+    "ours-regain": "**tprune**, `expected_recovery: {ffn: 0.75}`",
     "fisher": "Fisher masks",
     "second-order": "ZipLM-like",
     "fisher-repaired": "Fisher masks, repaired by tprune",

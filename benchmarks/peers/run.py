@@ -40,7 +40,7 @@ from peers.speed import Speed, Stopwatch
 from peers.table import keep, table
 from tprune.core.plan import Plan
 from tprune.costs.latency.cache import measured
-from tprune.costs.latency.table import LatencyTable, Setting
+from tprune.costs.latency.table import LatencyTable, TimingConfig
 from tprune.data.parallel import Parallel, read_lines
 from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer, save
@@ -49,9 +49,9 @@ from tprune.recipe.schema import Recover
 from tprune.support.errors import CertificateError, DivergedError, UnreachableError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import cache_folder, default_threads
-from tprune.train.pseudo_targets import teach
-from tprune.train.training_data import Material
-from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.train.pseudo_targets import make_pseudo_targets
+from tprune.train.training_data import TrainingData
+from tprune.vocabulary.output_vocabulary import Resegmentation
 from tprune.vocabulary.trim import writable, write_only_
 from units import Queue, deploy, timings
 
@@ -158,7 +158,7 @@ def _made(job: Job, method: Method, tokenizer: Any) -> tuple[Made, dict[str, Any
     found = read_json(note)
     plan = Plan.load(folder / "plan.json") if (folder / "plan.json").exists() else None
     proof = Certificate(**found["certificate"]) if found["certificate"] else None
-    spelling = Spelling.from_dict(found["spelling"]) if found["spelling"] else None
+    spelling = Resegmentation.from_dict(found["spelling"]) if found["spelling"] else None
     made = Made(load(folder), found["speedup"], found["spent"], plan, proof, tuple(found["notes"]), spelling)
     return made, found["cost"]
 
@@ -168,7 +168,7 @@ def speed_of(queue: Queue, table_file: Path | None) -> Speed:
     dense, tokenizer, sentences = queue.dense().eval(), load_tokenizer(queue.out / "dense"), queue.corpus.valid.source
     base = start_of(queue)
     if table_file is None:
-        found = measured(base, tokenizer, sentences, Setting(), cache_folder() / "latency", print, KINDS)
+        found = measured(base, tokenizer, sentences, TimingConfig(), cache_folder() / "latency", print, KINDS)
     else:
         found = LatencyTable.load(table_file)
     watch = Stopwatch(dense, tokenizer, sentences, found.setting, queue.out / "speed")
@@ -182,17 +182,19 @@ def start_of(queue: Queue) -> Any:
     return model
 
 
-def taught_material(queue: Queue, file: Path | None) -> Material:
+def taught_material(queue: Queue, file: Path | None) -> TrainingData:
     """The training sources with the dense model's translations as targets, given in a file or made here."""
     train, dense, tokenizer = queue.corpus.train, queue.dense(), load_tokenizer(queue.out / "dense")
     if file is None:
-        pairs = teach(dense, tokenizer, train, queue.out / "taught", threads=default_threads(), report=print)
+        pairs = make_pseudo_targets(
+            dense, tokenizer, train, queue.out / "taught", threads=default_threads(), report=print
+        )
     else:
         pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
-    return dataclasses.replace(queue.material, train=Material.of(dense, tokenizer, pairs, queue.corpus.valid).train)
+    return dataclasses.replace(queue.material, train=TrainingData.of(dense, tokenizer, pairs, queue.corpus.valid).train)
 
 
-def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace) -> Recovery:
+def recovery_of(queue: Queue, taught: TrainingData | None, asked: argparse.Namespace) -> Recovery:
     """The one recipe by which every pruned model is trained on."""
     stage = Recover(steps=0, lr=asked.lr, warmup=asked.warmup, distill=asked.distill, dropout=asked.dropout)
     if asked.targets == "references":
@@ -207,7 +209,7 @@ def recovery_of(queue: Queue, taught: Material | None, asked: argparse.Namespace
     return Recovery(stage, dataclasses.replace(queue.material, train=joined))
 
 
-def job_of(queue: Queue, spec: Spec, speed: Speed, taught: Material | None, how: Recovery, units: float) -> Job:
+def job_of(queue: Queue, spec: Spec, speed: Speed, taught: TrainingData | None, how: Recovery, units: float) -> Job:
     seeded = partial(dataclasses.replace, seed=spec.seed)
     aimed = f"aim-{spec.method}-{spec.speed:g}x"
     target = float(queue.units.get(aimed)["aim"]) if queue.units.done(aimed) else spec.speed
@@ -247,7 +249,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     asked = arguments()
-    recipe = read_recipe(RECIPE).model_copy(update={"precision": "fp32"})  # `auto` might choose otherwise for some
+    recipe = read_recipe(RECIPE).model_copy(
+        update={"train_precision": "fp32"}
+    )  # `auto` might choose otherwise for some
     queue = Queue.open(asked.out, recipe, asked.data, asked.model)
     todo = list(specs(asked.methods, asked.speed, asked.seed))
 

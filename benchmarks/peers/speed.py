@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tprune.core.plan import Plan
-from tprune.costs.latency.table import LatencyTable, Setting
+from tprune.costs.latency.table import LatencyTable, TimingConfig
 from tprune.costs.latency.timer import Timer
 from tprune.support.store import Store
-from tprune.vocabulary.output_vocabulary import Spelling
-from tprune.vocabulary.trim import writing
+from tprune.vocabulary.output_vocabulary import Resegmentation
+from tprune.vocabulary.trim import restricted_to
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Speed:
         sentence = self.dense / self.timer(model).sentence
         return self.dense / (encoder + longer * (sentence - encoder))
 
-    def spelled(self, model: Any, spelling: Spelling) -> Speed:
+    def with_output_vocabulary(self, model: Any, spelling: Resegmentation) -> Speed:
         """Predictions for models that write the tokens of a spelling; what that saves is timed with `model`, not cut yet."""
-        faster = self.faster * self.timer(writing(model, spelling.kept)).sentence / self.timer(model).sentence
+        faster = self.faster * self.timer(restricted_to(model, spelling.kept)).sentence / self.timer(model).sentence
         saved = self.dense * (1 / self.faster - 1 / faster) / self.table.tokens
-        table = self.table.spelled(saved, spelling.longer)
+        table = self.table.with_output_vocabulary(saved, spelling.longer)
         return Speed(table, self.timer, self.dense / table.dense.sentence)
 
 
@@ -82,7 +82,7 @@ class Stopwatch:
     dense: Any
     tokenizer: Any
     sentences: tuple[str, ...]
-    setting: Setting
+    setting: TimingConfig
     notes: Path
 
     def __call__(self, model: Any) -> Faster:

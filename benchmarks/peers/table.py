@@ -32,7 +32,7 @@ def table(queue: Queue, specs: Sequence[Any], command: str) -> dict[str, Any]:
     rows = with_like_for_like(rows)
     protocol = read_json(queue.out / "done" / "time.json")["dense"].get("protocol")
     return {
-        "rows": rows, "together": together(queue, rows), "sentences": len(queue.corpus.pooled_test()), "beams": queue.recipe.beams,
+        "rows": rows, "together": together(queue, rows), "sentences": len(queue.corpus.pooled_test()), "beams": queue.recipe.num_beams,
         "bench": {**queue.recipe.bench.model_dump(), "protocol": protocol}, **provenance(command),
     }  # fmt: skip
 

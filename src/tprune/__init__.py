@@ -13,8 +13,8 @@ from tprune.support.telemetry import switch_off
 switch_off()  # here, because every process that uses any part of the package comes by
 
 if TYPE_CHECKING:  # type checkers see the names themselves; at run time each loads what it needs when first used
-    from tprune.budget.forecast import promise as promise
-    from tprune.budget.size import Target as Target
+    from tprune.budget.forecast import forecast as forecast
+    from tprune.budget.size import Budget as Budget
     from tprune.budget.size import keep_largest as keep_largest
     from tprune.budget.size import select_to as select_to
     from tprune.core.coupling import Coupling as Coupling
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
     from tprune.core.selection import Uniform as Uniform
     from tprune.core.structure import Structure as Structure
     from tprune.costs.latency.table import LatencyTable as LatencyTable
-    from tprune.costs.latency.table import Setting as Setting
+    from tprune.costs.latency.table import TimingConfig as TimingConfig
     from tprune.data.parallel import Parallel as Parallel
     from tprune.data.parallel import read_pair as read_pair
     from tprune.families.registry import couplings as couplings
@@ -60,13 +60,13 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
     from tprune.vocabulary.trim import trim_vocabulary as trim_vocabulary
 
 _HOME = {
-    "budget.forecast": ("promise",),
-    "budget.size": ("Target", "keep_largest", "select_to"),
+    "budget.forecast": ("forecast",),
+    "budget.size": ("Budget", "keep_largest", "select_to"),
     "core.coupling": ("Coupling", "Role", "View", "bias", "consumer", "producer"),
     "core.plan": ("Mode", "Plan", "make_plan"),
     "core.selection": ("Limits", "Shared", "Uniform"),
     "core.structure": ("Structure",),
-    "costs.latency.table": ("LatencyTable", "Setting"),
+    "costs.latency.table": ("LatencyTable", "TimingConfig"),
     "data.parallel": ("Parallel", "read_pair"),
     "families.registry": ("couplings",),
     "methods.controller": ("Controller",),

@@ -1,4 +1,4 @@
-"""Harm is what masking adds; advice gives more to what costs more, and knows where a component lies."""
+"""The ablation loss is what masking adds; advice gives more to what costs more, and knows where a component lies."""
 
 import copy
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from small_models import small_batch, small_model
-from tprune.analysis import Analysis, Component, Point, Reading, advise, harms, with_harms
+from tprune.analysis import Analysis, Component, Point, Reading, ablation_losses, advise, with_ablation_losses
 from tprune.analysis.ablation import without_smallest
 from tprune.analysis.advice import DEAR, cut_shares
 from tprune.analysis.loss_curves import token_loss_on
@@ -20,11 +20,11 @@ from tprune.families.registry import couplings
 KINDS = ("ffn", "heads", "qk", "vo")
 
 
-def test_harm_is_the_loss_of_the_masked_model() -> None:
+def test_the_ablation_loss_is_the_loss_of_the_masked_model() -> None:
     model: Any = small_model("marian")
     loss = token_loss_on([small_batch()])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = harms(model, couplings(model, KINDS), loss)
+    found = ablation_losses(model, couplings(model, KINDS), loss)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     name = "model.encoder.layers.0"
     layer = copy.deepcopy(model)
@@ -60,22 +60,22 @@ def test_blocks_are_named_in_words() -> None:
 
 def test_shares_are_those_of_least_loss() -> None:
     a, b, c = (f"encoder {i} ffn" for i in range(3))
-    weights, harm = {a: 100, b: 300, c: 200}, {a: 0.02, b: 0.01, c: 0.5}
-    shares = cut_shares({s: harm[s] / weights[s] for s in weights}, weights, 0.4)
+    weights, loss_of = {a: 100, b: 300, c: 200}, {a: 0.02, b: 0.01, c: 0.5}
+    shares = cut_shares({s: loss_of[s] / weights[s] for s in weights}, weights, 0.4)
     assert sum(weights[s] * shares[s] for s in weights) == pytest.approx(0.4 * 600, rel=1e-6)
-    best = sum(harm[s] * shares[s] ** 2 for s in weights)
+    best = sum(loss_of[s] * shares[s] ** 2 for s in weights)
     for i in range(21):  # no other split on a grid costs less
         for j in range(21):
             x, y = 0.9 * i / 20, 0.9 * j / 20
             z = (240 - 100 * x - 300 * y) / 200
             if 0 <= z <= 0.9:
-                assert harm[a] * x**2 + harm[b] * y**2 + harm[c] * z**2 >= best - 1e-9
+                assert loss_of[a] * x**2 + loss_of[b] * y**2 + loss_of[c] * z**2 >= best - 1e-9
 
 
-def analysis(model: Any, harm: dict[str, float], zero: dict[str, float]) -> Analysis:
+def analysis(model: Any, loss_of: dict[str, float], zero: dict[str, float]) -> Analysis:
     def component(coupling: Coupling) -> Component:
         name, kind = coupling.name, coupling.kind
-        gone, costs = zero.get(name, 0.0), None if kind == "lines" else harm.get(name, 0.01)
+        gone, costs = zero.get(name, 0.0), None if kind == "lines" else loss_of.get(name, 0.01)
         reading = Reading(gone, gone, (0.0, 1.0))
         return Component(name, kind, 8, gone, gone, (1.0, 1.0), (reading,), costs, **origin_of(coupling))
 
@@ -125,12 +125,12 @@ def test_the_telling_strength_is_where_components_differ_most() -> None:
     assert replace(found, components=()).telling == 0
 
 
-def test_harm_joins_the_analysis() -> None:
+def test_ablation_losses_join_the_analysis() -> None:
     model = small_model("marian")
     bare = analysis(model, {}, {})
-    found = with_harms(
+    found = with_ablation_losses(
         bare, model, couplings(model, ["ffn"]), lambda m: float(m.model.encoder.layers[0].fc1.weight.abs().sum())
     )
-    first, second = (found[f"model.encoder.layers.{i}.ffn"].harm for i in (0, 1))
+    first, second = (found[f"model.encoder.layers.{i}.ffn"].ablation_loss for i in (0, 1))
     assert first is not None and first < 0 == second
-    assert found["model.encoder.layers.0.self_attn.heads"].harm == 0.01
+    assert found["model.encoder.layers.0.self_attn.heads"].ablation_loss == 0.01

@@ -1,4 +1,4 @@
-"""BSSL: it shrinks what the loss does not hold on to, leaves the model alone, and says what a coupling is worth."""
+"""BSSL: it shrinks what the loss does not hold on to, leaves the model alone, and gives weights to couplings."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from small_models import small_model
-from tprune.analysis import Analysis, Blocks, Component, analyse, worth
+from tprune.analysis import Analysis, BlockShape, Component, analyse, coupling_weights
 from tprune.analysis.blocks import by_head
 from tprune.analysis.bssl import Path as Strengths
 from tprune.analysis.bssl import quantiles, read
@@ -123,7 +123,7 @@ def test_lines_of_head_slices_are_those_of_the_slices() -> None:
 
 def test_an_analysis_by_heads_runs() -> None:
     model = small_model("marian").float()
-    found = analyse(model, fit, kinds=("heads",), strength=0.5, steps=30, blocks=Blocks.HEADS)
+    found = analyse(model, fit, kinds=("heads",), strength=0.5, steps=30, blocks=BlockShape.HEADS)
     assert found.blocks == "heads" and found["model.encoder.layers.0.self_attn.q_proj.in"].groups == 64
     assert found["model.encoder.layers.0.fc1.in"].groups == 16
 
@@ -136,29 +136,29 @@ def test_a_reading_compares_with_the_dense_norms() -> None:
     assert len(long) == 32 and long[0] == 0 and long[-1] == 999
 
 
-def test_worth_compares_couplings_of_one_kind() -> None:
+def test_weights_compare_couplings_of_one_kind() -> None:
     model = small_model("marian")
     names = list(couplings(model, ("ffn", "heads")))
     shares = {c.name: 0.1 * (i % 4) + (0.5 if c.kind == "heads" else 0.0) for i, c in enumerate(names)}
     found = Analysis(tuple(Component(c.name, c.kind, 8, 0.0, shares[c.name]) for c in names), 1.0, 1)
-    weights = worth(found, make_plan(model, "marian", tuple(names)))
+    weights = coupling_weights(found, make_plan(model, "marian", tuple(names)))
     for kind in ("ffn", "heads"):
         of_kind = [c.name for c in names if c.kind == kind]
         assert sum(weights[n] for n in of_kind) / len(of_kind) == pytest.approx(1.0)
         assert sorted(of_kind, key=lambda n: -weights[n]) == sorted(of_kind, key=lambda n: shares[n])
 
 
-def test_worth_goes_by_harm_where_all_of_it_was_measured() -> None:
+def test_weights_come_from_ablation_losses_where_all_were_measured() -> None:
     model = small_model("marian")
     names = couplings(model, ("ffn",))
     plan = make_plan(model, "marian", names)
-    harms = [-0.01, *(0.0016 * 16**i for i in range(len(names) - 1))]  # a gain is noise: worth what 1e-4 is
-    found = [Component(c.name, c.kind, 8, 0.0, 0.5, harm=harm) for c, harm in zip(names, harms, strict=True)]
-    weights = list(worth(Analysis(tuple(found), 1.0, 1), plan).values())
+    losses = [-0.01, *(0.0016 * 16**i for i in range(len(names) - 1))]  # a gain is noise, and counts as 1e-4
+    found = [Component(c.name, c.kind, 8, 0.0, 0.5, ablation_loss=loss) for c, loss in zip(names, losses, strict=True)]
+    weights = list(coupling_weights(Analysis(tuple(found), 1.0, 1), plan).values())
     ratios = [b / a for a, b in pairwise(weights)]
     assert ratios == pytest.approx([2.0] * len(ratios))
-    without = (dataclasses.replace(found[0], harm=None), *found[1:])
-    assert set(worth(Analysis(without, 1.0, 1), plan).values()) == {1.0}
+    without = (dataclasses.replace(found[0], ablation_loss=None), *found[1:])
+    assert set(coupling_weights(Analysis(without, 1.0, 1), plan).values()) == {1.0}
 
 
 def test_an_analysis_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -182,6 +182,12 @@ def test_an_analysis_from_before_sites_reads_as_if_it_had_them(tmp_path: Path) -
             del component[key]
     path.write_text(json.dumps(data), encoding="utf-8")
     assert Analysis.load(path) == found
+    losses = tuple(dataclasses.replace(c, ablation_loss=0.25) for c in found.components)
+    old = json.loads(dataclasses.replace(found, components=losses).to_json())
+    for component in old["components"]:
+        component["harm"] = component.pop("ablation_loss")  # its earlier name
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert Analysis.load(path) == dataclasses.replace(found, components=losses)
     data["components"][0]["site"] = "decoder"
     path.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(InputError, match=r"no analysis \(site 'decoder'; expected \[stack"):

@@ -7,7 +7,7 @@ import torch
 
 from small_models import small_batch, small_model
 from tprune.analysis.one_shot import one_shot
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.plan import make_plan
 from tprune.core.selection import Uniform
 from tprune.families.registry import couplings
@@ -25,7 +25,7 @@ def test_it_is_the_order_of_removal_repaired(in_turn: bool) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     batches = [small_batch(), small_batch(2)]
     plan = make_plan(model, "marian", couplings(model, ("ffn", "heads", "vo")))
-    goal = select_to(model, plan, Target("macs", 0.7), Uniform())
+    goal = select_to(model, plan, Budget("macs", 0.7), Uniform())
     ready, chosen = one_shot(model, goal, batches, in_turn=in_turn)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert chosen == keep_counts(goal, removal_scores(model, plan, grams(model, plan, batches)))

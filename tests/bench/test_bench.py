@@ -15,8 +15,8 @@ import tprune.support.machine
 from tprune.bench.harness import (
     MEASURES,
     Footprint,
-    Work,
     Worker,
+    Workload,
     _requests,
     _result,
     _round,
@@ -52,7 +52,7 @@ def test_sides_take_turns() -> None:
 
 
 def test_a_turn_is_one_batch_and_a_round_their_mean_by_sentences() -> None:
-    requests = _requests(SENTENCES, 1, 3, 4, Work(measures=("sentence",)))
+    requests = _requests(SENTENCES, 1, 3, 4, Workload(measures=("sentence",)))
     assert [request["sentences"] for request in requests["sentence"]] == [
         ["a dog", "an old man reads", "a cat sat on the mat"],
         ["two dogs play in the snow"],
@@ -69,7 +69,7 @@ def test_a_turn_is_one_batch_and_a_round_their_mean_by_sentences() -> None:
 def result(dense: list[float], pruned: list[float]) -> Any:
     footprint = dict.fromkeys(("dense", "pruned"), Footprint(1.0, 1, 1, 1, 1, 1))
     times = {"dense": dict.fromkeys(MEASURES, dense), "pruned": dict.fromkeys(MEASURES, pruned)}
-    return _result(times, footprint, 1, 1, Work(), "onnxruntime")
+    return _result(times, footprint, 1, 1, Workload(), "onnxruntime")
 
 
 def test_speedup_is_the_median_of_each_rounds_ratio() -> None:
@@ -110,7 +110,7 @@ def test_noise_of_what_is_quoted_is_what_counts(measures: tuple[str, ...], noisy
         "dense": {name: NOISY_ROUNDS if name == noisy_one else QUIET_ROUNDS for name in measures},
         "pruned": dict.fromkeys(measures, QUIET_ROUNDS),
     }
-    out = _result(times, footprint, 1, 1, Work(measures=measures), "onnxruntime")
+    out = _result(times, footprint, 1, 1, Workload(measures=measures), "onnxruntime")
     assert out.noisy is flag
     assert out.reported in out.noise
     assert (out.noise.startswith("The machine was noisy")) is flag
@@ -157,7 +157,7 @@ def test_statistics() -> None:
     ("change", "text"),
     [
         ({"threads": 0}, "threads 0"), ({"rounds": 3}, "rounds 3"), ({"rounds": 5}, "rounds 5"),
-        ({"batch": 0}, "batch 0"), ({"work": Work(source=0)}, "source=0"), ({"work": Work(beams=0)}, "beams=0"),
+        ({"batch": 0}, "batch 0"), ({"work": Workload(source=0)}, "source=0"), ({"work": Workload(beams=0)}, "beams=0"),
         ({"batch": 99}, "batch 99, but there are only"), ({"sentences": []}, "no sentences"), ({"sentences": Path("absent.txt")}, r"absent\.txt"),
     ],
 )  # fmt: skip
@@ -219,7 +219,12 @@ def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path, monkeypatch: p
         with pytest.raises(InputError, match=r"^\S*s line 2 has 402 tokens; the model takes at most 32$"):
             bench(tmp_path / "large", tmp_path / "small", tmp_path / "s", batch=batch, rounds=4)
     other = bench(
-        tmp_path / "large", tmp_path / "small", SENTENCES, rounds=4, batch=2, work=Work(source=9, past=3, beams=None)
+        tmp_path / "large",
+        tmp_path / "small",
+        SENTENCES,
+        rounds=4,
+        batch=2,
+        work=Workload(source=9, past=3, beams=None),
     )
     assert other.footprint["pruned"].bytes < other.footprint["dense"].bytes
     assert other.footprint["pruned"].macs < other.footprint["dense"].macs
@@ -231,5 +236,5 @@ def test_a_model_against_itself_and_a_smaller_one(tmp_path: Path, monkeypatch: p
     assert both["small"].footprint["pruned"] != both["large"].footprint["pruned"]
     # a worker that dies on the way: more past tokens than the model has positions
     with pytest.raises(InputError, match=r"large: the benchmark process ended with code 1: .*out of"):
-        bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=4, work=Work(past=200))
+        bench(tmp_path / "large", tmp_path / "large", SENTENCES, rounds=4, work=Workload(past=200))
     assert "tprune.bench.worker" not in sys.modules

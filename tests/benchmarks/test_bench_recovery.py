@@ -55,7 +55,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def arguments(tmp_path: Path) -> list[str]:
     model, tokenizer = model_and_tokenizer()
     plan = tprune.make_plan(model, "marian", tprune.couplings(model, ["ffn", "width"]))
-    plan = tprune.select_to(model, plan, tprune.Target("parameters", 0.7), tprune.Uniform())
+    plan = tprune.select_to(model, plan, tprune.Budget("parameters", 0.7), tprune.Uniform())
     tprune.save(model, tmp_path / "dense", tokenizer)
     tprune.save(tprune.shrink(model, plan), tmp_path / "cut", tokenizer, plan)
     (tmp_path / "data").mkdir()

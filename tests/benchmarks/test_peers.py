@@ -16,12 +16,12 @@ from peers.methods import METHODS, scratch
 from peers.speed import Faster, Speed
 from tprune.core.selection import Limits
 from tprune.core.sites import Site
-from tprune.costs.latency.table import LatencyTable, Price, Setting, Times
+from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig
 from tprune.counting.size import size
 from tprune.recipe.schema import Recover
 from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_model, train_tokenizer
 from tprune.tasks.translation.task import TRANSLATION
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 from tprune.vocabulary.trim import write_only_
 
 UNITS, TARGET = 40.0, 1.5
@@ -44,7 +44,7 @@ def fake_table(layers: int) -> LatencyTable:
         kinds = {"ffn": 1.0} if place.endswith("ffn") else {"heads": 1.0, "qk": 0.5, "vo": 0.5}
         for kind, taken in {**kinds, "sublayer": 0.0}.items():
             prices.append(Price(place, kind, taken * encoder * 1.3 / layers, taken * step * 0.34 / layers))
-    return LatencyTable("fake", Setting(), Times(1.3, 0.43, 8.395), 16.5, (), {}, 0, tuple(prices))
+    return LatencyTable("fake", TimingConfig(), Times(1.3, 0.43, 8.395), 16.5, (), {}, 0, tuple(prices))
 
 
 def pairs(n: int, seed: int) -> EncodedPairs:
@@ -62,14 +62,14 @@ def dense() -> Any:
 
 
 def job_for(dense: Any, work: Path, units: float = UNITS, target: float = TARGET) -> Job:
-    material = Material(TRANSLATION, pairs(200, 1), pairs(16, 2), precision="fp32")
+    material = TrainingData(TRANSLATION, pairs(200, 1), pairs(16, 2), precision="fp32")
     whole = size(dense)
 
     def timer(model: Any) -> Faster:  # as fast as it is small
         share = (40 - len(model.generation_config.suppress_tokens or ()) / 4) / 40
         return Faster(*[whole.macs / size(model).macs / share] * 2)
 
-    stage = Recover(steps=0, lr=1e-3, warmup=2, distill=0.5, tokens=256)
+    stage = Recover(steps=0, lr=1e-3, warmup=2, distill=0.5, batch_tokens=256)
     speed, limits = Speed(fake_table(3), timer), Limits({"ffn": 4}, 0.03)
     how = Recovery(stage, material)
     return Job(dense, material, material, speed, target, units, how, 0, TOKENIZER, TEXTS, work, limits=limits)
@@ -99,7 +99,7 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(
     if method.timed:
         assert abs(made.speedup / TARGET - 1) < 0.03 or any("granularity" in note for note in made.notes)
         if made.plan is not None:
-            speed = job.speed if made.spelling is None else job.speed.spelled(dense, made.spelling)
+            speed = job.speed if made.spelling is None else job.speed.with_output_vocabulary(dense, made.spelling)
             assert made.speedup == pytest.approx(speed.of_plan(made.plan))
             assert made.certificate is not None and made.certificate.forward < 1e-5
         elif made.speedup != 1.0:

@@ -36,7 +36,7 @@ def test_it_keeps_the_budget_and_no_combination_in_a_slightly_smaller_one_is_bet
     assert cost <= budget + 1e-9
     least = sum(min(o.costs) for o in options)
     smaller = budget - len(options) * (budget - least) / BINS
-    for combination in itertools.product(*(o.kept for o in options)):
+    for combination in itertools.product(*(o.sizes for o in options)):
         other = totals(options, {o.name: k for o, k in zip(options, combination, strict=True)})
         assert other[0] > smaller - 1e-9 or other[1] >= loss - 1e-9
 

@@ -12,7 +12,7 @@ from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits
 from tprune.core.sublayers import width_of
-from tprune.costs.latency.table import LatencyTable, Price, Setting, Times, shares_of
+from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig, kept_fractions
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
@@ -32,7 +32,7 @@ PRICES = (
     *(price(p, kind, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
     Price("model", "width", 1.6, 0.6),
 )  # fmt: skip
-TABLE = LatencyTable("0" * 16, Setting(), Times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
+TABLE = LatencyTable("0" * 16, TimingConfig(), Times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
 ALL = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 
@@ -48,7 +48,7 @@ def test_the_time_asked_for_is_kept_and_used(problem: tuple[Any, Plan, tuple[Cur
     model, plan, curves = problem
     curves = tuple(Curve(c.name, c.kept, tuple(1 - k / c.kept[-1] for k in c.kept)) for c in curves)
     chosen = select_within(model, plan, TABLE, curves, milliseconds)
-    predicted = TABLE.predict(shares_of(chosen), 1.0).sentence
+    predicted = TABLE.predict(kept_fractions(chosen), 1.0).sentence
     assert (
         chosen.selected
         and chosen.asked == {"sentence_ms": milliseconds}
@@ -116,7 +116,7 @@ def test_a_confirmed_plan_takes_the_time_asked_for(problem: tuple[Any, Plan, tup
     def time(chosen: Plan) -> Times:
         timed.append(chosen)
         dense = np.array([2.0, 1.05])
-        added = TABLE.added(shares_of(chosen), width_of(chosen))
+        added = TABLE.additive_ms(kept_fractions(chosen), width_of(chosen))
         encoder, token = dense - np.array([factor, factor**1.5]) * (dense - added)
         return Times(float(encoder), float(token), TABLE.sentence(float(encoder), float(token)))
 

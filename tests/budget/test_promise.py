@@ -1,15 +1,15 @@
-"""The promise says what the cut model turns out to be."""
+"""The forecast says what the cut model turns out to be."""
 
 import json
 from typing import Any
 
 import pytest
-from test_choice import ALL, EVERY
+from test_allocate import ALL, EVERY
 from test_latency_policy import TABLE
 
 from small_models import small_model
-from tprune.budget.allocate import Choice, filled
-from tprune.budget.forecast import promise
+from tprune.budget.allocate import Allocation, filled
+from tprune.budget.forecast import forecast
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sublayers import sublayers_of
 from tprune.costs.size import norm_scores
@@ -23,15 +23,15 @@ from tprune.support.errors import InputError
 def selected() -> tuple[Any, Plan]:
     model: Any = small_model("marian")
     plan = make_plan(model, "marian", couplings(model, ALL))
-    choice = Choice(12, {s.name: EVERY.get(s.name, {}) for s in sublayers_of(plan)}, 0.0)
-    chosen = filled(plan, choice, norm_scores(model, plan))
+    allocation = Allocation(12, {s.name: EVERY.get(s.name, {}) for s in sublayers_of(plan)}, 0.0)
+    chosen = filled(plan, allocation, norm_scores(model, plan))
     masks = {e.coupling.name: e.keep for e in chosen.entries}
     return model, plan.with_kept(masks, {"sentence_ms": 12.0}, {"sentence_ms": 11.5})
 
 
 def test_it_promises_what_is_built(selected: tuple[Any, Plan]) -> None:
     model, plan = selected
-    found = promise(model, plan, TABLE, seconds=600.0)
+    found = forecast(model, plan, TABLE, seconds=600.0)
     assert found.pruned == size(shrink(model, plan)) and found.dense == size(model) and found.width == 0.75
     assert found.kept["model.encoder.layers.0.self_attn"] == {
         "heads": (2, 4),
@@ -47,7 +47,7 @@ def test_it_promises_what_is_built(selected: tuple[Any, Plan]) -> None:
 
 def test_it_prints_as_a_table(selected: tuple[Any, Plan]) -> None:
     model, plan = selected
-    said = str(promise(model, plan, TABLE, seconds=600.0, where="these 2 cores"))
+    said = str(forecast(model, plan, TABLE, seconds=600.0, where="these 2 cores"))
     lines = said.splitlines()
     assert lines[0].split("  ")[0] == "sublayer" and lines[0].split()[1:] == [
         "heads",
@@ -64,12 +64,12 @@ def test_it_prints_as_a_table(selected: tuple[Any, Plan]) -> None:
     assert " ".join(attention.split()[1:]) == "2 of 4 3 of 4 2 of 4"
     assert "sentence_ms: asked 12, reached 11.5" in lines and "residual width: 75%" in lines
     assert "x faster, predicted" in said and lines[-1] == "about 10 minutes in all on these 2 cores, about 1 MB of disk"
-    assert "about 9 hours in all, " in str(promise(model, plan, seconds=32_400.0))
-    untimed = str(promise(model, plan))
+    assert "about 9 hours in all, " in str(forecast(model, plan, seconds=32_400.0))
+    untimed = str(forecast(model, plan))
     assert "predicted" not in untimed and untimed.splitlines()[-1] == "about 1 MB of disk"
 
 
 def test_a_plan_without_selection_promises_nothing() -> None:
     model: Any = small_model("marian")
     with pytest.raises(InputError, match="select first"):
-        promise(model, make_plan(model, "marian", couplings(model, ("ffn",))))
+        forecast(model, make_plan(model, "marian", couplings(model, ("ffn",))))

@@ -25,8 +25,8 @@ def together(kept: Mapping[str, int]) -> float:
 def test_it_beats_the_additive_optimum_and_keeps_the_budget() -> None:
     found = refine(OPTIONS, together, 10.0, "ms", tries=60, seed=1)
     alone = cheapest(OPTIONS, 10.0, "ms")
-    assert found.additive == together(alone) and found.loss == together(found.kept) < found.additive - 0.1
-    assert sum(found.kept.values()) <= 10
+    assert found.additive == together(alone) and found.loss == together(found.selection) < found.additive - 0.1
+    assert sum(found.selection.values()) <= 10
     best = min(
         together(dict(zip("abcd", kept, strict=True))) for kept in itertools.product(SIZES, repeat=4) if sum(kept) <= 10
     )
@@ -52,9 +52,9 @@ def test_a_selection_is_measured_once_and_a_seed_repeats() -> None:
 
 def test_without_tries_or_interactions_it_is_the_knapsack() -> None:
     alone = cheapest(OPTIONS, 10.0, "ms")
-    assert refine(OPTIONS, together, 10.0, "ms", tries=0).kept == alone
+    assert refine(OPTIONS, together, 10.0, "ms", tries=0).selection == alone
     found = refine(OPTIONS, lambda kept: sum(o.losses[kept[o.name]] for o in OPTIONS), 10.0, "ms")
-    assert found.kept == alone and found.loss == found.additive
+    assert found.selection == alone and found.loss == found.additive
 
 
 def test_what_cannot_be_is_refused() -> None:

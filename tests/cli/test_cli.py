@@ -1,4 +1,4 @@
-"""The command line's promises: one clear line for bad input, exit codes, nothing lost."""
+"""The command line's forecasts: one clear line for bad input, exit codes, nothing lost."""
 
 import subprocess
 import sys
@@ -19,10 +19,10 @@ RECIPE = """
 task: translation
 data: {{}}
 model: {{d_model: 16, layers: [1, 1], heads: 2, ffn: 32, vocabulary: 60, dropout: 0.0, positions: 16}}
-train: {{steps: 4, warmup: 1, tokens: 64}}
-analyze: {{steps: 2, tokens: 64}}
-prune: {{kinds: [ffn], steps: 2, warmup: 1, tokens: 64, macs: {macs}}}
-recover: {{steps: 2, warmup: 1, tokens: 64}}
+train: {{steps: 4, warmup: 1, batch_tokens: 64}}
+analyze: {{steps: 2, batch_tokens: 64}}
+prune: {{kinds: [ffn], steps: 2, warmup: 1, batch_tokens: 64, macs: {macs}}}
+recover: {{steps: 2, warmup: 1, batch_tokens: 64}}
 bench: {{sentences: 2, rounds: 4}}
 """
 

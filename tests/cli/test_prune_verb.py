@@ -1,4 +1,4 @@
-"""`tprune prune`: what it promises before it trains, what it refuses, and a whole run in one shot."""
+"""`tprune prune`: what it forecasts before it trains, what it refuses, and a whole run in one shot."""
 
 import json
 from collections.abc import Callable
@@ -22,9 +22,9 @@ DATA = ("--src", "s", "--tgt", "t", "--valid-src", "s", "--valid-tgt", "t", "--s
 def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> None:
     code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *DATA)
     assert code == 0, notes
-    promised = json.loads(said)["promise"]
-    assert promised["reached"]["macs"] <= 0.8 * promised["dense"]["macs"]  # untrained, it has nothing to lose
-    assert promised["pruned"]["macs"] == promised["reached"]["macs"] and promised["times"] is None
+    forecast = json.loads(said)["forecast"]
+    assert forecast["reached"]["macs"] <= 0.8 * forecast["dense"]["macs"]  # untrained, it has nothing to lose
+    assert forecast["pruned"]["macs"] == forecast["reached"]["macs"] and forecast["times"] is None
     assert "model.decoder.layers.0.ffn" in notes and "MB of disk" in notes
     assert not (model.parent / "run" / "cut").exists()
     assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
@@ -46,7 +46,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_measured(
     assert code == 0, notes
     configured(model, encoder_no_repeat_ngram_size=3)
     for out in ("run", "new"):  # a run that has begun, and one that has not
-        monkeypatch.setattr("tprune.run.sequence.clock_step", None)  # nothing of the kind is begun
+        monkeypatch.setattr("tprune.run.sequence.gather_evidence", None)  # nothing of the kind is begun
         code, _, notes = tprune(*options[: -len(DATA) - 1], out, *DATA, *dry, *(("--force",) if out == "run" else ()))
         assert code == 1 and "generation_config.encoder_no_repeat_ngram_size is 3; the export can only do 0" in notes
         assert not (model.parent / out / "dense").exists()
@@ -78,9 +78,9 @@ def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call,
     foreign = ("--src", "f", "--tgt", "f", "--valid-src", "f", "--valid-tgt", "f", "--set", "prune.search=0")
     code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *foreign)
     assert code == 0, notes
-    warned = json.loads(said)["promise"]["warnings"]
+    warned = json.loads(said)["forecast"]["warnings"]
     assert warned and all(f"warning: {line}" in notes.splitlines() for line in warned)
-    assert json.loads((model.parent / "run" / "promise.json").read_text())["warnings"] == warned
+    assert json.loads((model.parent / "run" / "forecast.json").read_text())["warnings"] == warned
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--trim-vocab", "corpus"), "got 'corpus'; expected `train`, or two files"),
         (("--macs", 0.5, "--plan", "s"), "--plan says what is kept; leave out --macs 0.5"),
         (("--macs", 0.5, "--one-shot", "--steps", 3), "--one-shot trains nothing; leave out --steps 3"),
-        (("--macs", 0.5, "--written", 30, "--one-shot"), "--written 30 has to be learnt; leave out --one-shot"),
-        (("--macs", 0.5, "--written", 30, "--steps", 0), "--written 30 has to be learnt; leave out --steps 0"),
+        (("--macs", 0.5, "--output-vocab", 30, "--one-shot"), "--output-vocab 30 has to be learnt; leave out --one-shot"),
+        (("--macs", 0.5, "--output-vocab", 30, "--steps", 0), "--output-vocab 30 has to be learnt; leave out --steps 0"),
         (("--macs", 0.5, "--threads", 0), "'--threads'"),
         (("--macs", 0.5, "--src", "s"), "--src and --tgt belong together; got s alone"),
         (("--macs", 0.5, "--test-tgt", "s"), "--test-src and --test-tgt belong together; got s alone"),
-        (("--macs", 0.5, "--until", "lunch"), "got 'lunch'; expected one of train, trim, spell, time, analyze, teach, prune, shrink, "),
+        (("--macs", 0.5, "--until", "lunch"), "got 'lunch'; expected one of train, trim, resegment, profile, analyze, distill-data, prune, shrink, "),
         (("--macs", 0.5, "--stock", "--kind", "heads"), "--stock cuts ffn only; leave out --kind heads"),
     ],
 )  # fmt: skip
@@ -229,12 +229,14 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
 
 def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Call, model: Path) -> None:
     sets = ("--set", "prune.search=3", "--set", "prune.kinds=[ffn]", "--set", "beams=1")
-    code, said, notes = tprune("prune", model, "--macs", 0.9, "--until", "time", "--json", "--out", "run", *DATA, *sets)
+    code, said, notes = tprune(
+        "prune", model, "--macs", 0.9, "--until", "profile", "--json", "--out", "run", *DATA, *sets
+    )
     assert code == 0, notes
-    assert json.loads(said) == {"stopped": "time"}
+    assert json.loads(said) == {"stopped": "profile"}
     recipe = json.loads((model.parent / "run" / "run.json").read_text())["recipe"]
-    assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["beams"]) == (3, ["ffn"], 1)
-    assert {path.stem for path in (model.parent / "run" / "stages").glob("*.json")} == {"train", "time"}
+    assert (recipe["prune"]["search"], recipe["prune"]["kinds"], recipe["num_beams"]) == (3, ["ffn"], 1)
+    assert {path.stem for path in (model.parent / "run" / "stages").glob("*.json")} == {"train", "profile"}
     other = ("prune", model, "--macs", 0.8, "--until", "train", "--out", "run", *DATA)
     code, _, notes = tprune(*other)
     assert code == 1 and "holds a run with another recipe" in notes
@@ -247,13 +249,13 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     [
         (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
-        (("--until", "analyze"), "--until analyze: this run has no such stage; its stages are train, time, teach, prune, "),
+        (("--until", "analyze"), "--until analyze: this run has no such stage; its stages are train, profile, distill-data, prune, "),
         (("--set", "bench.lunch=1"), "unknown key 'bench.lunch'; expected one of threads, batch, sentences, rounds, runtime"),
         (("--threads", "999"), "threads 999; expected 1"),
         (("--batch", "999"), "batch 999, but there are only "),
         (
-            ("--set", "recover.distill=0.5", "--written", "30"),
-            "prune.written: the dense model spells otherwise",
+            ("--set", "recover.distill=0.5", "--output-vocab", "30"),
+            "prune.output_vocabulary: the dense model spells otherwise",
         ),
     ],
 )  # fmt: skip
@@ -289,7 +291,7 @@ def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pyt
         (model.parent / "set" / f"{split}.jsonl").write_text("\n".join(rows) + "\n")
     named = ("--data", "set", "--columns", "pair.en,pair.xx")
     code, out, notes = tprune("prune", model, "--macs", 0.9, "--out", "run", "--dry-run", "--json", *named)
-    assert code == 0 and json.loads(out)["promise"], notes
+    assert code == 0 and json.loads(out)["forecast"], notes
     code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--data", "set")
     assert code == 1 and "no column 'en'; there are 'pair'" in notes and not (model.parent / "other").exists()
     code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--src", "s", "--tgt", "t", *named)
@@ -311,7 +313,7 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(tprune: Call, mod
     assert code == 1 and "ls: 1 of 145 sentences (0.7%)" in notes and "--set data.long_share=0.01" in notes
     code, said, notes = tprune("prune", model, "--macs", 0.8, "--dry-run", "--json", "--out", "run", *pair)
     assert code == 0, notes  # what was refused does not stand in the way
-    warned = json.loads(said)["promise"]["warnings"]
+    warned = json.loads(said)["forecast"]["warnings"]
     assert sum("1 of 145 pairs are left out" in line for line in warned) == 1  # valid is train here
     assert sum("1 of 145 test sentences are NOT SCORED" in line for line in warned) == 1
     assert all(f"warning: {line}" in notes for line in warned)
@@ -326,6 +328,6 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(tprune: Call, mod
 
 @pytest.mark.slow
 def test_a_training_that_runs_away_names_the_option(tprune: Call, model: Path) -> None:
-    wild = ("--set", "recover.lr=1e30", "--set", "recover.sequence=0", "--steps", 40)
+    wild = ("--set", "recover.lr=1e30", "--set", "recover.sequence_distillation=0", "--steps", 40)
     code, _, notes = tprune("prune", model, "--macs", 0.9, *wild, "--out", "run", *DATA)
     assert code == 1 and "On the command line: --set recover.lr=3e+29" in notes.splitlines()[-1], notes

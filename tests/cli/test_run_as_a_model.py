@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tprune as package
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.plan import make_plan
 from tprune.core.selection import Uniform
 from tprune.families.registry import couplings, family_of
@@ -34,7 +34,7 @@ def run(model: Path) -> Path:
     """A run's folder with a dense model and a smaller one that was cut from it."""
     dense, out = load(model), model.parent / "run"
     plan = make_plan(dense, family_of(dense).name, couplings(dense, ["ffn", "heads"]))
-    small = shrink(dense, select_to(dense, plan, Target("macs", 0.8), Uniform()))
+    small = shrink(dense, select_to(dense, plan, Budget("macs", 0.8), Uniform()))
     tokenizer = package.load_tokenizer(model)
     for side, of in (("dense", dense), ("pruned", small)):
         save(of, out / side, tokenizer)
@@ -66,9 +66,9 @@ def test_prune_takes_the_pruned_model_further(tprune: Call, run: Path) -> None:
             "prune", run, *flag, "--macs", 0.9, "--dry-run", "--json", "--out", f"of-{side}", *DATA
         )
         assert code == 0 and first(notes).startswith(f"tprune: {run} {says}{run / side}"), notes
-        promised = json.loads(out)["promise"]
-        assert promised["dense"]["macs"] == json.loads(tprune("inspect", run / side, "--json")[1])["size"]["macs"]
-        assert promised["reached"]["macs"] <= 0.9 * promised["dense"]["macs"]
+        forecast = json.loads(out)["forecast"]
+        assert forecast["dense"]["macs"] == json.loads(tprune("inspect", run / side, "--json")[1])["size"]["macs"]
+        assert forecast["reached"]["macs"] <= 0.9 * forecast["dense"]["macs"]
 
 
 @pytest.mark.parametrize("verb", ["inspect", "export", "translate", "evaluate", "analyze", "prune"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from small_models import small_batch, small_model
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.coupling import Coupling, Groups, bias, consumer, producer
 from tprune.core.method import State, Update
 from tprune.core.plan import Entry, Mode, Plan, Realisation, fingerprint, make_plan
@@ -165,8 +165,8 @@ def test_a_plan_from_before_sites_works() -> None:
     data = json.loads(plan.to_json())
     for old in data["entries"]:
         del old["site"]
-    loaded = select_to(model, Plan.from_json(json.dumps(data)), Target("macs", 0.5), Uniform())
-    assert loaded == select_to(model, plan, Target("macs", 0.5), Uniform())
+    loaded = select_to(model, Plan.from_json(json.dumps(data)), Budget("macs", 0.5), Uniform())
+    assert loaded == select_to(model, plan, Budget("macs", 0.5), Uniform())
     assert certify(model, loaded, shrink(model, loaded), small_batch()).forward < 1e-9
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from small_models import small_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sites import Site
-from tprune.costs.latency.table import Curve, LatencyTable, Price, Setting, Timed, Times, shares_of
+from tprune.costs.latency.table import LatencyCurve, LatencyTable, Price, TimedPlan, Times, TimingConfig, kept_fractions
 from tprune.families.registry import couplings
 from tprune.support.errors import InputError
 
 ENCODER_FFN, DECODER_FFN = Site("encoder", 0, "feed_forward"), Site("decoder", 0, "feed_forward")
 TABLE = LatencyTable(
-    "0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0, (Timed({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
+    "0" * 16, TimingConfig(), Times(2.0, 0.5, 12.0), 20.0, (TimedPlan({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
     {}, 50_000_000,
     (
         Price("decoder.ffn", "ffn", 0.0, 0.08), Price("decoder.ffn", "sublayer", 0.0, 0.02), Price("encoder.ffn", "ffn", 0.8, 0.0),
@@ -29,7 +29,7 @@ TABLE = LatencyTable(
         Price("decoder.encoder_attn", "sublayer", 0.04, 0.02), Price("model", "width", 2.0, 0.4),
     ),
 )  # fmt: skip
-BENT = replace(TABLE, curve=Curve(((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5))))
+BENT = replace(TABLE, curve=LatencyCurve(((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5))))
 HALF = {ENCODER_FFN: {"ffn": 0.5}, DECODER_FFN: {"ffn": 0.5}}
 
 
@@ -73,20 +73,20 @@ def test_savings_of_sublayers_add_and_those_of_kinds_combine() -> None:
 
 def test_prices_need_not_add_up() -> None:
     """Encoder: prices add up to 2.2 for the dense model, which takes 2.0; what they say takes 1.6 takes 1.7. Token: 0.46, 0.44."""
-    assert BENT.whole == pytest.approx([2.2, 0.5])
-    assert BENT.real(np.array([1.9, 0.48])) == pytest.approx([1.85, 0.47])  # between
-    assert BENT.real(np.array([1.0, 0.42])) == pytest.approx([1.4, 0.38])  # on along the line
-    assert BENT.real(np.array([-9.0, -9.0])) == pytest.approx([0.04, 0.01])  # nothing is that fast
+    assert BENT.additive_dense_ms == pytest.approx([2.2, 0.5])
+    assert BENT.predicted_ms(np.array([1.9, 0.48])) == pytest.approx([1.85, 0.47])  # between
+    assert BENT.predicted_ms(np.array([1.0, 0.42])) == pytest.approx([1.4, 0.38])  # on along the line
+    assert BENT.predicted_ms(np.array([-9.0, -9.0])) == pytest.approx([0.04, 0.01])  # nothing is that fast
     assert BENT.predict(HALF).encoder == pytest.approx(1.7 + 0.2 * 0.5) and BENT.predict(HALF).token == pytest.approx(
         0.44
     )
-    assert BENT.adds(np.array([1.6, 0.46])) == pytest.approx([0.5, 1.5])
+    assert BENT.savings_realised(np.array([1.6, 0.46])) == pytest.approx([0.5, 1.5])
 
 
 def test_how_prices_add_up_is_looked_up_at_the_time_asked_for() -> None:
-    table = replace(TABLE, curve=Curve(((1.0, 1.2), (2.0, 2.0)), ((0.25, 0.3), (0.5, 0.5))))
-    assert table.adds_at(1.2 + 20 * 0.3) == pytest.approx([0.8, 0.8], rel=1e-3)
-    assert TABLE.adds_at(6.0) == pytest.approx([1.0, 1.0])
+    table = replace(TABLE, curve=LatencyCurve(((1.0, 1.2), (2.0, 2.0)), ((0.25, 0.3), (0.5, 0.5))))
+    assert table.savings_realised_at(1.2 + 20 * 0.3) == pytest.approx([0.8, 0.8], rel=1e-3)
+    assert TABLE.savings_realised_at(6.0) == pytest.approx([1.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_corrected_table_knows_the_plan_and_the_dense_model(
     table: LatencyTable, plan: Plan, encoder: float, token: float, other: float
 ) -> None:
     before = table.predict_plan(plan)
-    found = table.corrected(plan, Times(before.encoder * encoder, before.token * token, 0.0))
+    found = table.corrected_by(plan, Times(before.encoder * encoder, before.token * token, 0.0))
     again = found.predict_plan(plan)
     assert (again.encoder, again.token) == (
         pytest.approx(before.encoder * encoder),
@@ -128,7 +128,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_only_runtimes_that_exist_are_timed() -> None:
     with pytest.raises(InputError, match="runtime 'tflite'; expected one of onnxruntime"):
-        Setting(runtime="tflite")
+        TimingConfig(runtime="tflite")
 
 
 def test_shares_of_a_plan_are_by_sublayer_and_kind() -> None:
@@ -141,18 +141,18 @@ def test_shares_of_a_plan_are_by_sublayer_and_kind() -> None:
         f"{name}.qk": torch.tensor([True, False, False, False]).repeat(4, 1),
         "model.encoder.layers.0.ffn": torch.arange(12) < 3,
     }
-    shares = shares_of(plan.with_kept(masks, {}, {}))
+    shares = kept_fractions(plan.with_kept(masks, {}, {}))
     assert shares == {Site("encoder", 0, "self_attention"): {"heads": 0.5, "qk": 0.25}, ENCODER_FFN: {"ffn": 0.25}}
     with pytest.raises(InputError, match="cannot share a budget"):
-        shares_of(make_plan(model, "marian", couplings(model, ["lines"])))
+        kept_fractions(make_plan(model, "marian", couplings(model, ["lines"])))
 
 
 def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     for table in (TABLE, BENT):
-        path.write_text(json.dumps(table.to_json()))
+        path.write_text(json.dumps(table.to_dict()))
         assert LatencyTable.load(path) == table
-    path.write_text(json.dumps(TABLE.to_json() | {"dense": {}}))
+    path.write_text(json.dumps(TABLE.to_dict() | {"dense": {}}))
     with pytest.raises(InputError, match=r"t\.json: no latency table"):
         LatencyTable.load(path)
     for ratios, says in (
@@ -161,7 +161,7 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
         ({"encoder": [1.0] * 1001, "sentence": [1.0] * 1001}, "1001 and 1001 rounds"),
     ):
         plan = {"shares": {}, "width": 1.0, "ratios": ratios}
-        path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
+        path.write_text(json.dumps(TABLE.to_dict() | {"plans": [plan]}))
         with pytest.raises(InputError, match=says):
             LatencyTable.load(path)
     plan = {
@@ -169,17 +169,17 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
         "width": 1.0,
         "ratios": {"encoder": [1.0], "sentence": [1.0]},
     }
-    path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan]}))
+    path.write_text(json.dumps(TABLE.to_dict() | {"plans": [plan]}))
     with pytest.raises(InputError, match="a share of -70"):
         LatencyTable.load(path)
     for name in ("units", "width"):
-        path.write_text(json.dumps(TABLE.to_json() | {"plans": [plan | {"shares": {name: {"ffn": 0.5}}}]}))
+        path.write_text(json.dumps(TABLE.to_dict() | {"plans": [plan | {"shares": {name: {"ffn": 0.5}}}]}))
         with pytest.raises(InputError, match=f"shares of '{name}', which is no sublayer"):
             LatencyTable.load(path)
-    path.write_text(json.dumps(TABLE.to_json() | {"tokens": 0}))
+    path.write_text(json.dumps(TABLE.to_dict() | {"tokens": 0}))
     with pytest.raises(InputError, match="of sentences of 0 tokens"):
         LatencyTable.load(path)
-    old = {key: value for key, value in TABLE.to_json().items() if key != "format"}
+    old = {key: value for key, value in TABLE.to_dict().items() if key != "format"}
     path.write_text(json.dumps(old))
     with pytest.raises(InputError, match=r"format 1, expected 5\); delete it to measure again"):
         LatencyTable.load(path)
@@ -187,7 +187,7 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
 
 def test_a_spelling_saves_in_every_token_and_needs_more_of_them() -> None:
     for table in (TABLE, BENT):
-        spelled = table.spelled(0.1, 1.2)
+        spelled = table.with_output_vocabulary(0.1, 1.2)
         assert spelled.dense == Times(2.0, pytest.approx(0.4), pytest.approx(2.0 + 24 * 0.4))
         before, after = table.predict(HALF), spelled.predict(HALF)
         assert (after.encoder, after.token) == (before.encoder, pytest.approx(before.token - 0.1))

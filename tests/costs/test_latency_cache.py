@@ -11,13 +11,13 @@ from test_latency_timer import taking
 
 from small_models import small_model
 from small_pairs import PAIRS
-from tprune.budget.reach import Reach
+from tprune.budget.reach import Feasibility
 from tprune.costs.latency import cache as latency_cache
 from tprune.costs.latency import timer as latency_timer
 from tprune.costs.latency.cache import key_of, measured
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.shelf import Shelf
-from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Setting, Times
+from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Times, TimingConfig
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus, Parallel
 from tprune.realise.checkpoint import load
@@ -36,11 +36,11 @@ from tprune.support.files import read_json, write_json
 from tprune.support.reporting import Progress
 from tprune.vocabulary.trim import write_only_
 
-DENSE = LatencyTable("0" * 16, Setting(), Times(2.0, 0.5, 12.0), 20.0, (), {}, 50_000_000)
+DENSE = LatencyTable("0" * 16, TimingConfig(), Times(2.0, 0.5, 12.0), 20.0, (), {}, 50_000_000)
 
 
 def test_a_table_is_for_one_model_and_one_setting() -> None:
-    model, setting = small_model("marian"), Setting()
+    model, setting = small_model("marian"), TimingConfig()
     assert key_of(model, setting) == key_of(small_model("marian", seed=1), setting)
     never = small_model("marian")
     write_only_(never, range(5))
@@ -77,7 +77,7 @@ class Fake:
     together = 24
 
     def __init__(
-        self, model: Any, tokenizer: Any, sentences: Any, setting: Setting, folder: Path, tokens: Any = None, report: Any = None
+        self, model: Any, tokenizer: Any, sentences: Any, setting: TimingConfig, folder: Path, tokens: Any = None, report: Any = None
     ) -> None:  # fmt: skip
         Fake.made += 1
 
@@ -88,7 +88,7 @@ class Fake:
     def side_by_side(self, plans: Mapping[str, Any], known: Sequence[Ratios]) -> Iterator[Sequence[Ratios]]:
         Fake.timed = tuple(plans)
         found = known
-        while len(found[0]["sentence"]) < Setting().rounds:
+        while len(found[0]["sentence"]) < TimingConfig().rounds:
             if Fake.rounds >= Fake.noisy_after:
                 raise NoisyMachineError("a plan")
             Fake.rounds += 4
@@ -110,12 +110,12 @@ class Cache:
         self.said.clear()
         Fake.timed, Fake.rounds = (), 0
         return measured(
-            self.model, None, ["a"], Setting(), self.folder, self.said.append, kinds, removal=False, asked=asked
+            self.model, None, ["a"], TimingConfig(), self.folder, self.said.append, kinds, removal=False, asked=asked
         )
 
-    def reach(self, *kinds: str, **target: float) -> Reach:
+    def reach(self, *kinds: str, **target: float) -> Feasibility:
         how = Prune(steps=0, kinds=list(kinds), **target)
-        return Reach(self.model, plan_step(self.model, how), how)
+        return Feasibility(self.model, plan_step(self.model, how), how)
 
     @property
     def path(self) -> Path:
@@ -167,7 +167,7 @@ def test_a_plan_that_never_became_steady_is_timed_from_the_start(cache: Cache) -
     table = cache.table("ffn")
     rounds = dict.fromkeys(TIMED, (1.0, 2.0) * 32)
     first = replace(table.plans[0], ratios=rounds)
-    write_json(cache.path, replace(table, plans=(first, *table.plans[1:])).to_json())
+    write_json(cache.path, replace(table, plans=(first, *table.plans[1:])).to_dict())
     again = cache.table("ffn")
     assert len(Fake.timed) == 1 and Fake.rounds == 8
     assert {timed.medians["sentence"] for timed in again.plans} == {1.25} and len(again.plans) == len(table.plans)
@@ -184,7 +184,7 @@ def test_a_table_of_another_key_is_not_believed_and_a_folder_that_cannot_be_writ
     cache: Cache, tmp_path: Path
 ) -> None:
     ffn = cache.table("ffn")
-    write_json(cache.path, replace(ffn, key="of another", dense=Times(1.0, 1.0, 21.0)).to_json())
+    write_json(cache.path, replace(ffn, key="of another", dense=Times(1.0, 1.0, 21.0)).to_dict())
     assert cache.table("ffn") == ffn and len(Fake.timed) == len(ffn.plans)
     (tmp_path / "file").write_text("")
     cache.folder = tmp_path / "file" / "cache"
@@ -274,7 +274,7 @@ def test_noisy_times_serve_one_call_and_are_not_kept(cache: Cache, monkeypatch: 
     undisturbed(monkeypatch)
     made = Fake.made
     calm = cache.table("ffn")
-    assert calm.dense.sentence == 2.3 and Fake.made == made + 1 and not Fake.timed  # ratios that were steady stay
+    assert calm.dense.sentence == 2.3 and Fake.made == made + 1 and not Fake.timed  # ratios that had converged stay
     assert read_json(cache.path)["dense"]["sentence"] == 2.3
     shelf = Shelf(cache.path, cache.path.stem)
     varying = replace(calm.plans[0], ratios=dict.fromkeys(TIMED, (1.0, 1.4) * 32))
@@ -316,10 +316,10 @@ def multiplications_are_time(monkeypatch: pytest.MonkeyPatch, tables: Path) -> N
 def a_run(
     out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
 ) -> RunResults:
-    stage = {"steps": 2, "warmup": 1, "tokens": 64}
+    stage = {"steps": 2, "warmup": 1, "batch_tokens": 64}
     recipe = check_recipe({
         "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": stage, "analyze": {"steps": 2, "tokens": 64}, "prune": {**stage, "speedup": speedup, **(prune or {})}, "recover": {**stage, **(recover or {})},
+        "train": stage, "analyze": {"steps": 2, "batch_tokens": 64}, "prune": {**stage, "speedup": speedup, **(prune or {})}, "recover": {**stage, **(recover or {})},
         "bench": {"sentences": 2, "rounds": 4},
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
@@ -344,7 +344,7 @@ def test_a_run_that_is_asked_for_a_time(tmp_path: Path, tables: Path, monkeypatc
 def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     multiplications_are_time(monkeypatch, tables)
     out = tmp_path / "run"
-    results = a_run(out, 1.2, recover={"distill": 0.0, "sequence": 0.5}, prune={"written": 36})
+    results = a_run(out, 1.2, recover={"distill": 0.0, "sequence_distillation": 0.5}, prune={"output_vocabulary": 36})
     kept = read_json(out / "stages" / "spell.json")["kept"]
     pruned = load(out / "pruned")
     assert len(kept) <= 36 and sorted([*pruned.generation_config.suppress_tokens, *kept]) == list(range(40))
@@ -372,5 +372,5 @@ def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
     assert faster == pytest.approx(dense / trimmed, rel=0.02) and faster > 1.01
     asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]
     assert asked == pytest.approx(6.5 * faster / speedup) and 0 < predicted <= asked
-    assert read_json(out / "promise.json")["speedup"] == pytest.approx(6.5 * faster / predicted)
+    assert read_json(out / "forecast.json")["speedup"] == pytest.approx(6.5 * faster / predicted)
     assert results.target.speedup == speedup

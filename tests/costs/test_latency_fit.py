@@ -16,12 +16,20 @@ from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted, weights_of
-from tprune.costs.latency.table import Curve, Floats, LatencyTable, Setting, Timed, Times, shares_of
+from tprune.costs.latency.table import (
+    Floats,
+    LatencyCurve,
+    LatencyTable,
+    TimedPlan,
+    Times,
+    TimingConfig,
+    kept_fractions,
+)
 from tprune.families.registry import couplings
 
 KINDS = ("ffn", "heads", "qk", "vo", "width")
 FIXED, WEIGHT, SUBLAYER = np.array([0.2, 0.1]), np.array([2e-4, 3e-4]), np.array([0.05, 0.03])  # ms; for one each
-Clock = Callable[[Plan], Floats]
+TimeOf = Callable[[Plan], Floats]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,7 @@ def milliseconds(model: Any, plan: Plan) -> Floats:
     sizes, width = weights_of(model, ("ffn", "qk", "vo")), width_of(plan)
     output = model.get_output_embeddings().weight.numel()
     total = FIXED + WEIGHT * np.array([0, width * output])
-    for site, shares in shares_of(plan).items():
+    for site, shares in kept_fractions(plan).items():
         place = site.place
         if 0 not in (shares.get("sublayer"), shares.get("heads"), shares.get("ffn")):
             side = np.array([not place.startswith("decoder") or "encoder" in place[7:], place.startswith("decoder")])
@@ -44,20 +52,22 @@ def milliseconds(model: Any, plan: Plan) -> Floats:
     return total
 
 
-def table_of(model: Any, clock: Clock, noise: float = 0.0, seed: int = 0) -> LatencyTable:
+def table_of(model: Any, time_of: TimeOf, noise: float = 0.0, seed: int = 0) -> LatencyTable:
     varies = np.random.default_rng(seed)
-    whole = clock(make_plan(model, "marian", couplings(model, ("ffn", "heads"))))
+    whole = time_of(make_plan(model, "marian", couplings(model, ("ffn", "heads"))))
     plans = []
     for plan in plans_for(model, KINDS):
-        plans.append(timed(plan, whole, clock(plan) * np.exp(varies.normal(0, noise, 2))))
+        plans.append(timed(plan, whole, time_of(plan) * np.exp(varies.normal(0, noise, 2))))
     encoder, token = map(float, whole)
-    return LatencyTable("key", Setting(), Times(encoder, token, encoder + 10 * token), 10.0, tuple(plans), {})
+    return LatencyTable("key", TimingConfig(), Times(encoder, token, encoder + 10 * token), 10.0, tuple(plans), {})
 
 
-def timed(plan: Plan, dense: Floats, taken: Floats) -> Timed:
+def timed(plan: Plan, dense: Floats, taken: Floats) -> TimedPlan:
     """Of one round."""
     sentence = float((dense[0] + 10 * dense[1]) / (taken[0] + 10 * taken[1]))
-    return Timed(shares_of(plan), width_of(plan), {"encoder": (float(dense[0] / taken[0]),), "sentence": (sentence,)})
+    return TimedPlan(
+        kept_fractions(plan), width_of(plan), {"encoder": (float(dense[0] / taken[0]),), "sentence": (sentence,)}
+    )
 
 
 def others(model: Any, count: int = 30) -> list[Plan]:
@@ -75,10 +85,10 @@ def others(model: Any, count: int = 30) -> list[Plan]:
     return found
 
 
-def errors(table: LatencyTable, model: Any, clock: Clock) -> list[float]:
+def errors(table: LatencyTable, model: Any, time_of: TimeOf) -> list[float]:
     found = []
     for plan in others(model):
-        encoder, token = map(float, clock(plan))
+        encoder, token = map(float, time_of(plan))
         found.append(table.predict_plan(plan).sentence / table.sentence(encoder, token) - 1)
     return found
 
@@ -94,11 +104,11 @@ def test_a_weight_is_where_it_is_used(model: Any) -> None:
 
 
 def test_where_times_add_up_other_plans_are_predicted(model: Any) -> None:
-    def clock(plan: Plan) -> Floats:
+    def time_of(plan: Plan) -> Floats:
         return milliseconds(model, plan)
 
-    table = fitted(table_of(model, clock), model)
-    assert max(map(abs, errors(table, model, clock))) < 0.02
+    table = fitted(table_of(model, time_of), model)
+    assert max(map(abs, errors(table, model, time_of))) < 0.02
     price = {(p.place, p.kind): (p.encoder, p.token) for p in table.prices}
     for (place, kind), weights in weights_of(model, ("ffn", "heads")).items():
         assert price[place, kind] == pytest.approx(tuple(WEIGHT * weights), rel=0.3)
@@ -109,12 +119,14 @@ def test_where_times_add_up_other_plans_are_predicted(model: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed: int) -> None:
-    def clock(plan: Plan) -> Floats:
+    def time_of(plan: Plan) -> Floats:
         return milliseconds(model, plan)
 
     noise = 0.04
-    table = fitted(table_of(model, clock, noise, seed), model)
-    assert median(map(abs, errors(table, model, clock))) < 0.6745 * noise  # the median of what a normal variable varies
+    table = fitted(table_of(model, time_of, noise, seed), model)
+    assert (
+        median(map(abs, errors(table, model, time_of))) < 0.6745 * noise
+    )  # the median of what a normal variable varies
     assert all(p.encoder >= 0 and p.token >= 0 for p in table.prices)
     assert table.predict({}) == table.dense
 
@@ -123,20 +135,20 @@ def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed:
 def test_where_they_do_not_add_up_the_curve_says_so(model: Any) -> None:
     """A dense model that is slower than its prices add up to, since its weights do not stay in the cache."""
 
-    def clock(plan: Plan) -> Floats:
+    def time_of(plan: Plan) -> Floats:
         found = milliseconds(model, plan)
         whole = milliseconds(model, make_plan(model, "marian", couplings(model, ("ffn", "heads"))))
         return found * (1 + 0.3 * (found / whole) ** 4)
 
-    table = fitted(table_of(model, clock), model)
+    table = fitted(table_of(model, time_of), model)
     assert table.predict({}) == table.dense
     for pairs in (table.curve.encoder, table.curve.token):
         assert [y for _, y in pairs] == sorted(y for _, y in pairs) and [x for x, _ in pairs] == sorted(
             x for x, _ in pairs
         )
-    straight = dataclasses.replace(table, curve=Curve((table.curve.encoder[-1],), (table.curve.token[-1],)))
-    off = median(map(abs, errors(table, model, clock)))
-    assert off < 0.04 and off < 0.7 * median(map(abs, errors(straight, model, clock)))
+    straight = dataclasses.replace(table, curve=LatencyCurve((table.curve.encoder[-1],), (table.curve.token[-1],)))
+    off = median(map(abs, errors(table, model, time_of)))
+    assert off < 0.04 and off < 0.7 * median(map(abs, errors(straight, model, time_of)))
 
 
 def test_only_what_plans_cut_has_a_price(model: Any) -> None:

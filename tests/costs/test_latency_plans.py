@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from small_models import small_model
-from tprune.core.sublayers import blind, sublayers_of, width_of
+from tprune.core.sublayers import drops_source, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
-from tprune.costs.latency.table import shares_of
+from tprune.costs.latency.table import kept_fractions
 from tprune.realise.shrink import shrink
 
 ATTENTIONS = ("encoder.self_attn", "decoder.self_attn", "decoder.encoder_attn")
@@ -22,22 +22,22 @@ def test_every_plan_makes_a_smaller_model_of_its_own(family: str) -> None:
     dense = sum(p.numel() for p in model.parameters())
     found = list(plans_for(model, EVERYTHING))
     assert 18 <= len(found) <= 22
-    assert len({str((shares_of(plan), width_of(plan))) for plan in found}) == len(found)
+    assert len({str((kept_fractions(plan), width_of(plan))) for plan in found}) == len(found)
     for plan in found:
         assert sum(p.numel() for p in shrink(model, plan).parameters()) < dense
-        assert not blind(plan, model.config.decoder_layers)
+        assert not drops_source(plan, model.config.decoder_layers)
     assert {width_of(plan) for plan in found} > {1.0, 0.5}
-    removed = {s.place for plan in found for s in sublayers_of(plan) if shares_of(plan)[s.site]["sublayer"] == 0}
+    removed = {s.place for plan in found for s in sublayers_of(plan) if kept_fractions(plan)[s.site]["sublayer"] == 0}
     assert removed == set(PLACES)
-    again = [(shares_of(plan), width_of(plan)) for plan in plans_for(model, EVERYTHING)]
-    assert again == [(shares_of(plan), width_of(plan)) for plan in found]
+    again = [(kept_fractions(plan), width_of(plan)) for plan in plans_for(model, EVERYTHING)]
+    assert again == [(kept_fractions(plan), width_of(plan)) for plan in found]
 
 
 def test_only_what_is_asked_for_is_cut() -> None:
     model: Any = small_model("marian")
 
     def cut(*kinds: str, removal: bool = False) -> set[tuple[str, str]]:
-        shares = [shares_of(plan) for plan in plans_for(model, kinds, removal)]
+        shares = [kept_fractions(plan) for plan in plans_for(model, kinds, removal)]
         return {
             (site.place, kind) for each in shares for site, mine in each.items() for kind, x in mine.items() if x < 1
         }

@@ -1,4 +1,4 @@
-"""Timing plans side by side: rounds are added until all are steady, or the machine is called noisy."""
+"""Timing plans side by side: rounds are added until all converge, or the machine is called noisy."""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from small_models import small_model
 from small_pairs import model_and_tokenizer
 from tprune.costs.latency import timer as latency_timer
 from tprune.costs.latency.design import plans_for
-from tprune.costs.latency.table import TIMED, Setting
-from tprune.costs.latency.timer import DENSE, MOST, Timer, given_up, spread, steady
+from tprune.costs.latency.table import TIMED, TimingConfig
+from tprune.costs.latency.timer import DENSE, MOST_ROUNDS, Timer, converged, given_up, relative_half_width
 from tprune.realise.shrink import shrink
 from tprune.runtimes.artefact import read_layout
 from tprune.support.errors import NoisyMachineError
@@ -50,7 +50,7 @@ class Machine:
 def timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Timer:
     """One that has nothing exported, and exports nothing."""
     found = Timer.__new__(Timer)
-    found.model, found.sentences, found.setting = small_model("marian"), (), Setting()
+    found.model, found.sentences, found.setting = small_model("marian"), (), TimingConfig()
     found.folder, found.tokens, found._copies, found.report = tmp_path, 9, 2, SAID.append
     SAID.clear()
     monkeypatch.setattr(found, "_export", lambda model, out, **how: out.mkdir(exist_ok=True), raising=False)
@@ -64,7 +64,7 @@ def test_plans_share_their_rounds_until_all_are_steady(timer: Timer, monkeypatch
     seen = list(timer.side_by_side({"small": one, "large": other}))
     assert [len(ratios[0]["sentence"]) for ratios in seen] == [4, 8]
     assert machine.calls == [("small", "large", "dense 1", "dense 2")] * 2
-    assert seen[-1][1]["encoder"] == (1.1,) * 8 and all(steady(each, timer.setting) for each in seen[-1])
+    assert seen[-1][1]["encoder"] == (1.1,) * 8 and all(converged(each, timer.setting) for each in seen[-1])
     assert not list(timer.side_by_side({"small": one, "large": other}, seen[-1]))  # nothing is left to do
 
 
@@ -79,11 +79,11 @@ def test_a_plan_that_varies_is_timed_longer_and_then_given_up(timer: Timer, monk
     monkeypatch.setattr(latency_timer, "bench_all", machine)
     plan = next(plans_for(timer.model, ("ffn",)))
     *_, (ratios,) = timer.side_by_side({"a": plan})
-    assert given_up(ratios, timer.setting) and not steady(ratios, timer.setting)
-    assert 4 * len(machine.calls) == MOST * timer.setting.rounds == 64
+    assert given_up(ratios, timer.setting) and not converged(ratios, timer.setting)
+    assert 4 * len(machine.calls) == MOST_ROUNDS * timer.setting.rounds == 64
     says = r"a: the ratio to the dense model varies by 20\.0% over 64 rounds, more than 6%"
     assert len(SAID) == 1 and re.match(rf"warning: {says}: .*used in this run and not kept", SAID[0])
-    assert spread(dict.fromkeys(TIMED, (0.8, 1.2) * 4)) == pytest.approx(0.2)
+    assert relative_half_width(dict.fromkeys(TIMED, (0.8, 1.2) * 4)) == pytest.approx(0.2)
     monkeypatch.setattr(latency_timer, "bench_all", Machine({}, {"the smaller vocabulary": 0.2}))
     assert timer.compare(timer.model, "the smaller vocabulary")["sentence"] == pytest.approx(1.0)
     assert len(SAID) == 2 and "the smaller vocabulary: the ratio" in SAID[1]
@@ -136,7 +136,7 @@ def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.M
         return {name: taking(macs[""] / macs[name], rounds) for name in others}
 
     monkeypatch.setattr(latency_timer, "bench_all", by_layout)
-    timer = Timer(model, tokenizer, ("a cat sat",), replace(Setting(), rounds=4), tmp_path)
+    timer = Timer(model, tokenizer, ("a cat sat",), replace(TimingConfig(), rounds=4), tmp_path)
     assert timer.together == latency_timer.TOGETHER
     table = timer.dense("key")
     assert table.dense.token == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8

@@ -1,4 +1,4 @@
-"""One count of a model's size: the budget's, the promise's and the export's, also where tokens are never written."""
+"""One count of a model's size: the budget's, the forecast's and the export's, also where tokens are never written."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from small_models import SIZES, small_model
 from small_pairs import PAIRS, model_and_tokenizer
-from tprune.budget.evidence import check_reachable, select_step
-from tprune.budget.forecast import promise
+from tprune.budget.evidence import check_reachable, select_plan
+from tprune.budget.forecast import forecast
 from tprune.costs.size import size_after
 from tprune.counting.output_rows import rows_left_out, written_rows
 from tprune.counting.size import size
@@ -20,7 +20,7 @@ from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.export import export
 from tprune.support.errors import InputError, UnreachableError
 from tprune.tasks.translation.task import Translation
-from tprune.vocabulary.trim import trim_vocabulary, write_only_, writing
+from tprune.vocabulary.trim import restricted_to, trim_vocabulary, write_only_
 
 D, V = 16, 40
 
@@ -54,14 +54,14 @@ def models() -> dict[str, tuple[Any, Any]]:
     model, tokenizer = model_and_tokenizer()
     trimmed = trim_vocabulary(model, tokenizer, PAIRS.head(2))
     suppressed = never(model_and_tokenizer()[0], range(20, 30))
-    small = shrink(suppressed, select_step(suppressed, plan_step(suppressed, HOW), HOW, None))
+    small = shrink(suppressed, select_plan(suppressed, plan_step(suppressed, HOW), HOW, None))
     return {
         "plain": (model, tokenizer), "trimmed": (trimmed.model, trimmed.tokenizer), "suppressed": (suppressed, tokenizer),
-        "written": (writing(model, range(30)), tokenizer), "pruned": (small, tokenizer),
+        "written": (restricted_to(model, range(30)), tokenizer), "pruned": (small, tokenizer),
     }  # fmt: skip
 
 
-HOW = Prune(steps=0, macs=0.6, budget="uniform")
+HOW = Prune(steps=0, macs=0.6, allocation="uniform")
 
 
 @pytest.mark.slow
@@ -77,28 +77,28 @@ def test_the_size_is_what_the_exported_folder_says(which: str, tmp_path: Path) -
 @pytest.mark.parametrize("unit", ["macs", "params", "bytes"])
 def test_the_budget_the_promise_and_the_cut_model_agree(unit: str) -> None:
     model, name = never(model_and_tokenizer()[0], range(20, 30)), "parameters" if unit == "params" else unit
-    how = Prune(steps=0, budget="uniform", **{unit: 0.8})
-    plan = select_step(model, plan_step(model, how), how, None)
+    how = Prune(steps=0, allocation="uniform", **{unit: 0.8})
+    plan = select_plan(model, plan_step(model, how), how, None)
     small = shrink(model, plan)
     assert plan.asked[unit] == pytest.approx(0.8 * getattr(size(model), name))
     assert plan.reached[unit] == getattr(size(small), name)
-    promised = promise(model, plan)
-    assert promised.pruned == size_after(model, plan) == size(small) and promised.dense == size(model)
+    found = forecast(model, plan)
+    assert found.pruned == size_after(model, plan) == size(small) and found.dense == size(model)
 
 
 def test_a_fraction_counts_from_the_model_before_it_lost_words() -> None:
     model, _ = model_and_tokenizer()
-    writer = writing(model, range(12))
+    writer = restricted_to(model, range(12))
     whole, left = size(model), size(writer)
     share = left.macs / whole.macs
     assert share < 0.97
     how = from_whole(Prune(steps=0, macs=0.6), whole, left)
     assert how.macs == 0.6 * whole.macs
-    plan = select_step(writer, plan_step(model, how), how.model_copy(update={"budget": "uniform"}), None)
+    plan = select_plan(writer, plan_step(model, how), how.model_copy(update={"allocation": "uniform"}), None)
     assert size(shrink(writer, plan)).macs <= 0.6 * whole.macs < size(shrink(model, plan)).macs  # fewer lines had to go
     nothing = from_whole(Prune(steps=0, macs=(1 + share) / 2), whole, left)
     assert nothing.macs == left.macs  # the words were enough
-    kept = select_step(writer, plan_step(model, nothing), nothing.model_copy(update={"budget": "uniform"}), None)
+    kept = select_plan(writer, plan_step(model, nothing), nothing.model_copy(update={"allocation": "uniform"}), None)
     assert size(shrink(writer, kept)) == left
     for other in (Prune(steps=0, speedup=2.0), Prune(steps=0, latency_ms=1.0), Prune(steps=0, memory_mb=50)):
         assert from_whole(other, whole, left) == other
@@ -109,7 +109,7 @@ def test_a_fraction_counts_from_the_model_before_it_lost_words() -> None:
 @pytest.mark.slow
 def test_a_budget_that_only_fewer_words_reach_is_not_refused() -> None:
     model, _ = model_and_tokenizer()
-    writer = writing(model, range(12))
+    writer = restricted_to(model, range(12))
     low, high = 0.0, 1.0
     for _ in range(5):
         middle = (low + high) / 2
@@ -129,7 +129,7 @@ def _reachable(model: Any, how: Prune) -> bool:
 def test_writing_nothing_else_changes_no_count_of_the_model_itself() -> None:
     model, _ = model_and_tokenizer()
     before = size(model)
-    writing(model, range(12))
+    restricted_to(model, range(12))
     assert size(model) == before
     write_only_(model, range(12))
     assert size(model).macs < before.macs

@@ -16,15 +16,15 @@ from tprune.counting.size import size
 from tprune.experimental.gradual import Gradual, ShareOfDense, cut_in_rounds, share_left
 from tprune.recipe.schema import Prune, Recover
 from tprune.support.errors import InputError, UnreachableError
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 PRUNE = Prune(steps=0, macs=0.85, kinds=["ffn"])
-RECOVER = Recover(steps=7, warmup=1, tokens=64, distill=0.5)
+RECOVER = Recover(steps=7, warmup=1, batch_tokens=64, distill=0.5)
 
 
 def run(work: Path, prune: Prune = PRUNE, recover: Recover = RECOVER, rounds: int = 3, *callbacks: Any) -> Gradual:
     model, tokenizer = model_and_tokenizer()
-    material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32", callbacks=callbacks)
+    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32", callbacks=callbacks)
     return cut_in_rounds(model, material, prune, recover, rounds, work)
 
 
@@ -79,14 +79,14 @@ def test_the_loss_goes_down_in_the_rounds(tmp_path: Path) -> None:
     from tprune.analysis.loss_curves import token_loss_on
 
     model, tokenizer = model_and_tokenizer()
-    loss = token_loss_on([Material.of(model, tokenizer, PAIRS, PAIRS.head(8)).batch()])
+    loss = token_loss_on([TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8)).batch()])
     found = run(tmp_path, recover=RECOVER.model_copy(update={"steps": 45, "lr": 1e-2, "distill": 0.0}))
     assert loss(found.model) < 0.7 * loss(model)
 
 
 def test_hidden_states_can_teach_although_the_width_is_cut_twice(tmp_path: Path) -> None:
     prune = Prune(steps=0, parameters=0.7, kinds=["ffn", "width"])
-    found = run(tmp_path, prune, RECOVER.model_copy(update={"hidden": 1.0, "steps": 2}), 2)
+    found = run(tmp_path, prune, RECOVER.model_copy(update={"hidden_distillation": 1.0, "steps": 2}), 2)
     assert found.model.get_input_embeddings().weight.shape[1] < 16
     assert all(plan.entries[-1].coupling.kind == "width" for plan in found.plans)
 

@@ -29,14 +29,14 @@ def one_shot(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
 def blocks_and_width(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
     """Whole sublayers and the residual width too, half of the parameters, nothing trained."""
     prune = tprune.Prune(
-        kinds=["ffn", "heads", "sublayer", "width"], steps=0, params=0.6, budget="loss", search=6, floor=0.1
+        kinds=["ffn", "heads", "sublayer", "width"], steps=0, params=0.6, allocation="loss", search=6, floor=0.1
     )
     return tprune.compress(model, tokenizer, train, valid, prune=prune, recover=tprune.Recover(steps=0))
 
 
 def lines(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
     """Single lines of every matrix, gathered."""
-    prune = tprune.Prune(kinds=["lines"], steps=0, macs=0.7, budget="uniform")
+    prune = tprune.Prune(kinds=["lines"], steps=0, macs=0.7, allocation="uniform")
     return tprune.compress(model, tokenizer, train, valid, prune=prune, recover=tprune.Recover(steps=0))
 
 
@@ -44,9 +44,9 @@ def trained(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
     """Analysed, regularised, cut, and recovered with its teacher."""
     return tprune.compress(
         model, tokenizer, train, valid, seed=3,
-        prune=tprune.Prune(kinds=["ffn", "heads"], steps=12, lr=2e-3, warmup=2, tokens=256, macs=0.6),
-        recover=tprune.Recover(steps=8, lr=1e-3, warmup=2, tokens=256, distill=0.5),
-        analyze=tprune.Analyze(steps=10, tokens=256, strength=2.0),
+        prune=tprune.Prune(kinds=["ffn", "heads"], steps=12, lr=2e-3, warmup=2, batch_tokens=256, macs=0.6),
+        recover=tprune.Recover(steps=8, lr=1e-3, warmup=2, batch_tokens=256, distill=0.5),
+        analyze=tprune.Analyze(steps=10, batch_tokens=256, strength=2.0),
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def losses(done: Any) -> list[float]:
 
 def analysis(done: Any) -> list[tuple[str, list[float]]]:
     """Of everything that was analysed how much of its norm it gave up at each strength, and the loss without its smallest groups."""
-    return [(c.name, [r.shrunk for r in c.path] + [c.harm or 0.0]) for c in done.analysis.components]
+    return [(c.name, [r.shrunk for r in c.path] + [c.ablation_loss or 0.0]) for c in done.analysis.components]
 
 
 def trimmed(model: Any, tokenizer: Any, pairs: Pairs) -> Any:

@@ -48,7 +48,7 @@ def test_defaults_fill_in_a_minimal_recipe(tmp_path: Path) -> None:
         recipe.data.grammar
         and recipe.prune.kinds == ["ffn", "heads"]
         and recipe.seed == 0
-        and recipe.precision == "auto"
+        and recipe.train_precision == "auto"
     )
     assert recipe == read(tmp_path, MINIMAL)
 
@@ -83,15 +83,20 @@ def test_scientific_numbers_are_numbers(tmp_path: Path, written: str) -> None:
         (("macs: 0.5", "macs: half"), "prune.macs: "),
         (("macs: 0.5", "macs: 0.5, kinds: [fnn]"), "prune.kinds.0: "),
         (("train: {steps: 10}", "train: 3"), "train: "),
-        (("recover: {steps: 5}", "recover: {steps: 5, sequence: 1.5}"), "recover.sequence: "),
-        (("recover: {steps: 5}", "recover: {steps: 5, hidden: -1}"), "recover.hidden: "),
+        (("recover: {steps: 5}", "recover: {steps: 5, sequence_distillation: 1.5}"), "recover.sequence_distillation: "),
+        (("recover: {steps: 5}", "recover: {steps: 5, hidden_distillation: -1}"), "recover.hidden_distillation: "),
         (
-            ("recover: {steps: 5}", "recover: {steps: 5, hiden: 1}"),
-            "unknown key 'recover.hiden'; did you mean 'hidden'?",
+            ("recover: {steps: 5}", "recover: {steps: 5, hiden_distillation: 1}"),
+            "unknown key 'recover.hiden_distillation'; did you mean 'hidden_distillation'?",
         ),
         (("recover: {steps: 5}", "recover: {steps: 5, rewind: 4}"), "recover.rewind: "),
         (("macs: 0.5", "macs: 0.5, rewind: 4"), "prune.rewind: "),
-        (("steps: 10", "steps: 10, sequence: 1"), "unknown key 'train.sequence'"),
+        (("steps: 10", "steps: 10, sequence_distillation: 1"), "unknown key 'train.sequence_distillation'"),
+        (("steps: 10", "steps: 10, tokens: 64"), "line 2: key 'train.tokens' was renamed; use 'train.batch_tokens'"),
+        (
+            ("macs: 0.5", "macs: 0.5, budget: loss"),
+            "key 'prune.budget' was renamed; use 'prune.allocation'",
+        ),
         (("recover: {steps: 5}\n", ""), "key 'recover' is missing"),
     ],
 )
@@ -140,7 +145,7 @@ def prune(**asked: Any) -> Any:
 def test_targets_are_fractions_numbers_times_or_memory(asked: dict[str, Any], target: Any, timed: bool) -> None:
     found = prune(**asked)
     assert found.target() == target and found.timed == found.by_loss == timed
-    assert prune(**asked, budget="loss").by_loss
+    assert prune(**asked, allocation="loss").by_loss
 
 
 @pytest.mark.parametrize(
@@ -148,7 +153,7 @@ def test_targets_are_fractions_numbers_times_or_memory(asked: dict[str, Any], ta
     [
         ({"macs": 1.5}, "in \\(0, 1\\], or a number of at least 1000"), ({"params": 0}, "greater than 0"),
         ({"params": 0.5, "parameters": 0.6}, "are the same; give one"), ({"memory_mb": -1}, "greater than 0"),
-        ({"macs": 0.5, "budget": "lost"}, "prune.budget"),
+        ({"macs": 0.5, "allocation": "lost"}, "prune.allocation"),
     ],
 )  # fmt: skip
 def test_bad_targets_are_refused(asked: dict[str, Any], says: str) -> None:

@@ -54,11 +54,11 @@ def run(tmp_path: Path) -> Path:
     small = shrink(dense, plan)
     save(dense, tmp_path / "dense")
     save(small, tmp_path / "cut", plan=plan)
-    stage = {"steps": 0, "sequence": 0.0, "distill": 0.0, "rewind": 0}
+    stage = {"steps": 0, "sequence_distillation": 0.0, "distill": 0.0, "rewind": 0}
     recipe = {
         "analyze": {"steps": 0},
-        "prune": {**stage, "method": "hoyer_square", "budget": "loss"},
-        "recover": {**stage, "steps": 5, "sequence": 0.5},
+        "prune": {**stage, "method": "hoyer_square", "allocation": "loss"},
+        "recover": {**stage, "steps": 5, "sequence_distillation": 0.5},
     }
     said = {
         "source": ["<script>x</script>"] * 3,
@@ -67,7 +67,7 @@ def run(tmp_path: Path) -> Path:
         "pruned": ["a word\u2028more"] * 3,
     }
     for name, content in {
-        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_json(), "translations": said, "promise": {"speedup": 2.05},
+        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_json(), "translations": said, "forecast": {"speedup": 2.05},
         "norms": sorted_norms(dense, small),
     }.items():  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -213,10 +213,10 @@ def test_words_that_differ_are_marked_and_escaped() -> None:
 
 
 def test_only_what_a_recipe_used_is_cited() -> None:
-    stage = {"steps": 10, "sequence": 0.0, "distill": 0.5, "rewind": 100}
+    stage = {"steps": 10, "sequence_distillation": 0.0, "distill": 0.5, "rewind": 100}
     recipe = {
         "analyze": {"steps": 5},
-        "prune": {**stage, "method": "group_lasso", "budget": "analysis"},
+        "prune": {**stage, "method": "group_lasso", "allocation": "analysis"},
         "recover": stage,
     }
     found = citations(recipe, by_plan=False)

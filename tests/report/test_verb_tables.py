@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tprune.bench.harness import MEASURES, BenchResult, Footprint, Work
+from tprune.bench.harness import MEASURES, BenchResult, Footprint, Workload
 from tprune.report.verb_tables import bench_table
 
 
@@ -24,7 +24,7 @@ def test_the_table_of_a_bench_has_all_that_was_measured() -> None:
         threads=2,
         batch=3,
         rounds=4,
-        work=Work(),
+        work=Workload(),
         machine={},
     )
     lines = [" ".join(line.split()) for line in bench_table(found).splitlines()]

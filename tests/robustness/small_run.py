@@ -12,12 +12,12 @@ RECIPE = """
 task: translation
 data: {}
 model: {d_model: 16, layers: [1, 1], heads: 2, ffn: 32, vocabulary: 40, dropout: 0.1, positions: 32}
-train: {steps: 24, warmup: 2, tokens: 64, eval_every: 6}
-analyze: {steps: 10, tokens: 64}
-prune: {kinds: [ffn, heads], steps: 12, warmup: 1, tokens: 64, macs: 0.8, budget: loss, search: 2}
-recover: {steps: 12, warmup: 1, tokens: 64, sequence: 0.5}
+train: {steps: 24, warmup: 2, batch_tokens: 64, eval_every: 6}
+analyze: {steps: 10, batch_tokens: 64}
+prune: {kinds: [ffn, heads], steps: 12, warmup: 1, batch_tokens: 64, macs: 0.8, allocation: loss, search: 2}
+recover: {steps: 12, warmup: 1, batch_tokens: 64, sequence_distillation: 0.5}
 bench: {sentences: 2, rounds: 4}
-beams: 2
+num_beams: 2
 """
 # checkpoints often enough for a training of a dozen steps
 START = """

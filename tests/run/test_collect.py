@@ -11,7 +11,7 @@ import pytest
 from small_models import small_model
 from small_pairs import PAIRS
 from small_results import small_results
-from tprune.bench.harness import Work
+from tprune.bench.harness import Workload
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus
 from tprune.realise.checkpoint import save
@@ -45,7 +45,7 @@ def stages() -> dict[str, Any]:
             "batch": 1,
             "rounds": 4,
             "protocol": "in turns",
-            "work": asdict(Work()),
+            "work": asdict(Workload()),
         },
     }
 
@@ -90,11 +90,11 @@ def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) 
 
 
 def test_translations_that_end_at_the_limit_are_told_of_where_they_were_counted(run: Run) -> None:
-    markers(run.out).put("teach", {"sentences": 9, "at_limit": 0.25, "limit": 20})
+    markers(run.out).put("distill-data", {"sentences": 9, "at_limit": 0.25, "limit": 20})
     left = stages()["evaluate"]
     left["dense"].update(at_limit=0.5, limit=30)
     markers(run.out).put("evaluate", left)
     got = results_of(run)
     assert got.taught == Taught(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
-    markers(run.out).put("teach", {"sentences": 9})  # a run of before they were counted
+    markers(run.out).put("distill-data", {"sentences": 9})  # a run of before they were counted
     assert results_of(run).taught is None

@@ -10,10 +10,10 @@ import torch
 
 import tprune
 from small_pairs import PAIRS, model_and_tokenizer
-from tprune.budget.evidence import clock_step, confirm_step, select_step
-from tprune.budget.reach import Reach
+from tprune.budget.evidence import gather_evidence, select_plan, verify_latency
+from tprune.budget.reach import Feasibility
 from tprune.core.plan import Plan
-from tprune.costs.latency.table import LatencyTable, Price, Setting, Times
+from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig
 from tprune.counting.size import size
 from tprune.realise.certificate import certify
 from tprune.recipe.changes import BUILT_IN
@@ -23,18 +23,18 @@ from tprune.run.compressed import Timed
 from tprune.run.one_call import pairs_of
 from tprune.run.steps import plan_step
 from tprune.support.errors import InputError, NoisyMachineError, TpruneWarning, UnreachableError
-from tprune.train.schedule import Training
-from tprune.train.training_data import Material
+from tprune.train.schedule import TrainingConfig
+from tprune.train.training_data import TrainingData
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("analyze", [None, Analyze(steps=2, tokens=64)])
+@pytest.mark.parametrize("analyze", [None, Analyze(steps=2, batch_tokens=64)])
 def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | None) -> None:
     model, tokenizer = model_and_tokenizer(dtype)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     done = tprune.compress(
         model, tokenizer, PAIRS, PAIRS.head(8), analyze=analyze,
-        prune=Prune(steps=3, warmup=1, tokens=64, macs=0.8), recover=Recover(steps=3, warmup=1, tokens=64),
+        prune=Prune(steps=3, warmup=1, batch_tokens=64, macs=0.8), recover=Recover(steps=3, warmup=1, batch_tokens=64),
     )  # fmt: skip
     assert done.certificate.forward <= 1e-5
     assert sum(p.numel() for p in done.model.parameters()) < sum(p.numel() for p in model.parameters())
@@ -69,14 +69,14 @@ def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):  # fmt: skip
         assert line in str(shot), line
     assert repr(shot) == str(shot) and 0 < shot.kept["ffn"][0] < 64
-    timed = str(replace(shot, asked=("speedup", 2.0), times=Timed(10.0, 4.9, 5.0, Setting(batch=3))))
+    timed = str(replace(shot, asked=("speedup", 2.0), times=Timed(10.0, 4.9, 5.0, TimingConfig(batch=3))))
     assert "asked for: speedup 2\n" in timed
     assert (
         "a sentence: 10 ms dense, predicted 4.9 ms, measured 5 ms: 2.00x faster (onnxruntime, 1 thread(s), batch 3)"
         in timed
     )
 
-    taught = Recover(steps=4, warmup=1, tokens=64, eval_every=1, patience=1, lr=1e-9)
+    taught = Recover(steps=4, warmup=1, batch_tokens=64, eval_every=1, patience=1, lr=1e-9)
     stopped = tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=Prune(steps=0, macs=0.8), recover=taught)
     assert stopped.steps["recover"] < 4  # it stopped early, and says so
     assert f"training: {stopped.steps['recover']} steps (recovery)" in str(stopped) and "recovered" in stopped.losses
@@ -85,7 +85,7 @@ def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         tokenizer,
         PAIRS,
         PAIRS.head(8),
-        prune=Prune(steps=3, warmup=1, tokens=64, macs=0.8),
+        prune=Prune(steps=3, warmup=1, batch_tokens=64, macs=0.8),
         recover=Recover(steps=2, warmup=1),
     )
     assert trained.steps == {
@@ -105,9 +105,9 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
     recipes = [(given[3], given[4]) for given in seen]
     (plain, timed, shot) = ((recipe.prune, recipe.recover, setting, recipe.seed) for recipe, setting in recipes)
     assert not any(recipe.analyze.steps for recipe, _ in recipes)
-    assert plain == (built_in.prune.model_copy(update={"speedup": 2.0}), built_in.recover, Setting(), 0)
+    assert plain == (built_in.prune.model_copy(update={"speedup": 2.0}), built_in.recover, TimingConfig(), 0)
     assert timed[0] == built_in.prune.model_copy(update={"latency_ms": 5.0, "kinds": ["ffn"]})
-    assert (timed[1].steps, timed[2], timed[3]) == (7, Setting(threads=1, batch=3), 4)
+    assert (timed[1].steps, timed[2], timed[3]) == (7, TimingConfig(threads=1, batch=3), 4)
     assert shot[0] == built_in.prune.model_copy(update={"params": 0.5, "floor": 0.0}) and shot[1].steps == 0
     assert plain[1].steps == 3000  # what the help says
     assert inspect.signature(tprune.compress).parameters["speedup"].kind is inspect.Parameter.KEYWORD_ONLY
@@ -121,7 +121,7 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
         ({"macs": 0.5, "prune": Prune(steps=0, macs=0.5)}, "prune= says all of it; leave out macs=0.5"),
         ({"kinds": ["ffn"], "one_shot": True, "prune": Prune(steps=0, macs=0.5)}, r"leave out kinds=\['ffn'\] and one_shot=True"),
         ({"macs": 0.5, "steps": 3, "recover": Recover(steps=0)}, "recover= says all of it; leave out steps=3"),
-        ({"speedup": 2, "batch": 3, "setting": Setting()}, "setting= says all of it; leave out batch=3"),
+        ({"speedup": 2, "batch": 3, "setting": TimingConfig()}, "setting= says all of it; leave out batch=3"),
         ({"macs": 0.5, "one_shot": True, "steps": 3}, "one_shot=True trains nothing; leave out steps=3"),
         ({"macs": 0.5, "kinds": "ffn"}, r"kinds='ffn': expected a list, such as kinds=\['ffn'\]"),
         ({"macs": 0.5, "kinds": ["fnn"]}, "compress: prune.kinds.0: .*'ffn', 'heads'"),
@@ -156,7 +156,9 @@ def test_sentences_that_are_none_are_refused(given: Any, says: str) -> None:
 def test_a_teacher_can_teach_all_at_once() -> None:
     model, tokenizer = model_and_tokenizer()
     said: list[str] = []
-    how = Recover(steps=3, warmup=1, tokens=64, distill=0.5, hidden=0.5, sequence=0.5, rewind=10)
+    how = Recover(
+        steps=3, warmup=1, batch_tokens=64, distill=0.5, hidden_distillation=0.5, sequence_distillation=0.5, rewind=10
+    )
     prune = Prune(steps=0, parameters=0.7, kinds=["ffn", "width"])
     done = tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=prune, recover=how, report=said.append)
     assert done.model.get_input_embeddings().weight.shape[1] < 16
@@ -165,13 +167,13 @@ def test_a_teacher_can_teach_all_at_once() -> None:
 
 def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
     model, tokenizer = model_and_tokenizer()
-    material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
-    material.run(model, Training(2, warmup=1, tokens=64), tmp_path)
+    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
+    material.run(model, TrainingConfig(2, warmup=1, tokens=64), tmp_path)
     assert model.config.use_cache is True
     logits = model.eval()(**material.batch()).logits
     assert logits.dtype == torch.float32
     how = Prune(steps=0, macs=0.8)
-    plan = select_step(model, plan_step(model, how), how, None)
+    plan = select_plan(model, plan_step(model, how), how, None)
     assert certify(model, plan, tprune.shrink(model, plan), material.batch()).forward <= 1e-6
 
 
@@ -186,14 +188,14 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
             timed.append(plan)
             return Times(1.0, 0.3, 4.0)
 
-    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
+    table = LatencyTable("0", TimingConfig(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
     for target, floor, refused, looks in (
         ({"speedup": 1.9}, 0.1, False, 0), ({"speedup": 2.9}, 0.1, False, 1), ({"speedup": 4.0}, 0.1, True, 1),
         ({"speedup": 4.0}, 0.0, False, 1), ({"latency_ms": 0.001}, 0.0, True, 1), ({"memory_mb": 1.0}, 0.1, False, 0),
     ):  # fmt: skip
         how = Prune(steps=0, floor=floor, **target)
         timed.clear()
-        check: Any = Reach(model, plan_step(model, how), how).look
+        check: Any = Feasibility(model, plan_step(model, how), how).quick_feasibility_check
         if refused:
             with pytest.raises(
                 UnreachableError, match=r"with one group left in every coupling it takes 4 ms \(3.00x\)"
@@ -210,59 +212,59 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
             raise NoisyMachineError("varies by 20%")
 
     how = Prune(steps=0, speedup=4.0)
-    unsure: Any = Reach(model, plan_step(model, how), how)
-    unsure.look(Restless(), table)
+    unsure: Any = Feasibility(model, plan_step(model, how), how)
+    unsure.quick_feasibility_check(Restless(), table)
 
 
 def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:
     model, tokenizer = model_and_tokenizer()
-    material = Material.of(model, tokenizer, PAIRS, PAIRS.head(8))
-    how = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], macs=0.7, budget="loss")
+    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8))
+    how = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], macs=0.7, allocation="loss")
     plan = plan_step(model, how)
-    clock = clock_step(model, tokenizer, plan, material, PAIRS.source, how, Setting())
-    assert clock.table is None and len(clock.curves) == len(plan.entries)
-    by_loss, alike = select_step(model, plan, how, None, clock), select_step(model, plan, how, None)
+    evidence = gather_evidence(model, tokenizer, plan, material, PAIRS.source, how, TimingConfig())
+    assert evidence.table is None and len(evidence.curves) == len(plan.entries)
+    by_loss, alike = select_plan(model, plan, how, None, evidence), select_plan(model, plan, how, None)
     assert by_loss.reached["macs"] <= by_loss.asked["macs"] == alike.asked["macs"]
     assert certify(model, by_loss, tprune.shrink(model, by_loss), material.batch()).forward <= 1e-5
     with pytest.raises(InputError, match="only a time can be confirmed, got macs"):
-        confirm_step(model, tokenizer, plan, how, clock, PAIRS.source)
+        verify_latency(model, tokenizer, plan, how, evidence, PAIRS.source)
     timed = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], speedup=1.2)
     for needs in (timed, Prune(steps=0, memory_mb=30.0)):
         with pytest.raises(InputError, match="needs a latency table of this machine"):
-            select_step(model, plan, needs, None, clock)
+            select_plan(model, plan, needs, None, evidence)
     places = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
     prices = [Price(p, "ffn" if "ffn" in p else "heads", 0.2, 0.2) for p in places]
     prices += [Price(p, "sublayer", 0.05, 0.05) for p in places]
-    table = LatencyTable("0", Setting(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000, tuple(prices))
-    clock = replace(clock, table=table)
+    table = LatencyTable("0", TimingConfig(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000, tuple(prices))
+    evidence = replace(evidence, table=table)
 
     def half(chosen: Plan) -> Times:
         added = table.predict_plan(chosen)
         return Times(1 + added.encoder / 2, 0.5 + added.token / 2, 6 + added.sentence / 2)
 
-    found = confirm_step(model, tokenizer, plan, timed, clock, PAIRS.source, half)
+    found = verify_latency(model, tokenizer, plan, timed, evidence, PAIRS.source, half)
     assert found.plan.asked == {"sentence_ms": 10.0} and found.measured.sentence <= 10.0 and found.tried == 2
-    assert select_step(model, plan, timed, None, replace(clock, table=found.table)) == found.plan
-    memory = select_step(model, plan, Prune(steps=0, memory_mb=39.995), None, clock)
+    assert select_plan(model, plan, timed, None, replace(evidence, table=found.table)) == found.plan
+    memory = select_plan(model, plan, Prune(steps=0, memory_mb=39.995), None, evidence)
     assert memory.reached["memory_mb"] <= 39.995
 
 
-@pytest.mark.parametrize("target", [{"speedup": 1.5}, {"macs": 0.8, "sequence": 1.0}])
+@pytest.mark.parametrize("target", [{"speedup": 1.5}, {"macs": 0.8, "sequence_distillation": 1.0}])
 def test_what_a_runtime_cannot_do_is_said_before_it_is_asked(
     target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokenizer = model_and_tokenizer()
-    monkeypatch.setattr("tprune.run.sequence.clock_step", None)  # nothing of the kind is begun
+    monkeypatch.setattr("tprune.run.sequence.gather_evidence", None)  # nothing of the kind is begun
     model.generation_config.encoder_no_repeat_ngram_size = 3
-    how = Prune(steps=1, warmup=1, tokens=64, **target)
+    how = Prune(steps=1, warmup=1, batch_tokens=64, **target)
     with pytest.raises(InputError, match="encoder_no_repeat_ngram_size is 3"):
-        tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=1, tokens=64))
+        tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=1, batch_tokens=64))
 
 
 def test_a_limit_that_nobody_chose_is_warned_of() -> None:
     model, tokenizer = model_and_tokenizer()
     model.generation_config.max_length = None
-    how = Prune(steps=1, warmup=1, tokens=64, macs=0.8)
+    how = Prune(steps=1, warmup=1, batch_tokens=64, macs=0.8)
     with pytest.warns(TpruneWarning, match="ends after 20 tokens"):
         tprune.compress(model, tokenizer, PAIRS, PAIRS.head(8), prune=how, recover=Recover(steps=0))
 

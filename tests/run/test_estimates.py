@@ -13,23 +13,23 @@ from tprune.recipe.schema import Recipe
 from tprune.run.estimates import expected_seconds, planned, timed_step, where
 from tprune.run.workload import Pace
 from tprune.support.reporting import Progress
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 
 def recipe(**parts: Any) -> Recipe:
     return check_recipe({
-        "data": {}, "train": {"steps": 100, "tokens": 64}, "analyze": {"steps": 0}, "prune": {"steps": 0, "macs": 0.5},
-        "recover": {"steps": 1000, "tokens": 64, "distill": 0.0}, **parts,
+        "data": {}, "train": {"steps": 100, "batch_tokens": 64}, "analyze": {"steps": 0}, "prune": {"steps": 0, "macs": 0.5},
+        "recover": {"steps": 1000, "batch_tokens": 64, "distill": 0.0}, **parts,
     })  # fmt: skip
 
 
 @pytest.fixture
-def material() -> tuple[Any, Material]:
+def material() -> tuple[Any, TrainingData]:
     model, tokenizer = model_and_tokenizer()
-    return model, Material.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
+    return model, TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
 
 
-def test_a_step_is_timed_without_leaving_a_trace(material: tuple[Any, Material]) -> None:
+def test_a_step_is_timed_without_leaving_a_trace(material: tuple[Any, TrainingData]) -> None:
     model, sentences = material
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training, random = model.training, torch.random.get_rng_state()
@@ -44,24 +44,24 @@ def test_a_step_is_timed_without_leaving_a_trace(material: tuple[Any, Material])
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_step_of_a_wider_model_takes_longer_to_come(material: tuple[Any, Material]) -> None:
+def test_a_step_of_a_wider_model_takes_longer_to_come(material: tuple[Any, TrainingData]) -> None:
     model, sentences = material
     slow, fast = (expected_seconds(recipe(), model, sentences, Pace(tokens, 1.0)) for tokens in (64.0, 640.0))
     assert slow["train"] == pytest.approx(100.0) and fast["train"] == pytest.approx(10.0)
     assert slow["recover"] == pytest.approx(1000.0)
-    taught = recipe(recover={"steps": 1000, "tokens": 64, "distill": 0.5, "sequence": 0.5})
+    taught = recipe(recover={"steps": 1000, "batch_tokens": 64, "distill": 0.5, "sequence_distillation": 0.5})
     found = expected_seconds(taught, model, sentences, Pace(64.0, 1.0))
-    assert found["recover"] == pytest.approx(1000 * 4 / 3) and found["teach"] > fast["recover"] / 10
-    looks = recipe(train={"steps": 100, "tokens": 64, "eval_every": 10})
+    assert found["recover"] == pytest.approx(1000 * 4 / 3) and found["distill-data"] > fast["recover"] / 10
+    looks = recipe(train={"steps": 100, "batch_tokens": 64, "eval_every": 10})
     assert expected_seconds(looks, model, sentences, Pace(64.0, 1.0))["train"] > slow["train"]
     assert set(planned(looks)) <= set(found) and all(found.values())
 
 
 def test_only_stages_that_come_are_planned() -> None:
     plain = ["train", "prune", "shrink", "recover", "export", "evaluate", "bench"]
-    assert list(planned(recipe(prune={"steps": 0, "macs": 0.5, "budget": "uniform"}))) == plain
-    how = recipe(prune={"steps": 0, "macs": 0.5, "budget": "loss"}, analyze={"steps": 3})
-    assert list(planned(how)) == ["train", "time", "analyze", *plain[1:]]
+    assert list(planned(recipe(prune={"steps": 0, "macs": 0.5, "allocation": "uniform"}))) == plain
+    how = recipe(prune={"steps": 0, "macs": 0.5, "allocation": "loss"}, analyze={"steps": 3})
+    assert list(planned(how)) == ["train", "profile", "analyze", *plain[1:]]
     assert list(planned(how, trims=True, given=True)) == ["train", "trim", "analyze", *plain[1:]]
     assert set(planned(how).values()) == {0.0}
 

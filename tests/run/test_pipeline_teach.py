@@ -19,24 +19,24 @@ from tprune.support.files import read_json, write_json
 from tprune.support.reporting import Progress
 from tprune.train.pseudo_targets import TARGETS
 
-STAGE = {"steps": 2, "warmup": 1, "tokens": 64}
+STAGE = {"steps": 2, "warmup": 1, "batch_tokens": 64}
 
 
 def recipe_with(prune: dict[str, Any], recover: dict[str, Any]) -> Recipe:
     return check_recipe({
         "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": STAGE, "analyze": {"steps": 2, "tokens": 64}, "prune": {**STAGE, "macs": 0.85, **prune},
+        "train": STAGE, "analyze": {"steps": 2, "batch_tokens": 64}, "prune": {**STAGE, "macs": 0.85, **prune},
         "recover": {**STAGE, **recover}, "bench": {"sentences": 2, "rounds": 4},
     })  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("prune", "recover", "asked"),
-    [({}, {}, False), ({"sequence": 1}, {}, True), ({}, {"sequence": 0.1}, True), ({}, {"sequence": 1, "steps": 0}, False)],
+    [({}, {}, False), ({"sequence_distillation": 1}, {}, True), ({}, {"sequence_distillation": 0.1}, True), ({}, {"sequence_distillation": 1, "steps": 0}, False)],
 )  # fmt: skip
 def test_the_stage_is_planned_where_it_is_needed(prune: dict[str, Any], recover: dict[str, Any], asked: bool) -> None:
     recipe = recipe_with(prune, recover)
-    assert ("teach" in planned(recipe)) is asked
+    assert ("distill-data" in planned(recipe)) is asked
 
 
 @pytest.mark.parametrize(("after", "warned"), [(2.0, False), (1.4, False), (2.5, True)])
@@ -68,7 +68,7 @@ def test_translations_that_end_at_the_limit_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
-    recipe = recipe_with({}, {"sequence": 0.5, "hidden": 0.5, "rewind": 20})
+    recipe = recipe_with({}, {"sequence_distillation": 0.5, "hidden_distillation": 0.5, "rewind": 20})
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
 
     def go() -> dict[str, Any]:

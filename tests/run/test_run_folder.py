@@ -214,7 +214,9 @@ def test_a_run_goes_on_only_with_the_precision_and_threads_it_was_begun_with(
     here(4, "fp32")
     with pytest.raises(InputError, match="the training precision bf16; here it would be fp32"):
         claim(run)
-    claim(replace(run, recipe=run.recipe.model_copy(update={"precision": "bf16"})))  # what it came to, said outright
+    claim(
+        replace(run, recipe=run.recipe.model_copy(update={"train_precision": "bf16"}))
+    )  # what it came to, said outright
     for stage in ("recover", "evaluate"):
         write_json(tmp_path / "stages" / f"{stage}.json", {})
     (tmp_path / "pruned").mkdir()

@@ -24,14 +24,18 @@ from tprune.support.files import read_json
 from tprune.support.reporting import Progress
 from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
 
-STEPS = {"steps": 3, "warmup": 1, "tokens": 64}
-TRAINED = {"prune": {**STEPS, "macs": 0.8}, "recover": {**STEPS, "distill": 0.5}, "analyze": {"steps": 3, "tokens": 64}}
+STEPS = {"steps": 3, "warmup": 1, "batch_tokens": 64}
+TRAINED = {
+    "prune": {**STEPS, "macs": 0.8},
+    "recover": {**STEPS, "distill": 0.5},
+    "analyze": {"steps": 3, "batch_tokens": 64},
+}
 SHOT = {
-    "prune": {"steps": 0, "macs": 0.8, "budget": "loss", "search": 2, "written": 36},
+    "prune": {"steps": 0, "macs": 0.8, "allocation": "loss", "search": 2, "output_vocabulary": 36},
     "recover": {**STEPS, "distill": 0.0},
     "analyze": {"steps": 0},
 }
-TAUGHT = {**SHOT, "recover": {**STEPS, "distill": 0.0, "sequence": 0.5}}
+TAUGHT = {**SHOT, "recover": {**STEPS, "distill": 0.0, "sequence_distillation": 0.5}}
 
 
 def recipe_of(sections: dict[str, Any]) -> Recipe:
@@ -100,5 +104,5 @@ def test_every_file_of_a_finished_run_is_of_one_stage(sections: dict[str, Any], 
     found = [claim for claim in claims(tmp_path / "run") if claim.file != LOCK]
     assert found and not [claim for claim in found if len(claim.by) != 1]
     left = {stage.name for stage in STAGES if stage.name in planned(recipe) and stage.outputs}
-    timed = {"time"} if not recipe.prune.timed else set()  # without a table of times its marker says all
+    timed = {"profile"} if not recipe.prune.timed else set()  # without a table of times its marker says all
     assert {claim.by[0] for claim in found} - set(OWN) == left - timed

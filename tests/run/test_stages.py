@@ -32,10 +32,10 @@ NONE = {"data": Data(), "train": Stage(steps=0)}
 def recipes() -> list[Recipe]:
     prunes = [
         Prune(steps=0, macs=0.5),
-        Prune(steps=2, speedup=2, sequence=0.5),
-        Prune(steps=0, macs=0.5, budget="loss", written=9),
+        Prune(steps=2, speedup=2, sequence_distillation=0.5),
+        Prune(steps=0, macs=0.5, allocation="loss", output_vocabulary=9),
     ]
-    recovers = [Recover(steps=3, distill=0, sequence=0.5), Recover(steps=3, distill=0)]
+    recovers = [Recover(steps=3, distill=0, sequence_distillation=0.5), Recover(steps=3, distill=0)]
     analyses = [Analyze(steps=0), Analyze(steps=5)]
     return [Recipe(**NONE, prune=p, recover=r, analyze=a) for p, r, a in itertools.product(prunes, recovers, analyses)]
 
@@ -49,7 +49,7 @@ def test_the_planned_stages_are_those_of_a_run() -> None:
     for recipe, trims in itertools.product(recipes(), (True, False)):
         stages = planned(recipe, trims)
         assert list(stages) == [name for name in names() if name in stages] == list(estimated(recipe, trims))
-        assert planned(recipe, trims, given=True) == tuple(name for name in stages if name != "time")
+        assert planned(recipe, trims, given=True) == tuple(name for name in stages if name != "profile")
         found |= set(stages)
     assert found == set(names())
 
@@ -81,23 +81,25 @@ def test_every_part_of_a_description_is_of_some_stage(copied: bool) -> None:
     parts = {"model": 0, "plan": 0, "corpus": dict.fromkeys(("train", "valid", "test", "vocabulary"), 0)}
     described = {**parts, "training": {"threads": 1}, "recipe": read_recipe(BUILT_IN).model_dump(mode="json")}
     keys = run_folder._flat(described)
-    assert [key for key in keys if not dependents(key, copied)] == ["recipe.precision"]  # see `training.precision`
+    assert [key for key in keys if not dependents(key, copied)] == [
+        "recipe.train_precision"
+    ]  # see `training.precision`
 
 
 @pytest.mark.parametrize(
     ("key", "stages"),
     [
         ("recipe.seed", ("train",)),
-        ("recipe.prune.kinds", ("time", "analyze", "prune")),
+        ("recipe.prune.kinds", ("profile", "analyze", "prune")),
         ("recipe.prune.strength", ("prune",)),
-        ("recipe.prune.speedup", ("time", "prune")),
-        ("recipe.prune.regain.ffn", ("time", "prune")),
-        ("recipe.prune.written", ("spell", "time", "prune", "shrink")),
+        ("recipe.prune.speedup", ("profile", "prune")),
+        ("recipe.prune.expected_recovery.ffn", ("profile", "prune")),
+        ("recipe.prune.output_vocabulary", ("resegment", "profile", "prune", "shrink")),
         ("recipe.bench.rounds", ("bench",)),
-        ("recipe.bench.threads", ("time", "bench")),
+        ("recipe.bench.threads", ("profile", "bench")),
         ("corpus.test", ("evaluate",)),
-        ("corpus.train", ("trim", "spell", "time", "analyze", "teach", "prune")),
-        ("recipe.data.long_share", ("spell", "time", "analyze", "teach", "prune")),
+        ("corpus.train", ("trim", "resegment", "profile", "analyze", "distill-data", "prune")),
+        ("recipe.data.long_share", ("resegment", "profile", "analyze", "distill-data", "prune")),
         ("recipe.recover.steps", ("recover",)),
     ],
 )
@@ -110,7 +112,7 @@ def test_what_depends_on_a_part(key: str, stages: tuple[str, ...]) -> None:
 def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = table.Stage(
         "polish", needed=lambda asked: asked.trims, leaves=("shine.json",), model="polished",
-        reads=("recipe.beams",), seconds=lambda recipe, load: 9.0, cheap=True, says=lambda asked: f"{asked.tests} times",
+        reads=("recipe.num_beams",), seconds=lambda recipe, load: 9.0, cheap=True, says=lambda asked: f"{asked.tests} times",
     )  # fmt: skip
     monkeypatch.setattr(table, "STAGES", (*table.STAGES, last))
     recipe = recipes()[0]
@@ -121,7 +123,7 @@ def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest
     assert options.stage_named("polish") == "polish"
     with pytest.raises(typer.BadParameter, match=", bench, polish"):
         options.stage_named("lunch")
-    assert dependents("recipe.beams", copied=False) == ("evaluate", "polish")
+    assert dependents("recipe.num_beams", copied=False) == ("evaluate", "polish")
     assert table.models()[-1] == "polished" and "polish" in table.cheap(copied=False)
     run = run_in(tmp_path, vocabulary=PAIRS)
     run.progress.plan["polish"] = 1.0
@@ -143,7 +145,7 @@ def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize(("key", "value"), [("kinds", ["ffn"]), ("written", 9)])
+@pytest.mark.parametrize(("key", "value"), [("kinds", ["ffn"]), ("output_vocabulary", 9)])
 def test_what_is_cut_stays_once_the_pruning_has_begun(tmp_path: Path, key: str, value: Any) -> None:
     """Nothing is measured for a uniform budget, so the pruning is the first stage that depends on these."""
     run = run_in(tmp_path)

@@ -92,7 +92,7 @@ def test_a_benchmark_says_which_round_it_is_in(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(bench, "_worker", worker)
     monkeypatch.setattr(bench, "_footprint", lambda *_: bench.Footprint(3.0, 1, 1, 1, 1, 1))
     monkeypatch.setattr(bench, "_runtime", lambda *_: "onnxruntime")
-    work = bench.Work(measures=("sentence",), sentences=2)
+    work = bench.Workload(measures=("sentence",), sentences=2)
     found = bench.bench_all(Path(), {"a": Path(), "b": Path()}, ["x", "y"], rounds=4, work=work)
     assert seen[0] == "timing 3 models side by side: round 1 of 4, 0 loaded"
     assert seen[3:6] == ["timing 3 models side by side: round 1 of 4, sentence 1 of 2"] * 3

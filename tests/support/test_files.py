@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tprune.support.errors import InputError
-from tprune.support.files import landing, openable, read_json, replacing, write_json
+from tprune.support.files import atomic_directory, landing, openable, read_json, write_json
 
 
 def put(out: Path, text: str) -> None:
-    with replacing(out) as work:
+    with atomic_directory(out) as work:
         (work / "file").write_text(text)
 
 
@@ -66,7 +66,7 @@ def test_a_circle_of_links_is_said(tmp_path: Path) -> None:
 
 def test_what_was_moved_aside_comes_back_if_its_successor_waits(tmp_path: Path) -> None:
     half_done(tmp_path / "m", "old", "half of the new")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "m"):
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "m"):
         assert (tmp_path / "m" / "file").read_text() == "old"
         raise RuntimeError
     assert (tmp_path / "m" / "file").read_text() == "old"
@@ -76,7 +76,7 @@ def test_what_was_moved_aside_comes_back_if_its_successor_waits(tmp_path: Path) 
 
 def test_what_the_user_deleted_does_not_come_back(tmp_path: Path) -> None:
     half_done(tmp_path / "m", "was replaced", None)  # killed after the new one was there, which the user then deleted
-    with pytest.raises(RuntimeError), replacing(tmp_path / "m"):
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "m"):
         raise RuntimeError
     assert not (tmp_path / "m").exists()
     put(tmp_path / "m", "new")

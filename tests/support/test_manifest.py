@@ -22,12 +22,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_manifest_has_sizes_and_checksums_and_comes_back(folder: Path) -> None:
     found = Manifest.of(folder)
-    assert found.to_json() == {
+    assert found.to_dict() == {
         "b": {"bytes": 3, "sha256": sha256(b"bbb").hexdigest()},
         "inner/a": {"bytes": 4, "sha256": sha256(b"aaaa").hexdigest()},
     }
-    assert Manifest.from_json(found.to_json()) == found
-    assert Manifest.from_json(found.sums()).stamps["b"] == Stamp(sha256(b"bbb").hexdigest(), None)
+    assert Manifest.from_dict(found.to_dict()) == found
+    assert Manifest.from_dict(found.sums()).stamps["b"] == Stamp(sha256(b"bbb").hexdigest(), None)
     assert Manifest.of(folder, [folder / "inner" / "a"]).sums().keys() == {"inner/a"}
 
 
@@ -62,10 +62,10 @@ def test_the_first_file_that_is_not_as_it_was_is_named(
 ) -> None:
     found = Manifest.of(folder)
     (folder / "mine").write_text("added, which harms nothing")
-    assert found.error(folder) is None and Manifest.from_json(found.sums()).error(folder) is None
+    assert found.error(folder) is None and Manifest.from_dict(found.sums()).error(folder) is None
     spoil(folder / "inner" / "a")
     assert found.error(folder) == f"inner/a {says}"
-    assert Manifest.from_json(found.sums()).error(folder) == f"inner/a {without_sizes}"
+    assert Manifest.from_dict(found.sums()).error(folder) == f"inner/a {without_sizes}"
     gone(folder / "b")
     assert found.error(folder) == "b is missing"
 
@@ -91,8 +91,8 @@ def test_the_way_a_file_is_read_can_be_given(folder: Path) -> None:
 @pytest.mark.parametrize("data", [[1], "a", None, {"a": {"bytes": 1}}, {"a": {"bytes": 1, "sha256": "", "more": 2}}])
 def test_what_is_no_manifest_is_refused(data: object) -> None:
     with pytest.raises(ValueError, match=r"no manifest|expected bytes and sha256"):
-        Manifest.from_json(data)
+        Manifest.from_dict(data)
 
 
 def test_a_checksum_of_another_kind_matches_nothing(folder: Path) -> None:
-    assert Manifest.from_json({"b": 3}).error(folder) == "b has changed since it was written"
+    assert Manifest.from_dict({"b": 3}).error(folder) == "b has changed since it was written"

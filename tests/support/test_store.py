@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tprune.support.errors import InputError
-from tprune.support.files import replacing
+from tprune.support.files import atomic_directory
 from tprune.support.store import IDENTITY, Form, Store, check_identity
 
 
@@ -40,7 +40,7 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
 
 def test_pieces_may_be_folders(tmp_path: Path) -> None:
     def write(folder: Path, text: str) -> None:
-        with replacing(folder) as fresh:
+        with atomic_directory(folder) as fresh:
             (fresh / "text").write_text(text)
             if text == "bad":
                 raise OSError("the disk is full")

@@ -19,9 +19,9 @@ from tprune.support.errors import InputError
 from tprune.support.texts import not_a_list
 from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, paired_over_runs, quality
 from tprune.tasks.translation.encoding import train_tokenizer
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 from tprune.vocabulary.coverage import coverage
-from tprune.vocabulary.output_vocabulary import fewest
+from tprune.vocabulary.output_vocabulary import find_resegmentation
 from tprune.vocabulary.trim import trim_vocabulary, writable
 
 WORDS: Any = "the dog"
@@ -42,11 +42,11 @@ CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "recipe": ("kinds", lambda: Prune(kinds="ffn", steps=0)),  # type: ignore[arg-type]
     "tokenizer": ("sentences: the string", lambda: train_tokenizer(WORDS, 40, 32)),
     "coverage": ("sentences: the string", lambda: coverage(WORDS, TOKENIZER)),
-    "fewest": ("translations: the string", lambda: fewest(MODEL, TOKENIZER, WORDS, 20)),
+    "find_resegmentation": ("translations: the string", lambda: find_resegmentation(MODEL, TOKENIZER, WORDS, 20)),
     "also": ("also: the string", lambda: trim_vocabulary(MODEL, TOKENIZER, Parallel(("a",), ("b",)), also=WORDS)),
     "trim": ("corpus: list; expected Parallel", lambda: trim_vocabulary(MODEL, TOKENIZER, LINES)),  # type: ignore[arg-type]
     "writable": ("texts: the string", lambda: writable(MODEL, TOKENIZER, WORDS)),
-    "material": ("train: list; expected Parallel", lambda: Material.of(MODEL, TOKENIZER, LINES, LINES)),  # type: ignore[arg-type]
+    "material": ("train: list; expected Parallel", lambda: TrainingData.of(MODEL, TOKENIZER, LINES, LINES)),  # type: ignore[arg-type]
     "bench": ("the dog: cannot be read", lambda: bench(Path("a"), Path("b"), WORDS, rounds=4)),  # a file's name
     "bench of bytes": ("sentences: a list with bytes at 0", lambda: bench(Path("a"), Path("b"), [b"a"], rounds=4)),  # type: ignore[list-item]
 }  # fmt: skip

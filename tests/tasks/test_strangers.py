@@ -21,7 +21,7 @@ from tprune.families.registry import family_of
 from tprune.scores.second_order import ranked_by_norm
 from tprune.tasks.language_modelling import EncodedTokens, LanguageModelling
 from tprune.testing import check_family
-from tprune.train.schedule import Training
+from tprune.train.schedule import TrainingConfig
 from tprune.train.trainer import train
 
 KINDS = {"bert-classifier": ("ffn", "heads"), "llama": ("ffn", "heads"), "resnet": ("channels",)}
@@ -48,7 +48,7 @@ def test_the_family_keeps_its_promises(stranger: Any) -> None:
 def test_cut_to_a_size_with_a_certificate(stranger: Any, kinds: tuple[str, ...], tmp_path: Path) -> None:
     batch, plan = task_of(stranger).random(stranger), plan_of(stranger, *kinds)
     limits = tprune.Limits({}, 0.0 if "ffn" in kinds else 0.1)
-    goal = tprune.select_to(stranger, plan, tprune.Target("macs", 0.7), tprune.Uniform(limits))
+    goal = tprune.select_to(stranger, plan, tprune.Budget("macs", 0.7), tprune.Uniform(limits))
     small = tprune.shrink(stranger, goal)
     assert tprune.certify(stranger, goal, small, batch).forward < 1e-5
     assert size(small).macs <= 0.7 * size(stranger).macs and size(small).macs == goal.reached["macs"]
@@ -73,7 +73,7 @@ def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...])
     """The certificate's masked model is off the dense one by more than the repaired one."""
     task, plan = task_of(stranger), plan_of(stranger, kinds[0])
     batches = [task.random(stranger)]
-    goal = tprune.select_to(stranger, plan, tprune.Target("macs", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
+    goal = tprune.select_to(stranger, plan, tprune.Budget("macs", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
     repaired, chosen = one_shot(stranger, goal, batches)
     masked = copy.deepcopy(stranger)
     tprune.mask_(masked, chosen)
@@ -110,5 +110,5 @@ def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Pa
     texts = EncodedTokens(tuple([2, *[5 + (start + i) % 30 for i in range(8)], 1] for start in range(30)))
     loss = token_loss_on([task.collate([texts[i] for i in range(30)], 0)])
     before = loss(model)
-    train(model, texts, texts, Training(160, 5e-3, 6, tokens=256, smoothing=0.0, precision="fp32"), tmp_path)
+    train(model, texts, texts, TrainingConfig(160, 5e-3, 6, tokens=256, smoothing=0.0, precision="fp32"), tmp_path)
     assert loss(model) < 0.5 * before

@@ -17,7 +17,15 @@ from tprune.support.errors import InputError
 from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import EncodedPairs
 from tprune.tasks.translation.task import TRANSLATION
-from tprune.train.losses import Drawn, Mixed, check_hidden, hidden_distillation, kept_width, taught_loss, unexplained
+from tprune.train.losses import (
+    MixedTargets,
+    MixedTargetSampler,
+    check_hidden,
+    distillation_loss,
+    hidden_distillation,
+    kept_width,
+    unexplained,
+)
 
 KEPT = torch.tensor([[True, True, False], [True, False, False]])
 
@@ -31,11 +39,11 @@ def test_the_taught_loss_is_the_cross_entropy_with_teacher_and_smoothed_labels_a
     labels = torch.where(KEPT, torch.tensor([[3, 0, 1], [4, 2, 2]]), IGNORED)
     words = -(teacher[KEPT].softmax(-1) * student[KEPT].log_softmax(-1)).sum(1).mean()
     expected = 0.3 * words + 0.7 * label_loss(student, labels, 0.1)
-    found = taught_loss(student, teacher, labels, 0.3, 0.1)
+    found = distillation_loss(student, teacher, labels, 0.3, 0.1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found, student), torch.autograd.grad(expected, student))
-    torch.testing.assert_close(taught_loss(student, teacher, labels, 1.0, 0.1), words)
-    assert torch.isfinite(taught_loss(student.bfloat16(), teacher.bfloat16(), labels, 0.3)).item()
+    torch.testing.assert_close(distillation_loss(student, teacher, labels, 1.0, 0.1), words)
+    assert torch.isfinite(distillation_loss(student.bfloat16(), teacher.bfloat16(), labels, 0.3)).item()
 
 
 def test_unexplained_variance_agrees_with_its_formula_and_its_gradient() -> None:
@@ -84,7 +92,7 @@ def test_hidden_distillation_is_the_mean_over_all_layers_and_skips_padding(name:
 
 def cut(model: Any, *kinds: str) -> tuple[Any, tprune.Plan]:
     plan = tprune.make_plan(model, "marian", tprune.couplings(model, kinds))
-    plan = tprune.select_to(model, plan, tprune.Target("parameters", 0.85), tprune.Uniform())
+    plan = tprune.select_to(model, plan, tprune.Budget("parameters", 0.85), tprune.Uniform())
     return tprune.shrink(model, plan), plan
 
 
@@ -135,22 +143,22 @@ def pairs(n: int, target: int) -> EncodedPairs:
 
 def test_a_mixed_set_has_both_targets_and_the_longest_lengths() -> None:
     references, taught = pairs(4, 7), EncodedPairs(pairs(4, 0).source, ([8],) * 4)
-    mixed = Mixed(references, taught)
+    mixed = MixedTargets(references, taught)
     assert len(mixed) == 8
     assert mixed[1] == {"input_ids": [1, 1], "labels": [7, 7]} and mixed[5] == {"input_ids": [1, 1], "labels": [8]}
     assert mixed.lengths.tolist() == [2, 2, 3, 2]
     with pytest.raises(InputError, match="3 other sources than the 4"):
-        Mixed(references, pairs(3, 8))
+        MixedTargets(references, pairs(3, 8))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_of_taught_targets_is_the_one_asked_for_and_repeats(share: float) -> None:
     batches = TokenBatches(np.full(50, 4), 40, batches=200, seed=5)
-    drawn = list(Drawn(batches, share, seed=5))
+    drawn = list(MixedTargetSampler(batches, share, seed=5))
     assert [[i % 50 for i in batch] for batch in drawn] == list(batches)
     taught = np.mean([i >= 50 for batch in drawn for i in batch])
     assert taught == pytest.approx(share, abs=0.03) and (share == 0.3 or taught == share)
-    assert drawn == list(Drawn(batches, share, seed=5)) and len(Drawn(batches, share)) == 200
+    assert drawn == list(MixedTargetSampler(batches, share, seed=5)) and len(MixedTargetSampler(batches, share)) == 200
     if share == 0.3:
         both = {i % 50 for batch in drawn for i in batch if i >= 50} & {i for batch in drawn for i in batch if i < 50}
         assert len(both) == 50  # drawn afresh every time, not once and for all

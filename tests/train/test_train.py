@@ -21,12 +21,12 @@ from tprune.methods.regulariser import Regulariser
 from tprune.support.errors import DivergedError
 from tprune.tasks.translation.encoding import Collate, MarianSize, new_model
 from tprune.train.checkpoints import MANIFEST, last_checkpoint
-from tprune.train.schedule import Training
+from tprune.train.schedule import TrainingConfig
 from tprune.train.trainer import dropout_at, train
 
 
 def run(
-    out: Path, how: Training, *extra: TrainerCallback, penalise: bool = False, save_every: int = 2
+    out: Path, how: TrainingConfig, *extra: TrainerCallback, penalise: bool = False, save_every: int = 2
 ) -> dict[str, Tensor]:
     torch.manual_seed(99)  # a resumed process knows nothing of the first one's random state
     model = model_of()
@@ -108,7 +108,7 @@ def test_without_checkpoints_a_training_starts_anew_and_repeats_itself(tmp_path:
 
 
 def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Path) -> None:
-    how = Training(steps=12, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3, eval_every=3)
+    how = TrainingConfig(steps=12, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3, eval_every=3)
     whole = run(tmp_path / "whole", how)
     with pytest.raises(KilledError):
         run(tmp_path / "broken", how, KillAt(7))
@@ -123,7 +123,7 @@ def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Pat
 def test_the_validation_loss_is_a_mean_over_tokens_not_over_batches(tmp_path: Path) -> None:
     valid = pairs(40, 1)
     model = model_of()
-    log = train(model, pairs(60), valid, Training(steps=1, tokens=8, precision="fp32", eval_every=1), tmp_path)
+    log = train(model, pairs(60), valid, TrainingConfig(steps=1, tokens=8, precision="fp32", eval_every=1), tmp_path)
     batch = Collate(0)([valid[i] for i in range(len(valid))])
     with torch.no_grad():
         expected = label_loss(model.eval()(**batch).logits, batch["labels"])
@@ -139,14 +139,14 @@ def test_a_training_that_runs_away_stops_and_says_where(tmp_path: Path) -> None:
 
 
 def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
-    how = Training(steps=40, lr=1e-9, warmup=0, tokens=64, precision="fp32", eval_every=2, patience=2)
+    how = TrainingConfig(steps=40, lr=1e-9, warmup=0, tokens=64, precision="fp32", eval_every=2, patience=2)
     log = train(model_of(), pairs(60), pairs(10, 1), how, tmp_path)
     assert max(int(entry["step"]) for entry in log) < 40
 
 
 def test_distillation_pulls_towards_the_teacher(tmp_path: Path) -> None:
     teacher, data = model_of(seed=5), pairs(60)
-    how = Training(steps=30, lr=1e-2, warmup=2, tokens=64, smoothing=0.0, distill=1.0, precision="fp32")
+    how = TrainingConfig(steps=30, lr=1e-2, warmup=2, tokens=64, smoothing=0.0, distill=1.0, precision="fp32")
     batch = {"input_ids": torch.tensor([data[0]["input_ids"]]), "labels": torch.tensor([data[0]["labels"]])}
 
     def distance(model: Any) -> float:

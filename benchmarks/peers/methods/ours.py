@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from peers.compute import step_units
 from peers.job import Job, Made, cut, if_off
-from tprune.budget.evidence import Clock, curves_step
+from tprune.budget.evidence import Evidence, measure_loss_curves
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.core.kinds import Kind
 from tprune.data.parallel import Corpus, Parallel
@@ -16,7 +16,7 @@ from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage
 from tprune.run.sequence import begin, regularise, searched, select
 from tprune.run.work import Start
 from tprune.tasks.translation.encoding import EncodedPairs
-from tprune.vocabulary.output_vocabulary import fewest
+from tprune.vocabulary.output_vocabulary import find_resegmentation
 from tprune.vocabulary.trim import write_only_
 
 EVERYTHING: tuple[Kind, ...] = ("ffn", "heads", "qk", "vo")
@@ -43,8 +43,8 @@ def ours_fewer_tokens(most: int) -> Callable[[Job], Made]:
     """`ours`, and at most so many tokens are written; words with others are spelled with shorter ones."""
 
     def make(job: Job) -> Made:
-        spelling = fewest(job.dense, job.tokenizer, job.targets, most)
-        made = ours(replace(job, speed=job.speed.spelled(job.dense, spelling)))
+        spelling = find_resegmentation(job.dense, job.tokenizer, job.targets, most)
+        made = ours(replace(job, speed=job.speed.with_output_vocabulary(job.dense, spelling)))
         write_only_(made.model, spelling.kept)
         note = f"{len(spelling.kept):,} tokens are written, {spelling.longer:.2f} times as many a sentence"
         return replace(made, spelling=spelling, notes=(*made.notes, note))
@@ -70,12 +70,12 @@ def by_loss(
     steps = job.pruning_steps if fade else 0
     how = Prune(
         **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0), regain=dict(regain or {}),
+        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0), expected_recovery=dict(regain or {}),
     )  # fmt: skip
     work = begin(start_of(job, how), job.material)
-    curves = curves_step(job.dense, work.plan, how, job.material)
+    curves = measure_loss_curves(job.dense, work.plan, how, job.material)
     looks = 1 + sum(len(curve.kept) - 1 for curve in curves)
-    work = select(searched(replace(work, clock=Clock(job.speed.table, curves, job.speed.faster))))
+    work = select(searched(replace(work, clock=Evidence(job.speed.table, curves, job.speed.faster))))
     work = regularise(replace(work, material=job.recovery.material))
     valid, train = job.material.valid, job.material.train
     spent = (

@@ -1,4 +1,4 @@
-"""Harm: the loss that the dense model adds at once when one coupling loses its smallest groups."""
+"""Ablation loss: the loss that the dense model adds at once when one coupling loses its smallest groups."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def masked(groups: Groups, keep: Tensor) -> Iterator[None]:
 
 
 @torch.no_grad()
-def harms(
+def ablation_losses(
     model: Any, couplings: Sequence[Coupling], loss: Callable[[Any], float], share: float = SHARE
 ) -> dict[str, float]:
     """For every coupling `L(model without its smallest groups) − L(model)`, in nats per token.
@@ -60,8 +60,10 @@ def harms(
     return found
 
 
-def with_harms(analysis: Analysis, model: Any, couplings: Sequence[Coupling], loss: Callable[[Any], float]) -> Analysis:
-    """The analysis with the harm of these couplings; see `harms`."""
-    found = harms(model, couplings, loss)
-    changed = (replace(c, harm=round(found[c.name], 6)) if c.name in found else c for c in analysis.components)
+def with_ablation_losses(
+    analysis: Analysis, model: Any, couplings: Sequence[Coupling], loss: Callable[[Any], float]
+) -> Analysis:
+    """The analysis with the ablation losses of these couplings; see `ablation_losses`."""
+    found = ablation_losses(model, couplings, loss)
+    changed = (replace(c, ablation_loss=round(found[c.name], 6)) if c.name in found else c for c in analysis.components)
     return replace(analysis, components=tuple(changed))

@@ -16,9 +16,9 @@ from tprune.core.plan import Plan, Realisation
 from tprune.families.registry import couplings
 
 KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
-LEAST, MOST = 0.1, 1.0  # share to keep of any sublayer
+LEAST_KEEP, MOST_KEEP = 0.1, 1.0  # share to keep of any sublayer
 DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
-LEAST_HARM = 1e-4  # nats per token: less is noise
+LEAST_ABLATION_LOSS = 1e-4  # nats per token: less is noise
 WAYS: tuple[tuple[Kind, ...], ...] = (*((kind,) for kind in COVERING), *(inner for inner in INNER.values() if inner))
 LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
 
@@ -37,7 +37,7 @@ class Advice:
         leave: better not cut at all.
         zero: the fraction of lines of its matrices that vanished, by axis; `together` of the coupling's groups.
         shrunk: the share of their norms that they gave up along the path, by axis.
-        harm: loss (nats per token) added at once when the smallest 30 % of the groups of `cut` are zero.
+        ablation_loss: nats per token, when the smallest 30 % of the groups of `cut` are zero.
         why: one line for a reader.
     """
 
@@ -50,7 +50,7 @@ class Advice:
     leave: bool
     zero: Mapping[str, float]
     shrunk: Mapping[str, float]
-    harm: float
+    ablation_loss: float
     why: str
 
 
@@ -61,21 +61,22 @@ class _Option:
     cut: str
     parts: tuple[Component, ...]
     weights: int
-    loss: float  # harm, brought to exactly 30 %: of 8 heads only 2 can go
+    loss: float  # ablation loss, scaled to exactly 30 %: of 8 heads only 2 can go
 
     @property
-    def harm(self) -> float:
-        return sum(max(0.0, part.harm or 0.0) for part in self.parts)
+    def ablation_loss(self) -> float:
+        return sum(max(0.0, part.ablation_loss or 0.0) for part in self.parts)
 
 
 def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
     """Advice for every sublayer of the model that was analysed, in its order.
 
     The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is its
-    harm. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`. Of whole heads
-    and dimensions inside heads, which remove the same weights, the one with less harm is advised.
+    ablation loss. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`.
+    Of whole heads and dimensions inside heads, which remove the same weights, the one with the smaller ablation loss is
+    advised.
     """
-    named = {component.name for component in analysis.components if component.harm is not None}
+    named = {component.name for component in analysis.components if component.ablation_loss is not None}
     bound = {g.coupling.name: g for g in bind([c for c in couplings(model) if c.name in named], model)}
     ways = {s: _cheapest(found, bound) for s, found in _by_sublayer(analysis, closed=True).items()}
     options = {s: way for s, way in ways.items() if way is not None}
@@ -104,7 +105,7 @@ def cut_shares(prices: Mapping[str, float], weights: Mapping[str, int], goal: fl
     total = sum(weights.values())
     for _ in range(80):
         level = (low * high) ** 0.5
-        shares = {s: min(MOST - LEAST, level / price) for s, price in prices.items()}
+        shares = {s: min(MOST_KEEP - LEAST_KEEP, level / price) for s, price in prices.items()}
         if sum(weights[s] * x for s, x in shares.items()) > goal * total:
             high = level
         else:
@@ -112,28 +113,29 @@ def cut_shares(prices: Mapping[str, float], weights: Mapping[str, int], goal: fl
     return shares
 
 
-def worth(analysis: Analysis, plan: Plan) -> dict[str, float]:
-    """How much a coupling's groups are worth against others of its kind: `harm^¼ / mean over the plan's couplings of the kind`.
+def coupling_weights(analysis: Analysis, plan: Plan) -> dict[str, float]:
+    """Weights of couplings against others of their kind: `ablation loss^¼ / mean over the plan's of the kind`.
 
-    What can go without harm is cheap: it gets a small weight and so a smaller budget. The root was found by trial
-    (`benchmarks/worth.py`). Where a coupling of the plan has no harm, `1 − shrunk` stands for it in all: what BSSL could take is cheap.
-    Kinds are not compared: all heads give up more than FFN units do, and would be cut to the last.
+    A coupling with a small ablation loss gets a small weight, and so keeps fewer groups. The exponent was found by
+    trial (`benchmarks/worth.py`). Where some coupling of the plan has no ablation loss, all weights come from
+    `1 − shrunk`.
+    Kinds are not compared: all heads shrink more than FFN units do, and would all be cut.
     """
     found = {c.name: analysis[c.name] for c in plan.couplings}
-    harms = {name: component.harm for name, component in found.items() if component.harm is not None}
-    if len(harms) == len(found):
-        worths = {name: max(LEAST_HARM, harm) ** 0.25 for name, harm in harms.items()}
+    losses = {name: c.ablation_loss for name, c in found.items() if c.ablation_loss is not None}
+    if len(losses) == len(found):
+        weights = {name: max(LEAST_ABLATION_LOSS, loss) ** 0.25 for name, loss in losses.items()}
     else:
-        worths = {name: max(0.05, 1 - component.area) for name, component in found.items()}
-    return in_kind(worths, plan)
+        weights = {name: max(0.05, 1 - component.area) for name, component in found.items()}
+    return in_kind(weights, plan)
 
 
-def in_kind(worths: Mapping[str, float], plan: Plan) -> dict[str, float]:
+def in_kind(weights: Mapping[str, float], plan: Plan) -> dict[str, float]:
     """Each coupling's number over the mean of its kind: kinds do not compare."""
     of_kind: dict[str, list[float]] = {}
     for coupling in plan.couplings:
-        of_kind.setdefault(coupling.kind, []).append(worths[coupling.name])
-    return {c.name: worths[c.name] / fmean(of_kind[c.kind]) for c in plan.couplings}
+        of_kind.setdefault(coupling.kind, []).append(weights[coupling.name])
+    return {c.name: weights[c.name] / fmean(of_kind[c.kind]) for c in plan.couplings}
 
 
 def _by_sublayer(analysis: Analysis, closed: bool) -> dict[str, list[Component]]:
@@ -145,8 +147,8 @@ def _by_sublayer(analysis: Analysis, closed: bool) -> dict[str, list[Component]]
 
 
 def _cheapest(found: Sequence[Component], bound: Mapping[str, Groups]) -> _Option | None:
-    """Of the couplings of one sublayer the cheapest way to cut all its prunable weights; None where no harm was measured."""
-    kinds = {c.kind: c for c in found if c.harm is not None}
+    """The cheapest way to cut all prunable weights of a sublayer; None where no ablation loss was measured."""
+    kinds = {c.kind: c for c in found if c.ablation_loss is not None}
     options = []
     for way in WAYS:
         parts = tuple(kinds[k] for k in way if k in kinds)
@@ -157,9 +159,9 @@ def _cheapest(found: Sequence[Component], bound: Mapping[str, Groups]) -> _Optio
 
 
 def _at_share(component: Component, groups: Groups) -> float:
-    """A component's harm at exactly 30 %, from what it is at the share that went: it grows with the square of the share."""
+    """A component's ablation loss scaled to exactly 30 % of the groups; it grows with the square of the share cut."""
     gone = 1 - float(without_smallest(groups.norms.detach()).double().mean())
-    return max(0.0, component.harm or 0.0) * (SHARE / gone) ** 2
+    return max(0.0, component.ablation_loss or 0.0) * (SHARE / gone) ** 2
 
 
 def _gone(component: Component, stage: int) -> float:
@@ -189,7 +191,7 @@ def _advice(
         cut = f"{module_name(lone.matrix)}.{lone.axis}"
     return Advice(
         sublayer, axis, cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
-        round(relative, 3), leave, zero, shrunk, round(option.harm, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
+        round(relative, 3), leave, zero, shrunk, round(option.ablation_loss, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
     )  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def _axis(zero: Mapping[str, float], shrunk: Mapping[str, float]) -> str:
 
 
 def _why(option: _Option, price: float, leave: bool, vanished: float, together: float) -> str:
-    cost = f"30 % of {option.cut} cost {option.harm:.4f} nats at once, {price:.1f}x the median per weight"
+    cost = f"30 % of {option.cut} cost {option.ablation_loss:.4f} nats at once, {price:.1f}x the median per weight"
     if vanished:
         return f"{vanished:.0%} of these lines vanish alone, {together:.0%} of {option.cut} together; {cost}"
     return f"{cost}; leave it alone" if leave else cost

@@ -10,7 +10,7 @@ from tprune.core.coupling import Coupling, View
 from tprune.core.structure import Structure
 
 
-class Blocks(StrEnum):
+class BlockShape(StrEnum):
     """What a block is: a whole matrix, or, in attention projections, a head's slice of one."""
 
     MATRIX = "matrix"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tprune.analysis.blocks import Blocks, by_head
+from tprune.analysis.blocks import BlockShape, by_head
 from tprune.analysis.record import Analysis, Component, Point, Reading
 from tprune.analysis.sites import origin_of
 from tprune.core.coupling import Coupling, Groups, bind
@@ -33,7 +33,7 @@ GONE = 1e-2  # of the mean norm in the dense model: a group below it has vanishe
 
 
 class Path(Regulariser):
-    """A regulariser whose strength rises in stages of equal length; `reached` is told the number of each stage that ends."""
+    """A regulariser whose strength rises in stages of equal length; `reached` is called with each stage's number."""
 
     def __init__(
         self, model: nn.Module, plan: Plan, multiples: Sequence[float], steps: int, reached: Callable[[int], None]
@@ -58,7 +58,7 @@ class Path(Regulariser):
 
 def analyse(
     model: Any, fit: Fit, *, kinds: Sequence[str], strength: float, steps: int, multiples: Sequence[float] = PATH,
-    blocks: Blocks = Blocks.MATRIX, loss: Loss | None = None,
+    blocks: BlockShape = BlockShape.MATRIX, loss: Loss | None = None,
 ) -> Analysis:  # fmt: skip
     """Runs BSSL on a copy of the model: `L = CE + λ Σ_blocks (Σ_rows √s‖row‖ + Σ_columns √s‖column‖)`, by proximal steps.
 
@@ -86,7 +86,7 @@ def analyse(
         raise InputError(f"analysis: the path needs rising strengths above 0, got {multiples}")
     twin = copy.deepcopy(model)
     lines = couplings(twin, ["lines"])
-    if blocks is Blocks.HEADS:
+    if blocks is BlockShape.HEADS:
         lines = by_head(lines, couplings(twin, ["heads"]))
     shown = (*lines, *(couplings(twin, kinds) if kinds else ()))
     bound = bind(shown, twin)

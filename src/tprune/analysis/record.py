@@ -41,7 +41,8 @@ class Component:
         shrunk: see `zero`.
         norms: quantiles of its norms in the dense model, in units of their mean.
         path: one reading per strength.
-        harm: loss (nats per token) that the dense model adds when the smallest 30 % of the groups are zero; None if not measured.
+        ablation_loss: that the dense model adds (nats per token) when the smallest 30 % of the groups are zero; None
+            where it was not measured.
         site: where it lies; None where its family does not say.
         matrix: of `lines`, the module whose lines they are.
         axis: of `lines`, `in` or `out`.
@@ -54,7 +55,7 @@ class Component:
     shrunk: float
     norms: tuple[float, ...] = ()
     path: tuple[Reading, ...] = ()
-    harm: float | None = None
+    ablation_loss: float | None = None
     site: Site | None = None
     matrix: str = ""
     axis: str = ""
@@ -143,6 +144,8 @@ class Analysis:
 
 def _component(data: dict[str, Any]) -> Component:
     path = tuple(Reading(**{**r, "norms": tuple(r["norms"])}) for r in data.pop("path", ()))
+    if "harm" in data:  # its name in files of earlier versions
+        data["ablation_loss"] = data.pop("harm")
     if "site" in data:
         data["site"] = site_from_json(data["site"])
     else:

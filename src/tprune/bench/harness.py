@@ -33,7 +33,7 @@ Name = TypeVar("Name", str, "str | None")  # of a worker
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What is timed: the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences.
 
     At most `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as
@@ -85,7 +85,7 @@ class BenchResult:
     threads: int
     batch: int
     rounds: int
-    work: Work
+    work: Workload
     machine: Mapping[str, Any]
     runtime: str = "onnxruntime"
     rounds_ms: Mapping[str, Side] = field(default_factory=dict)  # of each side, every round
@@ -116,7 +116,7 @@ class BenchResult:
 
 def bench(
     dense: Path, pruned: Path, sentences: Path | Sequence[str], threads: int = 1, batch: int = 1,
-    rounds: int = 12, work: Work | None = None,
+    rounds: int = 12, work: Workload | None = None,
 ) -> BenchResult:  # fmt: skip
     """Measures two exported folders on this machine.
 
@@ -131,7 +131,7 @@ def bench(
         threads: cores one operation may use.
         batch: sentences in one pass.
         rounds: how often all is measured; at least 4, and even.
-        work: lengths and beams; see `Work`.
+        work: lengths and beams; see `Workload`.
 
     Raises:
         InputError: a folder or file cannot be used, a number is out of range, or a worker died (with its last line).
@@ -146,14 +146,14 @@ def bench(
 
 def bench_all(
     dense: Path, others: Mapping[str, Path], sentences: Path | Sequence[str], threads: int = 1, batch: int = 1,
-    rounds: int = 12, work: Work | None = None,
+    rounds: int = 12, work: Workload | None = None,
 ) -> dict[str, BenchResult]:  # fmt: skip
     """Measures several exported folders against the dense model's, all in the same rounds, so that their ratios compare.
 
     Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense model
     against one of them.
     """
-    work = work or Work()
+    work = work or Workload()
     requests, cores = _requests(sentences, threads, batch, rounds, work), idle_cores(threads)
     if "sentence" in requests:
         work = replace(work, sentences=sum(len(request["sentences"]) for request in requests["sentence"]))
@@ -189,7 +189,7 @@ def _runtime(dense: Path, pruned: Path) -> str:
 
 
 def _requests(
-    sentences: Path | Sequence[str], threads: int, batch: int, rounds: int, work: Work
+    sentences: Path | Sequence[str], threads: int, batch: int, rounds: int, work: Workload
 ) -> dict[str, list[dict[str, Any]]]:
     """What every worker is asked in a round, by measure: its turns. Raises `InputError` for what cannot be measured."""
     check_threads(threads)
@@ -331,7 +331,7 @@ def _round(
 
 
 def _result(
-    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Work, runtime: str,
+    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Workload, runtime: str,
     cores: Sequence[int] = (),
 ) -> BenchResult:  # fmt: skip
     ratios = {

@@ -1,4 +1,4 @@
-"""The promise: what a run will make of a model, said before it trains; a frozen record that prints as a table."""
+"""The forecast: what a run will make of a model, said before it trains; a frozen record that prints as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from tprune.budget.allocate import number
 from tprune.core.kinds import WHOLE_BLOCK, rule_of
 from tprune.core.plan import Plan
-from tprune.core.sublayers import left_of, sublayers_of, width_of
+from tprune.core.sublayers import kept_counts, sublayers_of, width_of
 from tprune.costs.latency.table import LatencyTable, Times
 from tprune.costs.size import size_after
 from tprune.counting.size import Size, size
@@ -23,8 +23,8 @@ CHECKPOINTS = 2  # that of a stage that is being replaced, and its successor
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What a selected plan promises.
+class Forecast:
+    """What a selected plan forecasts.
 
     Attributes:
         asked: by unit, as in the plan.
@@ -36,7 +36,7 @@ class Promise:
         dense_times: measured; None where nothing was timed.
         times: predicted.
         faster: than the model asked about the dense one is already, by a smaller vocabulary.
-        seconds: of the stages to come, a guess; None where nobody made one.
+        seconds: estimated, of the stages to come; None where there is no estimate.
         where: what the stages run on.
         disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
     """
@@ -96,18 +96,18 @@ class Promise:
         return [*found, f"{time}about {max(1, round(self.disk / 1e6)):,} MB of disk"]
 
 
-def promise(
+def forecast(
     model: nn.Module, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
     dense: Size | None = None, where: str = "",
-) -> Promise:  # fmt: skip
-    """What a selected plan promises, before anything is trained.
+) -> Forecast:  # fmt: skip
+    """What a selected plan forecasts, before anything is trained.
 
     Args:
-        model: the dense model; where it is to write fewer tokens, one that does.
+        model: the dense model; with a smaller output vocabulary, the restricted one.
         plan: after selection.
         table: of this machine; without it nothing is said about times.
         seconds: of the stages to come, from whoever knows the machine.
-        faster: see `Promise`.
+        faster: see `Forecast`.
         dense: the size of the model asked about, where `model` has lost words already.
         where: what the stages run on, such as "these 2 cores".
 
@@ -115,16 +115,16 @@ def promise(
         InputError: the plan is not selected, or cuts what has no price in the table.
     """
     if not plan.selected:
-        raise InputError("a promise needs a plan that says what it keeps; select first")
-    left, kept = left_of(plan), {}
+        raise InputError("a forecast needs a plan that says what it keeps; select first")
+    counts, kept = kept_counts(plan), {}
     for s in sublayers_of(plan):
-        row = {kind: (left[s.name][kind], total) for kind, total in s.whole.items()}
+        row = {kind: (counts[s.name][kind], total) for kind, total in s.whole.items()}
         removed = row.get(WHOLE_BLOCK, (1, 1))[0] == 0
         kept[s.name] = {WHOLE_BLOCK: row[WHOLE_BLOCK]} if removed else row
     dense, pruned = dense or size(model), size_after(model, plan)
     disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
     dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)
-    return Promise(
+    return Forecast(
         dict(plan.asked),
         dict(plan.reached),
         dense,

@@ -24,35 +24,37 @@ Size = TypeVar("Size")
 class Options(Generic[Size]):
     """The sizes one part may take: what each costs (in the budget's unit) and how much loss it adds (nats).
 
-    A size is whatever says what is kept: a number of groups, or one for each kind of coupling in a sublayer.
+    A size is what the part keeps: a number of groups, or a number for each kind of coupling in a sublayer.
     """
 
     name: str
-    kept: tuple[Size, ...]
+    sizes: tuple[Size, ...]
     costs: tuple[float, ...]
     losses: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not len(self.kept) == len(self.costs) == len(self.losses) >= 1:
-            raise InputError(f"{self.name}: {len(self.kept)} sizes, {len(self.costs)} costs, {len(self.losses)} losses")
+        if not len(self.sizes) == len(self.costs) == len(self.losses) >= 1:
+            raise InputError(
+                f"{self.name}: {len(self.sizes)} sizes, {len(self.costs)} costs, {len(self.losses)} losses"
+            )
         if not np.isfinite([*self.costs, *self.losses]).all():
             raise InputError(f"{self.name}: costs and losses must be finite, got {self.costs} and {self.losses}")
 
     def only(self, which: Sequence[int]) -> Options[Size]:
         """The options at these positions."""
-        kept, costs, losses = self.kept, self.costs, self.losses
+        sizes, costs, losses = self.sizes, self.costs, self.losses
         return Options(
-            self.name, tuple(kept[i] for i in which), tuple(costs[i] for i in which), tuple(losses[i] for i in which)
+            self.name, tuple(sizes[i] for i in which), tuple(costs[i] for i in which), tuple(losses[i] for i in which)
         )
 
     def undominated(self) -> Options[Size]:
         """Without the options that another beats, or equals, in both cost and loss; cheapest first.
 
         Example:
-            >>> Options("a", (1, 2, 3), (1.0, 2.0, 2.0), (0.5, 0.6, 0.1)).undominated().kept
+            >>> Options("a", (1, 2, 3), (1.0, 2.0, 2.0), (0.5, 0.6, 0.1)).undominated().sizes
             (1, 3)
         """
-        order = sorted(range(len(self.kept)), key=lambda i: (self.costs[i], self.losses[i]))
+        order = sorted(range(len(self.sizes)), key=lambda i: (self.costs[i], self.losses[i]))
         stay, best = [], float("inf")
         for i in order:
             if self.losses[i] < best:
@@ -101,13 +103,13 @@ def cheapest(options: Sequence[Options[Size]], budget: float, unit: str) -> dict
     at = int(loss.argmin())
     kept: dict[str, Size] = {}
     for o, (option, before) in zip(reversed(options), reversed(chosen), strict=True):
-        kept[o.name] = o.kept[int(option[at])]
+        kept[o.name] = o.sizes[int(option[at])]
         at = int(before[at])
     return {o.name: kept[o.name] for o in options}
 
 
 def _unbeaten(costs: Floats, losses: Floats, spare: float) -> Ints:
-    """Indices of what is affordable and neither dearer nor worse than another, cheapest first."""
+    """Indices of what is affordable and not dominated in cost and loss by another, cheapest first."""
     affordable = np.flatnonzero(costs <= spare * (1 + 1e-12))
     order = affordable[np.lexsort((costs[affordable], losses[affordable]))]  # least loss first, then least cost
     bins = np.floor(costs[order] / spare * BINS) if spare > 1e-300 else np.zeros(len(order))

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from tprune.budget.allocate import Meter, Meters, select_by_loss
-from tprune.budget.size import size_meters
+from tprune.budget.allocate import CostModel, CostModels, select_by_loss
+from tprune.budget.size import size_cost_models
 from tprune.core.curves import Curve
 from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import Sublayer, width_of
-from tprune.costs.latency.table import Floats, LatencyTable, Times, shares_of
+from tprune.costs.latency.table import Floats, LatencyTable, Times, kept_fractions
 from tprune.costs.size import PlanSizes, norm_scores
 from tprune.counting.size import Size
 
 MEGABYTE = 1e6
 WEIGHT = 4  # bytes in the runtime, which computes in single precision
-AGAIN = 3  # how often a selection is made again because savings add up otherwise where it lies
+AGAIN = 3  # selections made at most, each with the realised savings at the selection before it
 
 
 def select_within(
@@ -33,8 +33,8 @@ def select_within(
         model: the dense model the plan was made for.
         plan: before selection.
         table: measured on this machine for this model.
-        curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
-        milliseconds: for one sentence, with everything beside the model's own graphs.
+        curves: the loss each coupling realised, from `tprune.analysis.loss_curves`.
+        milliseconds: for one sentence, including what is computed outside the model's graphs.
         scores: of the groups; their norms if not given.
 
     Raises:
@@ -46,36 +46,38 @@ def select_within(
     def exact(chosen: Plan) -> float:
         return table.predict_plan(chosen).sentence
 
-    adds = table.adds_at(milliseconds)
+    realised = table.savings_realised_at(milliseconds)
     for _ in range(AGAIN):
-        chosen = select_by_loss(model, plan, curves, time_meters(plan, table, adds), milliseconds, exact, found)
-        there = table.adds(table.added(shares_of(chosen), width_of(chosen)))
-        if np.abs(there / adds - 1).max() < 0.02:
+        chosen = select_by_loss(
+            model, plan, curves, time_cost_models(plan, table, realised), milliseconds, exact, found
+        )
+        there = table.savings_realised(table.additive_ms(kept_fractions(chosen), width_of(chosen)))
+        if np.abs(there / realised - 1).max() < 0.02:
             break
-        adds = there
+        realised = there
     return chosen
 
 
-def time_meters(plan: Plan, table: LatencyTable, adds: Floats) -> Meters:
-    """Meters of a sentence's milliseconds, for every residual width.
+def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostModels:
+    """Cost models of the milliseconds of a sentence, one for each residual width.
 
     Args:
         plan: before selection.
         table: of prices.
-        adds: how much of what they say a model of about the wanted speed saves, for encoder and token each.
+        realised: share of the additive savings that a model of about the wanted speed realises, for encoder and token.
     """
     residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == WIDTH), 1)
     dense = np.array([table.dense.encoder, table.dense.token])
     tokens = np.array([1.0, table.tokens])
 
-    def at(width: int | None) -> Meter:
+    def at(width: int | None) -> CostModel:
         kept = 1.0 if width is None else width / residual
-        whole = float(tokens @ (dense - adds * (table.whole - table.at_width(kept))))
+        whole = float(tokens @ (dense - realised * (table.additive_dense_ms - table.at_width(kept))))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
-            return float(tokens @ (adds * table.saved(sublayer.place, kind, share, kept)))
+            return float(tokens @ (realised * table.saved(sublayer.place, kind, share, kept)))
 
-        return Meter("sentence_ms", whole, saved)
+        return CostModel("sentence_ms", whole, saved)
 
     return at
 
@@ -92,7 +94,7 @@ def select_memory(
         model: the dense model the plan was made for.
         plan: before selection.
         peak: bytes, measured, of the process that runs the dense model.
-        curves: the loss each coupling adds.
+        curves: the loss each coupling realised.
         megabytes: to stay within, of 10⁶ bytes.
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
@@ -107,8 +109,8 @@ def select_memory(
     def read(after: Size) -> float:
         return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
 
-    meters = size_meters(sizes, "memory_mb", read)
-    return select_by_loss(model, plan, curves, meters, megabytes, lambda chosen: read(sizes.after(chosen)), found)
+    cost_models = size_cost_models(sizes, "memory_mb", read)
+    return select_by_loss(model, plan, curves, cost_models, megabytes, lambda chosen: read(sizes.after(chosen)), found)
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,13 @@ class Confirmed:
 
 
 def confirm(
-    choose: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
+    select: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
     within: float = 0.05, tries: int = 3,
 ) -> Confirmed:  # fmt: skip
-    """Times the chosen plan; while it misses its prediction, the table is corrected by it, and the choice is made again.
+    """Times the selected plan; while it misses its prediction, corrects the table by it and selects again.
 
     Args:
-        choose: a plan within the budget, by a table.
+        select: a plan within the budget, by a table.
         table: of this machine.
         time: measures a plan.
         within: how far measured may be from predicted.
@@ -143,9 +145,9 @@ def confirm(
         UnreachableError: by the corrected table no plan is fast enough.
     """
     for tried in range(1, max(1, tries) + 1):
-        plan = choose(table)
+        plan = select(table)
         predicted, measured = table.predict_plan(plan), time(plan)
         if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
             break
-        table = table.corrected(plan, measured)
+        table = table.corrected_by(plan, measured)
     return Confirmed(plan, table, measured, tried)

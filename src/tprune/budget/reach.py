@@ -23,7 +23,7 @@ BOLD = 0.5  # of the dense model's time; a target under it is checked before the
 
 
 def milliseconds(how: Request, table: LatencyTable, faster: float = 1.0) -> float:
-    """The time asked for, for one sentence; see `tprune.budget.evidence.Clock` for `faster`."""
+    """The time asked for, for one sentence; `faster` as in `tprune.budget.evidence.Evidence`."""
     unit, value = how.target()
     return value if unit == "latency_ms" else table.predict({}).sentence * faster / value
 
@@ -34,23 +34,26 @@ def empties(how: Request) -> bool:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """A time asked for, to be looked at before and after a table is measured; `faster` as in `tprune.budget.evidence.Clock`."""
+class Feasibility:
+    """Whether a time that is asked for can be reached, checked before and after a table is measured.
+
+    `faster` as in `tprune.budget.evidence.Evidence`.
+    """
 
     model: Any
     plan: Plan
     how: Request
     faster: float = 1.0
 
-    def look(self, timer: Timer, table: LatencyTable) -> None:
-        """A check as soon as the dense model's times are known: whether it meets the target, or nothing will.
+    def quick_feasibility_check(self, timer: Timer, table: LatencyTable) -> None:
+        """Fails early, once the dense model's times are known, where the dense model meets the target or no plan can.
 
-        Of a bold target a model with one group in every coupling is timed. Where sublayers may be emptied, the width cut or fewer
-        tokens be written, a model may be faster than that one by half of what it takes.
+        For a target below `BOLD` of the dense time, the model with one group left in every coupling is timed. Where
+        sublayers may be removed, the width cut, or the output vocabulary reduced, a model may take half of that time.
 
         Raises:
             InputError: the dense model takes no longer than what is asked for.
-            UnreachableError: nothing that may be cut would make it so fast.
+            UnreachableError: no plan that is allowed would be so fast.
         """
         if self.how.target()[0] not in TIMES:
             return
@@ -64,9 +67,9 @@ class Reach:
         }
         try:
             least = timer.times(self.plan.with_kept(masks, {}, {}), table).sentence
-        except NoisyMachineError:  # a rough check needs no steady machine; the table will say what it says
+        except NoisyMachineError:  # this check may be skipped: the whole table is checked later
             return
-        rough = empties(self.how) or not set(self.how.kinds) <= set(PARTS) or self.how.written is not None
+        rough = empties(self.how) or not set(self.how.kinds) <= set(PARTS) or self.how.output_vocabulary is not None
         if budget < (0.5 if rough else 0.95) * least:
             raise self._too_slow("one group left in every coupling", budget, least, table)
 
@@ -87,7 +90,7 @@ class Reach:
 
         Raises:
             UnreachableError: it takes longer than what is asked for.
-            NoisyMachineError: nobody can say.
+            NoisyMachineError: its times vary too much to tell.
         """
         budget = milliseconds(self.how, table, self.faster)
         plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how)), {}, {})

@@ -19,7 +19,7 @@ class Request(Protocol):
         ...
 
     @property
-    def budget(self) -> str:
+    def allocation(self) -> str:
         """How sublayers share a size: by `loss`, by `analysis`, or `uniform`."""
         ...
 
@@ -29,8 +29,8 @@ class Request(Protocol):
         ...
 
     @property
-    def regain(self) -> Mapping[Kind, float]:
-        """Share of the loss of a kind that training wins back."""
+    def expected_recovery(self) -> Mapping[Kind, float]:
+        """Share of the added loss, by kind, that training is expected to recover."""
         ...
 
     @property
@@ -49,8 +49,8 @@ class Request(Protocol):
         ...
 
     @property
-    def written(self) -> int | None:
-        """Most tokens that the pruned model writes; None: all."""
+    def output_vocabulary(self) -> int | None:
+        """Size of the output vocabulary of the pruned model, at most; None: all tokens."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Search for what an additive knapsack cannot see: couplings that are cheap to cut alone may be dear to cut together.
+"""Search beyond an additive knapsack: couplings that are cheap to cut alone may be expensive to cut together.
 
 The knapsack's losses are multiplied by a coefficient per coupling, the selection it then finds is measured as a whole, and the
 coefficients of the best one so far are mutated. So the budget holds in every try, and only what to spend it on is searched.
@@ -17,7 +17,7 @@ import numpy as np
 from tprune.budget.knapsack import Floats, Options, cheapest
 from tprune.support.errors import InputError
 
-SPREAD = 4.0  # coefficients are drawn from 1/4 to 4, evenly in their logarithm
+COEFFICIENT_RANGE = 4.0  # coefficients are drawn from 1/4 to 4, evenly in their logarithm
 MUTATED = 0.2  # of the coefficients in each later try
 
 
@@ -29,13 +29,13 @@ class Refined(Generic[S]):
     """The best selection found.
 
     Attributes:
-        kept: it; for every coupling the size to keep.
+        selection: it; for every coupling the size to keep.
         loss: as measured, in nats.
         additive: the measured loss of the selection by unchanged losses, where the search began.
         measured: how many different selections were measured.
     """
 
-    kept: S
+    selection: S
     loss: float
     additive: float
     measured: int
@@ -106,7 +106,7 @@ def search(
         return losses[found], kept
 
     def drawn() -> Floats:
-        return np.exp(rng.uniform(-math.log(SPREAD), math.log(SPREAD), couplings))
+        return np.exp(rng.uniform(-math.log(COEFFICIENT_RANGE), math.log(COEFFICIENT_RANGE), couplings))
 
     best = np.ones(couplings)
     least, kept = measured(best)

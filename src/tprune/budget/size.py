@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from tprune.budget.allocate import Meter, Meters, select_by_loss
+from tprune.budget.allocate import CostModel, CostModels, select_by_loss
 from tprune.core.curves import Curve
 from tprune.core.kinds import COVERING, WHOLE_BLOCK
 from tprune.core.plan import Plan
@@ -24,8 +24,8 @@ UNITS = tuple(ATTRIBUTES)
 
 
 @dataclass(frozen=True)
-class Target:
-    """A size to reach: up to 1 a fraction of the dense model's, `Target("macs", 0.5)`; above, a number, `Target("params", 3e6)`.
+class Budget:
+    """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`; above, a number, `Budget("params", 3e6)`.
 
     Raises:
         InputError: an unknown unit, or neither a fraction nor at least 1000.
@@ -38,17 +38,17 @@ class Target:
         if self.unit == "parameters":  # its longer name
             object.__setattr__(self, "unit", "params")
         if self.unit not in UNITS:
-            raise InputError(f"target {self.unit!r} is unknown; known are {', '.join(UNITS)}")
+            raise InputError(f"budget {self.unit!r} is unknown; known are {', '.join(UNITS)}")
         if not (0 < self.value <= 1 or LEAST_SIZE <= self.value < float("inf")):
             raise InputError(
-                f"target {self.unit}: expected a fraction of the dense model in (0, 1], or a number of at least {LEAST_SIZE}, got {self.value}"
+                f"budget {self.unit}: expected a fraction of the dense model in (0, 1], or a number of at least {LEAST_SIZE}, got {self.value}"
             )
 
     def of(self, found: Size) -> float:
         """This unit's number of a size."""
         return float(getattr(found, ATTRIBUTES[self.unit]))
 
-    def budget(self, dense: Size) -> float:
+    def limit(self, dense: Size) -> float:
         """The number to stay within. Raises `InputError` when the dense model is no larger than a number asked for."""
         if self.value <= 1:
             return self.value * self.of(dense)
@@ -59,15 +59,15 @@ class Target:
         return self.value
 
 
-def select_to(model: nn.Module, plan: Plan, target: Target, select: Select, scores: Scores | None = None) -> Plan:
-    """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the target.
+def select_to(model: nn.Module, plan: Plan, budget: Budget, select: Select, scores: Scores | None = None) -> Plan:
+    """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the budget.
 
     Whatever `select` says, the decoder's last sublayer that reads the source stays.
 
     Args:
         model: the model the plan was made for.
         plan: before selection.
-        target: what to reach.
+        budget: the size to stay within.
         select: how couplings share the budget.
         scores: of the groups; their norms if not given.
 
@@ -75,30 +75,30 @@ def select_to(model: nn.Module, plan: Plan, target: Target, select: Select, scor
         UnreachableError: the smallest allowed selection is still larger; says what can be reached.
     """
     kinds = {c.name: c.kind for c in plan.couplings}
-    budget = target.budget(size(model))
+    limit = budget.limit(size(model))
     found = scores if scores is not None else norm_scores(model, plan)
 
     def measure(kept: Kept) -> float:
-        return target.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {})))
+        return budget.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {})))
 
-    kept, reached = reach(budget, select, found, kinds, measure, target.unit)
-    return plan.with_kept(_still_reading(kept, plan), {target.unit: budget}, {target.unit: reached})
+    kept, reached = reach(limit, select, found, kinds, measure, budget.unit)
+    return plan.with_kept(_still_reading(kept, plan), {budget.unit: limit}, {budget.unit: reached})
 
 
 def select_size(
     model: nn.Module,
     plan: Plan,
-    target: Target,
+    budget: Budget,
     curves: Sequence[Curve],
     scores: Scores | None = None,
     known: PlanSizes | None = None,
 ) -> Plan:
-    """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ target`; see `tprune.budget.allocate`.
+    """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ budget`; see `tprune.budget.allocate`.
 
     Args:
         model: the model the plan was made for.
         plan: before selection.
-        target: what to reach.
+        budget: the size to stay within.
         curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
@@ -108,16 +108,16 @@ def select_size(
     """
     sizes = PlanSizes.of(model, plan, known)
     found = scores if scores is not None else sizes.norms
-    meters = size_meters(sizes, target.unit, target.of)
+    cost_models = size_cost_models(sizes, budget.unit, budget.of)
 
     def exact(chosen: Plan) -> float:
-        return target.of(sizes.after(chosen))
+        return budget.of(sizes.after(chosen))
 
-    return select_by_loss(model, plan, curves, meters, target.budget(sizes.dense), exact, found)
+    return select_by_loss(model, plan, curves, cost_models, budget.limit(sizes.dense), exact, found)
 
 
-def size_meters(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> Meters:
-    """Meters of a size: what a line of each coupling takes.
+def size_cost_models(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> CostModels:
+    """Cost models of a size, one for each residual width: what a line of each coupling takes.
 
     Args:
         sizes: of the plan's selections.
@@ -125,7 +125,7 @@ def size_meters(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> M
         read: the number that counts of a size.
     """
 
-    def at(width: int | None) -> Meter:
+    def at(width: int | None) -> CostModel:
         whole = float(read(sizes.with_width(width)))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
@@ -134,7 +134,7 @@ def size_meters(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> M
             half, gone = sizes.without_half(sublayer, kind, width)
             return (whole - float(read(half))) / gone * (1 - share)
 
-        return Meter(unit, whole, saved)
+        return CostModel(unit, whole, saved)
 
     return at
 

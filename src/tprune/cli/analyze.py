@@ -21,12 +21,12 @@ from tprune.report.analysis_page import write_page
 from tprune.report.names import data_name
 from tprune.run.steps import analyse_step
 from tprune.support.errors import InputError
-from tprune.support.files import replacing, write_json
+from tprune.support.files import atomic_directory, write_json
 from tprune.support.machine import provenance, use_threads
 from tprune.support.reporting import Report
 from tprune.tasks.translation.encoding import check_translates
 from tprune.tasks.translation.long_lines import LongLines
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 from tprune.vocabulary.coverage import guesses, unfamiliar
 
 WRITTEN = frozenset({"analysis.json", "analysis.html"})
@@ -83,7 +83,7 @@ def analyze(
     set_seed(seed)
     text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)
     train, valid = text.train, text.valid
-    material = Material.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
+    material = TrainingData.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
     odd = list(dict.fromkeys([*long, *unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
     for line in odd:
         report(f"warning: {line}")
@@ -108,7 +108,7 @@ def analyze(
     }
     result = Found(found, advise(loaded, found), tuple(odd), made)
     if out is not None:
-        with replacing(out) as fresh:
+        with atomic_directory(out) as fresh:
             write_json(fresh / "analysis.json", result.as_dict())
             write_page(fresh / "analysis.html", result.as_dict())
     return result

@@ -58,5 +58,5 @@ def _ways(recipe: Recipe, trims: bool) -> Iterator[str]:
         yield "--set 'prune.floors={}'"
     if not trims:
         yield "--trim-vocab train"
-    if how.written is None and recipe.recover.steps and how.target()[0] not in SIZES:
-        yield "--written N"
+    if how.output_vocabulary is None and recipe.recover.steps and how.target()[0] not in SIZES:
+        yield "--output-vocab N"

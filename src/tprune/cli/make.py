@@ -28,8 +28,8 @@ from tprune.cli.options import (
     Macs,
     MemoryMb,
     Out,
+    OutputVocab,
     Params,
-    Precision,
     RecipeData,
     Runtime,
     Seed,
@@ -40,12 +40,12 @@ from tprune.cli.options import (
     TestSource,
     TestTranslations,
     Threads,
+    TrainPrecision,
     Translations,
     TrimVocab,
     Until,
     ValidSource,
     ValidTranslations,
-    Written,
     not_empty,
     one_target,
     together,
@@ -80,8 +80,8 @@ def run_recipe(
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
-    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
-    precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
+    trim_vocab: TrimVocab = None, output_vocab: OutputVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
+    train_precision: TrainPrecision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
     dense: Dense = False, device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """All stages of a recipe: train, analyse, prune, shrink, recover, export, evaluate, measure, report."""
@@ -100,8 +100,8 @@ def run_recipe(
         "bench.batch": batch,
         "bench.runtime": runtime,
         "seed": seed,
-        "precision": precision,
-        "prune.written": written,
+        "train_precision": train_precision,
+        "prune.output_vocabulary": output_vocab,
         "data.long_lines": long_lines,
         **_stock(stock),
     }
@@ -130,12 +130,12 @@ def prune(
     test_src: TestSource = None, test_tgt: TestTranslations = None,
     macs: Macs = None, params: Params = None, size: Bytes = None, memory_mb: MemoryMb = None, speedup: Speedup = None,
     latency_ms: LatencyMs = None, threads: Threads = None, batch: Batch = None, runtime: Runtime = None,
-    trim_vocab: TrimVocab = None, written: Written = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
+    trim_vocab: TrimVocab = None, output_vocab: OutputVocab = None, plan: GivenPlan = None, stock: Stock = False, dry_run: DryRun = False, long_lines: LongLines = None,
     kinds: Annotated[list[Kinds] | None, typer.Option("--kind", help="Kind of couplings that may be cut; repeat for several (default: ffn, heads, qk and vo).")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=0, help="Number of training steps of recovery (default: the recipe's, 3000).")] = None,
     one_shot: Annotated[bool, typer.Option("--one-shot", help="Train nothing; takes minutes, from a few hundred sentences.")] = False,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file with the settings (default: the built-in recipe).")] = None,
-    precision: Precision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
+    train_precision: TrainPrecision = None, seed: Seed = None, sets: Settings = None, until: Until = None,
     dense: Dense = False, device: Device = Devices.AUTO, force: Force = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """A trained model to a smaller one: choose what goes, cut, recover, export, evaluate, measure, report."""
@@ -151,9 +151,9 @@ def prune(
         )
     if one_shot and steps:
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --steps {steps}")
-    if written is not None and (one_shot or steps == 0):
+    if output_vocab is not None and (one_shot or steps == 0):
         raise typer.BadParameter(
-            f"--written {written} has to be learnt; leave out {'--one-shot' if one_shot else '--steps 0'}"
+            f"--output-vocab {output_vocab} has to be learnt; leave out {'--one-shot' if one_shot else '--steps 0'}"
         )
     from tprune.cli.sentences import Given, corpus_of
     from tprune.recipe.changes import BUILT_IN, changed, options, settings, without_training
@@ -164,7 +164,7 @@ def prune(
         raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
     file = recipe or BUILT_IN
     given = {
-        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "precision": precision, "prune.kinds": kinds or None, "prune.written": written, "data.long_lines": long_lines,
+        "bench.threads": threads, "bench.batch": batch, "bench.runtime": runtime, "seed": seed, "train_precision": train_precision, "prune.kinds": kinds or None, "prune.output_vocabulary": output_vocab, "data.long_lines": long_lines,
         "recover.steps": steps, **_stock(stock), **(without_training(recipe is None) if one_shot else {}),
     }  # fmt: skip
     named = _named(str(file) if recipe else "prune", sets)
@@ -236,7 +236,7 @@ def _run(
         show(results, as_json, lambda found: f"stopped after {until}; to go on, the same without --until")
         return
     if dry:
-        show(results, as_json, lambda found: f"{out / 'promise.json'}")
+        show(results, as_json, lambda found: f"{out / 'forecast.json'}")
         return
     show(results, as_json, lambda found: results_table(RunResults.from_json(found)))
     if not as_json:

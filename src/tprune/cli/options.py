@@ -50,7 +50,7 @@ class ExportPrecisions(StrEnum):
     FP32 = "fp32"
 
 
-class Precisions(StrEnum):
+class TrainPrecisions(StrEnum):
     """What training computes in."""
 
     AUTO = "auto"
@@ -216,37 +216,38 @@ Columns = Annotated[
 ]  # fmt: skip
 Macs = Annotated[
     float | None,
-    typer.Option("--macs", callback=size_asked, help="Target: this fraction of the dense model's multiplications, or a number."),
+    typer.Option("--macs", callback=size_asked, help="Budget: this fraction of the dense model's multiplications, or a number."),
 ]  # fmt: skip
 Params = Annotated[
     float | None,
-    typer.Option("--params", "--parameters", callback=size_asked, help="Target: this fraction of its parameters, or a number."),
+    typer.Option("--params", "--parameters", callback=size_asked, help="Budget: this fraction of its parameters, or a number."),
 ]  # fmt: skip
 Bytes = Annotated[
-    float | None, typer.Option("--bytes", callback=size_asked, help="Target: this fraction of its bytes, or a number.")
+    float | None, typer.Option("--bytes", callback=size_asked, help="Budget: this fraction of its bytes, or a number.")
 ]
 MemoryMb = Annotated[
     float | None,
-    typer.Option("--memory-mb", callback=above(0, "megabytes"), help="Target: peak memory of the process that runs it, in MB."),
+    typer.Option("--memory-mb", callback=above(0, "megabytes"), help="Budget: peak memory of the process that runs it, in MB."),
 ]  # fmt: skip
 Speedup = Annotated[
     float | None,
     typer.Option(
         "--speedup",
         callback=above(1, "how many times faster,"),
-        help="Target: this many times faster than dense, whole sentences, on this machine.",
+        help="Budget: this many times faster than dense, whole sentences, on this machine.",
     ),
 ]
 LatencyMs = Annotated[
     float | None,
-    typer.Option("--latency-ms", callback=above(0, "milliseconds"), help="Target: milliseconds for one sentence on this machine."),
+    typer.Option("--latency-ms", callback=above(0, "milliseconds"), help="Budget: milliseconds for one sentence on this machine."),
 ]  # fmt: skip
 Stock = Annotated[
     bool, typer.Option("--stock", help="Only cut what a stock configuration expresses; needs no code to load.")
 ]
 ExportPrecision = Annotated[ExportPrecisions, typer.Option("--precision", help="Precision of the exported model.")]
-Precision = Annotated[
-    Precisions | None, typer.Option("--precision", help="Precision of training (default: the recipe's, auto).")
+TrainPrecision = Annotated[
+    TrainPrecisions | None,
+    typer.Option("--train-precision", help="Precision of training (default: the recipe's, auto)."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -289,9 +290,9 @@ TrimVocab = Annotated[
         help="Keep only the tokens of these sentences: `train`, or two files, SOURCE,TRANSLATIONS.",
     ),
 ]
-Written = Annotated[
+OutputVocab = Annotated[
     int | None,
-    typer.Option("--written", min=1, help="Most tokens that the smaller model writes; words with others are spelled with shorter ones."),
+    typer.Option("--output-vocab", min=1, help="Most tokens that the smaller model writes; words with others are spelled with shorter ones."),
 ]  # fmt: skip
 BleuTokenize = Annotated[
     str | None,

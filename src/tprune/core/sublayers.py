@@ -12,8 +12,8 @@ from tprune.core.plan import Plan
 from tprune.core.sites import Site, no_site
 from tprune.support.errors import InputError
 
-Left = Mapping[str, int]  # what stays of a sublayer: lines (groups, or dimensions per head) by kind of coupling
-Shares = Mapping[str, float]  # the same as shares of the whole
+KeptCounts = Mapping[str, int]  # lines that a sublayer keeps (groups, or dimensions per head), by kind of coupling
+KeptFractions = Mapping[str, float]  # the same as fractions of all its lines
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sublayer:
 
     site: Site
     couplings: Mapping[str, str]
-    whole: Left
+    whole: KeptCounts
 
     @property
     def name(self) -> str:
@@ -40,9 +40,9 @@ class Sublayer:
         """Its kind, whatever the layer: `decoder.self_attn`."""
         return self.site.place
 
-    def shares(self, left: Left) -> dict[str, float]:
-        """What stays, as shares of the whole; kinds that `left` does not name are whole."""
-        return {kind: left.get(kind, total) / total for kind, total in self.whole.items()}
+    def fractions(self, counts: KeptCounts) -> dict[str, float]:
+        """Kept lines as fractions of all; 1 for kinds that `counts` does not name."""
+        return {kind: counts.get(kind, total) / total for kind, total in self.whole.items()}
 
 
 def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
@@ -79,8 +79,8 @@ def _site_of(coupling: Coupling) -> Site:
     return coupling.site
 
 
-def left_of(plan: Plan) -> dict[str, dict[str, int]]:
-    """For every sublayer of a selected plan, by name, what stays; all where an entry says nothing."""
+def kept_counts(plan: Plan) -> dict[str, dict[str, int]]:
+    """The lines that every sublayer of a selected plan keeps, by its name and by kind of coupling."""
     entries = {entry.coupling.name: entry for entry in plan.entries}
     found: dict[str, dict[str, int]] = {}
     for s in sublayers_of(plan):
@@ -91,21 +91,21 @@ def left_of(plan: Plan) -> dict[str, dict[str, int]]:
     return found
 
 
-def blind(plan: Plan, layers: int) -> bool:
-    """Whether a selected plan leaves none of so many decoder layers reading the source."""
-    left = left_of(plan)
-    gone = [s for s in sublayers_of(plan) if s.site.reads_source and emptied(left[s.name])]
+def drops_source(plan: Plan, layers: int) -> bool:
+    """Whether a selected plan empties every sublayer that reads the source, in a decoder of `layers` layers."""
+    counts = kept_counts(plan)
+    gone = [s for s in sublayers_of(plan) if s.site.reads_source and emptied(counts[s.name])]
     return len(gone) >= layers
 
 
-def emptied(left: Left | Shares) -> bool:
-    """Whether nothing works of a sublayer of which so much stays: it is removed, or none of what covers it is left.
+def emptied(counts: KeptCounts | KeptFractions) -> bool:
+    """Whether a sublayer that keeps so much computes nothing: it is removed, or a kind that covers it keeps no line.
 
     Example:
         >>> emptied({"heads": 0, "qk": 8}), emptied({"heads": 2, "sublayer": 1})
         (True, False)
     """
-    return any(left.get(kind) == 0 for kind in (WHOLE_BLOCK, *COVERING))
+    return any(counts.get(kind) == 0 for kind in (WHOLE_BLOCK, *COVERING))
 
 
 def width_of(plan: Plan) -> float:
@@ -113,7 +113,7 @@ def width_of(plan: Plan) -> float:
     return next((float(e.keep.double().mean()) for e in plan.entries if e.coupling.kind == WIDTH), 1.0)
 
 
-def combined(saved: Callable[[str, float], Any], shares: Shares) -> Any:
+def combined(saved: Callable[[str, float], Any], shares: KeptFractions) -> Any:
     """What a sublayer saves with several kinds cut at once, from what each saves alone.
 
     `saved(h, qk, vo) = saved(h) + h/H · (saved(qk) + saved(vo))`: dimensions are saved in the heads that stay. This is exact

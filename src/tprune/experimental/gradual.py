@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.budget.request import limits_of
-from tprune.budget.size import Target, select_to
+from tprune.budget.size import Budget, select_to
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Limits, Scores, keep_best, lines_of
 from tprune.costs.size import norm_scores
@@ -24,7 +24,7 @@ from tprune.support.reporting import Report
 from tprune.support.store import Form, Store
 from tprune.train.losses import Width, kept_width
 from tprune.train.pseudo_targets import digest
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def share_left(final: float, done: int, rounds: int) -> float:
 
 def cut_in_rounds(
     dense: Any,
-    material: Material,
+    material: TrainingData,
     prune: Prune,
     recover: Recover,
     rounds: int,
@@ -125,7 +125,7 @@ def cut_in_rounds(
     unit, asked = prune.target()
     if prune.timed:
         raise InputError(f"prune: cutting in rounds needs a size, not {unit}")
-    aim = Target(unit, asked)
+    aim = Budget(unit, asked)
     if rounds < 1 or 0 < recover.steps < rounds:
         raise InputError(f"rounds {rounds} for {recover.steps} steps; expected at least 1 round and 1 step in each")
     plan = plan_step(dense, prune)
@@ -135,7 +135,7 @@ def cut_in_rounds(
     settings = {"prune": prune.model_dump(mode="json"), "recover": recover.model_dump(mode="json"), "rounds": rounds}
     store = Store.made_from(work, {"dense": digest(dense), "seed": material.seed, **settings}, ROUNDS)
     small, whole = dense, aim.of(size(dense))
-    final = aim.budget(size(dense)) / whole
+    final = aim.limit(size(dense)) / whole
     plans: list[Plan] = []
     certificates: list[Certificate] = []
     width: Width | None = None
@@ -144,7 +144,7 @@ def cut_in_rounds(
         if not store.done(name):
             left = share_left(final, done, rounds) * whole
             # coarse groups may have left less already than this round asks for
-            target = Target(unit, min(1.0, left / aim.of(size(small))))
+            target = Budget(unit, min(1.0, left / aim.of(size(small))))
             chosen = select_to(small, plan_step(small, prune), target, select)
             report(f"round {done} of {rounds}\n{chosen}")
             cut, certificate = cut_step(small, chosen, material, prune.stock)

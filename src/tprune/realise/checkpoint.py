@@ -42,7 +42,7 @@ from tprune.realise.model_files import (
 )
 from tprune.realise.module_files import read_module, save_module
 from tprune.support.errors import ENDS, InputError, TpruneWarning
-from tprune.support.files import openable, replacing
+from tprune.support.files import atomic_directory, openable
 from tprune.support.panics import quiet_panics
 from tprune.support.plugins import trusted
 
@@ -70,7 +70,7 @@ def save(
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
         raise InputError(f"{out} exists and holds no model; it will not be replaced")
-    with replacing(out) as work, kept_on_save(model):
+    with atomic_directory(out) as work, kept_on_save(model):
         if isinstance(model, nn.Module) and not isinstance(model, PreTrainedModel):
             save_module(model, work)
         else:

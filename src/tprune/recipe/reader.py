@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from tprune.recipe.renamed import new_name
 from tprune.recipe.schema import Recipe
 from tprune.recipe.yaml_text import read_yaml
 from tprune.support.errors import InputError
@@ -54,6 +55,8 @@ def _explain(error: ValidationError) -> tuple[list[str], str]:
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])  # a misspelt key is also a missing one
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
+        if new := new_name(place):
+            return place, f"key {'.'.join(place)!r} was renamed; use {new!r}"
         known = _keys(place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; expected one of {', '.join(known)}" if known else ""

@@ -83,8 +83,8 @@ class Stage(_Section):
         steps: of the optimiser; 0 leaves the stage out.
         lr: the learning rate after warm-up; it falls along a cosine.
         warmup: steps in which it rises; at most half of all.
-        tokens: in a batch, source and target, padding included.
-        smoothing: of labels.
+        batch_tokens: tokens in a batch, source and target, padding included.
+        label_smoothing: of the loss.
         eval_every: steps between looks at the validation loss; the best weights are kept. 0: none.
         patience: looks without gain after which training ends; 0: never.
     """
@@ -92,8 +92,8 @@ class Stage(_Section):
     steps: int = Field(ge=0)
     lr: float = Field(1e-3, gt=0)
     warmup: int = Field(100, ge=0)
-    tokens: int = Field(2048, ge=64)
-    smoothing: float = Field(0.1, ge=0, lt=1)
+    batch_tokens: int = Field(2048, ge=64)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
     eval_every: int = Field(0, ge=0)
     patience: int = Field(0, ge=0)
 
@@ -103,15 +103,15 @@ class Taught(Stage):
 
     Attributes:
         distill: the weight of its word distributions in the loss.
-        hidden: the weight of its hidden states, beside the loss.
-        sequence: the share of training sentences whose target is its translation instead of the reference.
+        hidden_distillation: the weight of its hidden states, beside the loss.
+        sequence_distillation: the share of training sentences whose target is its translation instead of the reference.
         rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and `warmup`).
         dropout: of the model while it trains here, where it has any; as it is if not given. A smaller one needs less.
     """
 
     distill: float = Field(0.5, ge=0, le=1)
-    hidden: float = Field(0.0, ge=0)
-    sequence: float = Field(0.0, ge=0, le=1)
+    hidden_distillation: float = Field(0.0, ge=0)
+    sequence_distillation: float = Field(0.0, ge=0, le=1)
     rewind: int = Field(0, ge=0)
     dropout: float | None = Field(None, ge=0, lt=1)
 
@@ -126,7 +126,7 @@ class Taught(Stage):
     @property
     def translates(self) -> bool:
         """Whether the teacher's translations of the training sentences are needed."""
-        return bool(self.steps and self.sequence)
+        return bool(self.steps and self.sequence_distillation)
 
 
 class Analyze(_Section):
@@ -140,7 +140,7 @@ class Analyze(_Section):
         strength: of the penalty, over the gradient of the task.
         path: factors of the strength, rising.
         blocks: whole matrices, or the slices of attention projections that belong to one head.
-        tokens: in a batch.
+        batch_tokens: tokens in a batch.
     """
 
     steps: int = Field(150, ge=0)
@@ -148,7 +148,7 @@ class Analyze(_Section):
     strength: float = Field(0.7, gt=0)
     path: tuple[PositiveFloat, ...] = Field((0.25, 0.5, 0.75, 1.0, 1.25), min_length=1)
     blocks: Literal["matrix", "heads"] = "matrix"
-    tokens: int = Field(2048, ge=64)
+    batch_tokens: int = Field(2048, ge=64)
 
     @field_validator("path")
     @classmethod
@@ -193,7 +193,7 @@ SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 class Prune(Taught):
     """Regularised training, then the cut to a size, time or memory.
 
-    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `budget` says how
+    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `allocation` says how
     sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
     shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one shot.
 
@@ -208,13 +208,13 @@ class Prune(Taught):
         memory_mb: target, peak memory of the process that runs it, in 10⁶ bytes.
         speedup: target, times faster on a sentence.
         latency_ms: target, milliseconds a sentence.
-        budget: how sublayers share a size.
+        allocation: how sublayers share a size.
         search: selections measured as a whole.
-        regain: share of the loss of a kind that training wins back.
+        expected_recovery: share of the loss of a kind that training wins back.
         floor: share of every coupling that stays.
         floors: likewise for single kinds, where it differs.
         multiple: what numbers of groups are rounded to.
-        written: most tokens that the pruned model writes; words with others are spelled with shorter ones. All if not given.
+        output_vocabulary: most tokens that the pruned model writes; words with others are spelled with shorter ones. All if not given.
         stock: only what a stock configuration expresses.
     """
 
@@ -228,13 +228,13 @@ class Prune(Taught):
     memory_mb: float | None = Field(None, gt=0)
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
-    budget: Literal["loss", "analysis", "uniform"] = "analysis"
+    allocation: Literal["loss", "analysis", "uniform"] = "analysis"
     search: int = Field(40, ge=0, le=100_000)
-    regain: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
+    expected_recovery: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)
     floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
-    written: int | None = Field(None, ge=1)
+    output_vocabulary: int | None = Field(None, ge=1)
     stock: bool = False
 
     @model_validator(mode="before")
@@ -277,7 +277,7 @@ class Prune(Taught):
     @property
     def by_loss(self) -> bool:
         """Whether the budget is shared by the loss that each coupling adds, which must be measured."""
-        return self.timed or self.budget == "loss"
+        return self.timed or self.allocation == "loss"
 
 
 class Recover(Taught):
@@ -286,14 +286,14 @@ class Recover(Taught):
 
 def unlearnt(prune: Prune, recover: Recover) -> str | None:
     """Why a spelling could not be learnt, which is new to the model and to its teacher; None where it can."""
-    if prune.written is None:
+    if prune.output_vocabulary is None:
         return None
     if not recover.steps:
-        return "prune.written needs recover.steps: how words are spelled anew must be learnt"
-    if recover.distill or recover.hidden:
+        return "prune.output_vocabulary needs recover.steps: how words are spelled anew must be learnt"
+    if recover.distill or recover.hidden_distillation:
         return (
-            "prune.written: the dense model spells otherwise, so nobody can learn this from its states; expected "
-            f"recover.distill 0 and recover.hidden 0 (recover.sequence goes with it), got {recover.distill:g} and {recover.hidden:g}"
+            "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; expected "
+            f"recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with it), got {recover.distill:g} and {recover.hidden_distillation:g}"
         )
     return None
 
@@ -321,10 +321,10 @@ class Recipe(_Section):
 
     Attributes:
         task: what is trained and scored.
-        beams: of the search when translations are scored.
+        num_beams: of the search when translations are scored.
         bleu_tokenize: sacreBLEU's tokeniser for BLEU; the one that fits the script of the references if not given.
         seed: of weights, batches and dropout.
-        precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
+        train_precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
     """
 
     task: Literal["translation"] = "translation"
@@ -335,10 +335,10 @@ class Recipe(_Section):
     prune: Prune
     recover: Recover
     bench: Bench = Bench()
-    beams: int = Field(4, ge=1)
+    num_beams: int = Field(4, ge=1)
     bleu_tokenize: Annotated[str, AfterValidator(_known_tokenizer)] | None = None
     seed: int = Field(0, ge=0, lt=2**32)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    train_precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     @model_validator(mode="after")
     def _learns_to_spell(self) -> Recipe:

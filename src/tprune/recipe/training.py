@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from tprune.recipe.schema import Stage, Taught
-from tprune.train.schedule import Training
+from tprune.train.schedule import TrainingConfig
 
-WITH_TEACHER = ("distill", "hidden", "sequence", "rewind", "dropout")
+WITH_TEACHER = {
+    "distill": "distill",
+    "hidden": "hidden_distillation",
+    "sequence": "sequence_distillation",
+    "rewind": "rewind",
+    "dropout": "dropout",
+}
 
 
-def training_of(stage: Stage, schedule: str = "cosine") -> Training:
+def training_of(stage: Stage, schedule: str = "cosine") -> TrainingConfig:
     """The training that a section of a recipe describes; precision and seed are those of the run.
 
     Example:
         >>> training_of(Stage(steps=20, lr=1e-3)).steps
         20
     """
-    taught = {key: getattr(stage, key) for key in WITH_TEACHER} if isinstance(stage, Taught) else {}
-    return Training(
+    taught = {key: getattr(stage, name) for key, name in WITH_TEACHER.items()} if isinstance(stage, Taught) else {}
+    return TrainingConfig(
         stage.steps,
         stage.lr,
         stage.warmup,
-        stage.tokens,
-        stage.smoothing,
+        stage.batch_tokens,
+        stage.label_smoothing,
         eval_every=stage.eval_every,
         patience=stage.patience,
         schedule=schedule,

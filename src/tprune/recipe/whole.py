@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tprune.budget.size import Target
+from tprune.budget.size import Budget
 from tprune.core.units import SIZES
 from tprune.counting.size import Size
 from tprune.recipe.schema import Prune
@@ -22,5 +22,5 @@ def from_whole(how: Prune, whole: Size, left: Size) -> Prune:
     unit, value = how.target()
     if unit not in SIZES:
         return how
-    target = Target(unit, value)
-    return how.model_copy(update={unit: min(target.budget(whole), target.of(left))})
+    budget = Budget(unit, value)
+    return how.model_copy(update={unit: min(budget.limit(whole), budget.of(left))})

@@ -32,7 +32,7 @@ ENTRIES = {
   author = {Kurtic, Eldar and Frantar, Elias and Alistarh, Dan},
   booktitle = {Advances in Neural Information Processing Systems 36}, year = {2023}
 }""",
-    "sequence": """@inproceedings{kim2016sequence,
+    "sequence_distillation": """@inproceedings{kim2016sequence,
   title = {Sequence-Level Knowledge Distillation},
   author = {Kim, Yoon and Rush, Alexander M.},
   booktitle = {Proceedings of EMNLP}, year = {2016}
@@ -77,9 +77,9 @@ def _used(recipe: Mapping[str, Any], by_plan: bool) -> Iterator[str]:
         yield "lasso"
     if prune["steps"] and "hoyer" in prune["method"]:
         yield "hoyer"
-    if not prune["steps"] or (not by_plan and prune["budget"] == "loss"):
+    if not prune["steps"] or (not by_plan and prune["allocation"] == "loss"):
         yield "surgeon"
     for stage in (prune, recover):
         if stage["steps"]:
-            yield from (key for key in ("sequence", "distill", "rewind") if stage[key])
+            yield from (key for key in ("sequence_distillation", "distill", "rewind") if stage[key])
     yield "bleu"

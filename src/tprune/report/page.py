@@ -58,7 +58,7 @@ def write_report(run: Path) -> Path:
         between=between,
         rows=rows(results),
         notes=notes(results),
-        targets=targets(results, read_json(run / "promise.json")),
+        targets=targets(results, read_json(run / "forecast.json")),
         stacks=drawing(plan, read_json(run / "dense" / "config.json")),
         norms=curves(norms),
         heat=heat_map(Analysis.load(analysis)) if analysis.exists() else [],
@@ -72,7 +72,7 @@ def write_report(run: Path) -> Path:
     return out
 
 
-def targets(results: RunResults, promise: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def targets(results: RunResults, forecast: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Unit, asked, predicted before training, reached; sizes are exact, so that predicted and reached are one."""
     target, found = results.target, []
     for unit, value in target.asked.items():
@@ -85,7 +85,7 @@ def targets(results: RunResults, promise: Mapping[str, Any]) -> list[tuple[str, 
             found.append((UNITS.get(unit, unit), number(value), number(reached), number(after)))
     speed = results.sentence
     asked = f"{target.speedup:g}x" if target.speedup else ""
-    predicted = f"{promise['speedup']:.2f}x" if promise.get("speedup") else ""
+    predicted = f"{forecast['speedup']:.2f}x" if forecast.get("speedup") else ""
     measured = f"{speed.median:.2f}x [{speed.low:.2f}, {speed.high:.2f}]"
     return [*found, ("speedup of a sentence", asked, predicted, measured)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tprune.bench.harness import Work
+from tprune.bench.harness import Workload
 from tprune.realise.certificate import Certificate
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -160,7 +160,7 @@ class Protocol:
     threads: int
     batch: int
     rounds: int
-    work: Work
+    work: Workload
 
 
 @dataclass(frozen=True, kw_only=True)

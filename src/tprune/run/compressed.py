@@ -13,7 +13,7 @@ from tprune.core.kinds import WHOLE_BLOCK, Scope, rule_of
 from tprune.core.model import Model
 from tprune.core.plan import Plan
 from tprune.core.sites import Site
-from tprune.costs.latency.table import Setting
+from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import Size
 from tprune.realise.certificate import Certificate
 
@@ -34,7 +34,7 @@ class Timed:
     dense: float
     predicted: float
     measured: float | None
-    setting: Setting
+    setting: TimingConfig
 
     def __str__(self) -> str:
         last = self.predicted if self.measured is None else self.measured

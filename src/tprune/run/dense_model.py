@@ -23,9 +23,9 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import MarianSize, check_translates, new_model, train_tokenizer
 from tprune.tasks.translation.long_lines import LongLines
-from tprune.train.training_data import SAVE_EVERY, Material
+from tprune.train.training_data import SAVE_EVERY, TrainingData
 from tprune.vocabulary.coverage import unfamiliar
-from tprune.vocabulary.trim import trim_vocabulary, writing
+from tprune.vocabulary.trim import restricted_to, trim_vocabulary
 
 LOST = 0.05  # of the validation text's tokens: a vocabulary that lacks more was trimmed to another kind of text
 
@@ -57,7 +57,7 @@ def _trained(run: Run) -> dict[str, Any]:
     model, tokenizer = untrained(run.recipe, run.corpus)
     if run.plan is None and run.vocabulary is None:  # an unreachable size is said now, not after the training
         how = run.recipe.prune
-        writer = model if how.written is None else writing(model, range(how.written))
+        writer = model if how.output_vocabulary is None else restricted_to(model, range(how.output_vocabulary))
         check_reachable(writer, plan_step(model, how), from_whole(how, size(model), size(writer)))
     exportable(run, model, tokenizer)
     run, _ = fitted(run, model, tokenizer)  # said once it is trained
@@ -96,15 +96,15 @@ def exportable(run: Run, model: Any, tokenizer: Any) -> None:
     check_exportable(model, tokenizer, run.corpus.valid.sample(ENOUGH).source, runtime_named(run.recipe.bench.runtime))
 
 
-def material_of(run: Run, model: Any, tokenizer: Any) -> Material:
+def material_of(run: Run, model: Any, tokenizer: Any) -> TrainingData:
     """The run's sentences, encoded for a model."""
-    return Material.of(
+    return TrainingData.of(
         model,
         tokenizer,
         run.corpus.train,
         run.corpus.valid,
         seed=run.recipe.seed,
-        precision=run.recipe.precision,
+        precision=run.recipe.train_precision,
         callbacks=(run.progress,),
     )
 

@@ -16,7 +16,7 @@ from tprune.run.folder import Run
 from tprune.support.activity import doing
 from tprune.support.errors import TpruneWarning
 from tprune.tasks.metrics.translation import Quality, quality
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 from tprune.vocabulary.coverage import guesses
 
 SENTENCES = 32
@@ -69,7 +69,7 @@ def hardly_translates(found: Quality) -> list[str]:
     ]
 
 
-def warned_of(run: Run, dense: Any, tokenizer: PreTrainedTokenizerBase, material: Material) -> list[str]:
+def warned_of(run: Run, dense: Any, tokenizer: PreTrainedTokenizerBase, material: TrainingData) -> list[str]:
     """Warnings about the dense model of a run on its validation sentences, before it is pruned; they are said, too."""
     found = []
     if run.model is not None:

@@ -17,7 +17,7 @@ from tprune.run.workload import Pace, Workload
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 ENOUGH = 3.0  # seconds of a step, after which no other is timed
 STEPS = 3  # that are timed at most; the first, which finds nothing warm, counts only where it is the only one
@@ -29,7 +29,7 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[st
     return dict.fromkeys(stages.planned(recipe, trims, given), 0.0)
 
 
-def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:
+def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:
     """Times training steps of a copy of the model on one batch of the training sentences; random numbers go on as if it had not.
 
     Args:
@@ -61,13 +61,13 @@ def timed_step(model: Any, material: Material, tokens: int, clock: Callable[[], 
     return Pace(task.labels(batch).numel() / step, step)
 
 
-def expected_seconds(recipe: Recipe, model: Any, material: Material, pace: Pace) -> dict[str, float]:
+def expected_seconds(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> dict[str, float]:
     """Seconds of every stage of a run of this model at this pace, corrected as the run goes."""
     load = workload(recipe, model, material, pace)
     return {stage.name: max(stage.seconds(recipe, load), LEAST) for stage in stages.STAGES}
 
 
-def workload(recipe: Recipe, model: Any, material: Material, pace: Pace) -> Workload:
+def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> Workload:
     """The numbers of a model and its sentences that say how long a stage takes."""
     train, valid = (float(pairs.lengths.sum()) for pairs in (material.train, material.valid))
     return Workload(
@@ -81,11 +81,11 @@ def workload(recipe: Recipe, model: Any, material: Material, pace: Pace) -> Work
     )
 
 
-def expect(run: Run, model: Any, material: Material) -> dict[str, float]:
+def expect(run: Run, model: Any, material: TrainingData) -> dict[str, float]:
     """Seconds of every planned stage, from a timed step of this model; told to the progress. Empty where all training is done."""
     if all(run.has(name) for name in ("train", "prune", "recover")):
         return {}
-    tokens = run.recipe.recover.tokens if run.recipe.recover.steps else run.recipe.train.tokens
+    tokens = run.recipe.recover.batch_tokens if run.recipe.recover.steps else run.recipe.train.batch_tokens
     with doing("timing a training step"):
         pace = timed_step(model, material, tokens)
     expected = expected_seconds(run.recipe, model, material, pace)

@@ -102,7 +102,7 @@ OWN = (
     "work",
     "run.json",
     "run.log",
-    "promise.json",
+    "forecast.json",
     "norms.json",
     "results.json",
     "report.html",
@@ -198,7 +198,7 @@ def claim(run: Run) -> None:
         "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
         "recipe": run.recipe.model_dump(mode="json"),
         "model": run.model,
-        "training": {"precision": training_precision(run.recipe.precision), "threads": default_threads()},
+        "training": {"precision": training_precision(run.recipe.train_precision), "threads": default_threads()},
         "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
     }
     marker = run.out / "run.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 from tprune.budget.size import counted
 from tprune.core.plan import Plan
-from tprune.core.sublayers import blind
+from tprune.core.sublayers import drops_source
 from tprune.families.registry import family_of
 from tprune.support.errors import InputError
 
@@ -28,7 +28,7 @@ def fitted_plan(plan: Plan, file: Path, model: Any) -> Plan:
         if plan.family != family:
             raise InputError(f"the plan is for the family {plan.family!r}, the model is of {family!r}")
         plan.bind(model)
-        if blind(plan, model.config.decoder_layers):
+        if drops_source(plan, model.config.decoder_layers):
             raise InputError("the plan empties every cross attention, so the decoder would not read its source")
         return counted(model, plan)
     except InputError as error:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tprune.analysis import Analysis
-from tprune.budget.evidence import Clock
+from tprune.budget.evidence import Evidence
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import LatencyTable
@@ -15,7 +15,7 @@ from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.run.folder import Run
 from tprune.run.results import spelling_of
-from tprune.run.sequence import STEPS, teach
+from tprune.run.sequence import STEPS, distill_data
 from tprune.run.work import Work, silent
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
@@ -65,7 +65,7 @@ def _write_clock(run: Run, work: Work) -> dict[str, Any]:
     clock = work.clock
     assert clock is not None
     if clock.table is not None:
-        write_json(run.out / "latency.json", clock.table.to_json())
+        write_json(run.out / "latency.json", clock.table.to_dict())
     return {"sensitivity": [asdict(curve) for curve in clock.curves], "faster": clock.faster}
 
 
@@ -78,7 +78,7 @@ def _read_clock(run: Run, work: Work) -> Work:
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{marker}: damaged; delete it, and the same command measures again") from None
     table = LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None
-    return replace(work, clock=Clock(table, curves, faster))
+    return replace(work, clock=Evidence(table, curves, faster))
 
 
 def _write_analysis(run: Run, work: Work) -> dict[str, Any]:
@@ -97,7 +97,9 @@ def _say_translations(run: Run, work: Work) -> dict[str, Any]:
 
 
 def _read_translations(run: Run, work: Work) -> Work:
-    taught = teach(replace(work, start=replace(work.start, report=silent)))  # they are made by now: this reads them
+    taught = distill_data(
+        replace(work, start=replace(work.start, report=silent))
+    )  # they are made by now: this reads them
     return replace(work, material=taught.material)
 
 
@@ -130,10 +132,10 @@ def _write_recovered(run: Run, work: Work) -> dict[str, Any]:
 
 
 KEPT: Mapping[str, Kept] = {
-    "spell": Kept(_write_spelling, after=_read_spelling),
-    "time": Kept(_write_clock, after=_read_clock),
+    "resegment": Kept(_write_spelling, after=_read_spelling),
+    "profile": Kept(_write_clock, after=_read_clock),
     "analyze": Kept(_write_analysis, after=_read_analysis),
-    "teach": Kept(_say_translations, after=_read_translations),
+    "distill-data": Kept(_say_translations, after=_read_translations),
     "prune": Kept(_write_regularised),
     "shrink": Kept(_write_cut, before=_read_regularised),
     "recover": Kept(_write_recovered, before=_read_cut),

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from tprune.core.model import Tokenizer
-from tprune.costs.latency.table import Setting
+from tprune.costs.latency.table import TimingConfig
 from tprune.costs.size import size_after
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus, Parallel, sentence
@@ -31,7 +31,7 @@ from tprune.support.errors import InputError
 from tprune.support.machine import check_threads
 from tprune.support.reporting import Report
 from tprune.tasks.translation.long_lines import LongLines
-from tprune.train.training_data import Material
+from tprune.train.training_data import TrainingData
 
 
 def compress(
@@ -56,7 +56,7 @@ def compress(
     prune: Prune | None = None,
     recover: Recover | None = None,
     analyze: Analyze | None = None,
-    setting: Setting | None = None,
+    setting: TimingConfig | None = None,
     report: Report = lambda text: None,
 ) -> Compressed:
     """A trained translation model to a smaller one in one call; the given model stays as it is.
@@ -127,7 +127,7 @@ def compress(
         targets = {"macs": 1.0}  # of the built-in recipe, which then says how to recover and what is timed alone
     recipe = changed(read_recipe(BUILT_IN), "compress", options(given, {}), targets, needed=True)
     recipe = _with(recipe, prune, recover, analyze)
-    chosen = setting or Setting(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
+    chosen = setting or TimingConfig(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
     if recipe.prune.timed:
         check_threads(chosen.threads)
     elif unused := _said(timed):
@@ -207,7 +207,7 @@ def _compress(
     tokenizer: PreTrainedTokenizerBase,
     sides: tuple[Parallel, Parallel],
     recipe: Recipe,
-    setting: Setting,
+    setting: TimingConfig,
     report: Report,
 ) -> Compressed:
     """The sequence of `tprune.run.sequence` in memory, its checkpoints in a folder that goes with it."""
@@ -218,7 +218,7 @@ def _compress(
     for line in long:
         report(f"warning: {line}")
     counted = _Counted()
-    material = Material.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,))
+    material = TrainingData.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,))
 
     def take(name: str, work: Work) -> Work:
         counted.stage = name

@@ -26,7 +26,7 @@ def write_manifest(out: Path, stage: str) -> None:
 def manifest_error(out: Path, stage: str) -> str | None:
     """What is gone or not as the stage left it; None where nothing is. Files that were added do not count."""
     try:
-        return Manifest.from_json(read_json(_note(out, stage))).error(out, _remembered)
+        return Manifest.from_dict(read_json(_note(out, stage))).error(out, _remembered)
     except ValueError:  # a run of before there were manifests, or one whose manifest is damaged
         model = stage_named(stage).model
         return f"{model} is missing" if model is not None and not (out / model).exists() else None

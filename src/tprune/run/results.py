@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tprune.bench.harness import Work, bench
+from tprune.bench.harness import Workload, bench
 from tprune.counting.size import size
 from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer
@@ -34,20 +34,20 @@ from tprune.support.machine import provenance
 from tprune.support.records import decoded
 from tprune.tasks.metrics.bleu_tokenizer import fitting
 from tprune.tasks.metrics.translation import Paired, paired_bootstrap, quality
-from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.vocabulary.output_vocabulary import Resegmentation
 
 SIDES = ("dense", "pruned")
 
 
-def spelling_of(run: Run) -> Spelling | None:
+def spelling_of(run: Run) -> Resegmentation | None:
     """The tokens that the pruned model writes; None where it may write all. Raises `InputError` for a damaged marker."""
-    if run.recipe.prune.written is None:
+    if run.recipe.prune.output_vocabulary is None:
         return None
     done = markers(run.out)
     try:
-        return Spelling.from_dict(done.get("spell"))
+        return Resegmentation.from_dict(done.get("resegment"))
     except InputError as error:
-        raise InputError(f"{done.path('spell')}: {error}; delete it, and the same command makes it again") from None
+        raise InputError(f"{done.path('resegment')}: {error}; delete it, and the same command makes it again") from None
 
 
 def bleu_tokenizer(run: Run) -> str:
@@ -62,7 +62,7 @@ def evaluate(run: Run) -> dict[str, Any]:
     found: dict[str, Translated] = {}
     for side in SIDES:
         translator = Translator.load(run.out / "onnx" / side, threads=threads)
-        found[side] = translator.translated(pairs.source, beams=run.recipe.beams, batch=16)
+        found[side] = translator.translated(pairs.source, beams=run.recipe.num_beams, batch=16)
     written = {side: found[side].texts for side in SIDES}
     write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
     tokenize = bleu_tokenizer(run)
@@ -73,14 +73,14 @@ def evaluate(run: Run) -> dict[str, Any]:
     return {
         **scores,
         "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target, tokenize=tokenize).to_dict(),
-        "beams": run.recipe.beams,
+        "beams": run.recipe.num_beams,
     }
 
 
 def timing(run: Run) -> dict[str, Any]:
     """Times both exports in turns."""
     how = run.recipe.bench
-    work = Work(beams=1, sentences=how.sentences)
+    work = Workload(beams=1, sentences=how.sentences)
     dense, pruned = (run.out / "onnx" / side for side in SIDES)
     sentences = run.corpus.pooled_test().source
     return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work).as_dict()
@@ -104,8 +104,11 @@ def limits(found: Translated) -> dict[str, Any]:
 
 def cut_short(run: Run) -> list[str]:
     """Warnings where many translations end at the limit, the teacher's too that the pruned model learnt from."""
-    done = {name: markers(run.out).get(name) for name in ("teach", "evaluate") if run.has(name)}
-    sides = {"teacher": done.get("teach", {}), **{side: done.get("evaluate", {}).get(side, {}) for side in SIDES}}
+    done = {name: markers(run.out).get(name) for name in ("distill-data", "evaluate") if run.has(name)}
+    sides = {
+        "teacher": done.get("distill-data", {}),
+        **{side: done.get("evaluate", {}).get(side, {}) for side in SIDES},
+    }
     return [
         line
         for side, found in sides.items()
@@ -143,7 +146,9 @@ def results_of(run: Run) -> RunResults:
         bleu_difference=decoded(Paired, scores["paired"], "paired"),
         signatures=decoded(Signatures, scores["dense"], "dense"),
         target=Outcome(shrunk["asked"], shrunk["reached"], unit, value),
-        taught=decoded(Taught, done["teach"], "teach") if "at_limit" in done.get("teach", {}) else None,
+        taught=decoded(Taught, done["distill-data"], "distill-data")
+        if "at_limit" in done.get("distill-data", {})
+        else None,
         spelling=_spelled(run),
         certificate=decoded(Certificate, shrunk["certificate"], "certificate"),
         export=decoded(ExportedSides, done["export"], "export"),

@@ -12,12 +12,12 @@ from dataclasses import replace
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.evidence import (
     check_reachable,
-    clock_step,
-    confirm_step,
-    faster_step,
-    interact_step,
-    select_step,
-    spelled_step,
+    gather_evidence,
+    search_allocation,
+    select_plan,
+    verify_latency,
+    vocabulary_speedup,
+    with_output_vocabulary,
 )
 from tprune.budget.samples import CALIBRATION
 from tprune.core.units import TIMES
@@ -25,17 +25,25 @@ from tprune.counting.size import size
 from tprune.recipe.whole import from_whole
 from tprune.run.given_plan import fitted_plan, selected_plan
 from tprune.run.stage import stage_named
-from tprune.run.steps import analyse_step, cut_step, plan_step, recover_step, regularise_step, spell_step, teach_step
+from tprune.run.steps import (
+    analyse_step,
+    cut_step,
+    distill_data_step,
+    plan_step,
+    recover_step,
+    regularise_step,
+    resegment_step,
+)
 from tprune.run.work import Start, Work
 from tprune.train.losses import kept_width
-from tprune.train.training_data import Material
-from tprune.vocabulary.trim import writing
+from tprune.train.training_data import TrainingData
+from tprune.vocabulary.trim import restricted_to
 
 Step = Callable[[Work], Work]
 Take = Callable[[str, Work], Work]  # takes the step of a stage: at once, or from what a run directory holds of it
 
 
-def begin(start: Start, material: Material) -> Work:
+def begin(start: Start, material: TrainingData) -> Work:
     """Before the first step: what may be cut, or the plan that was given.
 
     Raises:
@@ -53,10 +61,10 @@ def to_goal(work: Work, take: Take) -> Work:
         UnreachableError: the size, time or memory cannot be reached; said as early as it is known.
     """
     stages = work.start.stages
-    work = sized(take("spell", work) if "spell" in stages else work)
-    if "time" in stages:
+    work = sized(take("resegment", work) if "resegment" in stages else work)
+    if "profile" in stages:
         check_reachable(work.writer, work.plan, work.how)
-        work = take("time", work)
+        work = take("profile", work)
     work = select(work)  # what cannot be reached is said now, not after the analysis
     return select(take("analyze", work)) if "analyze" in stages else work
 
@@ -69,10 +77,10 @@ def to_small(work: Work, take: Take) -> Work:
     return work
 
 
-def spell(work: Work) -> Work:
+def resegment(work: Work) -> Work:
     """Chooses the tokens that the smaller model writes."""
     start = work.start
-    found = spell_step(start.dense, start.tokenizer, start.corpus.train.target, start.recipe.prune)
+    found = resegment_step(start.dense, start.tokenizer, start.corpus.train.target, start.recipe.prune)
     if found is not None:
         start.note(f"{len(found.kept):,} tokens are written, translations have {found.longer:.3f} times as many")
     return replace(work, spelling=found)
@@ -86,7 +94,7 @@ def sized(work: Work) -> Work:
     """
     start = work.start
     if work.spelling is not None:
-        work = replace(work, writer=writing(start.dense, work.spelling.kept))
+        work = replace(work, writer=restricted_to(start.dense, work.spelling.kept))
     if start.given is not None:
         plan = fitted_plan(work.plan, start.given, work.writer)
         return replace(work, plan=plan, goal=plan, final=plan)
@@ -113,9 +121,9 @@ def measured(work: Work) -> Work:
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
         after = start.dense, start.tokenizer
-        faster = faster_step(start.before(), after, sentences, start.setting, start.report)
+        faster = vocabulary_speedup(start.before(), after, sentences, start.setting, start.report)
         start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
-    clock = clock_step(
+    clock = gather_evidence(
         start.dense, start.tokenizer, work.plan, work.material, sentences, work.how, start.setting, start.report, faster
     )
     return replace(work, clock=clock)
@@ -127,7 +135,7 @@ def respelled(work: Work) -> Work:
     if clock is None or work.spelling is None or work.how.target()[0] not in TIMES:
         return work
     sentences = start.corpus.valid.source
-    clock = spelled_step(clock, start.dense, start.tokenizer, work.spelling, sentences, start.report)
+    clock = with_output_vocabulary(clock, start.dense, start.tokenizer, work.spelling, sentences, start.report)
     start.note(f"with fewer tokens to write, before anything is cut: {clock.faster:.2f}x faster")
     return replace(work, clock=clock)
 
@@ -136,7 +144,7 @@ def searched(work: Work) -> Work:
     """The losses scaled such that the selection that they lead to has the least loss, as a whole."""
     if work.clock is None:
         return work
-    clock = interact_step(work.writer, work.plan, work.how, work.clock, work.material, work.start.report)
+    clock = search_allocation(work.writer, work.plan, work.how, work.clock, work.material, work.start.report)
     return replace(work, clock=clock)
 
 
@@ -146,7 +154,7 @@ def confirmed(work: Work) -> Work:
     if clock is None or work.how.target()[0] not in TIMES:
         return work
     sentences = start.corpus.valid.source
-    found = confirm_step(work.writer, start.tokenizer, work.plan, work.how, clock, sentences, report=start.report)
+    found = verify_latency(work.writer, start.tokenizer, work.plan, work.how, clock, sentences, report=start.report)
     last, asked = found.measured.sentence, clock.milliseconds(work.how)
     start.note(f"the chosen sizes, timed: {last:.3g} ms a sentence, asked for {asked:.3g}")
     return replace(work, clock=replace(clock, table=found.table), measured=last)
@@ -168,13 +176,13 @@ def select(work: Work) -> Work:
     """
     if work.start.given is not None:
         return work
-    return replace(work, goal=select_step(work.writer, work.plan, work.how, work.analysis, work.clock))
+    return replace(work, goal=select_plan(work.writer, work.plan, work.how, work.analysis, work.clock))
 
 
-def teach(work: Work) -> Work:
+def distill_data(work: Work) -> Work:
     """The material with the dense model's translations of the training sentences; those that are made already are read."""
     start = work.start
-    material = teach_step(
+    material = distill_data_step(
         start.dense, start.tokenizer, start.corpus.train, work.material, start.translations, start.report
     )
     return replace(work, material=material)
@@ -204,7 +212,7 @@ def recover(work: Work) -> Work:
     teacher = copy.deepcopy(start.dense).eval()
     losses = {"dense": token_loss_on(material.batches(material.valid, CALIBRATION))(teacher)}
     if work.spelling is not None:
-        material, longer = material.spelled(work.spelling, start.dense), work.spelling.longer
+        material, longer = material.resegmented(work.spelling, start.dense), work.spelling.longer
     loss = token_loss_on(material.batches(material.valid, CALIBRATION))
     losses["cut"] = loss(work.made) * longer  # for a token of the dense model
     how, checkpoints = start.recipe.recover, start.checkpoints("recover")
@@ -216,10 +224,10 @@ def recover(work: Work) -> Work:
 
 # the steps that are stages of a run, by name
 STEPS: Mapping[str, Step] = {
-    "spell": spell,
-    "time": gather,
+    "resegment": resegment,
+    "profile": gather,
     "analyze": analyse,
-    "teach": teach,
+    "distill-data": distill_data,
     "prune": regularise,
     "shrink": cut,
     "recover": recover,

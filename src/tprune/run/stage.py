@@ -14,15 +14,15 @@ from tprune.recipe.schema import Recipe
 from tprune.run.workload import Workload
 from tprune.support.errors import InputError
 
-# parts of a run's description, by the keys of `run.json`; of `recipe.precision` says `training.precision` what came of it
+# parts of a run's description, by the keys of `run.json`; of `recipe.train_precision` says `training.precision` what came of it
 SENTENCES = ("corpus.train", "corpus.valid", "recipe.data.long_lines", "recipe.data.long_share")
 ASKED = tuple(
     f"recipe.prune.{key}"
     for key in (
-        "budget",
+        "allocation",
         "search",
-        "regain",
-        "written",
+        "expected_recovery",
+        "output_vocabulary",
         "kinds",
         "multiple",
         "floor",
@@ -118,16 +118,16 @@ STAGES: tuple[Stage, ...] = (
         cheap=True,
     ),
     Stage(
-        "spell",
-        says=lambda asked: f"with at most {asked.recipe.prune.written:,} tokens",
-        needed=lambda asked: asked.recipe.prune.written is not None,
-        reads=("recipe.prune.written", *SENTENCES),
+        "resegment",
+        says=lambda asked: f"with at most {asked.recipe.prune.output_vocabulary:,} tokens",
+        needed=lambda asked: asked.recipe.prune.output_vocabulary is not None,
+        reads=("recipe.prune.output_vocabulary", *SENTENCES),
         seconds=lambda recipe, load: 10.0,
         dry=True,
         cheap=True,
     ),
     Stage(
-        "time",
+        "profile",
         says=lambda asked: (
             "what each sublayer costs, in loss" + (" and on this machine" if asked.recipe.prune.timed else "")
         ),
@@ -143,11 +143,11 @@ STAGES: tuple[Stage, ...] = (
         needed=lambda asked: asked.recipe.analyze.steps > 0,
         leaves=("analysis.json",),
         reads=("corpus.vocabulary", "recipe.analyze", "recipe.prune.kinds", "training", *SENTENCES),
-        seconds=lambda recipe, load: load.steps(recipe.analyze.steps, recipe.analyze.tokens, factor=1.3),
+        seconds=lambda recipe, load: load.steps(recipe.analyze.steps, recipe.analyze.batch_tokens, factor=1.3),
         dry=True,
     ),
     Stage(
-        "teach",
+        "distill-data",
         says=lambda asked: "translations of the training sentences",
         needed=lambda asked: asked.recipe.prune.translates or asked.recipe.recover.translates,
         leaves=("taught",),
@@ -169,7 +169,7 @@ STAGES: tuple[Stage, ...] = (
         "shrink",
         says=lambda asked: "cut, and compare with the masked model",
         model="cut",
-        reads=("recipe.prune.written",),
+        reads=("recipe.prune.output_vocabulary",),
         seconds=lambda recipe, load: 5.0,
     ),
     Stage(
@@ -188,9 +188,9 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "evaluate",
-        says=lambda asked: f"{asked.tests} sentences in {asked.recipe.bench.runtime}, beam {asked.recipe.beams}",
+        says=lambda asked: f"{asked.tests} sentences in {asked.recipe.bench.runtime}, beam {asked.recipe.num_beams}",
         leaves=("translations.json",),
-        reads=("corpus.test", "recipe.beams", "recipe.bleu_tokenize"),
+        reads=("corpus.test", "recipe.num_beams", "recipe.bleu_tokenize"),
         seconds=lambda recipe, load: 15.0,
     ),
     Stage(
@@ -259,6 +259,6 @@ def dependents(key: str, copied: bool) -> tuple[str, ...]:
 
     Example:
         >>> dependents("recipe.prune.floor", copied=False)
-        ('time', 'prune')
+        ('profile', 'prune')
     """
     return tuple(stage.name for stage in STAGES if stage.depends_on(key, copied))

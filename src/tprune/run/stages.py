@@ -10,8 +10,8 @@ from typing import Any
 from transformers import set_seed
 
 from tprune.bench.harness import check_batch
-from tprune.budget.forecast import promise
-from tprune.costs.latency.table import Setting
+from tprune.budget.forecast import forecast
+from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
 from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.report.norms import sorted_norms
@@ -76,9 +76,9 @@ def _stages(run: Run) -> dict[str, Any]:
     expected = expect(run, start.dense, material)
     take = partial(taken, run)
     work = to_goal(begin(start, material), take)
-    promised = _promised(run, work, expected, odd)
+    predicted = _forecast(run, work, expected, odd)
     if run.dry:
-        return {"promise": promised}
+        return {"forecast": predicted}
     work = replace(work, writer=start.dense)  # one of its own is as large as the model, and done with
     to_small(work, take)
     for name in start.stages:
@@ -110,7 +110,7 @@ def start_of(run: Run, dense: Any, tokenizer: Any) -> Start:
         tokenizer,
         run.corpus,
         run.recipe,
-        Setting(threads=timed.threads, batch=timed.batch, runtime=timed.runtime),
+        TimingConfig(threads=timed.threads, batch=timed.batch, runtime=timed.runtime),
         run.out,
         report=run.progress.note,
         note=run.progress.note,
@@ -119,17 +119,17 @@ def start_of(run: Run, dense: Any, tokenizer: Any) -> Start:
     )
 
 
-def _promised(run: Run, work: Work, expected: Mapping[str, float], odd: list[str]) -> dict[str, Any]:
+def _forecast(run: Run, work: Work, expected: Mapping[str, float], odd: list[str]) -> dict[str, Any]:
     """What the run will make of the model, said and written before it is trained."""
     to_come = sum(s for name, s in expected.items() if not stage_named(name).dry and not run.has(name)) or None
     table, faster = (work.clock.table, work.clock.faster) if work.clock else (None, 1.0)
     whole = size(load(run.out / "dense"))
-    promised = promise(work.writer, work.goal, table, to_come, faster, whole, where())
-    promises = {**promised.as_dict(), "warnings": odd}
-    write_json(run.out / "promise.json", promises)
+    found = forecast(work.writer, work.goal, table, to_come, faster, whole, where())
+    written = {**found.as_dict(), "warnings": odd}
+    write_json(run.out / "forecast.json", written)
     if not run.has("prune"):
-        run.progress.note(str(promised))
-    return promises
+        run.progress.note(str(found))
+    return written
 
 
 def _finished(run: Run, dense: Any, odd: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from tprune.analysis import Analysis, Blocks, analyse, with_harms
+from tprune.analysis import Analysis, BlockShape, analyse, with_ablation_losses
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.analysis.one_shot import one_shot
 from tprune.budget.samples import CALIBRATION, FITTED
@@ -33,32 +33,37 @@ from tprune.support.errors import InputError
 from tprune.support.reporting import Report, counted
 from tprune.tasks.translation.encoding import encode, max_length
 from tprune.train.losses import Width
-from tprune.train.pseudo_targets import teach
-from tprune.train.schedule import Training
-from tprune.train.training_data import SAVE_EVERY, Material
-from tprune.vocabulary.output_vocabulary import Spelling, fewest
+from tprune.train.pseudo_targets import make_pseudo_targets
+from tprune.train.schedule import TrainingConfig
+from tprune.train.training_data import SAVE_EVERY, TrainingData
+from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentation
 from tprune.vocabulary.trim import write_only_
 
 
 def analyse_step(
-    model: Any, material: Material, how: Analyze, kinds: Sequence[str], work: Path, report: Report = lambda text: None
+    model: Any,
+    material: TrainingData,
+    how: Analyze,
+    kinds: Sequence[str],
+    work: Path,
+    report: Report = lambda text: None,
 ) -> Analysis:
     """BSSL: see `tprune.analysis`."""
-    stage = Training(how.steps, how.lr, how.steps // 10, how.tokens, schedule="constant_with_warmup")
+    stage = TrainingConfig(how.steps, how.lr, how.steps // 10, how.batch_tokens, schedule="constant_with_warmup")
 
     def fit(twin: nn.Module, regulariser: Regulariser) -> None:
         material.run(twin, stage, work, callbacks=[regulariser])
 
     shown = tuple(kind for kind in kinds if rule_of(kind).scope is not Scope.MATRIX)
     found = analyse(
-        model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=Blocks(how.blocks),
+        model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=BlockShape(how.blocks),
         loss=token_loss_on(material.batches(material.valid)),
     )  # fmt: skip
     if not shown:
         return found
     cut = couplings(model, shown)
     loss = token_loss_on(material.batches(material.train, CALIBRATION))
-    return with_harms(found, model, cut, counted(loss, len(cut) + 1, report, "couplings cut on trial"))
+    return with_ablation_losses(found, model, cut, counted(loss, len(cut) + 1, report, "couplings cut on trial"))
 
 
 def plan_step(model: Any, how: Prune) -> Plan:
@@ -81,16 +86,16 @@ def plan_step(model: Any, how: Prune) -> Plan:
     return replace(plan, entries=tuple(alone))
 
 
-def teach_step(
-    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, material: Material, out: Path,
+def distill_data_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, material: TrainingData, out: Path,
     report: Report = lambda text: None,
-) -> Material:  # fmt: skip
+) -> TrainingData:  # fmt: skip
     """The material with the model's translations of the training sentences, made in `out`; see `tprune.train.pseudo_targets`."""
-    said = teach(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
-    return replace(material, taught=encode(said, tokenizer, max_length(model)))
+    said = make_pseudo_targets(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
+    return replace(material, pseudo_targets=encode(said, tokenizer, max_length(model)))
 
 
-def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work: Path) -> tuple[Any, Plan]:
+def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, work: Path) -> tuple[Any, Plan]:
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
     The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher. Without steps it
@@ -107,17 +112,21 @@ def regularise_step(model: Any, goal: Plan, material: Material, how: Prune, work
     return twin.eval(), keep_largest(twin, goal)
 
 
-def spell_step(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], how: Prune) -> Spelling | None:
+def resegment_step(
+    model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], how: Prune
+) -> Resegmentation | None:
     """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see `tprune.vocabulary.output_vocabulary`.
 
     Raises:
         InputError: too few tokens, or a tokeniser whose pieces do not join.
     """
-    return None if how.written is None else fewest(model, tokenizer, texts, how.written)
+    return (
+        None if how.output_vocabulary is None else find_resegmentation(model, tokenizer, texts, how.output_vocabulary)
+    )
 
 
 def cut_step(
-    model: Any, plan: Plan, material: Material, stock: bool, spelling: Spelling | None = None
+    model: Any, plan: Plan, material: TrainingData, stock: bool, spelling: Resegmentation | None = None
 ) -> tuple[Any, Certificate]:
     """The smaller model, which writes the tokens of the spelling alone where there is one, and its certificate.
 
@@ -132,7 +141,7 @@ def cut_step(
 
 
 def recover_step(
-    small: Any, teacher: Any, material: Material, how: Recover, work: Path, width: Width | None = None
+    small: Any, teacher: Any, material: TrainingData, how: Recover, work: Path, width: Width | None = None
 ) -> Any:
     """Fine-tunes the cut model in place, with the dense model as its teacher.
 

@@ -10,16 +10,16 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis
-from tprune.budget.evidence import Clock, ModelAndTokenizer
+from tprune.budget.evidence import Evidence, ModelAndTokenizer
 from tprune.core.plan import Plan
-from tprune.costs.latency.table import Setting
+from tprune.costs.latency.table import TimingConfig
 from tprune.data.parallel import Corpus
 from tprune.realise.certificate import Certificate
 from tprune.recipe.schema import Prune, Recipe
 from tprune.run.stage import planned
 from tprune.support.reporting import Report
-from tprune.train.training_data import Material
-from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.train.training_data import TrainingData
+from tprune.vocabulary.output_vocabulary import Resegmentation
 
 
 def silent(text: str) -> None:
@@ -47,7 +47,7 @@ class Start:
     tokenizer: PreTrainedTokenizerBase
     corpus: Corpus
     recipe: Recipe
-    setting: Setting
+    setting: TimingConfig
     folder: Path
     report: Report = silent
     note: Report = silent
@@ -91,14 +91,14 @@ class Work:
     """
 
     start: Start
-    material: Material
+    material: TrainingData
     how: Prune
     writer: Any
     plan: Plan
     goal: Plan
     final: Plan
-    spelling: Spelling | None = None
-    clock: Clock | None = None
+    spelling: Resegmentation | None = None
+    clock: Evidence | None = None
     measured: float | None = None
     analysis: Analysis | None = None
     made: Any = None

@@ -57,12 +57,12 @@ class Workload:
 
     def training(self, stage: Stage) -> float:
         """Seconds of a training without a teacher."""
-        return self.steps(stage.steps, stage.tokens, stage.eval_every)
+        return self.steps(stage.steps, stage.batch_tokens, stage.eval_every)
 
     def taught(self, stage: Taught, factor: float = 1.0) -> float:
         """Seconds of a training with one, if it takes anything from it in every step."""
-        teacher = FORWARD if stage.distill or stage.hidden else 0.0
-        return self.steps(stage.steps, stage.tokens, stage.eval_every, factor + teacher)
+        teacher = FORWARD if stage.distill or stage.hidden_distillation else 0.0
+        return self.steps(stage.steps, stage.batch_tokens, stage.eval_every, factor + teacher)
 
     @property
     def fitting(self) -> float:

@@ -81,7 +81,7 @@ class Layout:
 
     def write(self, folder: Path) -> None:
         """Writes `generation.json` into `folder`."""
-        written = {"format": FORMAT} | asdict(self) | {"files": self.files.to_json()}
+        written = {"format": FORMAT} | asdict(self) | {"files": self.files.to_dict()}
         (folder / LAYOUT).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
@@ -119,7 +119,7 @@ def _parse(raw: Any, path: Path) -> Layout:
             Generation(**generation),
             tuple(LayerCache(**x) for x in raw["cross"]), tuple(LayerCache(**x) for x in raw["past"]),
             raw["vocabulary"], raw["source_positions"], raw["parameters"], raw["macs"],
-            Manifest.from_json(raw["files"]),
+            Manifest.from_dict(raw["files"]),
             tuple(raw.get("rows", ())), raw.get("runtime", "onnxruntime"),
         )  # fmt: skip
         # encoder and decoder of a model have equally many positions

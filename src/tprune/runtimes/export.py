@@ -28,7 +28,7 @@ from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS, load_tokens
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
 from tprune.support.errors import InputError, TpruneWarning
-from tprune.support.files import replacing
+from tprune.support.files import atomic_directory
 from tprune.support.manifest import Manifest
 from tprune.support.texts import check_list
 
@@ -98,7 +98,7 @@ def export(
         words = tuple(word for word in generation.bad_words_ids if known.issuperset(word))
         generation = replace(generation, bad_words_ids=words)
     _ours(out)
-    with replacing(out) as folder, _evaluated(model) as plain, blamed(runtime):
+    with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         write_tokens(tokenizer, folder)
         same_tokens(tokenizer, load_tokens(folder), sentences)
         cross, past = runtime.write(plain, folder, rows)

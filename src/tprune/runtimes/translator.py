@@ -126,7 +126,7 @@ class Translator:
         return ids
 
     def generate(self, ids: Sequence[Sequence[int]], beams: int | None = None, batch: int = 8) -> list[list[int]]:
-        """Target ids for source ids, in the order given. Raises `InputError` when `beams` or `batch` is below 1."""
+        """Budget ids for source ids, in the order given. Raises `InputError` when `beams` or `batch` is below 1."""
         if batch < 1:
             raise InputError(f"batch {batch}; expected at least 1")
         beams = self.layout.generation.num_beams if beams is None else beams

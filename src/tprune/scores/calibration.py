@@ -106,7 +106,7 @@ def of_source(model: nn.Module, params: Iterable[str]) -> frozenset[str]:
     """Those of these weights whose linears have one input per token of the source; all others have one per token of the target.
 
     Raises:
-        InputError: one that lies in couplings without a site alone, so that nobody can say.
+        InputError: one that lies in couplings without a site alone, so that it is not known.
     """
     table = family_of(model).couplings(model)
     found, wanted = source_params(table), set(params)

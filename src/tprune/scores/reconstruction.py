@@ -1,4 +1,4 @@
-"""Repair: after groups are cut, the matrices that read them are fitted again, so that their outputs stay what they were.
+"""Repair: after groups are cut, the layers that consume them are refitted, so that their outputs change least.
 
 Least squares over the kept columns K (and the bias), on calibration tokens, and as near to the old weights as the data allows:
 
@@ -78,7 +78,7 @@ def damping(moments: Tensor, damp: float) -> float:
 
 @torch.no_grad()
 def repair_(model: nn.Module, plan: Plan, grams: Mapping[str, Gram], damp: float = DAMP) -> None:
-    """Masks a plan's pruned groups and fits every matrix that reads some of them, in place; see the module.
+    """Masks a plan's pruned groups and refits every layer that consumes some of them, in place; see the module.
 
     Every matrix is fitted to its inputs in the dense model. What that model computes is what `shrink` cuts out of it.
 

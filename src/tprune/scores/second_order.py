@@ -1,4 +1,4 @@
-"""Optimal brain surgeon over groups: which group of columns a linear misses least, when the others are fitted again.
+"""Optimal brain surgeon over groups: which group of columns a linear layer needs least, when the others are refitted.
 
 With `H` the second moments of the inputs (about their mean, because the bias is fitted too) plus `λI`, removing group g costs
 

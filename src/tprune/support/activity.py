@@ -29,7 +29,7 @@ def doing(what: str) -> Iterator[None]:
 
 
 def current() -> str:
-    """What is being done now, as precisely as it is known; empty where nobody said."""
+    """What is being done now, as precisely as it is known; empty where it was not given."""
     return _now[-1] if _now else ""
 
 

@@ -31,9 +31,9 @@ class TpruneError(Exception):
     """
 
     def __str__(self) -> str:
-        said = printable(super().__str__()).replace("\n", "\\n")  # a name with a line end in it is no second message
+        message = printable(super().__str__()).replace("\n", "\\n")  # a name with a line end in it is no second message
         half = (LONGEST - 5) // 2
-        return said if len(said) <= LONGEST else f"{said[: LONGEST - 5 - half]} ... {said[-half:]}"
+        return message if len(message) <= LONGEST else f"{message[: LONGEST - 5 - half]} ... {message[-half:]}"
 
 
 class InputError(TpruneError, ValueError):

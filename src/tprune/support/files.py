@@ -20,7 +20,7 @@ from tprune.support.errors import InputError
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def atomic_directory(out: Path) -> Iterator[Path]:
     """A sibling folder to write into, which takes the place of `out` when all went well and is removed otherwise.
 
     A link is followed: what it leads to is replaced, and the link stays.

@@ -17,7 +17,7 @@ PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntim
 
 
 def default_threads() -> int:
-    """Threads where nobody asks for a number: the usable cores, fewer where `OMP_NUM_THREADS` says so.
+    """Threads where no number is given: the usable cores, fewer where `OMP_NUM_THREADS` says so.
 
     What else the machine does at the moment is not looked at: the number of threads changes the order of sums, and with it
     the last bits of a result.

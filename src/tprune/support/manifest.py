@@ -30,7 +30,7 @@ class Stamp:
 class Manifest:
     """Files by their path below a folder, each with its stamp.
 
-    Two formats hold one: `to_json` with sizes, `sums` without; `from_json` reads both.
+    Two formats hold one: `to_dict` with sizes, `sums` without; `from_dict` reads both.
     """
 
     stamps: Mapping[str, Stamp]
@@ -53,18 +53,18 @@ class Manifest:
         )
 
     @staticmethod
-    def from_json(data: Any) -> Manifest:
-        """What `to_json` or `sums` gave. Raises `ValueError` where the data is neither; values are not looked at.
+    def from_dict(data: Any) -> Manifest:
+        """What `to_dict` or `sums` gave. Raises `ValueError` where the data is neither; values are not looked at.
 
         Example:
-            >>> Manifest.from_json({"a": "00", "b": {"bytes": 3, "sha256": "01"}}).sums()
+            >>> Manifest.from_dict({"a": "00", "b": {"bytes": 3, "sha256": "01"}}).sums()
             {'a': '00', 'b': '01'}
         """
         if not isinstance(data, dict):
             raise ValueError(f"a {type(data).__name__} is no manifest")
         return Manifest({name: _stamp(value) for name, value in data.items()})
 
-    def to_json(self) -> dict[str, dict[str, Any]]:
+    def to_dict(self) -> dict[str, dict[str, Any]]:
         """Size and checksum by name."""
         return {name: {"bytes": stamp.bytes, "sha256": stamp.sha256} for name, stamp in self.stamps.items()}
 

@@ -16,15 +16,15 @@ from tprune.support.errors import InputError, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Report = Callable[[str], None]  # is told about each step
+Report = Callable[[str], None]  # called with a line about each step
 PACE = 20.0  # seconds between lines about long work; no silence is longer than 30
 
 
 class Progress(TrainerCallback):
     """Prints stages and the time left; a line every few seconds on a terminal, every 20 elsewhere.
 
-    `plan` gives the stages still to come with their expected seconds, 0 where nobody knows yet; while any is unknown, no time left is
-    said. A stage's real pace corrects what is left of it.
+    `plan` gives the stages still to come with their expected seconds, 0 where not yet known; while any is unknown, no
+    time left is said. A stage's real pace corrects what is left of it.
     """
 
     def __init__(self, plan: dict[str, float], console: Console | None = None) -> None:

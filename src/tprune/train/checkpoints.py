@@ -39,7 +39,7 @@ def manifest_error(checkpoint: Path) -> str | None:
     if not (checkpoint / MANIFEST).is_file():
         return "was not written to its end"
     try:
-        if wrong := Manifest.from_json(read_json(checkpoint / MANIFEST)).error(checkpoint):
+        if wrong := Manifest.from_dict(read_json(checkpoint / MANIFEST)).error(checkpoint):
             return wrong
         best = json.loads((checkpoint / "trainer_state.json").read_text("utf-8")).get("best_model_checkpoint")
     except (OSError, ValueError, AttributeError) as error:
@@ -50,7 +50,7 @@ def manifest_error(checkpoint: Path) -> str | None:
 
 
 def last_checkpoint(out: Path, report: Report = lambda text: None) -> str | None:
-    """The newest whole checkpoint in a folder, None where there is none; `report` is told about those passed over."""
+    """The newest whole checkpoint in a folder or None; `report` gets a line for each that is passed over."""
     found = [path for path in out.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
     for path in sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
         wrong = manifest_error(path)

@@ -1,4 +1,4 @@
-"""What a dense teacher adds to a student's training: word distributions, hidden states, and translations as targets."""
+"""Losses and targets of distillation: word distributions, hidden states, and pseudo-targets of a dense teacher."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import EncodedPairs
 
 Width = tuple[int, ...]
-LEAST_VARIANCE = 1e-6  # of hidden states that are all alike
+LEAST_VARIANCE = 1e-6  # floor for the variance of constant hidden states
 
 
-def taught_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, smoothing: float = 0.0) -> Tensor:
+def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy per target token (nats) with what the teacher expects, by `share`, and the smoothed label.
 
     `−Σ_v q_v log p_v` with `q = share · softmax(teacher) + (1 − share) · ((1 − smoothing) · onehot + smoothing / V)`. All parts in
@@ -43,7 +43,7 @@ def taught_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, 
 
     Example:
         >>> logits = torch.zeros(1, 2, 4)
-        >>> round(float(taught_loss(logits, logits, torch.tensor([[3, -100]]), share=0.5)), 4)  # log 4
+        >>> round(float(distillation_loss(logits, logits, torch.tensor([[3, -100]]), share=0.5)), 4)  # log 4
         1.3863
     """
     flat = labels.flatten()
@@ -140,20 +140,20 @@ def kept_width(plan: Plan, before: Width | None = None) -> Width | None:
 
 
 @dataclass(frozen=True)
-class Mixed(Dataset[dict[str, list[int]]]):
-    """The same sources with two targets each: item i is the reference, item `n + i` the teacher's translation.
+class MixedTargets(Dataset[dict[str, list[int]]]):
+    """The same sources with two targets each: item i is the reference, item `n + i` the pseudo-target.
 
     Raises:
         InputError: the sources differ.
     """
 
     references: EncodedPairs
-    taught: EncodedPairs
+    pseudo_targets: EncodedPairs
 
     def __post_init__(self) -> None:
-        if self.references.source != self.taught.source:
+        if self.references.source != self.pseudo_targets.source:
             raise InputError(
-                f"the teacher translated {len(self.taught)} other sources than the {len(self.references)} of the training set"
+                f"the pseudo-targets are of {len(self.pseudo_targets)} other sources than the {len(self.references)} of the training set"
             )
 
     def __len__(self) -> int:
@@ -161,20 +161,21 @@ class Mixed(Dataset[dict[str, list[int]]]):
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         n = len(self.references)
-        return self.references[index] if index < n else self.taught[index - n]
+        return self.references[index] if index < n else self.pseudo_targets[index - n]
 
     @property
     def lengths(self) -> np.ndarray:
         """The longest of each source and its two targets, in tokens."""
-        longest: np.ndarray = np.maximum(self.references.lengths, self.taught.lengths)
+        longest: np.ndarray = np.maximum(self.references.lengths, self.pseudo_targets.lengths)
         return longest
 
 
 @dataclass
-class Drawn(Sampler[list[int]]):
-    """Batches of a `Mixed` set: every sentence, every time it comes, takes the teacher's target with probability `share`.
+class MixedTargetSampler(Sampler[list[int]]):
+    """Batches of a `MixedTargets` set: each time a sentence is drawn, its target is the
+    pseudo-target with probability `share`.
 
-    The draw depends on the seed alone, so a resumed run sees the targets that the broken one would have seen.
+    The draws depend on the seed alone, so a resumed run sees the same targets.
     """
 
     batches: TokenBatches

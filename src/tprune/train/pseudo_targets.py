@@ -1,4 +1,4 @@
-"""Sequence-level distillation: a teacher translates the training sentences, and a student learns from what it said."""
+"""Sequence-level distillation: a teacher's translations of the training sources are pseudo-targets for a student."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGETS, RUNTIME = "targets.txt", "onnx"
 CUT = "cut.txt"  # a line for each translation: the limit in tokens where it ends there, 0 where the model ended it
 
 
-def teach(
+def make_pseudo_targets(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     pairs: Parallel,
@@ -37,10 +37,10 @@ def teach(
     threads: int = 1,
     report: Report = lambda text: None,
 ) -> Parallel:
-    """The same sources with the model's translations as targets, by beam search in onnxruntime.
+    """The same sources with pseudo-targets: the model's translations, by beam search in onnxruntime.
 
-    The translations go line by line into `out / "targets.txt"`; a killed call goes on there, to the same lines. Where the model
-    says nothing, or more than it has positions for, the reference stands in.
+    The translations go line by line into `out / "targets.txt"`; a killed call goes on there, to the same lines. The
+    reference replaces a translation that is blank or longer than the model has positions for.
 
     Args:
         model: the teacher.
@@ -48,9 +48,9 @@ def teach(
         pairs: sentences with their references.
         out: a folder for the translations and the exported model.
         beams: of the search.
-        batch: sentences of like length at a time.
+        batch: sentences of similar length at a time.
         threads: cores for one operation.
-        report: is told how far it is.
+        report: called with lines of progress.
 
     Raises:
         InputError: a sentence is too long for the model, or `out` holds translations of other sentences, by another model or
@@ -117,7 +117,7 @@ def digest(model: nn.Module) -> str:
 
 
 def _whole_chunks(file: Path, total: int) -> int:
-    """How many lines are there in whole chunks; batches fall alike only from the beginning of one."""
+    """The number of lines in whole chunks; only from the start of a chunk are batches composed the same way."""
     if not file.exists():
         return 0
     lines = file.read_bytes().count(b"\n")

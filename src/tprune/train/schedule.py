@@ -1,4 +1,4 @@
-"""How one stage trains: steps, learning rates and the weights of what it is taught."""
+"""How one stage trains: steps, learning rates and the weights of its losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tprune.support.errors import InputError
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingConfig:
     """How one stage trains.
 
     With the teacher's word distributions weighted d (`distill`) and its hidden states h (`hidden`) the loss is
@@ -53,24 +53,24 @@ class Training:
         """Steps of warm-up in a schedule of its own.
 
         Example:
-            >>> Training(steps=20, warmup=400).warm_up
+            >>> TrainingConfig(steps=20, warmup=400).warm_up
             10
         """
         return min(self.warmup, self.steps // 2)
 
     @property
-    def teaches(self) -> bool:
-        """Whether the loss needs the teacher itself (its translations are made before)."""
+    def needs_teacher(self) -> bool:
+        """Whether the loss needs the outputs of the teacher (pseudo-targets are made before training)."""
         return bool(self.distill or self.hidden)
 
 
-def rewound(how: Training, step: int) -> float:
+def rewound(how: TrainingConfig, step: int) -> float:
     """The share of the peak learning rate at a step of the replayed end of a schedule (Renda, Frankle & Carbin, 2020).
 
     With T = `rewind`, w = `warmup` and s = T − `steps` + t it is s/w in the warm-up and ½ (1 + cos π (s − w)/(T − w)) after it.
 
     Example:
-        >>> how = Training(steps=50, warmup=0, rewind=100)
+        >>> how = TrainingConfig(steps=50, warmup=0, rewind=100)
         >>> [round(rewound(how, t), 6) for t in (0, 50)]
         [0.5, 0.0]
     """

@@ -22,9 +22,16 @@ from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
 from tprune.train.checkpoints import Manifests, last_checkpoint
-from tprune.train.losses import Drawn, Mixed, Width, check_hidden, hidden_distillation, taught_loss
+from tprune.train.losses import (
+    MixedTargets,
+    MixedTargetSampler,
+    Width,
+    check_hidden,
+    distillation_loss,
+    hidden_distillation,
+)
 from tprune.train.one_process import one_process
-from tprune.train.schedule import Training, rewound
+from tprune.train.schedule import TrainingConfig, rewound
 
 
 class TaskTrainer(Trainer):
@@ -33,7 +40,7 @@ class TaskTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        how: Training,
+        how: TrainingConfig,
         task: Task,
         pad: int,
         teacher: nn.Module | None = None,
@@ -41,7 +48,7 @@ class TaskTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.how, self.task, self.pad, self.width = how, task, pad, width
-        self.teacher = teacher if how.teaches else None
+        self.teacher = teacher if how.needs_teacher else None
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
 
@@ -50,7 +57,7 @@ class TaskTrainer(Trainer):
         data: Any = self.train_dataset
         micro = self.how.steps * self.args.gradient_accumulation_steps
         batches = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
-        sampler = Drawn(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
+        sampler = MixedTargetSampler(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
         return self._prepared(
             DataLoader(data, batch_sampler=sampler, collate_fn=partial(self.task.collate, pad=self.pad))
         )
@@ -99,19 +106,19 @@ class TaskTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Mean negative log-likelihood per target token; smoothed and distilled while training."""
-        training, taught = model.training, None
+        training, expected = model.training, None
         hidden = bool(training and self.teacher is not None and self.how.hidden)
         outputs, smoothing = self.task.run(model, inputs, hidden=hidden), self.how.smoothing if training else 0.0
         if training and self.teacher is not None:
             with torch.no_grad():
-                taught = self.task.run(self.teacher, inputs, hidden=hidden)
-        if taught is not None and self.how.distill:
+                expected = self.task.run(self.teacher, inputs, hidden=hidden)
+        if expected is not None and self.how.distill:
             labels = self.task.labels(inputs)
-            loss = taught_loss(outputs.logits, taught.logits, labels, self.how.distill, smoothing)
+            loss = distillation_loss(outputs.logits, expected.logits, labels, self.how.distill, smoothing)
         else:
             loss = self.task.loss(outputs.logits, inputs, smoothing)
-        if taught is not None and hidden:
-            mine, theirs = (self.task.states(each, inputs) for each in (outputs, taught))
+        if expected is not None and hidden:
+            mine, theirs = (self.task.states(each, inputs) for each in (outputs, expected))
             loss = loss + self.how.hidden * hidden_distillation(mine, theirs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
@@ -126,7 +133,7 @@ def train(
     model: nn.Module,
     data: Examples,
     valid: Examples,
-    how: Training,
+    how: TrainingConfig,
     out: Path,
     *,
     teacher: nn.Module | None = None,
@@ -140,7 +147,7 @@ def train(
 
     Args:
         model: the student.
-        data: what it trains on; `Mixed` where some targets are the teacher's translations.
+        data: what it trains on; `MixedTargets` where some targets are the teacher's translations.
         valid: sentences with references.
         how: steps, rates and weights.
         out: where checkpoints go.
@@ -182,16 +189,18 @@ def train(
     return log
 
 
-def _check(model: nn.Module, data: Examples, how: Training, teacher: nn.Module | None, width: Width | None) -> None:
-    if how.sequence and not isinstance(data, Mixed):
+def _check(
+    model: nn.Module, data: Examples, how: TrainingConfig, teacher: nn.Module | None, width: Width | None
+) -> None:
+    if how.sequence and not isinstance(data, MixedTargets):
         raise InputError(
             f"sequence: a share of {how.sequence:g} needs the teacher's translations beside the references"
         )
-    if isinstance(data, Mixed) and not how.sequence:
+    if isinstance(data, MixedTargets) and not how.sequence:
         raise InputError(
             "sequence: 0, but the training set holds the teacher's translations; give the references alone"
         )
-    if how.teaches and teacher is None:
+    if how.needs_teacher and teacher is None:
         raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
     if how.hidden:
         check_hidden(model, teacher, width)

@@ -1,4 +1,4 @@
-"""What every step works on: the sentences, and how a stage trains on them."""
+"""The data that all steps share: encoded sentences, pseudo-targets, and how a stage trains on them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from tprune.core.task import Batch, Task
 from tprune.data.parallel import Parallel, check_parallel, sampled
 from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import EncodedPairs, encode, max_length
-from tprune.train.losses import Mixed, Width
-from tprune.train.schedule import Training
+from tprune.train.losses import MixedTargets, Width
+from tprune.train.schedule import TrainingConfig
 from tprune.train.trainer import dropout_at, train
-from tprune.vocabulary.output_vocabulary import Spelling
+from tprune.vocabulary.output_vocabulary import Resegmentation
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 
 
 @dataclass(frozen=True)
-class Material:
-    """The sentences and settings that all steps share; `taught` has the teacher's translations of the training sources."""
+class TrainingData:
+    """The sentences and settings that all steps share.
+
+    `pseudo_targets` are the training sources with the teacher's translations as targets.
+    """
 
     task: Task
     train: EncodedPairs
@@ -34,35 +37,35 @@ class Material:
     seed: int = 0
     precision: str = "auto"
     callbacks: tuple[TrainerCallback, ...] = ()
-    taught: EncodedPairs | None = None
+    pseudo_targets: EncodedPairs | None = None
 
     @staticmethod
     def of(
         model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
-    ) -> Material:
+    ) -> TrainingData:
         """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
         for name, pairs in (("train", train), ("valid", valid)):
             check_parallel(pairs, name)
         limit = max_length(model)
         pad = int(model.config.pad_token_id)
-        return Material(
+        return TrainingData(
             task_of(model), encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings
         )
 
-    def spelled(self, spelling: Spelling, model: Any) -> Material:
-        """The same sentences with all targets in the tokens that a spelling keeps."""
+    def resegmented(self, resegmentation: Resegmentation, model: Any) -> TrainingData:
+        """The same sentences with all targets resegmented."""
         limit = max_length(model)
-        taught = None if self.taught is None else spelling.of_pairs(self.taught, limit)
-        train, valid = (spelling.of_pairs(pairs, limit) for pairs in (self.train, self.valid))
-        return replace(self, train=train, valid=valid, taught=taught)
+        pseudo_targets = None if self.pseudo_targets is None else resegmentation.of_pairs(self.pseudo_targets, limit)
+        train, valid = (resegmentation.of_pairs(pairs, limit) for pairs in (self.train, self.valid))
+        return replace(self, train=train, valid=valid, pseudo_targets=pseudo_targets)
 
     def run(
-        self, model: Any, how: Training, work: Path, *, teacher: Any = None, width: Width | None = None,
+        self, model: Any, how: TrainingConfig, work: Path, *, teacher: Any = None, width: Width | None = None,
         callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
     ) -> list[dict[str, float]]:  # fmt: skip
         """Trains a model in place for one stage, in the precision and by the seed of all of them.
 
-        What the stage takes from a teacher it takes where there is one.
+        Without a teacher, all weights of distillation are 0.
 
         Raises:
             InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
@@ -70,9 +73,9 @@ class Material:
         how = replace(how, precision=self.precision, seed=self.seed)
         if teacher is None:
             how = replace(how, distill=0.0, hidden=0.0, sequence=0.0, rewind=0)
-        data: EncodedPairs | Mixed = self.train
-        if how.sequence and self.taught is not None:
-            data = Mixed(self.train, self.taught)
+        data: EncodedPairs | MixedTargets = self.train
+        if how.sequence and self.pseudo_targets is not None:
+            data = MixedTargets(self.train, self.pseudo_targets)
         with dropout_at(model, how.dropout):
             return train(
                 model, data, self.valid, how, work, teacher=teacher, width=width,

@@ -18,7 +18,7 @@ LOST = 0.7  # of the loss of guessing: a model that does no better was not train
 
 
 @dataclass(frozen=True)
-class Coverage:
+class TokenizerFit:
     """How a tokeniser takes a text.
 
     Attributes:
@@ -41,7 +41,7 @@ class Coverage:
         return self.unknown <= UNKNOWN and self.efficiency >= EFFICIENCY
 
 
-def coverage(sentences: Sequence[str], tokenizer: PreTrainedTokenizerBase, target: bool = False) -> Coverage:
+def coverage(sentences: Sequence[str], tokenizer: PreTrainedTokenizerBase, target: bool = False) -> TokenizerFit:
     """Tokenises at most 1,000 sentences, evenly spaced; `target` takes the tokeniser's target side.
 
     Example:
@@ -53,13 +53,13 @@ def coverage(sentences: Sequence[str], tokenizer: PreTrainedTokenizerBase, targe
     check_list(sentences, "sentences")
     step = -(-len(sentences) // LOOKED_AT)
     shown = list(sentences)[:: max(1, step)]
-    said = {"text_target": shown} if target else {"text": shown}
-    ids = [i for row in tokenizer(**said, add_special_tokens=False, verbose=False).input_ids for i in row]
+    texts = {"text_target": shown} if target else {"text": shown}
+    ids = [i for row in tokenizer(**texts, add_special_tokens=False, verbose=False).input_ids for i in row]
     characters = sum(len("".join(sentence.split())) for sentence in shown)
     lengths = [len(token.strip("▁Ġ@")) for token in tokenizer.get_vocab() if token not in tokenizer.all_special_tokens]
     typical = sum(lengths) / max(1, sum(length > 0 for length in lengths))
     unknown = sum(i == tokenizer.unk_token_id for i in ids) / max(1, len(ids))
-    return Coverage(unknown, characters / max(1, len(ids)) / max(typical, 1e-9))
+    return TokenizerFit(unknown, characters / max(1, len(ids)) / max(typical, 1e-9))
 
 
 def unfamiliar(pairs: Parallel, tokenizer: PreTrainedTokenizerBase) -> list[str]:

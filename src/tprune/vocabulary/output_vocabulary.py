@@ -1,7 +1,7 @@
-"""Fewer tokens to write: translations are spelled with the tokens that lengthen them least.
+"""A smaller output vocabulary: translations are resegmented into the tokens that lengthen them least.
 
-The output layer multiplies with a row for every token that may be written, at every step, and no other cut touches it. Leaving
-a token out lengthens the sentences that have it by what its pieces are more than one.
+The output layer multiplies with a row for every token of the output vocabulary, at every step, and no other cut touches
+it. Leaving a token out lengthens a sentence that has it by `pieces − 1` tokens.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Pieces = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Spelling:
-    """Which tokens are written, and what stands for the others.
+class Resegmentation:
+    """An output vocabulary, and the pieces that replace every other token.
 
     Attributes:
-        kept: ids that are written, ascending.
-        pieces: the kept ids that spell each of the others.
-        longer: times as many tokens as before that the texts have which it was made for.
+        kept: ids of the output vocabulary, ascending.
+        pieces: for each other id, the kept ids that replace it.
+        longer: tokens of the texts it was made for, over their number before.
     """
 
     kept: Pieces
@@ -46,35 +46,36 @@ class Spelling:
         }
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Spelling:
+    def from_dict(data: Mapping[str, Any]) -> Resegmentation:
         """The inverse of `to_dict`. Raises `InputError` for anything else."""
         try:
             pieces = {int(k): tuple(map(int, v)) for k, v in data["pieces"].items()}
-            return Spelling(tuple(map(int, data["kept"])), pieces, float(data["longer"]))
+            return Resegmentation(tuple(map(int, data["kept"])), pieces, float(data["longer"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"no spelling ({type(error).__name__}: {error})") from None
+            raise InputError(f"no resegmentation ({type(error).__name__}: {error})") from None
 
     def __call__(self, ids: Iterable[int]) -> list[int]:
         """The same text in kept ids."""
         return [piece for index in ids for piece in self.pieces.get(index, (index,))]
 
     def of_pairs(self, pairs: EncodedPairs, limit: int) -> EncodedPairs:
-        """Pairs with their targets spelled so; one that would have more than `limit` tokens stays as it is."""
-        spelled = ((target, self(target)) for target in pairs.target)
-        return EncodedPairs(pairs.source, tuple(new if len(new) <= limit else old for old, new in spelled))
+        """Pairs with resegmented targets; one that would have more than `limit` tokens stays as it is."""
+        segmented = ((target, self(target)) for target in pairs.target)
+        return EncodedPairs(pairs.source, tuple(new if len(new) <= limit else old for old, new in segmented))
 
 
-def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spelling:
-    """The spelling of translations with at most so many tokens that makes them little longer.
+def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Resegmentation:
+    """A resegmentation with at most `most` tokens that lengthens translations little.
 
-    `longer = Σ_t count(t) · pieces(t) / Σ_t count(t)` is kept small greedily: those tokens go first whose `count · (pieces − 1)`
-    is least, counting what goes before as its pieces. Characters and special tokens stay, so that all else can be spelled.
+    `longer = Σ_t count(t) · pieces(t) / Σ_t count(t)` is kept small greedily: tokens with the least
+    `count · (pieces − 1)` go first, each counted as its pieces afterwards. Characters and special tokens stay, so that
+    every text has a segmentation.
 
     Args:
         model: whose translations they are.
         tokenizer: its own.
         texts: translations.
-        most: how many tokens may be written.
+        most: size of the output vocabulary.
 
     Raises:
         InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces do not join to the same
@@ -85,8 +86,8 @@ def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spell
         >>> texts = ["der hund", "der hund rennt", "der hut"]
         >>> tokenizer = train_tokenizer(texts, vocabulary=40, max_length=16)
         >>> model = new_model(MarianSize(16, (1, 1), 2, 32, 40, 0.0, 32), len(tokenizer))
-        >>> spelling = fewest(model, tokenizer, texts, 14)
-        >>> tokenizer.convert_ids_to_tokens(spelling(tokenizer("der hut").input_ids))
+        >>> resegmentation = find_resegmentation(model, tokenizer, texts, 14)
+        >>> tokenizer.convert_ids_to_tokens(resegmentation(tokenizer("der hut").input_ids))
         ['▁der', '▁', 'h', 'u', 't', '</s>']
     """
     check_list(texts, "translations")
@@ -101,22 +102,22 @@ def fewest(model: Any, tokenizer: Any, texts: Sequence[str], most: int) -> Spell
     if most < len(stay):
         raise InputError(
             f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of {len(written):,}: "
-            f"give at least --written {len(stay)}"
+            f"give at least --output-vocab {len(stay)}"
         )
     kept = _keep(names, counts, stay, (stay | set(counts)) - never, most)
     ids, gone = _ids(names, kept), sorted(set(names) - kept)
-    pieces = {index: found for index in gone if (found := spell(names[index], ids))}
-    spelling = Spelling(tuple(sorted(kept)), pieces)
-    _check_text(tokenizer, rows, spelling)
+    pieces = {index: found for index in gone if (found := segment(names[index], ids))}
+    resegmentation = Resegmentation(tuple(sorted(kept)), pieces)
+    _check_text(tokenizer, rows, resegmentation)
     after = sum(count * len(pieces.get(index, (index,))) for index, count in counts.items())
-    return Spelling(spelling.kept, pieces, after / counts.total())
+    return Resegmentation(resegmentation.kept, pieces, after / counts.total())
 
 
-def spell(text: str, ids: Mapping[str, int], whole: bool = True) -> Pieces:
-    """The fewest pieces that a text can be put together from; none where it cannot. Unless `whole`, it is no piece itself.
+def segment(text: str, ids: Mapping[str, int], whole: bool = True) -> Pieces:
+    """The fewest pieces that a text consists of; empty where there are none. Unless `whole`, it is no piece itself.
 
     Example:
-        >>> spell("hunde", {"hun": 7, "d": 4, "e": 5, "hu": 6, "n": 3})
+        >>> segment("hunde", {"hun": 7, "d": 4, "e": 5, "hu": 6, "n": 3})
         (7, 4, 5)
     """
     best: list[Pieces | None] = [(), *[None] * len(text)]
@@ -132,11 +133,11 @@ def spell(text: str, ids: Mapping[str, int], whole: bool = True) -> Pieces:
 
 
 def _staying(model: Any, tokenizer: Any, names: Mapping[int, str]) -> set[int]:
-    """Special tokens, single characters, and what these cannot spell."""
+    """Special tokens, single characters, and tokens that these cannot replace."""
     always = set(vocabulary_of(tokenizer).base) | special_ids(model) | set(tokenizer.all_special_ids)
     always = {index for index, name in names.items() if index in always or len(name) == 1}
     ids = _ids(names, always)
-    return always | {index for index, name in names.items() if index not in always and not spell(name, ids)}
+    return always | {index for index, name in names.items() if index not in always and not segment(name, ids)}
 
 
 def _keep(
@@ -148,12 +149,12 @@ def _keep(
         ids = _ids(names, kept)
         costs = {}
         for index in kept.difference(stay):
-            costs[index] = now[index] * (len(spell(names[index], ids, whole=False)) - 1)
+            costs[index] = now[index] * (len(segment(names[index], ids, whole=False)) - 1)
         kept.difference_update(sorted(costs, key=lambda index: (costs[index], index))[: -(-excess // SHARE)])
         ids = _ids(names, kept)
         now = Counter()
         for index, count in counts.items():
-            for piece in (index,) if index in kept else spell(names[index], ids):
+            for piece in (index,) if index in kept else segment(names[index], ids):
                 now[piece] += count
     return kept
 
@@ -162,12 +163,12 @@ def _ids(names: Mapping[int, str], kept: Collection[int]) -> dict[str, int]:
     return {names[index]: index for index in kept if index in names}
 
 
-def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], spelling: Spelling) -> None:
+def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], resegmentation: Resegmentation) -> None:
     some = rows[:: -(-len(rows) // COMPARED)]
     before = tokenizer.batch_decode(list(some), skip_special_tokens=True)
-    after = tokenizer.batch_decode([spelling(row) for row in some], skip_special_tokens=True)
+    after = tokenizer.batch_decode([resegmentation(row) for row in some], skip_special_tokens=True)
     if wrong := next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None):
         raise InputError(
             f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became {wrong[1][:80]!r}; "
-            "it can only write the tokens it has; leave out --written (prune.written)"
+            "it can only write the tokens it has; leave out --output-vocab (prune.output_vocabulary)"
         )

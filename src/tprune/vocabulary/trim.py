@@ -161,8 +161,8 @@ def trim_vocabulary(
     kept = tuple(sorted(always | words.needed(frequent)))
     small, trimmed = trim_model(model, kept), words.keep(kept)
     never = set(cast(Model, model).generation_config.suppress_tokens or ())
-    said = (always | {token for token, count in written.items() if count >= least}) - never
-    write_only_(small, [index for index, old in enumerate(kept) if old in said])
+    output = (always | {token for token, count in written.items() if count >= least}) - never
+    write_only_(small, [index for index, old in enumerate(kept) if old in output])
 
     def covered(text: Parallel) -> Coverage:
         return coverage(_encoded(tokenizer, text), _encoded(trimmed, text), kept, words.unknown)
@@ -173,7 +173,7 @@ def trim_vocabulary(
         message = f"{corpus.name}: the tokeniser does not know {share} of the tokens; is this one of its languages?"
         warnings.warn(message, TpruneWarning, stacklevel=2)
     beyond = None if held_out is None else covered(held_out)
-    return Trimmed(small, trimmed, kept, len(said), rows, rows - len(never), size(model), size(small), found, beyond)
+    return Trimmed(small, trimmed, kept, len(output), rows, rows - len(never), size(model), size(small), found, beyond)
 
 
 def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[int]:
@@ -203,8 +203,8 @@ def write_only_(model: Any, tokens: Sequence[int]) -> None:
         config.suppress_tokens, config.renormalize_logits = sorted({*(config.suppress_tokens or ()), *others}), True
 
 
-def writing(model: Any, tokens: Sequence[int]) -> Any:
-    """A copy of a model that writes these tokens and no others; see `write_only_`."""
+def restricted_to(model: Any, tokens: Sequence[int]) -> Any:
+    """A copy of a model whose output vocabulary is restricted to these tokens; see `write_only_`."""
     twin = copy.deepcopy(model)
     write_only_(twin, tokens)
     return twin
@@ -235,7 +235,7 @@ def coverage(
 def _counts(tokenizer: Any, corpus: Parallel, more: Sequence[str]) -> tuple[Counter[int], Counter[int]]:
     """How often each token is seen, and how often in translations.
 
-    Of `more`, whose side nobody knows, as the side on which it is seen more often, and as a translation.
+    Of `more`, whose side is not known, as the side on which it is seen more often, and as a translation.
     """
     source, target = (Counter(token for row in side for token in row) for side in _sides(tokenizer, corpus))
     found = source + target

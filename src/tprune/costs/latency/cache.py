@@ -12,12 +12,21 @@ from typing import Any, Protocol
 
 from tprune.core.plan import Plan, fingerprint
 from tprune.core.sites import Site
-from tprune.core.sublayers import Shares, width_of
+from tprune.core.sublayers import KeptFractions, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted
 from tprune.costs.latency.shelf import Shelf
-from tprune.costs.latency.table import FORMAT, TIMED, LatencyTable, Ratios, Setting, Timed, Times, shares_of
-from tprune.costs.latency.timer import DENSE, STEADY, Timer, given_up, steady
+from tprune.costs.latency.table import (
+    FORMAT,
+    TIMED,
+    LatencyTable,
+    Ratios,
+    TimedPlan,
+    Times,
+    TimingConfig,
+    kept_fractions,
+)
+from tprune.costs.latency.timer import CONVERGED, DENSE, Timer, converged, given_up
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.machine import machine, version_of
 from tprune.support.reporting import Report
@@ -27,10 +36,10 @@ HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
 DOUBTED = "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again before it is believed"
 NOTHING: Ratios = dict.fromkeys(TIMED, ())
-Mixture = tuple[Mapping[Site, Shares], float]
+Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 
-def key_of(model: Any, setting: Setting) -> str:
+def key_of(model: Any, setting: TimingConfig) -> str:
     """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
     here, never = machine(), len(model.generation_config.suppress_tokens or ())
     about = [version_of(runtime_named(setting.runtime).package), here["cpu"], here["cores"], asdict(setting)]
@@ -38,11 +47,11 @@ def key_of(model: Any, setting: Setting) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Asked(Protocol):
-    """What a table is measured for; see `tprune.budget.reach.Reach`."""
+class FeasibilityCheck(Protocol):
+    """Whether the time that a table is measured for can be reached; see `tprune.budget.reach.Feasibility`."""
 
-    def look(self, timer: Timer, table: LatencyTable) -> None:
-        """A check as soon as the dense model's times are known, before what is missing is timed; may raise."""
+    def quick_feasibility_check(self, timer: Timer, table: LatencyTable) -> None:
+        """Fails early: called once the dense model's times are known, before the missing plans are timed; may raise."""
         ...
 
     def refused(self, table: LatencyTable) -> Exception | None:
@@ -55,8 +64,8 @@ class Asked(Protocol):
 
 
 def measured(
-    model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, cache: Path,
-    report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, asked: Asked | None = None,
+    model: Any, tokenizer: Any, sentences: Sequence[str], setting: TimingConfig, cache: Path,
+    report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, asked: FeasibilityCheck | None = None,
 ) -> LatencyTable:  # fmt: skip
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
 
@@ -71,7 +80,7 @@ def measured(
         sentences: source sentences, for the tokens and the time of whole ones.
         setting: threads, batch and lengths.
         cache: where tables are kept, one file each.
-        report: is told how far it is, and of times that vary.
+        report: called with lines of progress, and with warnings of times that vary.
         kinds: of couplings whose sizes are to be known; none for the dense model alone.
         removal: whether sublayers may also be left with nothing.
         asked: what the table is for, which may turn out to be out of reach, or met already.
@@ -102,7 +111,7 @@ def measured(
                 table = replace(table, plans=())
         shelf.write(table)
         if asked is not None:
-            asked.look(timer, table)
+            asked.quick_feasibility_check(timer, table)
         known = bool(table.plans)
         table = fitted(_completed(timer, table, plans, shelf, report), model)
         if asked is None or asked.refused(table) is None:
@@ -111,7 +120,7 @@ def measured(
             report(DOUBTED)
         least = asked.confirm(timer, table)  # raises where it is so
         if not known:  # all was measured just now; this plan too
-            return table.corrected(*least)
+            return table.corrected_by(*least)
         report("the smallest model that may be left is faster than the latency table says; all plans are timed again")
         return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model)
 
@@ -128,9 +137,9 @@ def _completed(
         for ratios in timer.side_by_side(named, known):
             table = _with(table, some, ratios)
             shelf.write(table)
-            good = sum(steady(each, table.setting) for each in ratios)
+            good = sum(converged(each, table.setting) for each in ratios)
             rounds = max(len(each["sentence"]) for each in ratios)
-            report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{STEADY:.0%}")
+            report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{CONVERGED:.0%}")
     return table
 
 
@@ -161,27 +170,27 @@ def _still_so(timer: Timer, table: LatencyTable, plans: Sequence[Plan], report: 
 
 
 def _mixture(plan: Plan) -> Mixture:
-    return shares_of(plan), width_of(plan)
+    return kept_fractions(plan), width_of(plan)
 
 
-def _timed(plan: Plan, table: LatencyTable) -> Timed | None:
+def _timed(plan: Plan, table: LatencyTable) -> TimedPlan | None:
     """What the table knows of a plan."""
     mixture = _mixture(plan)
     return next((t for t in table.plans if (t.shares, t.width) == mixture), None)
 
 
 def _known(plan: Plan, table: LatencyTable) -> Ratios:
-    """The ratios of a plan that are worth adding to: of one that never became steady none are."""
+    """The ratios of a plan that more rounds are added to; none of a plan that was given up."""
     timed = _timed(plan, table)
     return NOTHING if timed is None or given_up(timed.ratios, table.setting) else timed.ratios
 
 
 def _missing(plans: Sequence[Plan], table: LatencyTable) -> list[Plan]:
-    return [plan for plan in plans if not steady(_known(plan, table), table.setting)]
+    return [plan for plan in plans if not converged(_known(plan, table), table.setting)]
 
 
 def _with(table: LatencyTable, plans: Sequence[Plan], ratios: Sequence[Ratios]) -> LatencyTable:
-    new = [Timed(*_mixture(plan), each) for plan, each in zip(plans, ratios, strict=True)]
+    new = [TimedPlan(*_mixture(plan), each) for plan, each in zip(plans, ratios, strict=True)]
     names = [(t.shares, t.width) for t in new]
     rest = [t for t in table.plans if (t.shares, t.width) not in names]
     return replace(table, plans=(*rest, *new))

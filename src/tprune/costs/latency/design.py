@@ -23,7 +23,7 @@ from tprune.support.texts import check_list
 GOLDEN = 0.618034  # multiples of it, less their whole part, fill the unit interval evenly however many there are
 LEVELS = (0.15, 0.9)
 AROUND = 0.35  # how far a place's sizes lie from the level of the plan
-LEAST = 0.08
+LEAST_SHARE = 0.08  # of its lines that a coupling keeps
 EIGHTHS = 8  # sizes that budgets choose from; every other plan takes any size
 WIDTHS = (0.5, 0.75, 0.625, 0.875)
 NARROW = (1, 2)  # of four plans, these take the next of the widths
@@ -70,7 +70,7 @@ def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[st
         gone = rng.randint(1, most) if rng.random() < REMOVED and removes and most else 0
         nested = [kind for kind in members[0].couplings if _nests(kind)]
         for kind in members[0].couplings:
-            share = min(1.0, max(LEAST, level + rng.uniform(-AROUND, AROUND)))
+            share = min(1.0, max(LEAST_SHARE, level + rng.uniform(-AROUND, AROUND)))
             share = share**0.5 if len(nested) > 1 and kind in nested else share  # heads and their dimensions multiply
             if number % 2 == 0:
                 share = max(1, round(EIGHTHS * share)) / EIGHTHS

@@ -22,14 +22,14 @@ import numpy as np
 from tprune.core.coupling import Coupling, source_params
 from tprune.core.kinds import COVERING, FINEST, WHOLE_BLOCK, WIDTH, rule_of
 from tprune.core.sites import DECODER, ENCODER, Site, no_site
-from tprune.core.sublayers import Shares, emptied
-from tprune.costs.latency.table import MODEL, Curve, Floats, LatencyTable, Pair, Price
+from tprune.core.sublayers import KeptFractions, emptied
+from tprune.costs.latency.table import MODEL, Floats, LatencyCurve, LatencyTable, Pair, Price
 from tprune.families.registry import couplings
 
 NOISE = 0.04  # of a plan's time
 # what is fixed, all weights and all sublayers take of the dense time, and how far from that they may lie
 COMMON, SURE = np.array([0.1, 0.7, 0.2]), np.array([0.1, 0.3, 0.2])
-SPREAD = 0.25  # by how much prices of equal amounts differ
+PRICE_VARIATION = 0.25  # by how much prices of equal amounts differ
 OTHER = 0.1  # of the dense time: how far what the width takes beside the sublayers may lie from what its weights say
 BENDS = 4  # pairs of the curve, beside the dense model's
 Weights = Mapping[tuple[str, str], Floats]
@@ -59,7 +59,7 @@ def fitted(table: LatencyTable, model: Any) -> LatencyTable:
     seen = _seen(table, model)
     names = (name for name in dict.fromkeys([*encoder, *token]) if name in seen)
     prices = tuple(Price(*name, encoder.get(name, 0.0), token.get(name, 0.0)) for name in names)
-    return dataclasses.replace(table, prices=prices, curve=Curve(first, second))
+    return dataclasses.replace(table, prices=prices, curve=LatencyCurve(first, second))
 
 
 def weights_of(model: Any, kinds: Sequence[str]) -> Weights:
@@ -130,7 +130,7 @@ def _takes(site: Site, side: int) -> bool:
     return site.reads_source or site.stack == (ENCODER, DECODER)[side]
 
 
-def _amount(term: Term, shares: Mapping[Site, Shares], width: float) -> float:
+def _amount(term: Term, shares: Mapping[Site, KeptFractions], width: float) -> float:
     """Which share of what a price is for a plan keeps."""
     if term.place == MODEL:
         return width
@@ -147,11 +147,11 @@ def _amount(term: Term, shares: Mapping[Site, Shares], width: float) -> float:
 def _prices(terms: Sequence[Term], amounts: Floats, times: Floats) -> Floats:
     """What is fixed and every term take, as shares of the dense time."""
     sublayers = np.array([0.0, *(float(term.layers) if term.kind == WHOLE_BLOCK else 0.0 for term in terms)])
-    alike = np.array([0.0, *(term.weights for term in terms)]), sublayers / max(1.0, sublayers.sum())
-    common = np.stack([amounts[:, 0], amounts @ alike[0], amounts @ alike[1]], 1)
+    equal = np.array([0.0, *(term.weights for term in terms)]), sublayers / max(1.0, sublayers.sum())
+    common = np.stack([amounts[:, 0], amounts @ equal[0], amounts @ equal[1]], 1)
     fixed, weight, sublayer = _least_squares(common, times, COMMON, SURE)
-    expected = weight * alike[0] + sublayer * alike[1]
-    sure = SPREAD * expected
+    expected = weight * equal[0] + sublayer * equal[1]
+    sure = PRICE_VARIATION * expected
     expected[0], sure[0], sure[1] = fixed, SURE[0], OTHER
     return _least_squares(amounts, times, expected, np.maximum(sure, 1e-6))
 
@@ -171,17 +171,17 @@ def _least_squares(amounts: Floats, times: Floats, expected: Floats, sure: Float
     return found
 
 
-def _curve(added: Floats, measured: Floats) -> tuple[Pair, ...]:
-    """Pairs that say how long a model takes whose prices add up to so much; the last row is the dense model's.
+def _curve(additive: Floats, measured: Floats) -> tuple[Pair, ...]:
+    """Points (sum of prices, measured time); the last row is the dense model's.
 
-    Plans near by say it, the more the nearer, against one of them that says that prices do add up.
+    The time at a point is a mean over plans, weighted by distance, with one more plan whose prices add up exactly.
     """
-    whole, dense = float(added[-1]), float(measured[-1])
-    low, high = float(added[:-1].min()), float(added[:-1].max())
-    log, near = np.log(measured[:-1] / np.maximum(added[:-1], 1e-9)), max((high - low) / BENDS, 1e-9)
+    whole, dense = float(additive[-1]), float(measured[-1])
+    low, high = float(additive[:-1].min()), float(additive[:-1].max())
+    log, near = np.log(measured[:-1] / np.maximum(additive[:-1], 1e-9)), max((high - low) / BENDS, 1e-9)
     pairs: list[Pair] = []
     for x in np.unique(np.linspace(low, high, BENDS)):
-        weight = np.exp(-(((added[:-1] - x) / near) ** 2))
+        weight = np.exp(-(((additive[:-1] - x) / near) ** 2))
         y = float(x * np.exp(weight @ log / (weight.sum() + 1.0)))
         if x < 0.95 * whole:
             pairs.append((float(x), min(max([y, *(before for _, before in pairs)]), dense)))

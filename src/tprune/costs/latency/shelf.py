@@ -48,7 +48,7 @@ class Shelf:
     def write(self, table: LatencyTable) -> None:
         """Keeps a table, without what varies too much: the dense model's time, and plans that were given up."""
         good = tuple(timed for timed in table.plans if not given_up(timed.ratios, table.setting))
-        data = replace(table, plans=good).to_json()
+        data = replace(table, plans=good).to_dict()
         if table.dense_spread > DENSE:
             data["dense"] = data["dense_spread"] = None
         write_json(self.path, data)

@@ -1,8 +1,11 @@
-"""Latency tables: what each kind of sublayer, and the residual width, costs on this machine; and from that any plan's time.
+"""Latency tables: the price of each kind of sublayer and of the residual width on this machine, and the time of plans.
 
 A table is made of plans that cut many things at once, each exported whole and timed against the dense model in turns
-(`tprune.costs.latency.timer`), so caches and fixed costs are those of the real graph; prices are what agrees with all of them
+(`tprune.costs.latency.timer`), so caches and fixed costs are those of the real graph; prices are fitted to all of them
 (`tprune.costs.latency.fit`).
+
+Prices are additive: their sum (`additive_ms`) is a first prediction, which the `curve` of the table maps to the time
+that is expected (`predicted_ms`), since a smaller model also runs faster from the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from tprune.core.kinds import COVERING, WHOLE_BLOCK, WIDTH
 from tprune.core.plan import Plan
 from tprune.core.sites import Site, site_from_name
-from tprune.core.sublayers import Shares, combined, left_of, sublayers_of, width_of
+from tprune.core.sublayers import KeptFractions, combined, kept_counts, sublayers_of, width_of
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -28,7 +31,7 @@ from tprune.support.files import read_json
 FORMAT = 5  # of the file; formats up to 4 timed one kind of coupling at a time
 MODEL = "model"  # the place of the residual width
 LONGEST = 1000  # rounds of one plan
-LEAST = 0.02  # of the dense time: nothing is predicted to be faster
+LEAST_TIME = 0.02  # of the dense time: nothing is predicted to be faster
 Floats = NDArray[np.float64]
 Pair = tuple[float, float]
 TIMED = ("encoder", "sentence")
@@ -36,8 +39,8 @@ Ratios = Mapping[str, Sequence[float]]  # dense over pruned time of every round,
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What is timed: an encoder pass over `source` tokens and whole `sentences`, `batch` at once, with `threads`.
+class TimingConfig:
+    """How models are timed: an encoder pass over `source` tokens and whole `sentences`, by `batch` and `threads`.
 
     Raises:
         InputError: a runtime that does not exist.
@@ -67,10 +70,10 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A plan that was timed: what its sublayers keep, by site and kind, the share of the width, and how much faster it is."""
+class TimedPlan:
+    """A plan that was timed: the fractions it keeps by site and kind, its share of the width, and its ratios."""
 
-    shares: Mapping[Site, Shares]
+    shares: Mapping[Site, KeptFractions]
     width: float
     ratios: Ratios
 
@@ -95,8 +98,8 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Milliseconds (added, measured): straight lines between these say how long a model takes whose prices add up to so much."""
+class LatencyCurve:
+    """Points (sum of prices, measured time) in milliseconds, ascending; times between them are interpolated."""
 
     encoder: tuple[Pair, ...]
     token: tuple[Pair, ...]
@@ -121,14 +124,14 @@ class LatencyTable:
     """
 
     key: str
-    setting: Setting
+    setting: TimingConfig
     dense: Times
     tokens: float
-    plans: tuple[Timed, ...]
+    plans: tuple[TimedPlan, ...]
     machine: Mapping[str, object]
     peak_memory: int = 0
     prices: tuple[Price, ...] = ()
-    curve: Curve = Curve((), ())
+    curve: LatencyCurve = LatencyCurve((), ())
     format: int = field(default=FORMAT)
     dense_spread: float = 0.0
 
@@ -148,12 +151,14 @@ class LatencyTable:
         return width * (1 - share) * self._price(place, kind)
 
     def at_width(self, width: float) -> Floats:
-        """What prices add up to with this share of the residual width and every sublayer whole: milliseconds (encoder, token)."""
-        return self.whole if width == 1 else self.whole - (1 - width) * self._price(MODEL, WIDTH)
+        """The sum of prices at this share of the width, every sublayer whole: milliseconds (encoder, token)."""
+        return (
+            self.additive_dense_ms if width == 1 else self.additive_dense_ms - (1 - width) * self._price(MODEL, WIDTH)
+        )
 
     @property
-    def whole(self) -> Floats:
-        """What the dense model's prices add up to: milliseconds (encoder, token)."""
+    def additive_dense_ms(self) -> Floats:
+        """The sum of the dense model's prices: milliseconds (encoder, token)."""
         return np.array(
             [pairs[-1][0] if pairs else dense for pairs, dense in zip(self._pairs, self._dense, strict=True)]
         )
@@ -166,67 +171,73 @@ class LatencyTable:
     def _pairs(self) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
         return self.curve.encoder, self.curve.token
 
-    def added(self, shares: Mapping[Site, Shares], width: float = 1.0) -> Floats:
-        """What prices add up to, in milliseconds (encoder, token); arguments as in `predict`."""
+    def additive_ms(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Floats:
+        """The sum of prices, in milliseconds (encoder, token); arguments as in `predict`."""
         saved = [self.saved_by(site.place, mine, width) for site, mine in shares.items()]
         return self.at_width(width) - sum(saved, np.zeros(2))
 
-    def predict(self, shares: Mapping[Site, Shares], width: float = 1.0) -> Times:
+    def predict(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Times:
         """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its width."""
-        return self._times(self.real(self.added(shares, width)))
+        return self._times(self.predicted_ms(self.additive_ms(shares, width)))
 
-    def real(self, added: Floats) -> Floats:
-        """What is to be expected where prices add up to these milliseconds (encoder, token): on below the curve along its first line."""
+    def predicted_ms(self, additive: Floats) -> Floats:
+        """The expected milliseconds (encoder, token) for a sum of prices; below the curve, along its first segment."""
         found = [
-            max(_read(pairs, float(x)), LEAST * dense)
-            for pairs, dense, x in zip(self._pairs, self._dense, added, strict=True)
+            max(_read(pairs, float(x)), LEAST_TIME * dense)
+            for pairs, dense, x in zip(self._pairs, self._dense, additive, strict=True)
         ]
         return np.array(found)
 
-    def adds(self, added: Floats) -> Floats:
-        """How much of what prices say is saved a model saves, for encoder and token each."""
-        saved = self.whole - added
-        real = self._dense - self.real(added)
+    def savings_realised(self, additive: Floats) -> Floats:
+        """The share of the additive savings that a model with this sum of prices realises, for encoder and token."""
+        saved = self.additive_dense_ms - additive
+        real = self._dense - self.predicted_ms(additive)
         found: Floats = np.where(saved > 0.02 * self._dense, real / np.maximum(saved, 1e-9), 1.0)
         return found.clip(0.1, 3.0)
 
-    def adds_at(self, milliseconds: float) -> Floats:
-        """`adds` where a model whose parts shrink alike takes so long for a sentence."""
+    def savings_realised_at(self, milliseconds: float) -> Floats:
+        """`savings_realised` of a model that takes so long for a sentence, its prices all shrunk by one factor."""
         low, high = 0.0, 1.0
         for _ in range(30):
             middle = (low + high) / 2
-            fast = self._times(self.real(self.whole * middle)).sentence < milliseconds
+            fast = self._times(self.predicted_ms(self.additive_dense_ms * middle)).sentence < milliseconds
             low, high = (middle, high) if fast else (low, middle)
-        return self.adds(self.whole * high)
+        return self.savings_realised(self.additive_dense_ms * high)
 
     def predict_plan(self, plan: Plan) -> Times:
         """Times of a selected plan's model."""
-        return self.predict(shares_of(plan), width_of(plan))
+        return self.predict(kept_fractions(plan), width_of(plan))
 
-    def corrected(self, plan: Plan, measured: Times) -> LatencyTable:
-        """The table that knows how fast this plan is: models that save as much or more are as much faster than predicted as it is.
+    def corrected_by(self, plan: Plan, measured: Times) -> LatencyTable:
+        """The table corrected by the measured time of a plan.
 
-        Those that save less, less so, down to the dense model, whose time is known.
+        The factor `measured / predicted` holds for models that save as much or more; it falls to 1 at the dense model.
         """
-        added = self.added(shares_of(plan), width_of(plan))
+        additive = self.additive_ms(kept_fractions(plan), width_of(plan))
         times = (measured.encoder, measured.token)
-        sides = zip(self._pairs, self.whole, self._dense, added, self.real(added), times, strict=True)
+        sides = zip(
+            self._pairs, self.additive_dense_ms, self._dense, additive, self.predicted_ms(additive), times, strict=True
+        )
         encoder, token = (
             _through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides
         )
-        return replace(self, curve=Curve(encoder, token))
+        return replace(self, curve=LatencyCurve(encoder, token))
 
-    def spelled(self, saved: float, longer: float) -> LatencyTable:
-        """The table of the same model when it saves so many milliseconds in every token and writes `longer` times as many.
+    def with_output_vocabulary(self, saved: float, longer: float) -> LatencyTable:
+        """The table of the same model with a smaller output vocabulary.
 
-        What cutting saves stays the same: it is other matrices that it cuts. See `tprune.vocabulary.output_vocabulary`.
+        The savings of couplings stay the same: they lie in other matrices. See `tprune.vocabulary.output_vocabulary`.
+
+        Args:
+            saved: milliseconds in every token.
+            longer: how many times as many tokens the model writes.
         """
         token, tokens = self.dense.token - saved, self.tokens * longer
         dense = Times(self.dense.encoder, token, self.dense.encoder + tokens * token)
-        pairs = tuple((added - saved, real - saved) for added, real in self.curve.token)
+        pairs = tuple((additive - saved, real - saved) for additive, real in self.curve.token)
         return replace(self, dense=dense, tokens=tokens, curve=replace(self.curve, token=pairs))
 
-    def saved_by(self, place: str, shares: Shares, width: float = 1.0) -> Floats:
+    def saved_by(self, place: str, shares: KeptFractions, width: float = 1.0) -> Floats:
         """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
         found: Floats = combined(lambda kind, share: self.saved(place, kind, share, width), shares) + np.zeros(2)
         return found
@@ -253,9 +264,9 @@ class LatencyTable:
         known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.prices})) or "none"
         raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, in which sublayers go by their names."""
-        plans = tuple(_timed_to_json(timed) for timed in self.plans)
+        plans = tuple(_timed_to_dict(timed) for timed in self.plans)
         return asdict(replace(self, plans=())) | {"plans": plans}
 
     @staticmethod
@@ -275,11 +286,11 @@ def _table(data: Any, path: Path) -> LatencyTable:
             raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
         if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
             raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
-        plans = (Timed(_left(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
+        plans = (TimedPlan(_fractions(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
         curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
         return LatencyTable(
-            data["key"], Setting(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
-            data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), Curve(*curve),
+            data["key"], TimingConfig(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
+            data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), LatencyCurve(*curve),
             dense_spread=float(data.get("dense_spread", 0.0)),
         )  # fmt: skip
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -288,7 +299,7 @@ def _table(data: Any, path: Path) -> LatencyTable:
         ) from None
 
 
-def _timed_to_json(timed: Timed) -> dict[str, Any]:
+def _timed_to_dict(timed: TimedPlan) -> dict[str, Any]:
     shares = {site.name: dict(each) for site, each in timed.shares.items()}
     return {"shares": shares, "width": timed.width, "ratios": dict(timed.ratios)}
 
@@ -304,7 +315,7 @@ def _share(data: Any) -> float:
     return float(data)
 
 
-def _left(data: Mapping[str, Mapping[str, Any]]) -> dict[Site, dict[str, float]]:
+def _fractions(data: Mapping[str, Mapping[str, Any]]) -> dict[Site, dict[str, float]]:
     """Shares of a file, by sublayer. Raises `ValueError` for a name that stands for no sublayer."""
     found: dict[Site, dict[str, float]] = {}
     for name, shares in data.items():
@@ -339,23 +350,24 @@ def _read(pairs: Sequence[Pair], x: float) -> float:
     return y0 + (x - x0) * (y1 - y0) / (x1 - x0) if x < x0 else float(np.interp(x, xs, ys))
 
 
-def _through(pairs: Sequence[Pair], added: float, predicted: float, measured: float) -> tuple[Pair, ...]:
-    """A curve bent so that what adds up to `added` takes as long as was measured; its last pair, the dense model's, stays."""
+def _through(pairs: Sequence[Pair], additive: float, predicted: float, measured: float) -> tuple[Pair, ...]:
+    """The curve bent to give `measured` at the sum of prices `additive`; its last pair, the dense model's, stays."""
     whole = pairs[-1][0]
-    if added >= 0.98 * whole:
+    if additive >= 0.98 * whole:
         return tuple(pairs)  # what saves nothing says nothing
-    inner, factor = dict(pairs[:-1]) | {float(added): float(predicted)}, measured / predicted
+    inner, factor = dict(pairs[:-1]) | {float(additive): float(predicted)}, measured / predicted
     bent = [
-        (x, float(y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - added))))) for x, y in sorted(inner.items())
+        (x, float(y * (1 + (factor - 1) * min(1.0, (whole - x) / (whole - additive)))))
+        for x, y in sorted(inner.items())
     ]
     return (*bent, pairs[-1])
 
 
-def shares_of(plan: Plan) -> dict[Site, dict[str, float]]:
-    """The shares that every sublayer of a selected plan keeps, by site and kind.
+def kept_fractions(plan: Plan) -> dict[Site, dict[str, float]]:
+    """The fractions of its lines that every sublayer of a selected plan keeps, by site and kind.
 
     Raises:
         InputError: a coupling that lies in no sublayer, such as the lines of a matrix.
     """
-    left = left_of(plan)
-    return {s.site: s.shares(left[s.name]) for s in sublayers_of(plan)}
+    counts = kept_counts(plan)
+    return {s.site: s.fractions(counts[s.name]) for s in sublayers_of(plan)}

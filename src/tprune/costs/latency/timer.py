@@ -1,4 +1,4 @@
-"""Timing plans of one model against it: exports that write equally many tokens, side by side in the same rounds until all are steady."""
+"""Timing plans against their model, side by side: exports that write as many tokens, in rounds until all converge."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from tprune.bench.harness import BenchResult, Work, bench_all
+from tprune.bench.harness import BenchResult, Workload, bench_all
 from tprune.bench.statistics import half_width, median_interval
 from tprune.core.plan import Plan
-from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Setting, Times
+from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Times, TimingConfig
 from tprune.realise.shrink import shrink
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.export import export
@@ -24,42 +24,43 @@ from tprune.support.errors import NoisyMachineError
 from tprune.support.machine import machine
 from tprune.support.reporting import Report, counted
 
-STEADY = 0.06  # how far the 95 % interval of a ratio may reach from its middle
-USELESS = 0.25  # and how far at most, for a ratio to say anything
-MOST = 8  # times a setting's rounds, while it reaches farther
-DENSE = 0.1  # how far the 95 % interval of the dense model's own time may reach from its middle, after at most
-MOST_DENSE = 3  # times a setting's rounds
-BLOCK = 4  # rounds after which that is asked
+CONVERGED = 0.06  # relative half width of the 95 % interval of a ratio, at most
+USELESS = 0.25  # relative half width above which a ratio is refused
+MOST_ROUNDS = 8  # times the rounds of the configuration, for a ratio that has not converged
+DENSE = 0.1  # relative half width of the 95 % interval of the dense model's own time, at most
+MOST_DENSE = 3  # times the rounds of the configuration, for the dense model's own time
+BLOCK = 4  # rounds between two checks
 COPIES = 2  # more of the dense model in every round: all ratios have its time in them, and its noise
 TOGETHER = 24  # plans side by side, at most
 MEMORY = 4e9  # bytes for all processes beside each other,
 PROCESS, HELD = 8e7, 2.0  # of which each takes so many, and so many times its files
 
 
-def spread(ratios: Ratios) -> float:
-    """How far the 95 % interval of a sentence's median ratio reaches from its middle."""
+def relative_half_width(ratios: Ratios) -> float:
+    """Half the width of the 95 % interval of a sentence's median ratio, relative to its middle."""
     return half_width(median_interval(ratios["sentence"]))
 
 
-def steady(ratios: Ratios, setting: Setting) -> bool:
-    """Whether a plan was timed in as many rounds as were asked for, and is known well enough."""
-    return len(ratios["sentence"]) >= setting.rounds and spread(ratios) <= STEADY
+def converged(ratios: Ratios, setting: TimingConfig) -> bool:
+    """Whether a plan was timed in at least `rounds` rounds, and its relative half width is at most `CONVERGED`."""
+    return len(ratios["sentence"]) >= setting.rounds and relative_half_width(ratios) <= CONVERGED
 
 
-def given_up(ratios: Ratios, setting: Setting) -> bool:
-    """Whether a plan was timed in as many rounds as there are to be at most, and is still not known well enough."""
-    return len(ratios["sentence"]) >= MOST * setting.rounds and not steady(ratios, setting)
+def given_up(ratios: Ratios, setting: TimingConfig) -> bool:
+    """Whether a plan was timed in the most rounds that are allowed, and has not converged."""
+    return len(ratios["sentence"]) >= MOST_ROUNDS * setting.rounds and not converged(ratios, setting)
 
 
 class Timer:
     """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
 
-    All exports write as many tokens as the dense model does on average (or as `tokens` says), so that sentences differ in nothing
-    but the model. At most `together` plans should be timed side by side: their processes share the memory.
+    All exports write as many tokens as the dense model does on average (or `tokens`, where given), so that sentences
+    differ in nothing but the model. At most `together` plans should be timed side by side: their processes share the
+    memory.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: Setting, folder: Path, tokens: int | None = None,
+        self, model: Any, tokenizer: Any, sentences: Sequence[str], setting: TimingConfig, folder: Path, tokens: int | None = None,
         report: Report = lambda text: None,
     ) -> None:  # fmt: skip
         self.model, self.sentences, self.setting, self.folder = model, sentences, setting, folder
@@ -124,13 +125,14 @@ class Timer:
         own = {} if tokenizer is None else {"tokenizer": tokenizer}
         with doing(f"exporting {what}, to be timed"):
             self._export(self._as_long(other), out=self.folder / "pruned", **own)
-        *_, (ratios,) = self._until_steady({what: self.folder / "pruned"})
+        *_, (ratios,) = self._until_converged({what: self.folder / "pruned"})
         return {name: median(ratios[name]) for name in TIMED}
 
     def side_by_side(self, plans: Mapping[str, Plan], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
-        """Dense over each plan's times, all in the same rounds, so that they compare; after every few rounds, until all are steady.
+        """Dense over each plan's times, all in the same rounds, so that they compare; yields after every few rounds.
 
-        What is not after `MOST` times the rounds is given up, with a warning: see `given_up`.
+        Ends when all have converged. One that has not after `MOST_ROUNDS` times the rounds is given up with a warning:
+        see `given_up`.
 
         Args:
             plans: by name.
@@ -143,11 +145,11 @@ class Timer:
         exported = counted(self._export, len(plans), self.report, "plans exported")
         for name, plan in plans.items():
             exported(self._as_long(shrink(self.model, plan)), out=folders[name])
-        yield from self._until_steady(folders, known)
+        yield from self._until_converged(folders, known)
 
-    def _until_steady(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
+    def _until_converged(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
         found: Sequence[Ratios] = known or [dict.fromkeys(TIMED, ()) for _ in folders]
-        while not all(steady(each, self.setting) or given_up(each, self.setting) for each in found):
+        while not all(converged(each, self.setting) or given_up(each, self.setting) for each in found):
             block = self._block(folders)
             found = [
                 {name: (*each[name], *more[name]) for name in TIMED} for each, more in zip(found, block, strict=True)
@@ -159,18 +161,18 @@ class Timer:
 
     def _say_noisy(self, noisy: Mapping[str, Ratios]) -> None:
         """Warns of times that vary too much to be kept. Raises `NoisyMachineError` for times that vary too much to be used."""
-        what = max(noisy, key=lambda each: spread(noisy[each]))
+        what = max(noisy, key=lambda each: relative_half_width(noisy[each]))
         others = f" (and {len(noisy) - 1} more)" if len(noisy) > 1 else ""
-        says = (
-            f"{what}{others}: the ratio to the dense model varies by {spread(noisy[what]):.1%} over {len(noisy[what]['sentence'])} rounds, more "
-            f"than {STEADY:.0%}"
+        message = (
+            f"{what}{others}: the ratio to the dense model varies by {relative_half_width(noisy[what]):.1%} over {len(noisy[what]['sentence'])} rounds, more "
+            f"than {CONVERGED:.0%}"
         )
-        if spread(noisy[what]) > USELESS:
+        if relative_half_width(noisy[what]) > USELESS:
             raise NoisyMachineError(
-                f"{says}; stop other work on this machine and give the command again; what is measured already is kept"
+                f"{message}; stop other work on this machine and give the command again; what is measured already is kept"
             )
         self.report(
-            f"warning: {says}: something else keeps this machine busy. The time is used in this run and not kept"
+            f"warning: {message}: something else keeps this machine busy. The time is used in this run and not kept"
         )
 
     def _block(self, folders: Mapping[str, Path]) -> list[Ratios]:
@@ -189,7 +191,7 @@ class Timer:
 
     def _bench(self, sides: Mapping[str, Path], rounds: int) -> dict[str, BenchResult]:
         how = self.setting
-        work = Work(how.source, 0, 1, how.sentences, TIMED)
+        work = Workload(how.source, 0, 1, how.sentences, TIMED)
         return bench_all(self.folder / "dense", sides, self.sentences, how.threads, how.batch, rounds, work)
 
     def _as_long(self, model: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from small_models import small_model
-from tprune.budget import evidence as costs
-from tprune.budget.evidence import check_reachable, curves_step, empties
+from tprune.budget import evidence
+from tprune.budget.evidence import check_reachable, empties, measure_loss_curves
 from tprune.core.curves import Curve
 from tprune.recipe.schema import Prune
 from tprune.run.steps import plan_step
@@ -16,13 +16,13 @@ from tprune.support.errors import InputError
 
 def test_what_training_wins_back_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = small_model("marian")
-    how = Prune(steps=0, macs=0.5, regain={"ffn": 0.75})
+    how = Prune(steps=0, macs=0.5, expected_recovery={"ffn": 0.75})
     plan = plan_step(model, how)
     whole = tuple(Curve(c.name, (1, 2), (0.4, 0.0)) for c in plan.couplings)
-    monkeypatch.setattr(costs, "second_order_curves", lambda *_: (whole, {}))
-    monkeypatch.setattr(costs, "_loss", lambda *_: lambda model: 0.0)
+    monkeypatch.setattr(evidence, "second_order_curves", lambda *_: (whole, {}))
+    monkeypatch.setattr(evidence, "_loss", lambda *_: lambda model: 0.0)
     material: Any = SimpleNamespace(train=None, valid=None, batches=lambda data, sentences: [])
-    found = {c.name: c.losses for c in curves_step(model, plan, how, material)}
+    found = {c.name: c.losses for c in measure_loss_curves(model, plan, how, material)}
     for coupling in plan.couplings:
         assert found[coupling.name] == pytest.approx((0.1 if coupling.kind == "ffn" else 0.4, 0.0))
 
@@ -34,6 +34,6 @@ def test_sublayers_may_be_emptied_by_floor_or_floors() -> None:
 
 
 def test_couplings_that_share_no_budget_are_refused_before_anything_is_measured(marian_small: Any) -> None:
-    how = Prune(kinds=["lines"], steps=0, macs=0.7, budget="loss")
+    how = Prune(kinds=["lines"], steps=0, macs=0.7, allocation="loss")
     with pytest.raises(InputError, match="share"):
         check_reachable(marian_small.float(), plan_step(marian_small, how), how)

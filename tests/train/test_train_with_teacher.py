@@ -16,8 +16,8 @@ from tprune.core.labels import label_loss
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import Collate, EncodedPairs
 from tprune.tasks.translation.task import TRANSLATION
-from tprune.train.losses import Mixed, hidden_distillation
-from tprune.train.schedule import Training, rewound
+from tprune.train.losses import MixedTargets, hidden_distillation
+from tprune.train.schedule import TrainingConfig, rewound
 from tprune.train.trainer import train
 
 DATA, VALID = pairs(60), pairs(10, 1)
@@ -35,10 +35,10 @@ class Rates(TrainerCallback):
         self.found.append(optimizer.param_groups[0]["lr"])
 
 
-def run(out: Path, how: Training, *callbacks: TrainerCallback) -> Any:
+def run(out: Path, how: TrainingConfig, *callbacks: TrainerCallback) -> Any:
     torch.manual_seed(99)
     model = model_of()
-    data = Mixed(DATA, TAUGHT) if how.sequence else DATA
+    data = MixedTargets(DATA, TAUGHT) if how.sequence else DATA
     train(model, data, VALID, how, out, teacher=model_of(5), callbacks=callbacks, save_every=2)
     return model
 
@@ -103,6 +103,6 @@ def test_what_cannot_be_taught_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"sequence: a share of 0\.5 needs the teacher's translations"):
         train(model, DATA, VALID, replace(HOW, sequence=0.5), tmp_path)
     with pytest.raises(InputError, match="sequence: 0, but"):
-        train(model, Mixed(DATA, TAUGHT), VALID, HOW, tmp_path)
+        train(model, MixedTargets(DATA, TAUGHT), VALID, HOW, tmp_path)
     with pytest.raises(InputError, match="hidden 1: a teacher is needed"):
         train(model, DATA, VALID, replace(HOW, hidden=1.0), tmp_path)
