@@ -15,9 +15,11 @@ from tprune.core.known_tasks import TASKS, task_of
 from tprune.core.plan import Plan, fingerprint
 from tprune.core.task import Examples, Task
 from tprune.counting.size import size
+from tprune.data.texts import LabeledTexts, Texts
 from tprune.realise.certificate import certify
 from tprune.support.errors import CertificateError, InputError
-from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.metrics.accuracy import ACCURACY, accuracy
+from tprune.tasks.scoring import score_of, scores
 from tprune.tasks.text_classification import EncodedTexts, TextClassification
 from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.schedule import TrainingConfig
@@ -57,6 +59,11 @@ def test_a_model_says_its_task(marian_small: Any) -> None:
         match=r"Linear is made for no known task; known are: translation, language-modelling, image-classification, text-class",
     ):
         task_of(torch.nn.Linear(2, 2))
+    assert task_of(bert(), "text-classification") == TASK
+    with pytest.raises(
+        InputError, match=r"^BertForSequenceClassification is for text-classification; expected a model for transl"
+    ):
+        task_of(bert(), "translation")
 
 
 def test_sizes_are_those_of_one_pass() -> None:
@@ -91,8 +98,8 @@ def test_training_learns_and_its_loss_is_that_of_the_curves(tmp_path: Path) -> N
     after = token_loss_on(batches)(model.eval())
     assert after < 0.5 * before
     assert min(entry["eval_loss"] for entry in log if "eval_loss" in entry) == pytest.approx(after, rel=1e-4)
-    score = TASK.score(TASK.predict(model, batches[0]), list(valid.classes))
-    assert score.metric == "accuracy" and score.value > 80 and score.low < score.value <= score.high <= 100
+    (score,) = scores(TASK, TASK.predict(model, valid), valid)
+    assert score.metric == ACCURACY and score.value > 80 and score.low < score.value <= score.high <= 100
 
 
 def test_hidden_states_teach(tmp_path: Path) -> None:
@@ -106,13 +113,18 @@ def test_hidden_states_teach(tmp_path: Path) -> None:
 
 
 def test_encoded_texts(tokenizer_of_words: Any) -> None:
-    found = TASK.encode(["a b", "a b c d e f"], [1, 0], tokenizer_of_words, most=4)
+    model = bert()
+    model.config.max_position_embeddings = 4
+    found = TASK.encode(LabeledTexts(("a b", "a b c d e f"), ("1", "0"), "toy"), tokenizer_of_words, model)
     assert found.texts == ([97, 98], [97, 98, 99, 102]) and found.classes == (1, 0)  # the last token stays the last
+    assert found.notes == ("toy: 1 of 2 texts are cut to 4 tokens",)
     batch = TASK.collate([found[0], found[1]], 0)
     assert batch["input_ids"].shape == (2, 4) and batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch["labels"].tolist() == [1, 0]
-    with pytest.raises(InputError, match="2 texts, but 1 classes"):
-        TASK.encode(["a", "b"], [1], tokenizer_of_words, most=4)
+    with pytest.raises(InputError, match="toy: 2 texts and 1 labels; expected equally many"):
+        LabeledTexts(("a", "b"), ("1",), "toy")
+    with pytest.raises(InputError, match="text-classification: Texts; expected LabeledTexts"):
+        TASK.encode(Texts(("a",)), tokenizer_of_words, model)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -127,8 +139,8 @@ def tokenizer_of_words() -> Any:
 )
 def test_accuracy_and_its_interval(right: int, n: int, low: float, high: float) -> None:
     """The last is the example of Newcombe's comparison of intervals (1998)."""
-    found = accuracy([1] * right + [0] * (n - right), [1] * n)
-    assert found.value == pytest.approx(100 * right / n) and found.count == n
+    found = score_of(accuracy([1] * right + [0] * (n - right), [1] * n))
+    assert found.value == pytest.approx(100 * right / n, abs=1e-4) and found.count == n
     assert (round(found.low, 1), round(found.high, 1)) == (low, high)
     with pytest.raises(InputError, match="0 predictions for 0 labels"):
         accuracy([], [])

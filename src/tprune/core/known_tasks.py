@@ -12,6 +12,18 @@ if TYPE_CHECKING:
 
     from tprune.core.task import Task
 
+
+def check_complete(name: str, task: object) -> None:
+    """Raises `InputError` where what is entered as a task lacks members of the protocol; names them."""
+    from tprune.core.task import missing_members
+
+    if missing := missing_members(task):
+        raise InputError(
+            f"task {name!r}: {type(task).__name__} has no {', '.join(missing)}; "
+            "expected all members of tprune.core.task.Task"
+        )
+
+
 TASKS: Registry[Task] = Registry(
     "task",
     "tprune.tasks",
@@ -21,12 +33,25 @@ TASKS: Registry[Task] = Registry(
         "image-classification": "tprune.tasks.image_classification:IMAGE_CLASSIFICATION",
         "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
     },
+    check_complete,
 )
 
 
-def task_of(model: nn.Module) -> Task:
-    """The task that a model is made for. Raises `InputError` naming the known ones."""
-    for task in TASKS.values():
-        if task.matches(model):
-            return task
-    raise InputError(f"{type(model).__name__} is made for no known task; known are: {', '.join(TASKS)}")
+def task_of(model: nn.Module, name: str | None = None) -> Task:
+    """The task that a model is made for.
+
+    Args:
+        model: any module.
+        name: the task that it is wanted for; whatever it is made for if not given.
+
+    Raises:
+        InputError: it is made for no known task, or for another than `name`; says for which.
+    """
+    if name is not None and TASKS.named(name).matches(model):
+        return TASKS[name]
+    made_for = next((task for task in TASKS.values() if task.matches(model)), None)
+    if made_for is None:
+        raise InputError(f"{type(model).__name__} is made for no known task; known are: {', '.join(TASKS)}")
+    if name is not None:
+        raise InputError(f"{type(model).__name__} is for {made_for.name}; expected a model for {name}")
+    return made_for

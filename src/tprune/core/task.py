@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tprune.core.data import Data, Sources
 from tprune.core.model import Outputs
+from tprune.core.score import Measure
 
 Batch = Mapping[str, Tensor]
 
@@ -23,6 +28,39 @@ class States(NamedTuple):
 
     layers: Sequence[Tensor]
     kept: Tensor
+
+
+class Shown(NamedTuple):
+    """An example with its prediction, in words, for a page."""
+
+    input: str
+    reference: str
+    prediction: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for examples, in their order.
+
+    Attributes:
+        rows: one row an example; what is in a row is the task's own, such as the logits of all classes.
+        facts: numbers that results are to record beside scores, such as the share of outputs that were cut short.
+    """
+
+    rows: NDArray[Any]
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An exported model that runs in one pass."""
+
+    def logits(self, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """The logits of a batch, whose inputs are those of `Task.prompt`."""
+        ...
 
 
 @runtime_checkable
@@ -42,12 +80,18 @@ class Examples(Protocol):
         """How much work each is, in positions."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What became of inputs that do not fit the model, with their number, in sentences; none where all fit."""
+        ...
+
 
 @runtime_checkable
 class Task(Protocol):
-    """What a model is for.
+    """What a model is for: its inputs and outputs, its data, and what predictions are worth.
 
     A batch is what the task's own data gives: named tensors, with padding. Nobody else looks at its names.
+    What only some tasks can do is in `HasStates`, `Decodes` and `LocatesDifference`.
     """
 
     @property
@@ -91,6 +135,53 @@ class Task(Protocol):
         """Which positions are no padding: bool (batch, positions), of what layers of this stack read."""
         ...
 
+    def read(self, sources: Sources, columns: Sequence[str] = ()) -> Data:
+        """Data from files or folders, joined where there are several.
+
+        Args:
+            sources: what the task can read.
+            columns: of a table; the usual names if not given.
+
+        Raises:
+            InputError: something cannot be read; names file and line.
+        """
+        ...
+
+    def processor(self, folder: str | Path) -> Any:
+        """What encodes inputs, from a model's folder: a tokeniser, or image preprocessing; None where nothing is needed."""
+        ...
+
+    def encode(self, data: Any, processor: Any, model: nn.Module) -> Examples:
+        """Data ready for a model. Raises `InputError` for a label that the model does not know, naming file and line."""
+        ...
+
+    def predict(self, model: Any, examples: Any, pad: int = 0) -> Predictions:
+        """What a model predicts, whatever it is exported to.
+
+        Args:
+            model: a module, which is left as it was, or what runs an exported model, such as a `Session`.
+            examples: of `encode`.
+            pad: the id of padding.
+        """
+        ...
+
+    def measures(self, predictions: Predictions, examples: Any) -> Sequence[Measure]:
+        """What the predictions are worth; the first is the metric that models are compared by."""
+        ...
+
+    def baselines(self, train: Any, test: Any) -> Mapping[str, Predictions]:
+        """By name the predictions for `test` of what knows only the frequencies of `train`; none where there are none."""
+        ...
+
+    def shown(self, predictions: Predictions, examples: Any, index: int) -> Shown:
+        """An example and what was predicted for it, in words."""
+        ...
+
+
+@runtime_checkable
+class HasStates(Protocol):
+    """A task whose models have hidden states that can be compared layer by layer."""
+
     def states(self, outputs: Outputs, batch: Batch) -> Sequence[States]:
         """The hidden states of each stack, of outputs that have them."""
         ...
@@ -99,12 +190,46 @@ class Task(Protocol):
         """The number of layers of each stack that `states` gives."""
         ...
 
+
+@runtime_checkable
+class Decodes(Protocol):
+    """A task whose models generate their outputs step by step, with a cache."""
+
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-        """What each model makes of the same outputs step by step, with its own cache; nothing where a model runs in one pass."""
+        """What each model makes of the same outputs step by step, each with its own cache."""
         ...
+
+
+@runtime_checkable
+class LocatesDifference(Protocol):
+    """A task that can say where in two models their states begin to differ."""
 
     def first_difference(
         self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
     ) -> str:
-        """Where in two models their states begin to differ, in words."""
+        """The place, in words."""
         ...
+
+
+def decoded(task: Task, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
+    """The steps of `Decodes.decode`; none where the task's models run in one pass."""
+    return task.decode(models, batch, steps) if isinstance(task, Decodes) else iter(())
+
+
+def first_difference(
+    task: Task, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
+) -> str:
+    """Where two models begin to differ, as far as the task can say it."""
+    if isinstance(task, LocatesDifference):
+        return task.first_difference(models, batch, differs)
+    return "somewhere in the model"
+
+
+def missing_members(task: object) -> list[str]:
+    """The members of `Task` that something lacks.
+
+    Example:
+        >>> missing_members(object())[:3]
+        ['name', 'matches', 'example']
+    """
+    return [name for name in vars(Task) if not name.startswith("_") and not hasattr(task, name)]

@@ -1,1 +1,1 @@
-"""Sentences and their files: parallel text, tables, data sets of the hub."""
+"""Raw inputs and their files: parallel text, labelled texts, images, tables, data sets of the hub."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import random
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
+from tprune.core.data import sampled as sampled
+from tprune.data.rows import SHORT, Rows
+from tprune.data.splits import Splits
 from tprune.data.tables import broken_pair, column_of, half_a_pair, read_column
 from tprune.support.errors import InputError
 from tprune.support.regular_file import largest_file, regular_bytes
@@ -25,7 +28,7 @@ PACKED = 300  # how many times smaller gzip makes text, at most
 
 
 @dataclass(frozen=True)
-class Parallel:
+class Parallel(Rows):
     """Sentence pairs: `source[i]` translates to `target[i]`.
 
     Raises:
@@ -42,6 +45,7 @@ class Parallel:
     files: tuple[str, str] | None = None  # where the sides were read from, for messages
     lines: tuple[int, ...] = ()  # the line of each pair in these files, where it is not its place here
     joined: tuple[tuple[str, str], ...] = ()  # the files of several sets that are joined here
+    COLUMNS: ClassVar[tuple[str, ...]] = ("source", "target")
 
     def __post_init__(self) -> None:
         for side, given in (("source", self.source), ("target", self.target)):
@@ -55,17 +59,8 @@ class Parallel:
         if not self.source:
             raise InputError(f"{self.name}: no sentences; expected at least one line")
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def head(self, n: int) -> Parallel:
-        """The first `n` pairs."""
-        return self.picked(range(min(n, len(self))))
-
     def sample(self, n: int, seed: int = 0) -> Parallel:
         """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no more.
-
-        Files are often sorted, by length or by source: their first lines are no sample of the rest.
 
         Example:
             >>> Parallel(tuple("abcdef"), tuple("uvwxyz")).sample(3).source
@@ -73,13 +68,21 @@ class Parallel:
         """
         return self.picked(sampled(len(self), n, seed))
 
+    def place(self, index: int) -> str:
+        """File and line of a pair's source, for messages."""
+        return place(self, 0, index)
+
+    def digest(self) -> str:
+        """A hash of all pairs."""
+        return sha256(repr((self.source, self.target)).encode()).hexdigest()[:SHORT]
+
     def line(self, index: int) -> int:
         """The line, from 1, that a pair has in the files it was read from."""
         return self.lines[index] if self.lines else index + 1
 
     def picked(self, places: Sequence[int]) -> Parallel:
-        """The pairs at these places, in ascending order; they keep their lines."""
-        if len(places) == len(self):
+        """The pairs at these places, in this order; they keep their lines."""
+        if list(places) == list(range(len(self))):
             return self
         source, target = (tuple(side[i] for i in places) for side in (self.source, self.target))
         lines = tuple(self.line(i) for i in places)
@@ -94,11 +97,6 @@ class Parallel:
         )
 
 
-def sampled(total: int, n: int, seed: int = 0) -> Sequence[int]:
-    """Places of `n` of `total` items, drawn at random without replacement, in ascending order; all where there are no more."""
-    return range(total) if n >= total else sorted(random.Random(seed).sample(range(total), n))
-
-
 def check_parallel(given: object, name: str) -> None:
     """Raises `InputError` where an argument is no `Parallel`."""
     if not isinstance(given, Parallel):
@@ -106,21 +104,10 @@ def check_parallel(given: object, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """A training, a validation and one or more test sets."""
+class Corpus(Splits[Parallel]):
+    """A training, a validation and one or more test sets of sentence pairs."""
 
-    train: Parallel
-    valid: Parallel
-    tests: Mapping[str, Parallel]
-
-    def __post_init__(self) -> None:
-        for name, pairs in (("train", self.train), ("valid", self.valid), *self.tests.items()):
-            check_parallel(pairs, name)
-
-    def pooled_test(self) -> Parallel:
-        """All test sets, one after the other, in the order they were given."""
-        sets = list(self.tests.values())
-        return sum(sets[1:], sets[0])
+    check = staticmethod(check_parallel)
 
 
 def read_lines(path: str | Path) -> tuple[str, ...]:
@@ -146,7 +133,7 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
         lines.pop()
     if not lines:
         raise InputError(f"{path}: the file is empty; expected one sentence a line")
-    return tuple(_decode(line, path, number) for number, line in enumerate(lines, start=1))
+    return tuple(decoded_line(line, path, number) for number, line in enumerate(lines, start=1))
 
 
 def contents(path: Path) -> bytes:
@@ -176,7 +163,8 @@ def contents(path: Path) -> bytes:
     return b"".join(parts)
 
 
-def _decode(line: bytes, path: Path, number: int) -> str:
+def decoded_line(line: bytes, path: Path, number: int, most: int = LONGEST) -> str:
+    """The text of a line, of at most so many characters. Raises `InputError` as `read_lines`."""
     if line.endswith(b"\r"):
         raise InputError(
             f"{path}: line {number} ends in CR LF; expected LF alone (convert with: sed -i 's/\\r$//' FILE)"
@@ -190,11 +178,11 @@ def _decode(line: bytes, path: Path, number: int) -> str:
         raise InputError(
             f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x} at column {error.start + 1})"
         ) from None
-    return sentence(text, f"{path}: line {number}")
+    return sentence(text, f"{path}: line {number}", most)
 
 
-def sentence(text: str, where: str) -> str:
-    """The text, if it may be a sentence (a tokeniser would take minutes over a book).
+def sentence(text: str, where: str, most: int = LONGEST) -> str:
+    """The text, if it may be a sentence of at most so many characters (a tokeniser would take minutes over a book).
 
     Raises:
         InputError: it is blank, too long, or holds what no file of sentences can; begins with `where`.
@@ -207,8 +195,8 @@ def sentence(text: str, where: str) -> str:
         raise InputError(f"{where} {broken_pair(half)}")
     if all(unicodedata.category(sign)[0] in "ZC" for sign in text):  # spaces, controls, and what has no width
         raise InputError(f"{where} is empty; every line holds a sentence")
-    if len(text) > LONGEST:
-        raise InputError(f"{where} has {len(text):,} characters; expected a sentence, of at most {LONGEST:,}")
+    if len(text) > most:
+        raise InputError(f"{where} has {len(text):,} characters; expected a sentence, of at most {most:,}")
     return text
 
 

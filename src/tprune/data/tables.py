@@ -60,6 +60,53 @@ def read_column(path: Path, column: str, raw: bytes) -> Iterator[tuple[int, str]
         raise InputError(f"{path}: the table has no rows")
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its ending.
+
+    Example:
+        >>> is_table(Path("a.tsv.gz")), is_table(Path("a.txt"))
+        (True, False)
+    """
+    found = NAMED.match(str(path))
+    return found is not None and found["column"] is None
+
+
+def column_names(path: Path, raw: bytes) -> list[str]:
+    """The columns of a table: its header, or the keys of the first object of a JSONL.
+
+    Raises:
+        InputError: not UTF-8, or no JSON objects.
+    """
+    text = decoded(path, raw)
+    if _kind(path) in SPLIT:
+        return _header(path, text)
+    first: Any = next((line for line in text.split("\n") if line.strip()), None)
+    if first is None:
+        raise InputError(f"{path}: the table has no rows")
+    try:
+        first = json.loads(first)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its first line is no JSON ({error})") from None
+    if not isinstance(first, dict):
+        raise InputError(f"{path}: its first line holds a {type(first).__name__}; expected an object, {{...}}")
+    return list(first)
+
+
+def read_columns(path: Path, columns: Sequence[str], raw: bytes) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Row numbers, from 1 after a header, and the values of some columns.
+
+    Raises:
+        InputError: not UTF-8, no such column or two of that name, no rows, or a row with more or fewer fields than the
+            header; names file and row.
+    """
+    text, rows = decoded(path, raw), 0
+    for found in zip(*(READERS[_kind(path)](path, column, text) for column in columns), strict=True):
+        rows = found[0][0]
+        yield rows, tuple(value for _, value in found)
+    if not rows:
+        raise InputError(f"{path}: the table has no rows")
+
+
 def decoded(path: Path, raw: bytes) -> str:
     """A table's text, without the byte-order mark that spreadsheets write. Raises `InputError` where it is not UTF-8."""
     try:

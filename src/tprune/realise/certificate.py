@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
-from tprune.core.task import Batch, Task
+from tprune.core.task import Batch, Task, decoded, first_difference
 from tprune.families.registry import family_of
 from tprune.realise.mask import masked
 from tprune.support.errors import CertificateError
@@ -66,12 +66,12 @@ def certify(
 
     forward = _relative(*(task.run(each, batch).logits for each in (reference, small)))
     if not forward <= limit:
-        where = task.first_difference((reference, small), batch, differs)
+        where = first_difference(task, (reference, small), batch, differs)
         raise CertificateError(
             f"the realised model is {forward:.2g} off the masked one (at most {limit:g} allowed), {where}"
         )
     worst, done = 0.0, 0
-    for expected, got in task.decode((reference, small), batch, steps):
+    for expected, got in decoded(task, (reference, small), batch, steps):
         off, done = _relative(expected, got), done + 1
         if not off <= limit:
             raise CertificateError(

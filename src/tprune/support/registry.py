@@ -20,6 +20,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the things are, for messages, such as `method`.
         group: the entry points under which packages install theirs.
         ours: `module:attribute` by name.
+        check: refuses what is no such thing, by its name; asked of what others enter.
 
     Example:
         >>> known = Registry[type]("fraction", "tprune.none", {"exact": "fractions:Fraction"})
@@ -27,18 +28,21 @@ class Registry(Mapping[str, T], Generic[T]):
         Fraction(1, 2)
     """
 
-    def __init__(self, kind: str, group: str, ours: Mapping[str, str]) -> None:
-        self.kind, self.group, self.ours = kind, group, dict(ours)
+    def __init__(
+        self, kind: str, group: str, ours: Mapping[str, str], check: Callable[[str, T], None] = lambda name, thing: None
+    ) -> None:
+        self.kind, self.group, self.ours, self.check = kind, group, dict(ours), check
         self.entered: dict[str, T] = {}
 
     def enter(self, name: str, thing: T) -> None:
         """Adds a thing for as long as the process lives; one that was entered under the name before is replaced.
 
         Raises:
-            InputError: one of ours, or of an installed package, has the name.
+            InputError: one of ours, or of an installed package, has the name; or `check` refuses the thing.
         """
         if name in self.ours or name in _installed(importlib.metadata.entry_points, self.group):
             raise InputError(f"two {self.kind}s are called {name!r}; a plugin's needs a name of its own")
+        self.check(name, thing)
         self.entered[name] = thing
 
     def __getitem__(self, name: str) -> T:
@@ -50,6 +54,7 @@ class Registry(Mapping[str, T], Generic[T]):
         installed = _installed(importlib.metadata.entry_points, self.group)
         if name in installed:
             theirs: T = installed[name]()
+            self.check(name, theirs)
             return theirs
         raise KeyError(name)
 

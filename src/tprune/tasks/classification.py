@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from tprune.core.labels import label_loss
-from tprune.core.model import Outputs
-from tprune.core.score import Score
-from tprune.core.task import Batch
+from tprune.core.score import Measure
+from tprune.core.task import Batch, Predictions, Shown
+from tprune.support.errors import InputError
 from tprune.tasks.metrics.accuracy import accuracy
+from tprune.tasks.one_pass import OnePass
 
 
-class Runs(Protocol):
-    """A task that runs a model."""
+class Classified(Protocol):
+    """Encoded inputs with one class each."""
 
-    def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
-        """The model's outputs."""
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The class of each."""
+        ...
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """What classes are called, where that is known."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """What a page shows of each input; nothing where the raw inputs are not at hand."""
         ...
 
 
-class Classification:
+class Classification(OnePass):
     """One class an input: labels are (batch,), logits (batch, classes)."""
 
     def labels(self, batch: Batch) -> Tensor:
@@ -34,16 +47,29 @@ class Classification:
         """Mean cross entropy of an input (nats)."""
         return label_loss(logits, batch["labels"], smoothing)
 
-    def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-        """Nothing: the model runs in one pass."""
-        return iter(())
+    def rows(self, logits: Tensor, batch: Batch) -> NDArray[Any]:
+        """The logits of all classes."""
+        found: NDArray[Any] = logits.numpy()
+        return found
 
-    @torch.no_grad()
-    def predict(self: Runs, model: nn.Module, batch: Batch) -> list[int]:
-        """The likeliest class of every input."""
-        classes: list[int] = self.run(model, batch).logits.argmax(-1).tolist()
-        return classes
+    def measures(self, predictions: Predictions, examples: Classified) -> Sequence[Measure]:
+        """Accuracy. Raises `InputError` for a class that the model has no output for."""
+        outputs = predictions.rows.shape[1]
+        if max(examples.classes) >= outputs:
+            raise InputError(f"class {max(examples.classes)} is expected, and the model has {outputs} outputs, from 0")
+        finite = np.isfinite(predictions.rows).all(1, keepdims=True)
+        found = accuracy(predictions.rows.argmax(1).tolist(), examples.classes)
+        return (
+            Measure(found.metric, np.where(finite, found.rows, np.nan), found.value, found.signature, found.interval),
+        )
 
-    def score(self, predicted: Sequence[int], expected: Sequence[int]) -> Score:
-        """Accuracy."""
-        return accuracy(predicted, expected)
+    def baselines(self, train: Classified, test: Classified) -> Mapping[str, Predictions]:
+        """The class that most of the training set has."""
+        counts = np.bincount(train.classes, minlength=max(test.classes) + 1)
+        return {"majority class": Predictions(np.tile(counts == counts.max(), (len(test.classes), 1)).astype(float))}
+
+    def shown(self, predictions: Predictions, examples: Classified, index: int) -> Shown:
+        """The input, its class and the predicted one."""
+        expected, predicted = examples.classes[index], int(predictions.rows[index].argmax())
+        text = examples.inputs[index] if examples.inputs else f"input {index + 1}"
+        return Shown(text, *(examples.names.get(each, str(each)) for each in (expected, predicted)))

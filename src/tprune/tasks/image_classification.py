@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tprune.core.data import Sources
 from tprune.core.model import Outputs
-from tprune.core.task import Batch, States
+from tprune.core.task import Batch
+from tprune.data.image_processor import ImageProcessor
+from tprune.data.images import LabeledImages
+from tprune.data.read_images import read_images
+from tprune.support.errors import InputError
+from tprune.tasks.class_names import classes_of
 from tprune.tasks.classification import Classification
-from tprune.tasks.one_stack import is_for
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images as float tensors, ready for the model, and their classes."""
-
-    pixels: Tensor
-    classes: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"pixel_values": self.pixels[index], "labels": self.classes[index]}
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """One for each: all images are alike."""
-        return np.ones(len(self), dtype=int)
+from tprune.tasks.encoded_images import Images as Images
+from tprune.tasks.one_stack import check_data, is_for
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class ImageClassification(Classification):
         """Whether it is of transformers' classes for this, or no model of transformers and begins with a convolution of images."""
         if getattr(model, "config", None) is not None and hasattr(model, "base_model_prefix"):
             return is_for(model, "ForImageClassification")
-        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)), None)
+        first = _first(model)
         return isinstance(first, nn.Conv2d) and first.in_channels == self.channels
 
     def example(self, model: nn.Module) -> Batch:
@@ -82,6 +70,40 @@ class ImageClassification(Classification):
             "pixel_values": torch.zeros(count, self.channels, self.size, self.size, dtype=one.dtype, device=one.device)
         }
 
+    def read(self, sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
+        """Folders, archives or IDX files; see `tprune.data.read_images.read_images`."""
+        return read_images(sources, columns)
+
+    def processor(self, folder: str | Path) -> ImageProcessor:
+        """The preprocessing beside a model. Raises `InputError` where there is no `preprocessor_config.json`."""
+        return ImageProcessor.load(folder)
+
+    def encode(self, data: LabeledImages, processor: ImageProcessor, model: nn.Module) -> Images:
+        """Decodes images to the size that the processor says.
+
+        Raises:
+            InputError: an image cannot be read, has another size than the first, or a class that the model does not
+                know; or other data.
+        """
+        check_data(data, LabeledImages, self.name)
+        classes, pixels = classes_of(data, model), list[Tensor]()
+        first = _first(model)
+        if isinstance(first, nn.Conv2d) and first.in_channels != len(processor.mean):
+            raise InputError(
+                f"{type(model).__name__} takes {first.in_channels} channels; image_mean in its "
+                f"preprocessor_config.json has {len(processor.mean)}"
+            )
+        for index, image in enumerate(data.images):
+            pixels.append(torch.from_numpy(processor.pixels(image, data.place(index)).copy()))
+            if pixels[-1].shape != pixels[0].shape:
+                sizes = [" x ".join(map(str, each.shape[1:])) for each in (pixels[-1], pixels[0])]
+                raise InputError(
+                    f"{data.place(index)}: {sizes[0]} pixels, the first image has {sizes[1]}; set do_resize and size"
+                )
+        return Images(
+            torch.stack(pixels), classes.numbers, classes.names, tuple(map(data.place, range(len(data)))), processor
+        )
+
     def collate(self, rows: Sequence[Any], pad: int) -> Batch:
         """A batch of images; nothing is padded."""
         pixels = torch.stack([row["pixel_values"] for row in rows])
@@ -101,19 +123,10 @@ class ImageClassification(Classification):
         """The images themselves: nothing of them is padding."""
         return torch.ones(len(batch["pixel_values"]), dtype=torch.bool)
 
-    def states(self, outputs: Outputs, batch: Batch) -> Sequence[States]:
-        """None: convolutions of different sizes have no states to compare."""
-        return []
 
-    def depth(self, model: nn.Module) -> Mapping[str, int]:
-        """None, as `states`."""
-        return {}
-
-    def first_difference(
-        self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
-    ) -> str:
-        """Unknown: nobody looks inside."""
-        return "somewhere in the model"
+def _first(model: nn.Module) -> nn.Module | None:
+    """The first layer with weights."""
+    return next((m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)), None)
 
 
 IMAGE_CLASSIFICATION = ImageClassification()

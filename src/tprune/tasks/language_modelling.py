@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from tprune.core.data import Sources
 from tprune.core.labels import IGNORED
 from tprune.core.model import Tokenizer
-from tprune.core.task import Batch
-from tprune.tasks.one_stack import OneStack, is_for, settings
+from tprune.core.score import Measure
+from tprune.core.task import Batch, Predictions, Shown
+from tprune.data.read_texts import read_texts
+from tprune.data.texts import Texts, TokenSequences
+from tprune.support.errors import InputError
+from tprune.tasks.encoded_tokens import EncodedTokens as EncodedTokens
+from tprune.tasks.encoded_tokens import pieces
+from tprune.tasks.metrics.perplexity import perplexity, unigram
+from tprune.tasks.one_pass import OnePass
+from tprune.tasks.one_stack import OneStack, check_data, is_for, settings
 from tprune.tasks.padding import padded
 
-
-@dataclass(frozen=True)
-class EncodedTokens:
-    """Token ids of texts; each token but the first is to be told from those before it."""
-
-    texts: tuple[list[int], ...]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, index: int) -> list[int]:
-        return self.texts[index]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each text."""
-        return np.array([len(text) for text in self.texts])
+SHOWN = 200  # characters of a text on a page
+TOKENIZER = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # files that a tokeniser is loaded from
 
 
 @dataclass(frozen=True)
-class LanguageModelling(OneStack):
+class LanguageModelling(OneStack, OnePass):
     """A text to the likelihood of each next token.
 
     Attributes:
         tokens: of the example whose operations are counted.
+        window: tokens that are read at once, at most; no more than the model has positions for. Longer texts are split.
     """
 
     tokens: int = 25
+    window: int = 512
     name: ClassVar[str] = "language-modelling"
 
     def matches(self, model: nn.Module) -> bool:
@@ -61,9 +60,32 @@ class LanguageModelling(OneStack):
         chance, vocabulary = torch.Generator().manual_seed(0), int(settings(model).vocab_size)
         return self.collate([torch.randint(vocabulary, (n,), generator=chance).tolist() for n in (8, 6, 4)], 0)
 
-    def encode(self, texts: Sequence[str], tokenizer: Tokenizer, most: int) -> EncodedTokens:
-        """Tokenises texts, each cut off after `most` tokens."""
-        return EncodedTokens(tuple(row[:most] for row in tokenizer(list(texts), verbose=False).input_ids))
+    def read(self, sources: Sources, columns: Sequence[str] = ()) -> Texts | TokenSequences:
+        """Lines of text files, or a column of tables; token ids from JSONL. See `tprune.data.read_texts.read_texts`."""
+        return read_texts(sources, columns)
+
+    def processor(self, folder: str | Path) -> Any:
+        """The tokeniser beside a model; None where there is none: such a model takes token ids."""
+        if Path(folder).is_dir() and not any(any(Path(folder).glob(name)) for name in TOKENIZER):
+            return None
+        return super().processor(folder)
+
+    def encode(self, data: Texts | TokenSequences, processor: Tokenizer | None, model: nn.Module) -> EncodedTokens:
+        """Tokenises texts, and splits those that are longer than the window.
+
+        Raises:
+            InputError: texts without a tokeniser, a token id that the model does not know, or other data.
+        """
+        check_data(data, (Texts, TokenSequences), self.name)
+        ids: Sequence[Sequence[int]]
+        if isinstance(data, TokenSequences):
+            ids = data.ids
+        elif processor is None:
+            raise InputError(f"{data.name}: texts, and the model has no tokeniser; expected JSONL with `input_ids`")
+        else:
+            ids = processor(list(data.texts), verbose=False).input_ids
+        config = settings(model)
+        return pieces(data, ids, min(self.window, int(config.max_position_embeddings)), int(config.vocab_size))
 
     def collate(self, rows: Sequence[list[int]], pad: int) -> Batch:
         """A batch of encoded texts, padded at their ends; the label of a position is the token after it."""
@@ -72,6 +94,33 @@ class LanguageModelling(OneStack):
             "attention_mask": padded([[1] * len(row) for row in rows], 0),
             "labels": padded([[*row[1:], IGNORED] for row in rows], IGNORED),
         }
+
+    def rows(self, logits: Tensor, batch: Batch) -> NDArray[Any]:
+        """The nats of each text, and the number of its tokens that are predicted."""
+        labels = batch["labels"]
+        nats = cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+        found: NDArray[Any] = torch.stack([nats.double().sum(1), (labels != IGNORED).sum(1).double()], 1).numpy()
+        return found
+
+    def measures(self, predictions: Predictions, examples: EncodedTokens) -> Sequence[Measure]:
+        """Perplexity, and its logarithm."""
+        return perplexity(predictions.rows, f"texts in windows of {self.window} tokens at most")
+
+    def baselines(self, train: EncodedTokens, test: EncodedTokens) -> Mapping[str, Predictions]:
+        """The frequencies of the training set's tokens."""
+        told = np.concatenate([np.asarray(text[1:]) for text in train.texts])
+        vocabulary = 1 + max(int(told.max()), *(max(text) for text in test.texts))
+        nats = unigram(told, vocabulary)
+        rows = [[nats[text[1:]].sum(), len(text) - 1] for text in test.texts]
+        return {"token frequencies": Predictions(np.array(rows))}
+
+    def shown(self, predictions: Predictions, examples: EncodedTokens, index: int) -> Shown:
+        """A text and its perplexity."""
+        text = examples.inputs[index] if examples.inputs else f"text {index + 1}"
+        measure, _ = perplexity(predictions.rows[index : index + 1], "")
+        return Shown(
+            text[:SHOWN], f"{len(examples[index]):,} tokens", f"perplexity {measure.value(measure.rows[0]):.2f}"
+        )
 
     @torch.no_grad()
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:

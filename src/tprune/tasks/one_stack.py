@@ -1,8 +1,12 @@
-"""What tasks share whose models are one stack of layers over tokens. A batch has `input_ids`, `attention_mask` and `labels`."""
+"""What tasks share whose models read tokens, in one stack of layers or in several.
+
+A batch has `input_ids`, `attention_mask` and `labels`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,15 +14,16 @@ from torch import Tensor, nn
 from tprune.core.labels import label_loss
 from tprune.core.model import Outputs
 from tprune.core.task import Batch, States
+from tprune.realise.checkpoint import load_tokenizer
+from tprune.support.errors import InputError
 
 
-class OneStack:
-    """A model that is called with tokens and their mask, whatever its layers are called."""
+class OverTokens:
+    """A model whose inputs are token ids, made by the tokeniser beside it."""
 
-    def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
-        """Its outputs; the model computes no loss of its own, which nobody would read."""
-        found: Outputs = model(**self.prompt(batch), **({"output_hidden_states": True} if hidden else {}))
-        return found
+    def processor(self, folder: str | Path) -> Any:
+        """The tokeniser beside a model. Raises `InputError` where there is none."""
+        return load_tokenizer(folder)
 
     def prompt(self, batch: Batch) -> Batch:
         """The tokens."""
@@ -31,6 +36,15 @@ class OneStack:
     def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
         """Mean cross entropy of an output (nats)."""
         return label_loss(logits, self.labels(batch), smoothing)
+
+
+class OneStack(OverTokens):
+    """A model that is called with tokens and their mask, whatever its layers are called."""
+
+    def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
+        """Its outputs; the model computes no loss of its own, which nobody would read."""
+        found: Outputs = model(**self.prompt(batch), **({"output_hidden_states": True} if hidden else {}))
+        return found
 
     def positions(self, batch: Batch, stack: str) -> Tensor:
         """The tokens that are no padding."""
@@ -64,3 +78,10 @@ def settings(model: nn.Module) -> Any:
 def is_for(model: nn.Module, head: str) -> bool:
     """Whether a model, or what it was pruned from, is of transformers' classes with this head, such as `ForCausalLM`."""
     return any(kind.__name__.endswith(head) for kind in type(model).__mro__)
+
+
+def check_data(data: object, expected: type | tuple[type, ...], task: str) -> None:
+    """Raises `InputError` where data is of another kind than a task encodes."""
+    if not isinstance(data, expected):
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        raise InputError(f"{task}: {type(data).__name__}; expected {' or '.join(kind.__name__ for kind in kinds)}")

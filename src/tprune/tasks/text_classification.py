@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from tprune.core.data import Sources
 from tprune.core.model import Tokenizer
 from tprune.core.task import Batch
-from tprune.support.errors import InputError
+from tprune.data.read_texts import read_labeled_texts
+from tprune.data.texts import LabeledTexts
+from tprune.tasks.class_names import classes_of
 from tprune.tasks.classification import Classification
-from tprune.tasks.one_stack import OneStack, is_for, settings
+from tprune.tasks.one_stack import OneStack, check_data, is_for, settings
 from tprune.tasks.padding import padded
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Token ids of texts, and their classes."""
+    """Token ids of texts, and their classes.
+
+    Attributes:
+        texts: the ids of each.
+        classes: the number of each one's class.
+        names: of the classes, by their numbers.
+        inputs: the texts themselves, for pages.
+        notes: how many were cut off, where any were.
+    """
 
     texts: tuple[list[int], ...]
     classes: tuple[int, ...]
+    names: Mapping[int, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,9 +57,11 @@ class TextClassification(Classification, OneStack):
 
     Attributes:
         tokens: of the example whose operations are counted.
+        longest: tokens of a text that are read, at most; no more than the model has positions for.
     """
 
     tokens: int = 25
+    longest: int = 512
     name: ClassVar[str] = "text-classification"
 
     def matches(self, model: nn.Module) -> bool:
@@ -65,14 +81,24 @@ class TextClassification(Classification, OneStack):
         labels = torch.randint(int(config.num_labels), (3,), generator=chance).tolist()
         return self.collate([{"input_ids": row, "labels": label} for row, label in zip(rows, labels, strict=True)], 0)
 
-    def encode(self, texts: Sequence[str], classes: Sequence[int], tokenizer: Tokenizer, most: int) -> EncodedTexts:
-        """Tokenises texts; of longer ones the first `most - 1` tokens and the end token stay. Raises `InputError` unless there are as many texts as classes."""
-        if len(texts) != len(classes):
-            raise InputError(f"{len(texts)} texts, but {len(classes)} classes; expected equally many")
-        ids = tokenizer(list(texts), verbose=False).input_ids
-        return EncodedTexts(
-            tuple(row if len(row) <= most else [*row[: most - 1], row[-1]] for row in ids), tuple(map(int, classes))
-        )
+    def read(self, sources: Sources, columns: Sequence[str] = ()) -> LabeledTexts:
+        """Texts and classes from tables (CSV, TSV, JSONL, `.gz` too); see `tprune.data.read_texts.read_labeled_texts`."""
+        return read_labeled_texts(sources, columns)
+
+    def encode(self, data: LabeledTexts, processor: Tokenizer, model: nn.Module) -> EncodedTexts:
+        """Tokenises texts; of longer ones than the model takes the first tokens and the end token stay.
+
+        Raises:
+            InputError: a label that the model does not know, by file and line; or other data.
+        """
+        check_data(data, LabeledTexts, self.name)
+        classes = classes_of(data, model)
+        ids = processor(list(data.texts), verbose=False).input_ids
+        most = min(self.longest, int(settings(model).max_position_embeddings))
+        cut = sum(len(row) > most for row in ids)
+        notes = (f"{data.name}: {cut:,} of {len(ids):,} texts are cut to {most} tokens",) if cut else ()
+        rows = tuple(row if len(row) <= most else [*row[: most - 1], row[-1]] for row in ids)
+        return EncodedTexts(rows, classes.numbers, classes.names, data.texts, notes)
 
     def collate(self, rows: Sequence[Any], pad: int) -> Batch:
         """A batch of encoded texts."""

@@ -1,4 +1,4 @@
-"""The conformance checks of methods, constraints, structures, couplings, families and runtimes, ours and others'.
+"""The conformance checks of methods, constraints, structures, couplings, families, tasks and runtimes, ours and others'.
 
 They need no test runner.
 
@@ -13,6 +13,7 @@ from tprune.testing.family import check_agrees, check_family, check_saved, rando
 from tprune.testing.method import check_method
 from tprune.testing.runtime import check_runtime
 from tprune.testing.structure import check_structure
+from tprune.testing.task import check_task
 
 __all__ = [
     "TOLERANCE",
@@ -24,6 +25,7 @@ __all__ = [
     "check_runtime",
     "check_saved",
     "check_structure",
+    "check_task",
     "random_kept",
     "randomise_",
 ]

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
-from tprune.core.task import Batch, Task
+from tprune.core.task import Batch, Task, decoded
 from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
@@ -94,11 +94,11 @@ def check_agrees(
     expected = task.run(reference, batch).logits
     off = apart(expected, task.run(small, batch).logits)
     require(off < tolerance, f"{where}: a forward pass is off by {off:.2g}")
-    decoded = 0
-    for step, (a, b) in enumerate(task.decode((reference, small), batch, STEPS)):
-        off, decoded = apart(a, b), step + 1
-        require(off < tolerance, f"{where}: cached decoding is off by {off:.2g} at step {decoded}")
-    if not decoded:
+    steps = 0
+    for step, (a, b) in enumerate(decoded(task, (reference, small), batch, STEPS)):
+        off, steps = apart(a, b), step + 1
+        require(off < tolerance, f"{where}: cached decoding is off by {off:.2g} at step {steps}")
+    if not steps:
         return
     source = task.prompt(batch)
     a, b = (_beams(model, source, beams) for model in (reference, small))

@@ -16,7 +16,7 @@ from tprune.core.kinds import WIDTH
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
-from tprune.core.task import States
+from tprune.core.task import HasStates, States
 from tprune.support.errors import InputError
 from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import EncodedPairs
@@ -109,9 +109,12 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
     """Whether hidden states can be compared layer by layer.
 
     Raises:
-        InputError: the two have other numbers of layers, or a width was cut and the kept dimensions do not say how.
+        InputError: the task's models have no hidden states, the two have other numbers of layers, or a width was cut and the
+            kept dimensions do not say how.
     """
     task = task_of(student)
+    if not isinstance(task, HasStates):
+        raise InputError(f"hidden: models for {task.name} have no hidden states that can be compared layer by layer")
     mine_of, theirs_of = task.depth(student), task.depth(teacher)
     for stack, layers in mine_of.items():
         if layers != theirs_of[stack]:
@@ -162,6 +165,11 @@ class MixedTargets(Dataset[dict[str, list[int]]]):
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         n = len(self.references)
         return self.references[index] if index < n else self.pseudo_targets[index - n]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the references."""
+        return self.references.notes
 
     @property
     def lengths(self) -> np.ndarray:

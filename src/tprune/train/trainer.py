@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
-from tprune.core.task import Examples, Task
+from tprune.core.task import Examples, HasStates, Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
@@ -118,6 +118,7 @@ class TaskTrainer(Trainer):
         else:
             loss = self.task.loss(outputs.logits, inputs, smoothing)
         if expected is not None and hidden:
+            assert isinstance(self.task, HasStates)  # `check_hidden` refused others
             mine, theirs = (self.task.states(each, inputs) for each in (outputs, expected))
             loss = loss + self.how.hidden * hidden_distillation(mine, theirs, self.width)
         if training and not torch.isfinite(loss):

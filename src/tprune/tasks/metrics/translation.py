@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from tprune.core.score import Measure, Metric
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
 from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
+from tprune.tasks.metrics.bootstrap import interval, paired
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,35 @@ class Paired:
     def to_dict(self) -> dict[str, Any]:
         """As in results.json."""
         return asdict(self)
+
+
+# below both a model hardly translates: chrF alone knows words in other forms, and scripts without spaces
+BLEU_METRIC, CHRF_METRIC = Metric("BLEU", poor=5.0), Metric("chrF", poor=20.0)
+
+
+def translation_measures(
+    hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None = None
+) -> tuple[Measure, Measure]:
+    """BLEU and chrF of translations, with the statistics of each sentence; values and signatures are those of `quality`.
+
+    Raises:
+        InputError: as `quality`.
+    """
+    _check(hypotheses, references)
+    tokenize = tokenize or fitting(references)
+    with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are with the measures
+        found = quality(hypotheses, references, tokenize)
+    chrf, odd = CHRF(), tuple(doubts(references, tokenize))
+    counts = np.array(chrf._extract_corpus_statistics(list(hypotheses), [list(references)]))
+    return (
+        Measure(BLEU_METRIC, _statistics(hypotheses, references, tokenize), _bleu, found.bleu_signature, doubts=odd),
+        Measure(
+            CHRF_METRIC,
+            counts,
+            lambda terms: float(chrf._compute_score_from_stats(terms.tolist()).score),
+            found.chrf_signature,
+        ),
+    )
 
 
 def quality(hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None = None) -> Quality:
@@ -96,10 +127,8 @@ def bleu_interval(
         InputError: the two differ in length or are empty.
     """
     _check(hypotheses, references)
-    counts = _statistics(hypotheses, references, tokenize)
-    scores = [_bleu(counts[rows].sum(0)) for rows in _draws(len(references), samples, seed)]
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
+    low, high = interval(_statistics(hypotheses, references, tokenize), _bleu, samples, seed)
+    return round(low, 4), round(high, 4)
 
 
 def paired_bootstrap(
@@ -142,23 +171,9 @@ def paired_over_runs(
         raise InputError(f"{len(systems)} runs against {len(baselines)}; expected equally many, at least one")
     for hypotheses in (*baselines, *systems):
         _check(hypotheses, references)
-    counts = [[_statistics(run, references, tokenize) for run in runs] for runs in (baselines, systems)]
-
-    def difference(rows: Any) -> float:
-        old, new = (np.mean([_bleu(run[rows].sum(0)) for run in runs]) for runs in counts)
-        return float(new - old)
-
-    deltas = np.array([difference(rows) for rows in _draws(len(references), samples, seed)])
-    delta = difference(slice(None))
-    low, high = np.percentile(deltas, [2.5, 97.5])
-    p_value = (np.sum(np.abs(deltas - deltas.mean()) >= abs(delta)) + 1) / (samples + 1)
-    return Paired(round(delta, 4), round(float(low), 4), round(float(high), 4), round(float(p_value), 4), samples, seed)
-
-
-def _draws(sentences: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Resampled test sets: as many sentences as there are, drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    return (rng.integers(sentences, size=sentences) for _ in range(samples))
+    old, new = ([_statistics(run, references, tokenize) for run in runs] for runs in (baselines, systems))
+    delta, low, high, p_value = (round(each, 4) for each in paired(old, new, _bleu, samples, seed))
+    return Paired(delta, low, high, p_value, samples, seed)
 
 
 def _statistics(hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -95,10 +95,13 @@ def new_model(size: MarianSize, vocabulary: int) -> MarianMTModel:
 
 @dataclass(frozen=True)
 class EncodedPairs(Dataset[dict[str, list[int]]]):
-    """Token ids of sentence pairs, ready for batching."""
+    """Token ids of sentence pairs, ready for batching; for scores with the sentences and what tokenised them."""
 
     source: tuple[list[int], ...]
     target: tuple[list[int], ...]
+    pairs: Parallel | None = field(default=None, repr=False, compare=False)
+    tokenizer: Any = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -131,7 +134,7 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
             raise InputError(
                 f"{where} line {pairs.line(long[0])} has {len(ids[long[0]])} tokens; the model takes at most {max_length}{more and '; too long' + more}"
             )
-    return EncodedPairs(tuple(source), tuple(target))
+    return EncodedPairs(tuple(source), tuple(target), pairs, tokenizer)
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,38 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from tprune.core.labels import IGNORED, label_loss
+from tprune.core.data import Sources
+from tprune.core.labels import IGNORED
 from tprune.core.model import Outputs
-from tprune.core.task import Batch, States
-from tprune.tasks.translation.encoding import Collate
+from tprune.core.score import Measure
+from tprune.core.task import Batch, Predictions, Shown, States
+from tprune.data.parallel import Parallel
+from tprune.tasks.metrics.translation import translation_measures
+from tprune.tasks.one_stack import OverTokens, check_data, settings
+from tprune.tasks.translation.encoding import Collate, EncodedPairs, encode, max_length
+from tprune.tasks.translation.scoring import predictions as predicted
+from tprune.tasks.translation.scoring import read_pairs
+from tprune.tasks.translation.stepping import side_by_side
 
 SHORT = 7  # tokens
 STACKS = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(OverTokens):
     """Source tokens to target tokens. A batch has `input_ids`, `attention_mask` and `labels`.
 
     Attributes:
         source: tokens of the example whose operations are counted.
         target: likewise.
+        beams: of the translations that are scored; as the model's generation settings have it if not given.
+        tokenize: sacreBLEU's tokeniser for BLEU; the one that fits the script of the references if not given.
     """
 
     source: int = 25
     target: int = 25
+    beams: int | None = None
+    tokenize: str | None = None
     name: ClassVar[str] = "translation"
 
     def matches(self, model: nn.Module) -> bool:
@@ -37,7 +49,7 @@ class Translation:
 
     def example(self, model: nn.Module) -> Batch:
         """One sentence without padding."""
-        config, device = _config(model), next(model.parameters()).device
+        config, device = settings(model), next(model.parameters()).device
         limit = int(config.max_position_embeddings)
         source, target = min(self.source, limit), min(self.target, limit)
         return {
@@ -48,7 +60,7 @@ class Translation:
 
     def random(self, model: nn.Module) -> Batch:
         """Two short random sentences, the second padded."""
-        chance, config = torch.Generator().manual_seed(0), _config(model)
+        chance, config = torch.Generator().manual_seed(0), settings(model)
         pad, vocabulary = int(config.pad_token_id), int(config.vocab_size)
         ids = torch.randint(vocabulary, (2, SHORT), generator=chance)
         ids[ids == pad] = (pad + 1) % vocabulary
@@ -67,18 +79,6 @@ class Translation:
         found: Outputs = model(**self.prompt(batch), decoder_input_ids=told, use_cache=False, **asks)
         return found
 
-    def prompt(self, batch: Batch) -> Batch:
-        """The source."""
-        return {key: value for key, value in batch.items() if key != "labels"}
-
-    def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
-        """Mean cross entropy of a target token (nats)."""
-        return label_loss(logits, batch["labels"], smoothing)
-
-    def labels(self, batch: Batch) -> Tensor:
-        """The target tokens, (batch, target positions)."""
-        return batch["labels"]
-
     def positions(self, batch: Batch, stack: str) -> Tensor:
         """Source tokens in the encoder, target tokens in the decoder."""
         return batch["attention_mask"].bool() if stack == "encoder" else batch["labels"] != IGNORED
@@ -91,32 +91,39 @@ class Translation:
 
     def depth(self, model: nn.Module) -> Mapping[str, int]:
         """Layers of encoder and decoder."""
-        return {stack: int(getattr(_config(model), f"{stack}_layers")) for stack in STACKS}
+        return {stack: int(getattr(settings(model), f"{stack}_layers")) for stack in STACKS}
 
-    @torch.no_grad()
+    def read(self, sources: Sources, columns: Sequence[str] = ()) -> Parallel:
+        """Sentence pairs: source and target files in turns, or tables with two columns."""
+        return read_pairs(sources, columns)
+
+    def encode(self, data: Parallel, processor: Any, model: nn.Module) -> EncodedPairs:
+        """Tokenises both sides. Raises `InputError` for a sentence that is too long, by file and line, or other data."""
+        check_data(data, Parallel, self.name)
+        return encode(data, processor, max_length(model))
+
+    def predict(self, model: Any, examples: EncodedPairs, pad: int = 0) -> Predictions:
+        """Translations, by a module or by what has `translated`; beams as `beams` says."""
+        return predicted(model, examples, pad, self.beams)
+
+    def measures(self, predictions: Predictions, examples: EncodedPairs) -> Sequence[Measure]:
+        """BLEU and chrF."""
+        assert examples.pairs is not None
+        return translation_measures(predictions.rows.tolist(), examples.pairs.target, self.tokenize)
+
+    def baselines(self, train: EncodedPairs, test: EncodedPairs) -> Mapping[str, Predictions]:
+        """None: frequencies translate nothing."""
+        return {}
+
+    def shown(self, predictions: Predictions, examples: EncodedPairs, index: int) -> Shown:
+        """A sentence, its reference and its translation."""
+        assert examples.pairs is not None
+        source, target = examples.pairs[index]
+        return Shown(source, target, predictions.rows[index])
+
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
         """Greedy decoding by the first model; all step through the same tokens."""
-        config = _config(models[0])
-        source = self.prompt(batch)
-        first = torch.full((len(source["input_ids"]), 1), int(config.decoder_start_token_id))
-        token = first.to(source["input_ids"].device)
-        callable_models: list[Any] = list(models)
-        encoded = [model.get_encoder()(**source) for model in callable_models]
-        caches: list[Any] = [None] * len(models)
-        for _ in range(min(steps, int(config.max_position_embeddings) - 1)):
-            logits = []
-            for i, model in enumerate(callable_models):
-                out = model(
-                    encoder_outputs=encoded[i],
-                    attention_mask=source["attention_mask"],
-                    decoder_input_ids=token,
-                    past_key_values=caches[i],
-                    use_cache=True,
-                )
-                caches[i] = out.past_key_values
-                logits.append(out.logits[:, -1])
-            yield logits
-            token = logits[0].argmax(-1, keepdim=True)
+        return side_by_side(models, self.prompt(batch), steps)
 
     def first_difference(
         self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
@@ -129,10 +136,6 @@ class Translation:
                 if a.shape == b.shape and differs(a, b):
                     return f"from {stack} layer {layer - 1} on" if layer else f"from the {stack}'s embeddings on"
         return "in the output projection, or with a changed width"
-
-
-def _config(model: nn.Module) -> Any:
-    return model.config
 
 
 TRANSLATION = Translation()
