@@ -21,7 +21,9 @@ import yaml
 
 import tprune
 from tprune import Structure
+from tprune.core.known_constraints import CONSTRAINTS
 from tprune.core.known_methods import METHODS
+from tprune.core.known_realisations import REALISATIONS
 from tprune.core.known_tasks import TASKS
 from tprune.families.registry import FAMILIES
 from tprune.testing import check_structure
@@ -59,7 +61,7 @@ def test_blocks_of_a_page_run(page: Path, skipped: set[str], tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
-    for registry in (METHODS, TASKS, FAMILIES):  # a page may add to these
+    for registry in (METHODS, CONSTRAINTS, REALISATIONS, TASKS, FAMILIES):  # a page may add to these
         monkeypatch.setattr(registry, "entered", {})
     namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
     for marks, code in blocks(page):

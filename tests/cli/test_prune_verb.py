@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tprune.core.plan import Plan, make_plan
+from tprune.core.plan_files import write
 from tprune.data.parallel import read_pair
 from tprune.families.registry import couplings
 from tprune.realise.checkpoint import load, load_tokenizer, save
@@ -197,6 +198,13 @@ def test_a_plan_for_another_model_is_refused(tprune: Call, model: Path) -> None:
         )
         code, _, notes = tprune("prune", model, "--plan", "plan.json", "--out", "other", *DATA)
         assert code == 1 and f"plan.json: {says}" in notes
+    elsewhere = replace(plan.with_kept(every, {}, {}), family="t5")  # with its masks beside it, it is read the same
+    write(elsewhere._content, model.parent / "plan.json", limit=0)
+    code, _, notes = tprune("prune", model, "--plan", "plan.json", "--out", "other", *DATA)
+    assert code == 1 and "plan.json: the plan is for the family 't5', the model is of 'marian'" in notes
+    (model.parent / "plan.safetensors").unlink()
+    code, _, notes = tprune("prune", model, "--plan", "plan.json", "--out", "other", *DATA)
+    assert code == 1 and "plan.safetensors: cannot be read" in notes
 
 
 @pytest.mark.slow
@@ -228,7 +236,7 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
 
 
 def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Call, model: Path) -> None:
-    sets = ("--set", "prune.search=3", "--set", "prune.kinds=[ffn]", "--set", "beams=1")
+    sets = ("--set", "prune.search=3", "--set", "prune.kinds=[ffn]", "--set", "num_beams=1")
     code, said, notes = tprune(
         "prune", model, "--macs", 0.9, "--until", "profile", "--json", "--out", "run", *DATA, *sets
     )

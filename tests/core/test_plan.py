@@ -18,8 +18,9 @@ from torch import nn
 from small_models import small_batch, small_model
 from tprune.budget.size import Budget, select_to
 from tprune.core.coupling import Coupling, Groups, bias, consumer, producer
+from tprune.core.known_realisations import REALISATIONS
 from tprune.core.method import State, Update
-from tprune.core.plan import Entry, Mode, Plan, Realisation, fingerprint, make_plan
+from tprune.core.plan import Entry, Mode, Plan, fingerprint, make_plan
 from tprune.core.selection import Uniform
 from tprune.core.sites import Site
 from tprune.families.registry import couplings
@@ -56,7 +57,7 @@ def entries(draw: st.DrawFn) -> tuple[Any, ...]:
     total = math.prod(groups)
     kept = draw(st.none() | st.sets(st.integers(0, total - 1)).map(lambda found: tuple(sorted(found))))
     method = draw(st.sampled_from([GroupLasso(), HoyerSquare(), PacedHoyerSquare()]))
-    mode, realisation = draw(st.sampled_from(Mode)), draw(st.sampled_from(Realisation))
+    mode, realisation = draw(st.sampled_from(Mode)), draw(st.sampled_from(sorted(REALISATIONS)))
     return coupling, groups, method, mode, draw(st.floats(0, 1e6)), realisation, kept
 
 
@@ -264,3 +265,16 @@ def test_a_method_without_a_name_cannot_be_written() -> None:
 def test_strengths_must_be_numbers(strength: float) -> None:
     with pytest.raises(InputError, match="coupling ffn: strength"):
         small_plan(strengths=strength)
+
+
+def test_make_plan_takes_a_methods_name_and_checks_what_it_is_given() -> None:
+    assert small_plan(method="group_lasso") == small_plan(method=GroupLasso())
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"method": "magic"}, "method 'magic'; expected one of gradual_magnitude, group_lasso"),
+        ({"method": GroupLasso}, r"method GroupLasso is a class; expected one of its objects, GroupLasso\(\.\.\.\)"),
+        ({"strengths": {"ffn": 1.0}}, "strengths: nothing for coupling qk; expected a number for each"),
+        ({"strengths": dict.fromkeys(["ffn", "qk", "up.in", "all", "heads"], 1.0)}, "no coupling 'heads' in the plan"),
+    ]
+    for given_, says in wrong:
+        with pytest.raises(InputError, match=says):
+            small_plan(**given_)

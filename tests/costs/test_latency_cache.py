@@ -345,11 +345,11 @@ def test_a_run_that_writes_fewer_tokens(tmp_path: Path, tables: Path, monkeypatc
     multiplications_are_time(monkeypatch, tables)
     out = tmp_path / "run"
     results = a_run(out, 1.2, recover={"distill": 0.0, "sequence_distillation": 0.5}, prune={"output_vocabulary": 36})
-    kept = read_json(out / "stages" / "spell.json")["kept"]
+    kept = read_json(out / "stages" / "resegment.json")["kept"]
     pruned = load(out / "pruned")
     assert len(kept) <= 36 and sorted([*pruned.generation_config.suppress_tokens, *kept]) == list(range(40))
-    faster = read_json(out / "stages" / "time.json")["faster"]
-    longer = read_json(out / "stages" / "spell.json")["longer"]
+    faster = read_json(out / "stages" / "profile.json")["faster"]
+    longer = read_json(out / "stages" / "resegment.json")["longer"]
     assert faster > 0.8 and longer >= 1
     asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]
     assert asked == pytest.approx(6.5 / 1.2) and 0 < predicted <= asked
@@ -367,7 +367,7 @@ def test_a_speedup_counts_from_the_model_before_its_vocabulary_is_trimmed(
     multiplications_are_time(monkeypatch, tables)
     out = tmp_path / "run"
     results = a_run(out, speedup, PAIRS.head(1))
-    faster = read_json(out / "stages" / "time.json")["faster"]
+    faster = read_json(out / "stages" / "profile.json")["faster"]
     dense, trimmed = (read_layout(out / "onnx" / "dense").macs, size(load(out / "trimmed")).macs)
     assert faster == pytest.approx(dense / trimmed, rel=0.02) and faster > 1.01
     asked, predicted = results.target.asked["sentence_ms"], results.target.reached["sentence_ms"]

@@ -18,8 +18,9 @@ from tprune.families.llama import LLAMA as TABLE
 from tprune.families.registry import couplings
 from tprune.families.rows import Row
 from tprune.families.table import Table
+from tprune.realise.cut import kept_heads
 from tprune.realise.mask import masked
-from tprune.realise.shrink import kept_heads, shrink
+from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
 from tprune.testing import random_kept
 from tprune.testing.common import apart

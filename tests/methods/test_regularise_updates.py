@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from small_net import Net, Pairs, assert_same, plan_of, state, unit_norms
 from tprune.core.coupling import Coupling, Groups, bias, producer
 from tprune.core.method import State, Update
 from tprune.core.plan import Mode, make_plan
-from tprune.methods import regulariser as module
+from tprune.methods import exact_masks as module
 from tprune.methods.controller import Controller
 from tprune.methods.regulariser import Regulariser
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, TpruneWarning
 
 KEEP = torch.tensor([True, False, True, False, True, True])
 MEMBERS = ("up.weight", "up.bias", "down.weight")
@@ -210,7 +211,7 @@ def trained_then_left_alone(model: Net) -> Tensor:
 
 def test_what_was_masked_does_not_come_back_through_adams_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (trained_then_left_alone(Net()) == 0).all()
-    monkeypatch.setattr(module, "_moments", lambda optimizer, weight: [])
+    monkeypatch.setattr(module, "moments", lambda optimizer, weight: [])
     assert (trained_then_left_alone(Net()) != 0).any()  # so the moments are what brings them back
 
 
@@ -219,7 +220,7 @@ def test_the_count_of_steps_is_no_moment() -> None:
     optimizer = torch.optim.Adam([scale])
     scale.grad = torch.tensor(1.0)
     optimizer.step()
-    assert len(module._moments(optimizer, scale)) == 2 and optimizer.state[scale]["step"].shape == scale.shape
+    assert len(module.moments(optimizer, scale)) == 2 and optimizer.state[scale]["step"].shape == scale.shape
 
 
 def test_a_part_of_a_fused_tensor_is_masked_alone() -> None:
@@ -261,3 +262,35 @@ def test_frozen_members_are_masked_beside_trained_ones_and_frozen_couplings_stay
         regulariser.before_step()
         regulariser.after_step(torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1))
         assert_same(state(other), state(Net()), rtol=0, atol=0)
+
+
+class Factored(torch.optim.SGD):
+    """Keeps the mean of every row beside the weights, as Adafactor does, and a count of steps."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                kept = self.state[weight]
+                kept["step"], kept["rows"] = torch.ones(3), weight.detach().flatten(1).mean(1) if weight.ndim > 1 else 1
+        super().step(closure)
+
+
+def test_state_of_the_optimiser_that_no_mask_fits_is_left_alone_and_said_once() -> None:
+    model = Net()
+    optimizer = Factored(model.parameters(), lr=0.1)
+    Regulariser(model, plan_of(model, Mode.GRADIENT, 1.0, Given(keep=KEEP))).attach(optimizer)
+    with pytest.warns(TpruneWarning, match=r"Factored keeps rows of shape \(6,\) of up\.weight.*left as it is") as said:
+        train_step(model, optimizer)
+        rows = optimizer.state[model.up.weight]["rows"].clone()
+        train_step(model, optimizer)
+    assert len(said) == 1 and (rows != 0).all()
+    assert (members_of(state(model), ~KEEP) == 0).all()
+
+
+def test_nothing_is_said_of_optimisers_that_masks_fit() -> None:
+    for kind in (torch.optim.Adam, torch.optim.SGD, torch.optim.Adagrad):
+        model = Net()
+        optimizer = kind(model.parameters(), lr=0.1)
+        Regulariser(model, plan_of(model, Mode.GRADIENT, 1.0, Given(keep=KEEP))).attach(optimizer)
+        train_step(model, optimizer)  # a warning would be an error

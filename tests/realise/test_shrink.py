@@ -8,7 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2Model, MarianMTM
 from small_models import small_batch, small_model
 from tprune.core.coupling import tensors_of
 from tprune.core.cuts import cuts_of
-from tprune.core.plan import Plan, Realisation, make_plan
+from tprune.core.plan import Plan, make_plan
 from tprune.families.modeling.modeling_tprune import GatheredLinear
 from tprune.families.registry import couplings
 from tprune.realise.mask import mask_, masked
@@ -133,7 +133,7 @@ def test_other_architectures_are_refused() -> None:
 def test_masked_entries_keep_their_size(marian_small: Any) -> None:
     plan = keep_first(plan_for(marian_small, "ffn"), 5)
     left = tuple(
-        type(e)(e.coupling, e.groups, e.method, e.mode, e.strength, Realisation.MASKED if i else e.realisation, e.kept)
+        type(e)(e.coupling, e.groups, e.method, e.mode, e.strength, "masked" if i else e.realisation, e.kept)
         for i, e in enumerate(plan.entries)
     )
     mixed = Plan(plan.family, plan.fingerprint, left)

@@ -193,3 +193,17 @@ def test_hostile_yaml_is_refused_in_one_line(tmp_path: Path, text: str, says: st
     with pytest.raises(InputError, match=says) as said:
         read_recipe(path)
     assert len(str(said.value)) < 800 and "\n" not in str(said.value)
+
+
+def test_options_of_a_method_are_its_fields() -> None:
+    found = prune(method="gradual_magnitude", method_options={"share": 0.75, "over": 20}, macs=0.5)
+    assert found.method_options == {"share": 0.75, "over": 20} and type(found.method_options["over"]) is int
+    for options, says in (
+        ({"zeal": 1}, "method_options.zeal is unknown; expected share, initial, begin, over, every"),
+        ({"share": "half"}, "method_options.share is 'half'; expected a number"),
+        ({"over": 2.5}, "method_options.over is 2.5; expected a whole number"),
+        ({"share": 2.0}, "expected 0 ≤ initial ≤ share ≤ 1"),
+    ):
+        with pytest.raises(InputError) as caught:
+            prune(method="gradual_magnitude", method_options=options, macs=0.5)
+        assert says in str(caught.value) and "prune" in str(caught.value)

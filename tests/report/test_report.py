@@ -17,7 +17,6 @@ from tprune.core.plan import Plan, make_plan
 from tprune.families.registry import couplings
 from tprune.realise.checkpoint import save
 from tprune.realise.shrink import shrink
-from tprune.report.citations import ENTRIES, citations
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
@@ -210,15 +209,3 @@ def test_the_share_that_ends_at_the_limit_is_a_row_where_it_was_counted() -> Non
 def test_words_that_differ_are_marked_and_escaped() -> None:
     one, other = marked("a <b> cat", "a red cat")
     assert str(one) == "a <mark>&lt;b&gt;</mark> cat" and str(other) == "a <mark>red</mark> cat"
-
-
-def test_only_what_a_recipe_used_is_cited() -> None:
-    stage = {"steps": 10, "sequence_distillation": 0.0, "distill": 0.5, "rewind": 100}
-    recipe = {
-        "analyze": {"steps": 5},
-        "prune": {**stage, "method": "group_lasso", "allocation": "analysis"},
-        "recover": stage,
-    }
-    found = citations(recipe, by_plan=False)
-    assert found == [ENTRIES[name] for name in ("tprune", "lasso", "distill", "rewind", "bleu")]
-    assert all(entry.count("{") == entry.count("}") for entry in ENTRIES.values())

@@ -56,13 +56,13 @@ def test_a_recovery_that_does_harm_is_named(tmp_path: Path, after: float, warned
 def test_translations_that_end_at_the_limit_are_named(tmp_path: Path) -> None:
     run_ = Run(tmp_path, recipe_with({}, {}), Corpus(PAIRS, PAIRS, {}), None, "test", Progress({}))
     assert cut_short(run_) == []
-    write_json(tmp_path / "stages" / "teach.json", {"sentences": 9, "at_limit": 0.06, "limit": 20})
+    write_json(tmp_path / "stages" / "distill-data.json", {"sentences": 9, "at_limit": 0.06, "limit": 20})
     sides = {"dense": {"at_limit": 0.05, "limit": 20}, "pruned": {"at_limit": 1.0, "limit": 24}}
     write_json(tmp_path / "stages" / "evaluate.json", sides)
     teacher, pruned = cut_short(run_)
     assert teacher.startswith("teacher model: 6 % of the translations end at the limit of 20 tokens")
     assert pruned.startswith("pruned model: 100 % of the translations end at the limit of 24 tokens")
-    write_json(tmp_path / "stages" / "teach.json", {"sentences": 9})  # of before it was counted
+    write_json(tmp_path / "stages" / "distill-data.json", {"sentences": 9})  # of before it was counted
     assert len(cut_short(run_)) == 1
 
 
@@ -75,7 +75,7 @@ def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
         return run(Run(tmp_path, recipe, corpus, None, "test", Progress(planned(recipe))))
 
     first = go()
-    made = read_json(tmp_path / "stages" / "teach.json")
+    made = read_json(tmp_path / "stages" / "distill-data.json")
     assert made["sentences"] == 32 and 0 <= made["at_limit"] <= 1 and first["taught"] == made
     lines = (tmp_path / "taught" / TARGETS).read_text().splitlines()
     assert len(lines) == 32 and all(lines)

@@ -64,3 +64,34 @@ def test_names_that_two_have(names: tuple[str, ...], says: str, monkeypatch: pyt
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
     with pytest.raises(InputError, match=says):
         list(known())
+
+
+def test_what_lacks_what_its_kind_needs_is_refused_when_entered_and_when_first_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def fault(thing: object) -> str | None:
+        asked.append(thing)
+        return None if isinstance(thing, int) else f"{thing!r} is no number"
+
+    shapes: Registry[Any] = Registry("shape", "tests.checked", {"exact": "fractions:Fraction"}, fault)
+    with pytest.raises(InputError, match="shape 'round' cannot be entered: 'x' is no number"):
+        shapes.enter("round", "x")
+    assert "round" not in shapes
+    shapes.enter("round", 3)
+    found = {"flat": 7, "bent": "y"}
+    points = [SimpleNamespace(name=name, load=lambda name=name: found[name]) for name in found]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    assert shapes["flat"] == shapes["flat"] == 7 and asked.count(7) == 1  # once is enough
+    with pytest.raises(
+        InputError, match=r"shape 'bent' cannot be used, which a package installs under tests\.checked: 'y'"
+    ):
+        shapes["bent"]
+    assert shapes["exact"](1, 2) == 0.5  # ours are looked at by the tests
+
+
+def test_things_know_their_names() -> None:
+    shapes: Registry[Any] = Registry("shape", "tests.named", {"exact": "fractions:Fraction"})
+    shapes.enter("list", list)
+    assert shapes.name_of(list) == "list" and shapes.name_of(shapes["exact"]) == "exact" and shapes.name_of(set) is None

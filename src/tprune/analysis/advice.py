@@ -12,7 +12,8 @@ from tprune.analysis.record import Analysis, Component
 from tprune.analysis.sites import module_name
 from tprune.core.coupling import Groups, bind
 from tprune.core.kinds import COVERING, INNER, Kind, Scope, rule_of
-from tprune.core.plan import Plan, Realisation
+from tprune.core.known_realisations import usual_realisation
+from tprune.core.plan import Plan
 from tprune.families.registry import couplings
 
 KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are compared
@@ -190,7 +191,7 @@ def _advice(
     if alone and lone is not None:
         cut = f"{module_name(lone.matrix)}.{lone.axis}"
     return Advice(
-        sublayer, axis, cut, str(Realisation.GATHERED if alone else Realisation.SHRUNK), round(keep, 3),
+        sublayer, axis, cut, usual_realisation(closed=not alone), round(keep, 3),
         round(relative, 3), leave, zero, shrunk, round(option.ablation_loss, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
     )  # fmt: skip
 

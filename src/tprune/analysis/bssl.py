@@ -23,6 +23,7 @@ from tprune.families.registry import couplings
 from tprune.methods.group_lasso import GroupLasso
 from tprune.methods.regulariser import Regulariser
 from tprune.support.errors import InputError
+from tprune.support.papers import cites
 
 Fit = Callable[[nn.Module, Regulariser], None]
 Loss = Callable[[Any], float]
@@ -56,6 +57,7 @@ class Path(Regulariser):
             self.reached(self.ends.index(self.step))
 
 
+@cites(*GroupLasso.papers)
 def analyse(
     model: Any, fit: Fit, *, kinds: Sequence[str], strength: float, steps: int, multiples: Sequence[float] = PATH,
     blocks: BlockShape = BlockShape.MATRIX, loss: Loss | None = None,

@@ -4,74 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from tprune.core.sites import ENCODER, Site
-from tprune.core.structure import Shape, Structure, root
+from tprune.core.structure import Shape, root
+from tprune.core.views import Role as Role
+from tprune.core.views import View as View
+from tprune.core.views import bias as bias
+from tprune.core.views import consumer as consumer
+from tprune.core.views import producer as producer
 from tprune.support.errors import InputError
-
-
-class Role(StrEnum):
-    """What a view does for its group: make the values, read them, or shift them (cut, but not counted in the norm)."""
-
-    PRODUCER = "producer"
-    CONSUMER = "consumer"
-    BIAS = "bias"
-
-
-@dataclass(frozen=True)
-class View:
-    """A structure on one named tensor of the model, or on the rows `part` of it (fused projections)."""
-
-    param: str
-    structure: Structure
-    role: Role
-    part: slice | None = field(default=None, hash=False)  # slices cannot be hashed before Python 3.12
-
-    def __post_init__(self) -> None:
-        if self.part is not None:
-            start, stop = self.part.start or 0, self.part.stop
-            if stop is None or not 0 <= start < stop or self.part.step not in (None, 1):
-                raise InputError(
-                    f"view of {self.param}: a part is slice(start, stop) with 0 ≤ start < stop, got {self.part}"
-                )
-            object.__setattr__(self, "part", slice(start, stop))
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """The viewed rows of the tensor."""
-        return tensor if self.part is None else tensor[self.part]
-
-    @property
-    def rows(self) -> tuple[int, int] | None:
-        """The viewed rows as a pair, or None for all."""
-        return None if self.part is None else (self.part.start or 0, self.part.stop)
-
 
 SOURCE = {
     "qk": Role.CONSUMER,
     "vo": Role.PRODUCER,
 }  # of a cross-attention's couplings, the members that read the source
 Member = tuple[View, Tensor | None]  # a view and which of its elements are to be used (None: all)
-
-
-def producer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that makes the group's values."""
-    return View(param, Structure(pattern, sizes), Role.PRODUCER, part)
-
-
-def consumer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that reads the group's values."""
-    return View(param, Structure(pattern, sizes), Role.CONSUMER, part)
-
-
-def bias(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that shifts or rescales the group's values: cut with it, not counted in its norm."""
-    return View(param, Structure(pattern, sizes), Role.BIAS, part)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.coupling import View, tensors_of
-from tprune.core.plan import Plan, Realisation
+from tprune.core.plan import Entry, Plan
+from tprune.core.realisation import Cutting, cutting_of
 from tprune.core.structure import Shape
 from tprune.support.errors import InputError
 
@@ -56,8 +57,13 @@ class Cuts:
         return tensor.detach().clone()
 
 
-def cuts_of(model: nn.Module, plan: Plan) -> Cuts:
-    """Works out all cuts of a plan.
+def cuts_of(model: nn.Module, plan: Plan, realisation: Cutting | None = None) -> Cuts:
+    """Works out all cuts of a plan; entries whose realisation cuts nothing are left out.
+
+    Args:
+        model: the model the plan was made for.
+        plan: after selection; what says nothing stays whole.
+        realisation: of all entries, whatever they name.
 
     Raises:
         InputError: the kept groups of a coupling cannot be cut out densely; names coupling and tensor.
@@ -69,25 +75,25 @@ def cuts_of(model: nn.Module, plan: Plan) -> Cuts:
     gather: dict[str, Lines] = {}
     removed: set[str] = set()
     for entry, groups in zip(plan.entries, plan.bind(model), strict=True):
-        if entry.kept is None or entry.realisation is Realisation.MASKED or bool(entry.keep.all()):
+        cutting = realisation or cutting_of(entry.realisation)
+        if cutting is None or entry.kept is None or bool(entry.keep.all()):
             continue
         if entry.groups == ():
             removed.update(twin for param in groups.coupling.params for twin in twins[param])
             continue
         for view in groups.coupling.views:
-            try:
-                lines = _lines(view, shapes[view.param], entry.keep)
-            except InputError as error:
-                raise InputError(f"coupling {groups.coupling.name}, {view.param}: {error}") from None
-            target = gather if entry.realisation is Realisation.GATHERED else keep
+            lines = _lines(view, shapes[view.param], entry)
             for name in twins[view.param]:
-                _intersect(target.setdefault(name, {}), lines)
+                _intersect((gather if cutting.gathers else keep).setdefault(name, {}), lines)
     return Cuts(shapes, keep, {k: v for k, v in gather.items() if k not in removed}, frozenset(removed))
 
 
-def _lines(view: View, shape: Shape, keep: Tensor) -> Lines:
+def _lines(view: View, shape: Shape, entry: Entry) -> Lines:
     start, stop = view.rows or (0, shape[0])
-    lines = view.structure.axis_keep((stop - start, *shape[1:]), keep)
+    try:
+        lines = view.structure.axis_keep((stop - start, *shape[1:]), entry.keep)
+    except InputError as error:
+        raise InputError(f"coupling {entry.coupling.name}, {view.param}: {error}") from None
     if 0 in lines and view.part is not None:  # rows of other parts of a fused tensor are not this view's to cut
         whole = torch.ones(shape[0], dtype=torch.bool)
         whole[view.part] = lines[0]

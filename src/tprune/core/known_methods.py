@@ -9,6 +9,13 @@ from tprune.support.registry import Registry
 if TYPE_CHECKING:
     from tprune.core.method import Method
 
+
+def _fault(thing: object) -> str | None:
+    from tprune.core.method_json import fault  # here, because it needs torch
+
+    return fault(thing, ("init", "update"))
+
+
 METHODS: Registry[type[Method]] = Registry(
     "method",
     "tprune.methods",
@@ -18,6 +25,7 @@ METHODS: Registry[type[Method]] = Registry(
         "hoyer_square": "tprune.methods.hoyer_square:HoyerSquare",
         "paced_hoyer_square": "tprune.methods.hoyer_square:PacedHoyerSquare",
     },
+    _fault,
 )
 
 

@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from tprune.core.task import Task
 
 
-def check_complete(name: str, task: object) -> None:
-    """Raises `InputError` where what is entered as a task lacks members of the protocol; names them."""
+def fault(task: object) -> str | None:
+    """The members of the protocol that what is entered as a task lacks; None where it has all."""
     from tprune.core.task import missing_members
 
     if missing := missing_members(task):
-        raise InputError(
-            f"task {name!r}: {type(task).__name__} has no {', '.join(missing)}; "
-            "expected all members of tprune.core.task.Task"
-        )
+        return f"{type(task).__name__} has no {', '.join(missing)}; expected all members of tprune.core.task.Task"
+    return None
 
 
 TASKS: Registry[Task] = Registry(
@@ -33,7 +31,7 @@ TASKS: Registry[Task] = Registry(
         "image-classification": "tprune.tasks.image_classification:IMAGE_CLASSIFICATION",
         "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
     },
-    check_complete,
+    fault,
 )
 
 

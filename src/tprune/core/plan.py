@@ -3,82 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tprune.core.coupling import Coupling, Groups, Role, View, bind, tensors_of
+from tprune.core import plan_files
+from tprune.core.coupling import Coupling, Groups, bind, tensors_of
+from tprune.core.entry import Entry as Entry
+from tprune.core.entry import Mode as Mode
+from tprune.core.entry import kept_of
 from tprune.core.known_methods import METHODS, default_method
+from tprune.core.known_realisations import usual_realisation
 from tprune.core.method import Method
+from tprune.core.method_json import name_of
+from tprune.core.plan_json import Content, from_text, to_text
 from tprune.core.selection import Kept
-from tprune.core.sites import site_from_json, site_from_name
-from tprune.core.structure import Structure
 from tprune.support.errors import InputError
-
-KEYS = frozenset({"tprune_plan", "family", "fingerprint", "asked", "reached", "entries"})
-
-
-class Mode(StrEnum):
-    """How a penalty reaches the weights: through the gradient, beside the optimiser, or as a proximal step (exact zeros)."""
-
-    GRADIENT = "gradient"
-    DECOUPLED = "decoupled"
-    PROXIMAL = "proximal"
-
-
-class Realisation(StrEnum):
-    """What pruned groups become: zeros, a smaller dense model, or a smaller matrix between a gather and a scatter."""
-
-    MASKED = "masked"
-    SHRUNK = "shrunk"
-    GATHERED = "gathered"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One coupling's line in the plan; `kept` holds flat group indices once they are selected."""
-
-    coupling: Coupling
-    groups: tuple[int, ...]
-    method: Method = field(default_factory=default_method)
-    mode: Mode = Mode.PROXIMAL
-    strength: float = 0.0
-    realisation: Realisation = Realisation.SHRUNK
-    kept: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        try:  # their names will do, as in JSON
-            object.__setattr__(self, "mode", Mode(self.mode))
-            object.__setattr__(self, "realisation", Realisation(self.realisation))
-        except ValueError as error:
-            raise InputError(f"plan, coupling {self.coupling.name}: {error}") from None
-        total = math.prod(self.groups)
-        if self.kept is not None and (
-            list(self.kept) != sorted(set(self.kept)) or any(not 0 <= k < total for k in self.kept)
-        ):
-            raise InputError(
-                f"plan, coupling {self.coupling.name}: kept indices must be sorted, distinct and within 0..{total - 1}"
-            )
-        if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise InputError(f"plan, coupling {self.coupling.name}: strength must be a number ≥ 0, got {self.strength}")
-
-    @property
-    def keep(self) -> Tensor:
-        """The keep mask, shaped as the groups. Everything is kept before selection."""
-        mask = torch.ones(math.prod(self.groups), dtype=torch.bool)
-        if self.kept is not None:
-            mask[:] = False
-            mask[list(self.kept)] = True
-        return mask.reshape(self.groups)
 
 
 @dataclass(frozen=True)
@@ -117,10 +61,9 @@ class Plan:
         if unknown := set(kept) - {entry.coupling.name for entry in self.entries}:
             raise InputError(f"plan: no coupling {sorted(unknown)[0]!r}")
         entries = tuple(
-            dataclasses.replace(e, kept=tuple(kept[e.coupling.name].flatten().nonzero().flatten().tolist()))
-            if e.coupling.name in kept else e
+            dataclasses.replace(e, kept=kept_of(kept[e.coupling.name])) if e.coupling.name in kept else e
             for e in self.entries
-        )  # fmt: skip
+        )
         return dataclasses.replace(self, entries=entries, asked=dict(asked), reached=dict(reached))
 
     def bind(self, model: nn.Module) -> list[Groups]:
@@ -152,50 +95,49 @@ class Plan:
                 )
         return "what the plan cuts is alike, but other tensors differ in name or shape"
 
+    def only(self, wanted: Callable[[Entry], bool]) -> Plan:
+        """The plan with some of its entries."""
+        return dataclasses.replace(self, entries=tuple(entry for entry in self.entries if wanted(entry)))
+
     def to_json(self) -> str:
-        """The plan as JSON text."""
-        return json.dumps(
-            {
-                "tprune_plan": 1, "family": self.family, "fingerprint": self.fingerprint, "asked": dict(self.asked),
-                "reached": dict(self.reached), "entries": [_entry_to_json(entry) for entry in self.entries],
-            },
-            indent=1,
-        )  # fmt: skip
+        """The whole plan as JSON text, however long. Raises `InputError` for a method that has no name in plans."""
+        return to_text(self._content)
 
     @staticmethod
     def from_json(text: str, where: str = "plan") -> Plan:
         """Reads a plan back. Raises `InputError` saying where the text is no plan."""
+        return Plan(*from_text(text, where))
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the plan to a file, and where it keeps very many groups, its masks to one beside it (`.safetensors`).
+
+        Args:
+            path: of the JSON file; of a folder, `plan.json` in it.
+
+        Returns:
+            The path of the JSON file, which `load` takes.
+
+        Raises:
+            InputError: it cannot be written, or a method has no name in plans.
+        """
+        file = Path(path, plan_files.FILE) if Path(path).is_dir() else Path(path)
         try:
-            data = json.loads(text, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: no JSON ({error})") from None
-        if not isinstance(data, dict) or data.get("tprune_plan") != 1:
-            raise InputError(f"{where}: not a tprune plan of version 1")
-        if unknown := set(data) - KEYS:
-            raise InputError(f"{where}: unknown key {sorted(unknown)[0]!r}; expected {', '.join(sorted(KEYS))}")
-        for key in ("asked", "reached"):
-            sizes = data.get(key)
-            if not isinstance(sizes, dict) or any(type(size) not in (int, float) for size in sizes.values()):
-                raise InputError(f"{where}: {key} is {reprlib.repr(sizes)}; expected numbers by unit")
-        for key in ("family", "fingerprint"):
-            if not isinstance(data.get(key), str):
-                raise InputError(f"{where}: {key} is {reprlib.repr(data.get(key))}; expected text")
-        try:
-            entries = tuple(_entry_from_json(entry) for entry in data["entries"])
-            return Plan(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
-        except (KeyError, TypeError, AttributeError) as error:
-            missing = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
-            raise InputError(f"{where}: malformed ({missing}); expected a plan.json that tprune wrote") from None
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
+            return plan_files.write(self._content, file)[0]
+        except OSError as error:
+            raise InputError(f"{file}: cannot be written ({error.strerror or error})") from None
 
     @staticmethod
     def load(path: str | Path) -> Plan:
-        """Reads a plan file. Raises `InputError` naming the file."""
-        try:
-            return Plan.from_json(Path(path).read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        """Reads a plan from its JSON file, or from a folder with a `plan.json`; masks beside it are read with it.
+
+        Raises:
+            InputError: naming the file that is missing, damaged or no plan.
+        """
+        return Plan(*plan_files.read(Path(path)))
+
+    @property
+    def _content(self) -> Content:
+        return Content(self.family, self.fingerprint, self.entries, self.asked, self.reached)
 
     def __str__(self) -> str:
         rows = [("coupling", "groups", "kept", "structure", "method", "mode", "strength", "realisation")]
@@ -204,7 +146,7 @@ class Plan:
             kept = "-" if e.kept is None else f"{len(e.kept)} ({len(e.kept) / total:.0%})"
             shape = "x".join(map(str, e.groups)) or "1"
             rows.append((
-                e.coupling.name, shape, kept, e.coupling.views[0].structure.pattern, _method_name(e.method),
+                e.coupling.name, shape, kept, e.coupling.views[0].structure.pattern, name_of(e.method),
                 e.mode, f"{e.strength:g}", e.realisation,
             ))  # fmt: skip
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -226,68 +168,48 @@ def make_plan(
     family: str,
     couplings: Sequence[Coupling],
     *,
-    method: Method | None = None,
+    method: Method | str | None = None,
     mode: Mode = Mode.PROXIMAL,
     strengths: Mapping[str, float] | float = 0.0,
 ) -> Plan:
-    """A plan that treats all couplings alike, but for their strengths; open couplings are gathered, closed ones shrunk."""
-    entries = []
-    for groups in bind(couplings, model):
+    """A plan that treats all couplings the same, but for their strengths; open couplings are gathered, closed ones shrunk.
+
+    Args:
+        model: what is to be pruned.
+        family: whose table the couplings come from.
+        couplings: of the model, as `tprune.couplings(model, kinds)` gives them.
+        method: an object of a method's class, or its name; Hoyer-square at the optimiser's pace if not given.
+        mode: how it reaches the weights.
+        strengths: λ, one for all, or by the couplings' names.
+
+    Raises:
+        InputError: a coupling does not fit the model, a method or mode is unknown, or a coupling has no strength.
+    """
+    chosen, entries = _method(method), []
+    for groups in bind(_couplings(couplings), model):
         coupling = groups.coupling
-        strength = strengths if isinstance(strengths, int | float) else strengths[coupling.name]
-        realisation = Realisation.SHRUNK if coupling.closed else Realisation.GATHERED
-        entries.append(Entry(coupling, groups.shape, method or default_method(), mode, float(strength), realisation))
+        strength = strengths if isinstance(strengths, int | float) else strengths.get(coupling.name)
+        if strength is None:
+            raise InputError(f"strengths: nothing for coupling {coupling.name}; expected a number for each coupling")
+        realisation = usual_realisation(coupling.closed)
+        entries.append(Entry(coupling, groups.shape, chosen, mode, float(strength), realisation))
+    if not isinstance(strengths, int | float) and (odd := sorted(set(strengths) - {e.coupling.name for e in entries})):
+        raise InputError(f"strengths: no coupling {odd[0]!r} in the plan")
     return Plan(family, fingerprint(model), tuple(entries))
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+def _method(method: Method | str | None) -> Method:
+    if isinstance(method, type):
+        raise InputError(f"method {method.__name__} is a class; expected one of its objects, {method.__name__}(...)")
+    if isinstance(method, str):
+        return METHODS.named(method)()
+    return method or default_method()
 
 
-def _method_name(method: Method) -> str:
-    for name, kind in METHODS.items():
-        if type(method) is kind:
-            return name
-    raise InputError(f"method {method!r} has no name in plans; known are {', '.join(METHODS)}")
-
-
-def _entry_to_json(entry: Entry) -> dict[str, Any]:
-    c = entry.coupling
-    method: Any = entry.method  # a dataclass, which a protocol cannot say
-    return {
-        "coupling": c.name, "kind": c.kind, "site": c.site, "closed": c.closed, "groups": list(entry.groups),
-        "views": [
-            {"param": v.param, "pattern": v.structure.pattern, "sizes": dict(v.structure.sizes), "role": v.role, "rows": v.rows}
-            for v in c.views
-        ],
-        "method": {"name": _method_name(entry.method), **dataclasses.asdict(method)},
-        "mode": entry.mode, "strength": entry.strength, "realisation": entry.realisation,
-        "kept": None if entry.kept is None else list(entry.kept),
-    }  # fmt: skip
-
-
-def _entry_from_json(data: dict[str, Any]) -> Entry:
-    views = tuple(
-        View(
-            v["param"],
-            Structure(v["pattern"], v["sizes"]),
-            Role(v["role"]),
-            None if v["rows"] is None else slice(*v["rows"]),
-        )
-        for v in data["views"]
-    )
-    described = dict(data["method"])
-    name = described.pop("name")
-    if name not in METHODS:
-        raise InputError(f"coupling {data['coupling']}: unknown method {name!r}; known are {', '.join(METHODS)}")
-    if any(type(number) is not int or number < 0 for number in [*data["groups"], *(data["kept"] or [])]):
-        raise InputError(f"coupling {data['coupling']}: groups and kept are lists of whole numbers ≥ 0")
-    try:  # older plans hold no sites
-        site = site_from_json(data["site"]) if "site" in data else site_from_name(data["coupling"])
-    except InputError as error:
-        raise InputError(f"coupling {data['coupling']}: {error}") from None
-    return Entry(
-        Coupling(data["coupling"], views, data["closed"], data["kind"], site), tuple(data["groups"]), METHODS[name](**described),
-        Mode(data["mode"]), float(data["strength"]), Realisation(data["realisation"]),
-        None if data["kept"] is None else tuple(data["kept"]),
-    )  # fmt: skip
+def _couplings(couplings: Sequence[Coupling]) -> Sequence[Coupling]:
+    for each in couplings:
+        if not isinstance(each, Coupling):
+            raise InputError(
+                f"couplings holds {each!r}; expected couplings, as tprune.couplings(model, kinds) gives them"
+            )
+    return couplings

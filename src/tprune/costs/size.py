@@ -16,7 +16,7 @@ from tprune.core.selection import Scores, keep_best
 from tprune.core.sublayers import Sublayer
 from tprune.counting.size import Size, size, size_on_paper
 from tprune.families.registry import family_of
-from tprune.realise.shrink import kept_heads
+from tprune.realise.cut import kept_heads
 
 
 def size_after(model: nn.Module, plan: Plan) -> Size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -11,6 +12,13 @@ from tprune.core.coupling import Groups
 from tprune.core.method import State, Update
 from tprune.core.selection import keep_best, lines_of
 from tprune.support.errors import InputError
+from tprune.support.papers import Papers
+
+ZHU_GUPTA = """@article{zhu2017prune,
+  title = {To Prune, or Not to Prune: Exploring the Efficacy of Pruning for Model Compression},
+  author = {Zhu, Michael and Gupta, Suyog},
+  journal = {arXiv preprint arXiv:1710.01878}, year = {2017}
+}"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class GradualMagnitude:
     begin: int = 0
     over: int = 1000
     every: int = 100
+    papers: ClassVar[Papers] = (ZHU_GUPTA,)
 
     def __post_init__(self) -> None:
         if not 0 <= self.initial <= self.share <= 1:

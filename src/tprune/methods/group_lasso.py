@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tprune.core.coupling import Groups
 from tprune.core.method import State, Update
+from tprune.support.papers import Papers
+
+YUAN_LIN = """@article{yuan2006model,
+  title = {Model Selection and Estimation in Regression with Grouped Variables},
+  author = {Yuan, Ming and Lin, Yi},
+  journal = {Journal of the Royal Statistical Society: Series B}, volume = {68}, number = {1}, pages = {49--67}, year = {2006}
+}"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,8 @@ class GroupLasso:
         Yuan and Lin, Model selection and estimation in regression with grouped variables, 2006;
         Wen et al., Learning structured sparsity in deep neural networks, 2016.
     """
+
+    papers: ClassVar[Papers] = (YUAN_LIN,)
 
     def init(self, groups: Groups) -> State:
         """No state."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tprune.core.coupling import Groups
 from tprune.core.method import State, Update
+from tprune.support.papers import Papers
+
+DEEP_HOYER = """@inproceedings{yang2020deephoyer,
+  title = {{DeepHoyer}: Learning Sparser Neural Network with Differentiable Scale-Invariant Sparsity Measures},
+  author = {Yang, Huanrui and Wen, Wei and Li, Hai},
+  booktitle = {International Conference on Learning Representations}, year = {2020}
+}"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class HoyerSquare:
         Yang, Wen and Li, DeepHoyer: learning sparser neural network with differentiable scale-invariant sparsity
         measures, 2020; Mao et al., TPrune, 2021.
     """
+
+    papers: ClassVar[Papers] = (DEEP_HOYER,)
 
     def init(self, groups: Groups) -> State:
         """No state."""
@@ -53,6 +63,8 @@ class PacedHoyerSquare:
     References:
         Our own rescaling; the measure is that of `HoyerSquare`.
     """
+
+    papers: ClassVar[Papers] = (DEEP_HOYER,)
 
     def init(self, groups: Groups) -> State:
         """No state."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 import torch
@@ -12,11 +14,13 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from tprune.core.coupling import Groups, Member, Role, scale_member_
+from tprune.core.coupling import Groups, Member, Role
 from tprune.core.method import State, Update
 from tprune.core.plan import Entry, Mode, Plan
 from tprune.methods.controller import Controller, ControllerState
-from tprune.support.errors import InputError
+from tprune.methods.exact_masks import mask_, unmasked_state
+from tprune.methods.regulariser_state import described, pack, states_in, write
+from tprune.support.errors import InputError, TpruneWarning
 
 
 class RegulariserState(TypedDict):
@@ -32,7 +36,15 @@ class TrainerState(Protocol):
     """What is read of the Trainer's own state."""
 
     global_step: int
+    is_world_process_zero: bool
     stateful_callbacks: Mapping[str, Any]
+
+
+@runtime_checkable
+class TrainerArguments(Protocol):
+    """What is read of the Trainer's settings."""
+
+    output_dir: str
 
 
 class Regulariser(TrainerCallback, ExportableState):
@@ -45,7 +57,8 @@ class Regulariser(TrainerCallback, ExportableState):
     What a method gives beside its slopes: a *pull* on the member tensors is added to ∂R/∂w, in the gradient and
     decoupled modes. A *keep* mask holds in every mode: after the step all members of the groups that are not kept are
     zero, those that are frozen beside a trained one too, and so are the optimiser's moments of their elements, so
-    that nothing brings them back. A strength of 0 switches an entry off, masks included.
+    that nothing brings them back; state of other shapes, as Adafactor has it, stays, and a warning says
+    so. A strength of 0 switches an entry off, masks included.
 
     The penalty of every coupling at the last step is in `values`.
 
@@ -73,6 +86,7 @@ class Regulariser(TrainerCallback, ExportableState):
         self.groups = plan.bind(model)
         self.states: list[State] = [e.method.init(g) for e, g in zip(plan.entries, self.groups, strict=True)]
         self.values: dict[str, Tensor] = {}
+        self._warned = False
         self._masks: dict[int, Tensor] = {}  # what the updates of this step keep, by entry
 
     @property
@@ -113,9 +127,22 @@ class Regulariser(TrainerCallback, ExportableState):
                     self._move(i, entry, groups, moving, rates)
         for i, keep in self._masks.items():  # after all moves: couplings overlap, and a pull moves zeros
             if any(id(tensor) in rates for tensor in self.groups[i].tensors.values()):
-                _mask_(self.groups[i], keep, optimizer)
+                mask_(self.groups[i], keep, optimizer)
+                self._warn_of_unmasked(self.groups[i], optimizer)
         self._masks.clear()
         self.step += 1
+
+    def _warn_of_unmasked(self, groups: Groups, optimizer: Optimizer) -> None:
+        """Says once what of the optimiser's state no mask fits."""
+        if self._warned or (found := unmasked_state(groups, optimizer)) is None:
+            return
+        self._warned = True
+        warnings.warn(
+            f"{found}: no mask fits it, so it is left as it is. Masked weights are zero after every step all the same, "
+            "but may move again once the masks are lifted",
+            TpruneWarning,
+            stacklevel=2,
+        )
 
     def _move(self, i: int, entry: Entry, groups: Groups, moving: Sequence[Member], rates: Mapping[int, float]) -> None:
         rate = max(rates[id(groups.tensors[view.param])] for view, _ in moving)
@@ -155,19 +182,29 @@ class Regulariser(TrainerCallback, ExportableState):
             self.controller.load_state_dict(control)
 
     def state(self) -> dict[str, object]:
-        """What the Trainer writes into its checkpoints: tensors as lists of numbers."""
-        mine = self.state_dict()
-        states = [{k: v.tolist() if isinstance(v, Tensor) else v for k, v in state.items()} for state in mine["states"]]
+        """What the Trainer writes into the JSON of its checkpoints; `on_save` writes the tensors beside it."""
+        mine, packed = self.state_dict(), pack(self.states)
         couplings = [entry.coupling.name for entry in self.plan.entries]
-        return {"args": {}, "attributes": {**mine, "states": states, "couplings": couplings}}
+        return {"args": {}, "attributes": {**mine, "states": described(packed), "couplings": couplings}}
 
-    def on_train_begin(self, args: object, state: TrainerState, control: object, **_: object) -> None:
-        """Takes up the step and states of a resumed Trainer."""
+    def on_save(self, args: TrainerArguments, state: TrainerState, control: object, **_: object) -> None:
+        """Writes the methods' states into the checkpoint that the Trainer has just written."""
+        if state.is_world_process_zero:
+            write(pack(self.states), Path(args.output_dir, f"checkpoint-{state.global_step}"))
+
+    def on_train_begin(self, args: TrainerArguments, state: TrainerState, control: object, **_: object) -> None:
+        """Takes up the step and states of a resumed Trainer.
+
+        Raises:
+            InputError: the methods' states are missing beside the checkpoint, or damaged.
+        """
         saved = state.stateful_callbacks.get(type(self).__name__, [])
+        given = getattr(args, "resume_from_checkpoint", None)
+        folders = [Path(args.output_dir, f"checkpoint-{state.global_step}"), *([Path(given)] if given else [])]
         for one in saved if isinstance(saved, list) else [saved]:
             found = dict(one["attributes"])
             if state.global_step and found.pop("couplings") == [e.coupling.name for e in self.plan.entries]:
-                states = [{key: torch.as_tensor(value) for key, value in s.items()} for s in found["states"]]
+                states = states_in(found["states"], len(self.states), folders)
                 self.load_state_dict({"step": found["step"], "states": states, "controller": found.get("controller")})
         self.step = state.global_step
 
@@ -211,27 +248,6 @@ def _pulls(update: Update, groups: Groups) -> list[tuple[Tensor, Tensor]]:
     """Every member tensor once, whatever its names, with the pull on it."""
     pulls = {id(groups.tensors[name]): (groups.tensors[name], pull) for name, pull in (update.pull or {}).items()}
     return list(pulls.values())
-
-
-def _mask_(groups: Groups, keep: Tensor, optimizer: Optimizer) -> None:
-    """Sets all members of the groups that are not kept to zero, and what the optimiser remembers of their elements."""
-    if bool(keep.all()):
-        return
-    groups.scale_(keep)
-    for member in groups.members:
-        weight = groups.tensors[member[0].param]
-        for moments in _moments(optimizer, weight):
-            scale_member_(moments, member, keep)
-
-
-def _moments(optimizer: Optimizer, weight: Tensor) -> list[Tensor]:
-    """The tensors that an optimiser keeps of every element of a weight; its count of steps is none of them."""
-    kept = optimizer.state.get(weight, {})
-    return [
-        value
-        for name, value in kept.items()
-        if isinstance(value, Tensor) and value.shape == weight.shape and name != "step"
-    ]
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

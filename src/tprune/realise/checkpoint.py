@@ -60,7 +60,7 @@ def save(
     certificate: Certificate | None = None,
 ) -> Path:
     """Writes a Hugging Face directory: weights, configuration, generation settings, tokeniser, our code where it is needed,
-    and beside them `plan.json` and `certificate.json`. An existing directory is replaced only when all is written.
+    and beside them `plan.json` (of large plans with `plan.safetensors`) and `certificate.json`. An existing directory is replaced only when all is written.
 
     A model that is no part of transformers is written as the files of `huggingface_hub.PyTorchModelHubMixin`.
 
@@ -78,7 +78,7 @@ def save(
         if tokenizer is not None:
             tokenizer.save_pretrained(work)
         if plan is not None:
-            (work / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+            plan.save(work / "plan.json")
         if certificate is not None:
             (work / "certificate.json").write_text(json.dumps(certificate.to_dict(), indent=1), encoding="utf-8")
     return out

@@ -1,25 +1,23 @@
-"""Shrunk and gathered: the plan's pruned groups are cut out, and an ordinary, smaller dense model remains."""
+"""A plan realised: each of its entries as it says, masked, shrunk, gathered, or by a realisation of others."""
 
 from __future__ import annotations
 
 from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tprune.core.cuts import Cuts, cuts_of
-from tprune.core.family import Family
-from tprune.core.kinds import INNER
+from tprune.core.known_realisations import REALISATIONS
 from tprune.core.model import Model
-from tprune.core.plan import Plan, Realisation
-from tprune.core.sites import Site, no_site
-from tprune.families.registry import family_of
-from tprune.realise.mask import masked
+from tprune.core.plan import Plan, fingerprint
+from tprune.core.realisation import cutting_of, parts
+from tprune.realise.cut import cut
 from tprune.support.errors import InputError
 
 
 def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Model:
-    """The smaller model that computes what the masked model computes; the given model is left as it is.
+    """The realised model, which computes what the masked model computes; the given model is left as it is.
+
+    Realisations that do not cut come first, one after the other; then all cuts are made at once.
 
     Args:
         model: the model the plan was made for.
@@ -28,49 +26,22 @@ def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Model:
 
     Raises:
         InputError: the plan is for another model, has no selection, cannot be cut out densely, or, with `stock`, leaves
-            shapes that stock configurations do not express.
+            shapes that stock configurations do not express; or a realisation changes tensors that others are to cut.
     """
     if not plan.selected:
         name = next(entry.coupling.name for entry in plan.entries if entry.kept is None)
         raise InputError(f"the plan does not say what to keep of {name}; select first (tprune.select_to)")
-    family = family_of(model)
-    zeroed = [entry for entry in plan.entries if entry.realisation is Realisation.MASKED and entry.kept is not None]
-    source = masked(model, Plan(plan.family, plan.fingerprint, tuple(zeroed))) if zeroed else model
-    cuts = cuts_of(source, plan)
-    small = family.build(source, cuts, kept_heads(plan), stock)
-    small.to(dtype=next(source.parameters()).dtype, device=next(source.parameters()).device)
-    # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost
-    small.load_state_dict(cut_state(source, cuts, family), strict=True)
-    family.inherit(source, small)
-    return cast(Model, small.train(model.training))
-
-
-def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]:
-    """The state dict of the smaller model: every tensor sliced once, with the index buffers of gathered matrices."""
-    state = {
-        name: cuts.slice(name, tensor)
-        for name, tensor in model.state_dict().items()
-        if name not in cuts.removed and not (0 in cuts.shape(name) and family.drops_empty(name))
-    }
-    for name, lines in cuts.gather.items():
-        module = name.removesuffix(".weight")
-        for axis in lines:
-            stay = cuts.lines(name, axis)
-            if axis == 1:
-                state[f"{module}.input_index"] = stay
-            else:
-                whole = torch.full((cuts.shape(name)[0],), len(stay))
-                whole[stay] = torch.arange(len(stay))
-                state[f"{module}.output_index"] = whole
-    return state
-
-
-def kept_heads(plan: Plan) -> dict[Site, int]:
-    """How many heads each attention keeps, by its site. Raises `InputError` where heads have no site."""
-    found: dict[Site, int] = {}
-    for entry in plan.entries:
-        if INNER.get(entry.coupling.kind) and entry.realisation is not Realisation.MASKED:
-            if entry.coupling.site is None:
-                raise no_site(entry.coupling.name)
-            found[entry.coupling.site] = int(entry.keep.sum())
-    return found
+    by_name = parts(plan)
+    cutting = [name for name in by_name if cutting_of(name) is not None]
+    others = [name for name in by_name if name not in cutting]
+    found = model
+    for i, name in enumerate(others):
+        found = REALISATIONS.named(name)(found, by_name[name])
+        if (follow := [*others[i + 1 :], *cutting]) and fingerprint(found) != plan.fingerprint:
+            raise InputError(
+                f"realisation {name!r} changes names or shapes of tensors, so that {follow[0]!r} cannot follow it; "
+                "expected a plan with one of the two"
+            )
+    if others and not cutting:
+        return cast(Model, found.train(model.training))
+    return cut(found, plan, stock=stock)

@@ -200,6 +200,7 @@ class Prune(Taught):
     Attributes:
         kinds: of couplings that may be cut.
         method: that drives groups to zero; one of ours, or of a plugin.
+        method_options: fields of the method's class, such as `share: 0.75` of `gradual_magnitude`; as the class has them if not given.
         mode: how it reaches the weights.
         strength: of the penalty, over the gradient of the task.
         macs: target, multiplications.
@@ -220,6 +221,7 @@ class Prune(Taught):
 
     kinds: list[Kind] = Field(list(BY_DEFAULT), min_length=1)
     method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
+    method_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
     macs: SizeAsked | None = None
@@ -256,6 +258,14 @@ class Prune(Taught):
         if len(given) == 2 and given[0] != given[1]:
             raise ValueError("params and parameters are the same; give one of them")
         return {**rest, "params": given[0]} if given else rest
+
+    @model_validator(mode="after")
+    def _method_takes_options(self) -> Prune:
+        if self.method_options:
+            from tprune.core.method_json import made  # here, because torch takes a moment
+
+            made(self.method, self.method_options, "method_options")
+        return self
 
     def target(self) -> tuple[str, float]:
         """The one size, time or memory asked for. Raises `InputError` unless there is exactly one."""

@@ -65,7 +65,7 @@ def write_report(run: Path) -> Path:
         plot=quality_and_speed(results),
         times=where_time_goes(results),
         sentences=side_by_side(said),
-        citations=citations(made_for["recipe"], made_for.get("plan") is not None),
+        citations=citations(made_for["recipe"], plan, made_for.get("plan") is not None),
     )
     out = run / "report.html"
     out.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -14,6 +14,7 @@ from tprune.costs.latency.table import LatencyTable
 from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.run.folder import Run
+from tprune.run.outputs import markers
 from tprune.run.results import spelling_of
 from tprune.run.sequence import STEPS, distill_data
 from tprune.run.work import Work, silent
@@ -70,7 +71,7 @@ def _write_clock(run: Run, work: Work) -> dict[str, Any]:
 
 
 def _read_clock(run: Run, work: Work) -> Work:
-    marker = run.out / "stages" / "time.json"
+    marker = markers(run.out).path("profile")
     done = read_json(marker)
     try:
         curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])

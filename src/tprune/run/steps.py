@@ -18,7 +18,7 @@ from tprune.analysis.one_shot import one_shot
 from tprune.budget.samples import CALIBRATION, FITTED
 from tprune.budget.size import keep_largest
 from tprune.core.kinds import STOCK, Scope, rule_of
-from tprune.core.known_methods import METHODS
+from tprune.core.method_json import made
 from tprune.core.plan import Mode, Plan, make_plan
 from tprune.data.parallel import Parallel
 from tprune.families.registry import couplings, family_of
@@ -79,7 +79,7 @@ def plan_step(model: Any, how: Prune) -> Plan:
     how.target()
     plan = make_plan(
         model, family_of(model).name, couplings(model, how.kinds),
-        method=METHODS[how.method](), mode=Mode(how.mode), strengths=how.strength,
+        method=made(how.method, how.method_options), mode=Mode(how.mode), strengths=how.strength,
     )  # fmt: skip
     # of a single group Hoyer-square is 1 whatever its norm: nothing would fade out
     alone = (replace(e, method=GroupLasso()) if e.groups == () else e for e in plan.entries)

@@ -28,6 +28,20 @@ from tprune.scores.readers import columns, layer, matrix_of, write_
 from tprune.scores.reconstruction import DAMP, Weights, damping
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
+from tprune.support.papers import cites
+
+SURGEON = (
+    """@inproceedings{hassibi1993second,
+  title = {Second Order Derivatives for Network Pruning: Optimal Brain Surgeon},
+  author = {Hassibi, Babak and Stork, David G.},
+  booktitle = {Advances in Neural Information Processing Systems 5}, year = {1993}
+}""",
+    """@inproceedings{kurtic2023ziplm,
+  title = {{ZipLM}: Inference-Aware Structured Pruning of Language Models},
+  author = {Kurtic, Eldar and Frantar, Elias and Alistarh, Dan},
+  booktitle = {Advances in Neural Information Processing Systems 36}, year = {2023}
+}""",
+)
 
 Scores = dict[str, Tensor]
 
@@ -87,6 +101,7 @@ class _Surgeon:
 
 
 @torch.no_grad()
+@cites(*SURGEON)
 def removal(
     weight: Tensor, bias: Tensor | None, moments: Tensor, groups: Tensor, shape: Sequence[int],
     sizes: Collection[int] = (), damp: float = DAMP,

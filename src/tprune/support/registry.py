@@ -20,7 +20,8 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the things are, for messages, such as `method`.
         group: the entry points under which packages install theirs.
         ours: `module:attribute` by name.
-        check: refuses what is no such thing, by its name; asked of what others enter.
+        fault: what is wrong with a thing that a plugin enters; None where nothing is. Installed ones are looked at when
+            they are first asked for.
 
     Example:
         >>> known = Registry[type]("fraction", "tprune.none", {"exact": "fractions:Fraction"})
@@ -29,21 +30,30 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(
-        self, kind: str, group: str, ours: Mapping[str, str], check: Callable[[str, T], None] = lambda name, thing: None
+        self, kind: str, group: str, ours: Mapping[str, str], fault: Callable[[object], str | None] | None = None
     ) -> None:
-        self.kind, self.group, self.ours, self.check = kind, group, dict(ours), check
+        self.kind, self.group, self.ours, self.fault = kind, group, dict(ours), fault
         self.entered: dict[str, T] = {}
+        self._sound: set[str] = set()  # installed ones that were looked at
 
     def enter(self, name: str, thing: T) -> None:
         """Adds a thing for as long as the process lives; one that was entered under the name before is replaced.
 
         Raises:
-            InputError: one of ours, or of an installed package, has the name; or `check` refuses the thing.
+            InputError: one of ours, or of an installed package, has the name; or the thing lacks what its kind needs.
         """
         if name in self.ours or name in _installed(importlib.metadata.entry_points, self.group):
             raise InputError(f"two {self.kind}s are called {name!r}; a plugin's needs a name of its own")
-        self.check(name, thing)
+        self._check(name, thing, "entered")
         self.entered[name] = thing
+
+    def name_of(self, thing: object) -> str | None:
+        """The name of a thing, None where it has none. Ours and installed ones are imported for this."""
+        return next((name for name, known in self.items() if known is thing), None)
+
+    def _check(self, name: str, thing: object, how: str) -> None:
+        if self.fault is not None and (wrong := self.fault(thing)):
+            raise InputError(f"{self.kind} {name!r} cannot be {how}: {wrong}")
 
     def __getitem__(self, name: str) -> T:
         if name in self.ours:
@@ -54,7 +64,9 @@ class Registry(Mapping[str, T], Generic[T]):
         installed = _installed(importlib.metadata.entry_points, self.group)
         if name in installed:
             theirs: T = installed[name]()
-            self.check(name, theirs)
+            if name not in self._sound:
+                self._check(name, theirs, f"used, which a package installs under {self.group}")
+                self._sound.add(name)
             return theirs
         raise KeyError(name)
 

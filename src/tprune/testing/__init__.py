@@ -1,4 +1,4 @@
-"""The conformance checks of methods, constraints, structures, couplings, families, tasks and runtimes, ours and others'.
+"""The conformance checks of methods, constraints, structures, couplings, families, tasks, realisations and runtimes, ours and others'.
 
 They need no test runner.
 
@@ -11,6 +11,7 @@ from tprune.testing.constraint import check_constraint
 from tprune.testing.coupling import check_coupling
 from tprune.testing.family import check_agrees, check_family, check_saved, random_kept
 from tprune.testing.method import check_method
+from tprune.testing.realisation import check_realisation
 from tprune.testing.runtime import check_runtime
 from tprune.testing.structure import check_structure
 from tprune.testing.task import check_task
@@ -22,6 +23,7 @@ __all__ = [
     "check_coupling",
     "check_family",
     "check_method",
+    "check_realisation",
     "check_runtime",
     "check_saved",
     "check_structure",

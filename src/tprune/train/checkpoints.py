@@ -17,7 +17,7 @@ MANIFEST = "sealed.json"
 
 
 class Manifests(TrainerCallback):
-    """Writes a manifest beside every checkpoint that the Trainer writes; to be the first of its callbacks."""
+    """Writes a manifest beside every checkpoint that the Trainer writes; to be the last of the callbacks that write into it."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Once all of a checkpoint's files are written."""

@@ -18,13 +18,21 @@ from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
 from tprune.core.task import HasStates, States
 from tprune.support.errors import InputError
+from tprune.support.papers import cites
 from tprune.tasks.batches import TokenBatches
 from tprune.tasks.translation.encoding import EncodedPairs
+
+DISTILLATION = """@article{hinton2015distilling,
+  title = {Distilling the Knowledge in a Neural Network},
+  author = {Hinton, Geoffrey and Vinyals, Oriol and Dean, Jeff},
+  journal = {arXiv preprint arXiv:1503.02531}, year = {2015}
+}"""
 
 Width = tuple[int, ...]
 LEAST_VARIANCE = 1e-6  # floor for the variance of constant hidden states
 
 
+@cites(DISTILLATION)
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy per target token (nats) with what the teacher expects, by `share`, and the smoothed label.
 

@@ -17,15 +17,23 @@ from tprune.runtimes.artefact import LAYOUT
 from tprune.runtimes.export import ENOUGH, export
 from tprune.runtimes.translator import Translator, cut_often
 from tprune.support.errors import InputError
+from tprune.support.papers import cites
 from tprune.support.reporting import Report
 from tprune.support.store import check_identity
 from tprune.tasks.translation.encoding import encode, max_length
+
+SEQUENCE_LEVEL = """@inproceedings{kim2016sequence,
+  title = {Sequence-Level Knowledge Distillation},
+  author = {Kim, Yoon and Rush, Alexander M.},
+  booktitle = {Proceedings of EMNLP}, year = {2016}
+}"""
 
 CHUNK = 512  # sentences translated between two writes
 TARGETS, RUNTIME = "targets.txt", "onnx"
 CUT = "cut.txt"  # a line for each translation: the limit in tokens where it ends there, 0 where the model ended it
 
 
+@cites(SEQUENCE_LEVEL)
 def make_pseudo_targets(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,

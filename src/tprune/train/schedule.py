@@ -6,6 +6,13 @@ import math
 from dataclasses import dataclass
 
 from tprune.support.errors import InputError
+from tprune.support.papers import cites
+
+REWINDING = """@inproceedings{renda2020comparing,
+  title = {Comparing Rewinding and Fine-tuning in Neural Network Pruning},
+  author = {Renda, Alex and Frankle, Jonathan and Carbin, Michael},
+  booktitle = {International Conference on Learning Representations}, year = {2020}
+}"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class TrainingConfig:
         return bool(self.distill or self.hidden)
 
 
+@cites(REWINDING)
 def rewound(how: TrainingConfig, step: int) -> float:
     """The share of the peak learning rate at a step of the replayed end of a schedule (Renda, Frankle & Carbin, 2020).
 

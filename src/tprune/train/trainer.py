@@ -176,7 +176,7 @@ def train(
     )  # fmt: skip
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
     trainer = TaskTrainer(
-        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[Manifests(), *callbacks, *extra],
+        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, Manifests(), *extra],
         how=how, task=task_of(model), pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)

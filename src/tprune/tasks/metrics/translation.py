@@ -12,9 +12,21 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from tprune.core.score import Measure, Metric
 from tprune.support.errors import InputError, TpruneWarning
+from tprune.support.papers import cites
 from tprune.support.texts import check_list
 from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
 from tprune.tasks.metrics.bootstrap import interval, paired
+
+SACREBLEU = """@inproceedings{post2018call,
+  title = {A Call for Clarity in Reporting {BLEU} Scores},
+  author = {Post, Matt},
+  booktitle = {Proceedings of the Third Conference on Machine Translation: Research Papers}, year = {2018}
+}"""
+BOOTSTRAP = """@inproceedings{koehn2004statistical,
+  title = {Statistical Significance Tests for Machine Translation Evaluation},
+  author = {Koehn, Philipp},
+  booktitle = {Proceedings of EMNLP}, year = {2004}
+}"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ def translation_measures(
     )
 
 
+@cites(SACREBLEU, BOOTSTRAP)
 def quality(hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None = None) -> Quality:
     """BLEU and chrF of translations.
 
