@@ -17,6 +17,7 @@ from jaxtyping import install_import_hook
 
 CHECKED = [
     *("core", "methods", "realise", "counting", "costs.size", "families.encoder_decoder"),
+    *("families.table", "families.left", "families.stock", "families.fused"),
     *("budget.size", "budget.allocate", "budget.knapsack", "budget.latency", "budget.search"),
 ]
 install_import_hook([f"tprune.{name}" for name in CHECKED], "beartype.beartype")

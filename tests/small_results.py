@@ -52,7 +52,7 @@ def small_results(**changes: Any) -> RunResults:
         certificate=Certificate(1e-7, 1e-7, 9, 2, 1e-5),
         export=ExportedSides(exported, exported),
         beams=4,
-        bench=Protocol(1, 1, 4, Workload()),
+        bench=Protocol(1, 1, 4, Workload(measures=MEASURES)),
         seed=0,
         training=None,
         command="tprune run '<b>.yaml'",

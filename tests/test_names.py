@@ -26,8 +26,8 @@ from tprune.core.sublayers import drops_source, kept_counts, sublayers_of, width
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted
 from tprune.costs.latency.table import LatencyTable, TimedPlan, Times, TimingConfig, kept_fractions
-from tprune.families.encoder_decoder import EncoderDecoder
 from tprune.families.registry import couplings
+from tprune.families.table import Table
 from tprune.realise.shrink import shrink
 from tprune.report.drawing import drawing
 from tprune.run.compressed import Compressed
@@ -168,12 +168,12 @@ LOOKS: tuple[Look, ...] = (
 
 def with_couplings(patch: pytest.MonkeyPatch, change: Callable[[int, Coupling], Coupling]) -> None:
     """Marian and BART with other couplings."""
-    own = EncoderDecoder.couplings
+    own = Table.couplings
 
-    def changed(self: EncoderDecoder, model: nn.Module) -> tuple[Coupling, ...]:
+    def changed(self: Table, model: nn.Module) -> tuple[Coupling, ...]:
         return tuple(change(number, coupling) for number, coupling in enumerate(own(self, model)))
 
-    patch.setattr(EncoderDecoder, "couplings", changed)
+    patch.setattr(Table, "couplings", changed)
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.__name__)

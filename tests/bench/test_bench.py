@@ -17,13 +17,12 @@ from tprune.bench.harness import (
     Footprint,
     Worker,
     Workload,
-    _requests,
-    _result,
     _round,
-    _sample,
     bench,
     bench_all,
 )
+from tprune.bench.requests import requests_of, sample, texts_of
+from tprune.bench.result import result_of
 from tprune.bench.statistics import median_interval, noise, self_ratio
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
@@ -52,7 +51,7 @@ def test_sides_take_turns() -> None:
 
 
 def test_a_turn_is_one_batch_and_a_round_their_mean_by_sentences() -> None:
-    requests = _requests(SENTENCES, 1, 3, 4, Workload(measures=("sentence",)))
+    requests = requests_of(("sentence",), texts_of(SENTENCES, 3, 20), 3, Workload())
     assert [request["sentences"] for request in requests["sentence"]] == [
         ["a dog", "an old man reads", "a cat sat on the mat"],
         ["two dogs play in the snow"],
@@ -69,7 +68,7 @@ def test_a_turn_is_one_batch_and_a_round_their_mean_by_sentences() -> None:
 def result(dense: list[float], pruned: list[float]) -> Any:
     footprint = dict.fromkeys(("dense", "pruned"), Footprint(1.0, 1, 1, 1, 1, 1))
     times = {"dense": dict.fromkeys(MEASURES, dense), "pruned": dict.fromkeys(MEASURES, pruned)}
-    return _result(times, footprint, 1, 1, Workload(), "onnxruntime")
+    return result_of(times, footprint, 1, 1, Workload(), "onnxruntime")
 
 
 def test_speedup_is_the_median_of_each_rounds_ratio() -> None:
@@ -110,7 +109,7 @@ def test_noise_of_what_is_quoted_is_what_counts(measures: tuple[str, ...], noisy
         "dense": {name: NOISY_ROUNDS if name == noisy_one else QUIET_ROUNDS for name in measures},
         "pruned": dict.fromkeys(measures, QUIET_ROUNDS),
     }
-    out = _result(times, footprint, 1, 1, Workload(measures=measures), "onnxruntime")
+    out = result_of(times, footprint, 1, 1, Workload(measures=measures), "onnxruntime")
     assert out.noisy is flag
     assert out.reported in out.noise
     assert (out.noise.startswith("The machine was noisy")) is flag
@@ -149,8 +148,8 @@ def test_statistics() -> None:
     assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
     assert median_interval(list(range(100))) == (39, 60)
     texts = [(letter, f"line {number}") for number, letter in enumerate("abcdefghij", start=1)]
-    assert _sample(texts, 5) == [texts[i] for i in (0, 2, 4, 6, 8)]
-    assert _sample(texts[:2], 5) == texts[:2]
+    assert sample(texts, 5) == [texts[i] for i in (0, 2, 4, 6, 8)]
+    assert sample(texts[:2], 5) == texts[:2]
 
 
 @pytest.mark.parametrize(

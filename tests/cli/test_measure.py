@@ -106,7 +106,7 @@ def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
             "export", model, "--out", "torched", "--runtime", "torch", "--sentences", "s", *plugin
         )
         assert status == 0, notes
-        assert json.loads((model.parent / "torched" / "generation.json").read_text())["runtime"] == "torch"
+        assert json.loads((model.parent / "torched" / "layout.json").read_text())["runtime"] == "torch"
         assert tprune("export", model, "--out", "onnx", "--sentences", "s")[0] == 0
         status, out, notes = tprune("evaluate", "torched", *TEST, "--against", "onnx", "--json", *plugin)
         assert status == 0 and json.loads(out)["paired"]["delta"] == 0.0, notes

@@ -4,18 +4,20 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import MarianConfig, MarianMTModel
 
 from small_models import small_batch, small_model
 from tprune.core.coupling import Role, bind, source_params, tensors_of
 from tprune.core.plan import make_plan
 from tprune.core.sites import Site
-from tprune.families.encoder_decoder import BART
-from tprune.families.modeling.modeling_tprune import (
-    GatheredLinear,
-    PrunedLayerNorm,
-    PrunedMarianConfig,
-    PrunedMarianMTModel,
-    RemovedAttention,
+from tprune.families.bart import BART
+from tprune.families.modeling.modeling_pruned import (
+    Gathered,
+    NarrowLayerNorm,
+    Nothing,
+    pruned_class,
+    pruned_config,
+    rebuild_,
 )
 from tprune.families.registry import FAMILIES as FAMILIES_REGISTERED
 from tprune.families.registry import couplings, family_of
@@ -148,7 +150,7 @@ def test_unknown_kinds_are_named(marian_small: Any) -> None:
 def test_a_configuration_without_cuts_is_the_dense_model() -> None:
     dense = small_model("marian")
     given = {key: value for key, value in dense.config.to_dict().items() if key not in ("model_type", "architectures")}
-    model = PrunedMarianMTModel(PrunedMarianConfig(**given)).double().eval()
+    model: Any = pruned_class(MarianMTModel)(pruned_config(MarianConfig)(**given)).double().eval()
     model.load_state_dict(dense.state_dict())
     assert torch.equal(model(**small_batch()).logits, dense(**small_batch()).logits)
 
@@ -157,7 +159,8 @@ def test_norm_over_what_is_left_is_the_dense_norm() -> None:
     dense = torch.nn.LayerNorm(6).double()
     torch.nn.init.normal_(dense.weight)
     torch.nn.init.normal_(dense.bias)
-    small = PrunedLayerNorm(4, 6, dense.eps).double()
+    small = NarrowLayerNorm(dense)
+    rebuild_(small, {"tensors": {"weight": [4], "bias": [4]}})
     small.load_state_dict({"weight": dense.weight[:4], "bias": dense.bias[:4]})
     x = torch.randn(3, 4, dtype=torch.float64) + 2
     full = torch.cat([x, x.new_zeros(3, 2)], 1)
@@ -169,7 +172,7 @@ def test_gathered_linear_is_a_masked_linear(n_in: int | None, n_out: int | None)
     weight, bias, x = torch.randn(4, 5), torch.randn(4), torch.randn(2, 3, 5)
     rows = torch.arange(4) if n_out is None else torch.tensor([1, 3])[:n_out]
     columns = torch.arange(5) if n_in is None else torch.tensor([0, 2, 4])[:n_in]
-    module = GatheredLinear(5, 4, n_in, n_out)
+    module = Gathered(torch.nn.Linear(5, 4), 5, 4, n_in, n_out)
     module.weight.data, module.bias.data = weight[rows][:, columns].clone(), bias
     if n_in is not None:
         module.input_index = torch.nn.Buffer(columns)
@@ -194,13 +197,16 @@ def test_without_caches_and_with_attention_outputs(name: str) -> None:
     assert all(torch.allclose(w.sum(-1), torch.ones_like(w.sum(-1))) for w in plain.cross_attentions)
 
 
-def test_only_the_first_decoder_layer_goes_on_counting_positions() -> None:
+def test_without_decoder_self_attentions_the_caches_go_on_counting_positions() -> None:
     model = small_model("marian")
     plan = make_plan(model, "marian", couplings(model, ["sublayer"]))
     gone = {e.coupling.name: torch.zeros((), dtype=torch.bool) for e in plan.entries}
     small = shrink(model, plan.with_kept(gone, {}, {}))
-    counting = [n for n, m in small.named_modules() if isinstance(m, RemovedAttention) and m.counts_positions]
-    assert counting == ["model.decoder.layers.0.self_attn"]
+    assert sum(isinstance(m, Nothing) and m.layer_idx is not None for m in small.modules()) == 3 + 3
+    tokens = small_batch()["input_ids"]
+    cache = small(input_ids=tokens, decoder_input_ids=tokens[:, :6], use_cache=True).past_key_values
+    assert [layer.keys.shape for layer in cache.self_attention_cache.layers] == [(3, 1, 6, 1)] * 3
+    assert cache.get_seq_length() == 6 and cache.cross_attention_cache.get_seq_length() == 0
 
 
 def test_gradient_checkpointing_and_dropout_still_work() -> None:

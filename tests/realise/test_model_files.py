@@ -161,7 +161,8 @@ def test_a_cause_that_is_known_is_named(change: Change, says: str, folder: Path)
 
 
 def test_a_cause_that_is_not_known_is_not_guessed(folder: Path) -> None:
-    configure(pruned={"ffn": {"model.nowhere": 3}}, model_type="tprune_marian")(folder)
+    pruned = {"ffn": {"model.nowhere": 3}}
+    configure(pruned=pruned, model_type="tprune_marian", architectures=["PrunedMarianMTModel"])(folder)
     with pytest.raises(InputError, match="cannot be loaded") as error:
         load(folder)
     assert "damaged" not in str(error.value) and "cut short" not in str(error.value)

@@ -1,9 +1,10 @@
 """Small models whose biases and norms are random: zero biases and unit norms would hide mistakes."""
 
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, MarianMTModel, PreTrainedTokenizerFast
+from transformers import BartConfig, BartForConditionalGeneration, MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 
-from tprune.families.modeling.modeling_tprune import PrunedMarianConfig, PrunedMarianMTModel
+from tprune.families.modeling.modeling_pruned import pruned_class, pruned_config
+from tprune.realise.earlier import converted
 from tprune.tasks.translation.encoding import MarianSize, new_model
 
 SENTENCES = (
@@ -12,7 +13,7 @@ SENTENCES = (
     "one woman in a red coat waits for the bus at night", "men at work", "she paints a house and he looks at it",
     "a boy jumps", "the band plays on a small stage in the park",
 )  # fmt: skip
-PRUNED = {
+PRUNED = {  # sizes part by part
     "attention": {
         "model.encoder.layers.0.self_attn": {"heads": 3, "qk": 4, "v": 6},
         "model.decoder.layers.1.self_attn": {"heads": 2, "qk": 7, "v": 3},
@@ -69,10 +70,11 @@ def stock_marian(vocabulary: int) -> MarianMTModel:
     return model.eval()
 
 
-def pruned_marian(marian: MarianMTModel, extra: dict) -> PrunedMarianMTModel:
+def pruned_marian(marian: MarianMTModel, extra: dict) -> MarianMTModel:
     torch.manual_seed(0)
-    config = PrunedMarianConfig(**(marian.config.to_dict() | {"model_type": "tprune_marian", "pruned": PRUNED | extra}))
-    model = PrunedMarianMTModel(config)
+    dense = {key: value for key, value in marian.config.to_dict().items() if key != "model_type"}
+    config = pruned_config(MarianConfig)(**dense, pruned=converted(MarianMTModel, dense, PRUNED | extra))
+    model = pruned_class(MarianMTModel)(config)
     model.generation_config = marian.generation_config
     randomise_(model)
     return model.eval()

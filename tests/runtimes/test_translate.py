@@ -12,13 +12,15 @@ import torch
 from onnx_models import SENTENCES
 from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
-from tprune.core.caches import LayerCache
+from tprune.core.caches import Caches, LayerCache, translation_signatures
 from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder
-from tprune.runtimes.artefact import Layout, read_layout
+from tprune.runtimes.artefact import read_layout, read_translation
 from tprune.runtimes.decoding import beam, constrain, greedy
-from tprune.runtimes.export import export, generation_of
+from tprune.runtimes.export import export
 from tprune.runtimes.generation import Generation
+from tprune.runtimes.generation_settings import generation_of
 from tprune.runtimes.tokens import SentencePieceTokens
+from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
 from tprune.support.manifest import Manifest
@@ -131,23 +133,63 @@ def test_constraints_in_order() -> None:
     assert np.isinf(np.delete(last[0], 1)).all()
 
 
+def made_up(
+    generation: Generation, files: Manifest | None = None, cross: Caches = (), rows: tuple[int, ...] = ()
+) -> TranslationLayout:
+    """The layout of a model of 20 tokens and 8 positions."""
+    return TranslationLayout(
+        task="translation",
+        phases=("encoder", "decoder_step", "sentence"),
+        graphs=translation_signatures(cross, ()),
+        parameters=1,
+        macs=1,
+        files=files or Manifest({}),
+        generation=generation,
+        vocabulary=20,
+        source_positions=8,
+        rows=rows,
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path, tokenizer: Any) -> Path:
     """An export whose graphs are no graphs."""
     for name in ("encoder.onnx", "decoder.onnx"):
         (tmp_path / name).write_bytes(b"no graph")
     tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
-    Layout(Generation(0, (1,), 0, 9), (LayerCache(0, 2, 3, 4),), (), 20, 8, 1, 1, Manifest.of(tmp_path)).write(tmp_path)
+    made_up(Generation(0, (1,), 0, 9), Manifest.of(tmp_path), cross=(LayerCache(0, 2, 3, 4),)).write(tmp_path)
     return tmp_path
 
 
+@pytest.fixture
+def old_folder(folder: Path) -> Path:
+    """The same as version 1 of the format had it."""
+    new = json.loads((folder / "layout.json").read_text())
+    kept = ("generation", "vocabulary", "source_positions", "parameters", "macs", "files", "rows", "runtime")
+    old = {"format": 1, "cross": [{"layer": 0, "heads": 2, "key": 3, "value": 4}], "past": []}
+    (folder / "generation.json").write_text(json.dumps(old | {name: new[name] for name in kept}))
+    (folder / "layout.json").unlink()
+    return folder
+
+
+def test_old_and_new_layouts_say_the_same(folder: Path, request: pytest.FixtureRequest) -> None:
+    new = read_layout(folder)
+    assert isinstance(new, TranslationLayout) and read_layout(request.getfixturevalue("old_folder")) == new
+    with pytest.raises(InputError, match=r"encoder\.onnx: onnxruntime cannot load it"):
+        Translator.load(folder)
+
+
 def test_layout_round_trip(folder: Path) -> None:
-    layout = read_layout(folder)
+    layout = read_translation(folder)
     assert layout.generation == Generation(0, (1,), 0, 9)
-    assert layout.cross[0].names("cross") == ("cross_key_0", "cross_value_0")
+    assert layout.graph("encoder").outputs == ("cross_key_0", "cross_value_0")
+    assert [spec.dims for spec in layout.graph("decoder").inputs[-2:]] == [
+        ("batch", 2, "source", 3),
+        ("batch", 2, "source", 4),
+    ]
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "tokenizer.json", "generation.json"])
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "tokenizer.json", "layout.json"])
 @pytest.mark.parametrize("harm", ["missing", "truncated", "flipped"])
 def test_a_harmed_file_is_named(folder: Path, name: str, harm: str) -> None:
     path, raw = folder / name, (folder / name).read_bytes()
@@ -159,7 +201,7 @@ def test_a_harmed_file_is_named(folder: Path, name: str, harm: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["encoder.onnx", "tokenizer.json", "generation.json"])
+@pytest.mark.parametrize("name", ["encoder.onnx", "tokenizer.json", "layout.json"])
 def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()
     os.mkfifo(folder / name)
@@ -169,12 +211,12 @@ def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("rows", [[0, 1, 99], [1, 0, 5], [0, 5], [0, 1, "x"], [0, 1, 1]])
 def test_rows_that_no_export_wrote(folder: Path, rows: list[Any]) -> None:
-    path = folder / "generation.json"
+    path = folder / "layout.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": rows}))
-    with pytest.raises(InputError, match=r"generation\.json: .*export the model again"):
+    with pytest.raises(InputError, match=r"layout\.json: .*export the model again"):
         read_layout(folder)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": [0, 1, 5]}))
-    assert read_layout(folder).writable == 3 and read_layout(folder).tokens([2, 0]).tolist() == [5, 0]
+    assert read_translation(folder).writable == 3 and read_translation(folder).tokens([2, 0]).tolist() == [5, 0]
 
 
 GOOD: dict[str, Any] = {
@@ -202,7 +244,7 @@ def test_numbers_that_no_export_wrote(tmp_path: Path, key: str, value: Any) -> N
     """As written it loads; with one value changed it is refused by that value's name, before memory is asked for."""
     whole = {"format": 1, "generation": GOOD, "cross": [], "past": [], "files": {}, **SIZES}
     (tmp_path / "generation.json").write_text(json.dumps(whole))
-    assert read_layout(tmp_path).generation.eos_token_id == (0, 3)
+    assert read_translation(tmp_path).generation.eos_token_id == (0, 3)
     changed = whole | ({key: value} if key in whole or key == "runtime" else {"generation": GOOD | {key: value}})
     (tmp_path / "generation.json").write_text(json.dumps(changed))
     with pytest.raises(InputError, match=rf"generation\.json: {key}.*expected") as caught:
@@ -214,7 +256,7 @@ def test_a_folder_of_before_there_were_repetition_penalties(tmp_path: Path) -> N
     old = {key: value for key, value in GOOD.items() if key not in ("no_repeat_ngram_size", "repetition_penalty")}
     whole = {"format": 1, "generation": old, "cross": [], "past": [], "files": {}, **SIZES}
     (tmp_path / "generation.json").write_text(json.dumps(whole))
-    found = read_layout(tmp_path).generation
+    found = read_translation(tmp_path).generation
     assert (found.no_repeat_ngram_size, found.repetition_penalty) == (0, 1.0)
 
 
@@ -229,7 +271,7 @@ def test_a_listed_file_that_is_none(tmp_path: Path) -> None:
 
 def test_the_decoders_numbers_keep_repeats_and_penalties() -> None:
     g = Generation(0, (1,), 0, 9, no_repeat_ngram_size=2, repetition_penalty=1.5)
-    layout = Layout(g, (), (), 20, 8, 1, 1, Manifest({}), rows=(0, 1, 7, 12))
+    layout = made_up(g, rows=(0, 1, 7, 12))
     assert (layout.decoding.no_repeat_ngram_size, layout.decoding.repetition_penalty) == (2, 1.5)
     prefix = layout.numbers(np.array([[0, 7, 12, 7]]))
     banned = constrain(np.zeros((1, layout.writable), np.float32), prefix, layout.decoding)
@@ -244,14 +286,14 @@ def test_other_bad_folders(folder: Path) -> None:
     for threads in (0, 10**4):
         with pytest.raises(InputError, match=f"threads {threads}; expected 1"):
             Translator.load(folder, threads=threads)
-    raw = json.loads((folder / "generation.json").read_text())
+    raw = json.loads((folder / "layout.json").read_text())
     for change, text in (
         ({"format": 9}, "format 9"),
-        ({"cross": 3}, "not the layout"),
+        ({"graphs": 3}, "not the layout"),
         ({"generation": {}}, "not the layout"),
         ({"generation": raw["generation"] | {"num_beams": "four"}}, "num_beams is 'four'; expected a whole number"),
     ):
-        (folder / "generation.json").write_text(json.dumps(raw | change))
+        (folder / "layout.json").write_text(json.dumps(raw | change))
         with pytest.raises(InputError, match=text):
             Translator.load(folder)
 
@@ -316,7 +358,7 @@ class Repeats:
 @pytest.mark.parametrize(("forced", "cut"), [((), [False, True, False, True]), ((1,), [True, True, False, True])])
 def test_which_translations_end_at_the_limit(forced: tuple[int, ...], cut: list[bool]) -> None:
     """Of four new tokens: three and an end, four, nothing to say, and many; a forced end is none of the model's."""
-    layout = Layout(Generation(0, (1,), 0, 5, forced_eos_token_id=forced), (), (), 20, 8, 1, 1, Manifest({}))
+    layout = made_up(Generation(0, (1,), 0, 5, forced_eos_token_id=forced))
     translator = Translator(layout, Echo(), Repeats())  # type: ignore[arg-type]
     found = translator.translated(["5 3", "6 4", " ", "7 9"], beams=1, batch=1)
     assert found.cut == cut and found.limit == 4 and found.share == sum(cut) / 4

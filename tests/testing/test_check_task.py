@@ -146,7 +146,8 @@ def test_what_is_entered_must_have_all_members() -> None:
             return False
 
     with pytest.raises(
-        InputError, match=r"^task 'half' cannot be entered: Half has no example, random, collate, .*shown; expected all members"
+        InputError,
+        match=r"^task 'half' cannot be entered: Half has no example, random, collate, .*shown; expected all members",
     ):
         TASKS.enter("half", Half())  # type: ignore[arg-type]
     assert "half" not in TASKS

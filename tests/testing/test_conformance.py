@@ -14,7 +14,7 @@ from tprune.core.method import Method, State, Update
 from tprune.core.plan import Mode, Plan, make_plan
 from tprune.core.selection import keep_best
 from tprune.core.structure import Structure
-from tprune.families.modeling.modeling_tprune import RemovedAttention
+from tprune.families.modeling.modeling_pruned import Nothing
 from tprune.families.registry import couplings
 from tprune.methods.gradual_magnitude import GradualMagnitude
 from tprune.methods.group_lasso import GroupLasso
@@ -89,7 +89,7 @@ def test_positions_go_on_without_decoder_self_attention(family: str, which: str,
         return torch.full(groups, not (".decoder." in coupling.name and f"{which}.{how}" in coupling.name))
 
     small = agree(model, kept_plan(model, [how], keep))
-    gone = [n for n, m in small.named_modules() if isinstance(m, RemovedAttention)]
+    gone = [n for n, m in small.named_modules() if isinstance(m, Nothing)]
     assert len(gone) == (1 if which.startswith("0") else 3)
 
 

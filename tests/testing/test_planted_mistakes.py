@@ -14,7 +14,7 @@ from tprune.core import cuts as cut
 from tprune.core.coupling import Coupling, Role, View
 from tprune.core.plan import Plan, make_plan
 from tprune.core.structure import Structure
-from tprune.families.modeling.modeling_tprune import PrunedLayerNorm, Removed, RemovedAttention
+from tprune.families.modeling.modeling_pruned import NarrowLayerNorm, Nothing
 from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
 from tprune.realise.mask import masked
@@ -36,19 +36,19 @@ def permute_heads(small: Any) -> None:
 
 def rescale_attention(small: Any) -> None:
     for module in small.modules():
-        if hasattr(module, "qk_dim"):
-            module.scaling = module.qk_dim**-0.5
+        if hasattr(module, "uneven"):
+            module.scaling = module.uneven.qk**-0.5
 
 
 def freeze_positions(small: Any) -> None:
     for module in small.modules():
-        if isinstance(module, RemovedAttention):
-            module.counts_positions = False
+        if isinstance(module, Nothing):
+            module.layer_idx = None
 
 
 def divide_by_new_width(small: Any) -> None:
     for module in small.modules():
-        if isinstance(module, PrunedLayerNorm):
+        if isinstance(module, NarrowLayerNorm):
             module.dense = len(module.weight)
 
 
@@ -63,8 +63,8 @@ def lose_a_bias(small: Any) -> None:
 
 def forget_output_bias(small: Any) -> None:
     for module in small.modules():
-        if isinstance(module, RemovedAttention):
-            module.out_proj = Removed()
+        if isinstance(module, Nothing):
+            module.output = None
 
 
 MISTAKES: list[tuple[list[str], Callable[[Any], None], str]] = [

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-REPORTED = ("sentence", "decoder_step", "encoder")  # a speed is quoted of the first of these that was timed
+REPORTED = (
+    "sentence",
+    "pass",
+    "step",
+    "decoder_step",
+    "prefill",
+    "encoder",
+)  # a speed is quoted of the first of these that was timed
 QUIET = 0.03  # how far the 95 % interval of the quoted speed may reach from its middle
 
 

@@ -15,9 +15,10 @@ import torch
 
 from tprune.data.parallel import Parallel, sampled
 from tprune.data.synthetic.grammar import corpus
+from tprune.families.graphs.graph import skeleton_of
 from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.run.lookup import model_at, runnable_at
-from tprune.runtimes.artefact import LAYOUT, read_layout
+from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.tokens import Tokens
@@ -118,10 +119,16 @@ def export_to(
         CertificateError: the export does not compute what the model computes.
     """
     where = model_at(model)
+    loaded = load(where, dtype=torch.float32).eval()
+    try:
+        searched = skeleton_of(loaded).searched
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from None
     if sentences is None:
-        report(f"it will be checked on {CHECKED} built-in English sentences; --sentences FILE takes yours")
-    texts = sentences if sentences is not None else built_in()
-    done = export(load(where, dtype=torch.float32).eval(), load_tokenizer(where), out, texts, runtime_named(runtime))
+        checked = f"{CHECKED} built-in English sentences" if searched else "random inputs"
+        report(f"it will be checked on {checked}; --sentences FILE takes yours")
+        sentences = built_in() if searched else ()
+    done = export(loaded, load_tokenizer(where), out, sentences, runtime_named(runtime))
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
 
 
@@ -131,7 +138,7 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
     Raises:
         InputError: it is exported for another runtime than the one asked for.
     """
-    if (Path(model) / LAYOUT).is_file():
+    if layout_file(Path(model)) is not None:
         made = Path(model)
         if runtime is not None and (found := read_layout(made).runtime) != runtime:
             raise InputError(

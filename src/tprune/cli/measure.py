@@ -80,15 +80,15 @@ def evaluate(
 
 def bench(
     model: Exported,
-    sentences: Annotated[Path, typer.Option("--sentences", parser=named, metavar="<path>", help="Source sentences, one a line (.gz too).")],
     other: Annotated[str | None, typer.Argument(callback=not_empty, help="Another one; the same again shows the noise of the machine (default: of a run, its dense model is timed against its pruned one).")] = None,
+    sentences: Annotated[Path | None, typer.Option("--sentences", parser=named, metavar="<path>", help="Source sentences, one a line (.gz too); for translation models, which need them.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Number of threads of the runtime.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Number of sentences translated at once.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Number of inputs (of sentences) at once.")] = 1,
     rounds: Annotated[int, typer.Option(min=4, callback=even, help="Number of rounds, an even one; under 6 the intervals are the range of what was measured.")] = 16,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Two exported models against each other: one process each, in turns; encoder, decoder step, whole sentences."""
+    """Two exported models against each other: one process each, in turns; of translation models the encoder, a decoder step and whole sentences."""
     from tprune.run.lookup import check_dense, exported_at, is_run
 
     if other is None and (dense or not is_run(model)):
@@ -133,13 +133,13 @@ def translate(
 def export(
     model: AnyModel,
     out: Annotated[Path, typer.Option("--out", parser=named, metavar="<path>", help="Folder of the exported model; an older export there is replaced once the new one is checked.")],
-    sentences: Annotated[Path | None, typer.Option("--sentences", parser=named, metavar="<path>", help="Source sentences for the check, one a line (.gz too); some built-in ones if not given.")] = None,
+    sentences: Annotated[Path | None, typer.Option("--sentences", parser=named, metavar="<path>", help="Sentences for the check, one a line (.gz too); some built-in ones for a translation model, and random inputs for others, if not given.")] = None,
     runtime: Runtime = None,
     precision: ExportPrecision = ExportPrecisions.FP32,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """A model to what a runtime executes, checked against PyTorch: logits, greedy and beam search. Of a run, its pruned model."""
+    """A model to what a runtime executes, checked against PyTorch: logits, and what a translation model writes. Of a run, its pruned model."""
     from tprune.data.parallel import read_lines
 
     where = chosen(model, dense)

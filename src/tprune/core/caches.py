@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tprune.core.graph import BATCH, Signature, TensorSpec
+
 
 @dataclass(frozen=True)
 class LayerCache:
@@ -24,5 +26,36 @@ class LayerCache:
         """
         return f"{kind}_key_{self.layer}", f"{kind}_value_{self.layer}"
 
+    def inputs(self, kind: Literal["cross", "past"], length: str) -> tuple[TensorSpec, TensorSpec]:
+        """Both tensors as inputs of a graph; `length` is what their free size is called."""
+        key, value = self.names(kind)
+        return (
+            TensorSpec(key, "float32", (BATCH, self.heads, length, self.key)),
+            TensorSpec(value, "float32", (BATCH, self.heads, length, self.value)),
+        )
+
 
 Caches = tuple[LayerCache, ...]
+
+
+def translation_signatures(cross: Caches, past: Caches) -> tuple[Signature, Signature]:
+    """The signatures of the graphs `encoder` and `decoder` of a translation model, from the sizes of their caches."""
+    source = (
+        TensorSpec("input_ids", "int64", (BATCH, "source")),
+        TensorSpec("attention_mask", "int64", (BATCH, "source"), 1),
+    )
+    crossing = tuple(spec for layer in cross for spec in layer.inputs("cross", "source"))
+    before = tuple(spec for layer in past for spec in layer.inputs("past", "past"))
+    after = tuple(name for layer in past for name in layer.names("present"))
+    step = (
+        TensorSpec("input_ids", "int64", (BATCH, 1)),
+        TensorSpec("position", "int64", (1,)),
+        source[1],
+        *crossing,
+        *before,
+    )
+    states = tuple((spec.name, name) for spec, name in zip(before, after, strict=True))
+    return (
+        Signature("encoder", source, tuple(spec.name for spec in crossing)),
+        Signature("decoder", step, ("logits", *after), states),
+    )

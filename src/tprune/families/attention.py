@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -34,12 +34,14 @@ class Reads:
         heads: number of heads.
         kv: number of key-value heads.
         total: dimensions of all heads together.
+        fixed: attributes that have one value in every pruned model, whatever is left.
     """
 
     dim: str = "head_dim"
     heads: str = ""
     kv: str = ""
     total: str = ""
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
     def attributes(self, sizes: Sizes) -> dict[str, int]:
         """What the code is to find. It views heads of different widths as heads of width 1 (see `uneven_attention`)."""
@@ -49,7 +51,7 @@ class Reads:
             self.kv: sizes.kv,
             self.total: sizes.heads * sizes.qk,
         }
-        return {name: value for name, value in values.items() if name}
+        return {name: value for name, value in values.items() if name} | dict(self.fixed)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Attention:
             with the queries' width, so nothing is cut inside heads.
         norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
         returns: how many results the module's code returns.
+        shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its second result.
+        needed: whether other blocks need more of it than what it adds to the stream, such as that bias; it cannot be removed then.
     """
 
     site: Site
@@ -78,6 +82,8 @@ class Attention:
     rotary: bool = False
     norms: tuple[str, ...] = ()
     returns: int = 2
+    shared_bias: bool = False
+    needed: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -112,20 +118,22 @@ class Attention:
         kv = {g: self.kv}
         axis, sizes = (f"({g} d)", kv) if self.shared_by == 1 else (f"({g} r d)", {**kv, "r": self.shared_by})
         heads = (
-            *features(Role.PRODUCER, shapes, q, axis, g, **sizes),
-            *features(Role.PRODUCER, shapes, k, f"({g} d)", g, **kv),
-            *features(Role.PRODUCER, shapes, v, f"({g} d)", g, **kv),
-            reads(o, axis, g, **sizes),
+            *features(Role.PRODUCER, shapes, q, axis, g, sizes),
+            *features(Role.PRODUCER, shapes, k, f"({g} d)", g, kv),
+            *features(Role.PRODUCER, shapes, v, f"({g} d)", g, kv),
+            reads(o, axis, g, sizes),
         )
         yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site)
         if not self.rotary:
             qk = (
-                *features(Role.PRODUCER, shapes, q, axis, f"{g} d", **sizes),
-                *features(Role.CONSUMER, shapes, k, f"({g} d)", f"{g} d", **kv),
+                *features(Role.PRODUCER, shapes, q, axis, f"{g} d", sizes),
+                *features(Role.CONSUMER, shapes, k, f"({g} d)", f"{g} d", kv),
             )
-            vo = (*features(Role.PRODUCER, shapes, v, f"({g} d)", f"{g} d", **kv), reads(o, axis, f"{g} d", **sizes))
+            vo = (*features(Role.PRODUCER, shapes, v, f"({g} d)", f"{g} d", kv), reads(o, axis, f"{g} d", sizes))
             yield Coupling(f"{self.module}.qk", qk, kind="qk", site=self.site)
             yield Coupling(f"{self.module}.vo", vo, kind="vo", site=self.site)
+        if self.needed:
+            return
         maps = [view for name in self.maps for view in features(Role.PRODUCER, shapes, name, "o", "")]
         norms = [
             bias(f"{norm}.{what}", "d ->")
@@ -133,20 +141,20 @@ class Attention:
             for what in ("weight", "bias")
             if f"{norm}.{what}" in shapes
         ]
-        yield whole(self, iter([*maps, *norms]))
+        yield whole(self.module, self.site, [*maps, *norms])
 
     def changes(self, cuts: Cuts, heads: Heads) -> Changes:
         """The sizes that the code reads; an attention that is removed, or has no heads left, is replaced."""
         q, _, v, o = self.maps
         if f"{q}.weight" in cuts.removed:
-            return without(self.module, o, constant=False, returns=self.returns)
+            return self._without(False)
         left = heads.get(self.site, self.kv)
         if not left:
             if self.norms:
                 raise InputError(
                     f"{self.module}: no heads are left, but norms of queries and keys; cut the sublayer instead"
                 )
-            return without(self.module, o, constant=f"{o}.bias" in cuts.shapes, returns=self.returns)
+            return self._without(f"{o}.bias" in cuts.shapes)
         sizes = Sizes(
             left * self.shared_by, left, self._dims(cuts, q, left) // self.shared_by, self._dims(cuts, v, left)
         )
@@ -155,7 +163,23 @@ class Attention:
                 f"{self.module}: {sizes.qk} query-key and {sizes.v} value dimensions are left of a head; cut heads instead"
             )
         values = {self.module: tuple(sizes)} if sizes.qk != sizes.v else {}
-        return Changes(attributes={self.module: self.reads.attributes(sizes)}, values=values)
+        stay = self._kept(cuts) if self.shared_bias else ()
+        kept = {self.module: stay} if stay else {}
+        return Changes(attributes={self.module: self.reads.attributes(sizes)}, values=values, kept=kept)
+
+    def _without(self, constant: bool) -> Changes:
+        if self.needed:
+            raise InputError(f"{self.module}: no heads are left, but other blocks need it; keep at least one")
+        passes = "position_bias" if self.shared_bias else ""
+        return without(self.module, self.maps.o, constant=constant, returns=self.returns, passes=passes)
+
+    def _kept(self, cuts: Cuts) -> tuple[int, ...]:
+        """The heads that are left, by their numbers before the cut; nothing where all are."""
+        kept = cuts.keep.get(f"{self.maps.q}.weight", {}).get(0)
+        if kept is None:
+            return ()
+        left: list[int] = kept.reshape(self.heads, -1).any(1).nonzero().flatten().tolist()
+        return tuple(left) if len(left) < self.heads else ()
 
     def _widths(self, module: Any) -> tuple[int, int]:
         """The dimensions of a head as the module's code knows them: of queries and keys, and of values."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tprune.core.coupling import Coupling, Role
+from tprune.core.coupling import Coupling, Role, View, bias
 from tprune.core.cuts import Cuts
 from tprune.core.sites import Site
-from tprune.families.rows import Changes, Heads, Shapes, features, linear, reads, whole, without
+from tprune.families.rows import LINEAR, Changes, Heads, Shapes, Weights, features, linear, reads, whole, without
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,16 @@ class FeedForward:
         module: holds the maps up and the activation, and may hold the map down.
         ups: linear maps to the hidden units; two where one is the gate of the other.
         down: the linear map back.
+        layer: the layer after which the block is called, where no module of its own holds it; `module` is then the map up.
+        held: how the maps hold their weights.
     """
 
     site: Site
     module: str
     ups: tuple[str, ...]
     down: str
+    layer: str = ""
+    held: Weights = LINEAR
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -41,18 +45,24 @@ class FeedForward:
 
     def check(self, model: nn.Module) -> None:
         """Raises `InputError` unless all maps have the same number of hidden units."""
-        units = linear(model, self.module, self.ups[0], None, None)
+        units = linear(model, self.module, self.ups[0], None, None, self.held)
         for up in self.ups[1:]:
-            linear(model, self.module, up, units, None)
-        linear(model, self.module, self.down, None, units)
+            linear(model, self.module, up, units, None, self.held)
+        linear(model, self.module, self.down, None, units, self.held)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """The hidden units, and the whole block."""
-        ups = [view for up in self.ups for view in features(Role.PRODUCER, shapes, up, "u", "u")]
-        units = (*ups, reads(self.down, "u", "u"))
-        yield Coupling(f"{self.module}.ffn", units, kind="ffn", site=self.site)
-        maps = (*self.ups, self.down)
-        yield whole(self, (view for name in maps for view in features(Role.PRODUCER, shapes, name, "o", "")))
+        ups = [view for up in self.ups for view in features(Role.PRODUCER, shapes, up, "u", "u", held=self.held)]
+        units = (*ups, reads(self.down, "u", "u", held=self.held))
+        yield Coupling(f"{self.layer or self.module}.ffn", units, kind="ffn", site=self.site)
+        yield whole(f"{self.layer}.ffn" if self.layer else self.module, self.site, self._all(shapes))
+
+    def _all(self, shapes: Shapes) -> Iterator[View]:
+        for up in self.ups:
+            yield from features(Role.PRODUCER, shapes, up, "u", "", held=self.held)
+        yield reads(self.down, "u", "", held=self.held)
+        if f"{self.down}.bias" in shapes:
+            yield bias(f"{self.down}.bias", "o ->")
 
     def changes(self, cuts: Cuts, heads: Heads) -> Changes:
         """Hidden units need none; a block that is removed, or has no units left, is replaced."""

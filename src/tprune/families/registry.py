@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -13,12 +13,45 @@ from tprune.support.errors import InputError
 from tprune.support.registry import Registry
 from tprune.support.texts import check_list
 
-FAMILIES: Registry[Family] = Registry(
+METHODS = ("matches", "couplings", "build", "drops_empty", "inherit")
+NEXT = "for another, write a table of its blocks: docs/add-your-own.md, A family"
+
+
+class Families(Registry[Family]):
+    """The families by name. Those of others are checked when they are entered, or first asked for."""
+
+    def enter(self, name: str, thing: Family) -> None:
+        """See `Registry.enter`. Raises `InputError` naming the members that it lacks, too."""
+        check_members(name, thing)
+        super().enter(name, thing)
+
+    def __getitem__(self, name: str) -> Family:
+        found = super().__getitem__(name)
+        if name not in self.ours:
+            check_members(name, found)
+        return found
+
+
+def check_members(name: str, family: object) -> None:
+    """Raises `InputError` unless a family has all that `tprune.core.family.Family` lists, naming what it lacks."""
+    lacks = [method for method in METHODS if not callable(getattr(family, method, None))]
+    kinds: Mapping[str, type | tuple[type, ...]] = {"name": str, "tolerance": (int, float)}
+    lacks += [member for member, kind in kinds.items() if not isinstance(getattr(family, member, None), kind)]
+    if isinstance(family, type) or lacks:
+        what = f"the class {family.__name__}" if isinstance(family, type) else f"a {type(family).__name__}"
+        without = f" without {', '.join(lacks)}" if lacks else ""
+        raise InputError(
+            f"family {name!r}: is {what}{without}; expected a tprune.families.table.Table, or an object with the members of "
+            "tprune.core.family.Family"
+        )
+
+
+FAMILIES = Families(
     "family",
     "tprune.families",
     {
-        "marian": "tprune.families.encoder_decoder:MARIAN",
-        "bart": "tprune.families.encoder_decoder:BART",
+        "marian": "tprune.families.marian:MARIAN",
+        "bart": "tprune.families.bart:BART",
         "bert": "tprune.families.bert:BERT",
         "llama": "tprune.families.llama:LLAMA",
         "resnet": "tprune.families.resnet:RESNET",
@@ -27,11 +60,11 @@ FAMILIES: Registry[Family] = Registry(
 
 
 def family_of(model: Any) -> Family:
-    """The family of a model. Raises `InputError` naming the supported ones."""
+    """The family of a model. Raises `InputError` naming the supported ones, and what to do next."""
     for family in FAMILIES.values():
         if family.matches(model):
             return family
-    raise InputError(f"{type(model).__name__} is of no supported family; supported are: {', '.join(FAMILIES)}")
+    raise InputError(f"{type(model).__name__} is of no supported family; supported are: {', '.join(FAMILIES)}; {NEXT}")
 
 
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:

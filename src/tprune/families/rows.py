@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from tprune.core.coupling import Coupling, Role, View, tensors_of
+from tprune.core.coupling import Coupling, Role, View, consumer, producer, tensors_of
 from tprune.core.cuts import Cuts
 from tprune.core.sites import Site
 from tprune.core.structure import Shape, Structure
@@ -19,6 +20,31 @@ Heads = Mapping[Site, int]  # how many heads an attention keeps
 
 
 @dataclass(frozen=True)
+class Weights:
+    """How linear maps hold their weights.
+
+    Attributes:
+        kind: the class of the maps.
+        outputs: the axis of their output features, 0 or 1.
+    """
+
+    kind: type[nn.Module]
+    outputs: int
+
+    @property
+    def inputs(self) -> int:
+        """The axis of their input features."""
+        return 1 - self.outputs
+
+    def axes(self, outputs: Any, inputs: Any) -> tuple[Any, Any]:
+        """What is said of outputs and inputs, in the order of the axes."""
+        return (outputs, inputs) if self.outputs == 0 else (inputs, outputs)
+
+
+LINEAR, CONV1D = Weights(nn.Linear, 0), Weights(Conv1D, 1)  # the second is what GPT-2 has
+
+
+@dataclass(frozen=True)
 class Changes:
     """What `config.pruned` says of a row, beside the shapes of its tensors (see modeling/modeling_pruned.py).
 
@@ -26,13 +52,16 @@ class Changes:
         replaced: by module, what it is replaced with.
         attributes: by module, the attributes from which its code reads sizes.
         values: by attention whose values have another width than its queries, its sizes.
+        kept: by attention that is given a bias for each head of the dense model, the heads that are left.
     """
 
     replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Row(Protocol):
     """A line of a family's table."""
 
@@ -105,16 +134,26 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
     return found
 
 
-def linear(model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None) -> int:
+def linear(
+    model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None, held: Weights = LINEAR
+) -> int:
     """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands for any."""
-    module = part(model, row, name, nn.Linear)
-    rows: int = expect(model, row, name, "weight", outputs, inputs)[0]
+    module = part(model, row, name, held.kind)
+    rows: int = expect(model, row, name, "weight", *held.axes(outputs, inputs))[held.outputs]
     if module.bias is not None:
         expect(model, row, name, "bias", rows)
     return rows
 
 
-def features(role: Role, shapes: Shapes, module: str, axis: str, groups: str, **sizes: int) -> Iterator[View]:
+def features(
+    role: Role,
+    shapes: Shapes,
+    module: str,
+    axis: str,
+    groups: str,
+    sizes: Mapping[str, int] | None = None,
+    held: Weights = LINEAR,
+) -> Iterator[View]:
     """The views of a matrix's output features, and of their biases if it has any.
 
     Args:
@@ -124,23 +163,34 @@ def features(role: Role, shapes: Shapes, module: str, axis: str, groups: str, **
         axis: how its rows are made up, such as `(h d)`.
         groups: which of those index groups.
         sizes: of factors.
+        held: how the matrix is held.
     """
-    yield View(f"{module}.weight", Structure(f"{axis} i -> {groups}", sizes), role)
+    yield View(
+        f"{module}.weight", Structure(f"{' '.join(held.axes(axis, 'i'))} -> {groups}".rstrip(), sizes or {}), role
+    )
     if f"{module}.bias" in shapes:
-        yield View(f"{module}.bias", Structure(f"{axis} -> {groups}", sizes), Role.BIAS)
+        yield View(f"{module}.bias", Structure(f"{axis} -> {groups}".rstrip(), sizes or {}), Role.BIAS)
 
 
-def reads(module: str, axis: str, groups: str, **sizes: int) -> View:
+def reads(module: str, axis: str, groups: str, sizes: Mapping[str, int] | None = None, held: Weights = LINEAR) -> View:
     """The view of a matrix's input features; see `features`."""
-    return View(f"{module}.weight", Structure(f"o {axis} -> {groups}", sizes), Role.CONSUMER)
+    pattern = f"{' '.join(held.axes('o', axis))} -> {groups}".rstrip()
+    return View(f"{module}.weight", Structure(pattern, sizes or {}), Role.CONSUMER)
 
 
-def whole(row: Row, views: Iterator[View]) -> Coupling:
+def whole(block: str, site: Site, views: Iterable[View]) -> Coupling:
     """The coupling of a whole block, kept or removed."""
-    return Coupling(f"{row.module}.sublayer", tuple(views), kind="sublayer", site=row.site)
+    return Coupling(f"{block}.sublayer", tuple(views), kind="sublayer", site=site)
 
 
-def without(module: str, output: str, *, constant: bool, returns: int = 1) -> Changes:
+def lines(matrix: str, site: Site) -> Iterator[Coupling]:
+    """The input and the output lines of one matrix, which no other matrix has to follow: open, to be gathered."""
+    weight = f"{matrix}.weight"
+    yield Coupling(f"{matrix}.in", (consumer(weight, "o i -> i"),), closed=False, kind="lines", site=site)
+    yield Coupling(f"{matrix}.out", (producer(weight, "o i -> o"),), closed=False, kind="lines", site=site)
+
+
+def without(module: str, output: str, *, constant: bool, returns: int = 1, passes: str = "") -> Changes:
     """What takes the place of a block of which nothing is left.
 
     Args:
@@ -148,8 +198,9 @@ def without(module: str, output: str, *, constant: bool, returns: int = 1) -> Ch
         output: its last map, in the block or after it.
         constant: whether the bias of that map goes on being added.
         returns: how many results the code of the block returns.
+        passes: the argument that is its second result.
     """
-    block: dict[str, Any] = {"kind": "nothing", "returns": returns}
+    block: dict[str, Any] = {"kind": "nothing", "returns": returns} | ({"passes": passes} if passes else {})
     if not output.startswith(f"{module}."):
         return Changes({module: block, output: {"kind": "constant" if constant else "nothing"}})
     return Changes({module: block | ({"output": output.removeprefix(f"{module}.")} if constant else {})})

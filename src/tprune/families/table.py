@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import transformers
 from torch import nn
 from transformers import PreTrainedModel
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
-from tprune.families.modeling.modeling_pruned import pruned_class, rebuild_
+from tprune.families.left import left_by
+from tprune.families.modeling.modeling_pruned import Gathered, pruned_class, rebuild_
 from tprune.families.rows import Heads, Row, gone, shapes_of
+from tprune.families.rows import lines as lines_of
+from tprune.families.stock import checked_stock, stock_units
 from tprune.support.errors import InputError
 
 NOT_CONFIGURED = (
@@ -35,6 +39,10 @@ class Table:
         rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
         tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output; norms that are
             computed in single precision need more.
+        lines: whether single lines of every matrix inside the blocks can be cut too; such matrices are gathered.
+        stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is given, models whose
+            hidden units alone are cut can be written as stock models.
+        settings: what the configuration of a small model has to say otherwise than that of the model.
 
     Example:
         >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
@@ -49,6 +57,9 @@ class Table:
     belongs: Callable[[nn.Module], bool]
     rows: Callable[[Any], Iterable[Row]]
     tolerance: float = 1e-10
+    lines: bool = False
+    stock: Mapping[str, str] = field(default_factory=dict)
+    settings: Callable[[Any], Mapping[str, Any]] = lambda _: {}
 
     def matches(self, model: nn.Module) -> bool:
         """By what the table says; pruned models belong to the family too."""
@@ -60,26 +71,34 @@ class Table:
         Raises:
             InputError: a row does not fit the model, or two rows claim one thing.
         """
-        shapes = shapes_of(model)
-        return tuple(coupling for row in checked_rows(self, model) for coupling in row.couplings(shapes))
+        shapes, rows = shapes_of(model), checked_rows(self, model)
+        closed = [coupling for row in rows for coupling in row.couplings(shapes)]
+        matrices = [(name, row.site) for row in rows if row.module for name in (*row.outputs, *row.inputs)]
+        return (*closed, *(one for name, site in matrices if self.lines for one in lines_of(name, site)))
 
     def build(self, model: nn.Module, cuts: Cuts, heads: Heads, stock: bool) -> nn.Module:
         """An empty model of what the cuts leave.
 
         Raises:
-            InputError: a stock class is asked for, lines of a matrix are gathered, or no model can hold what is left.
+            InputError: a stock class is asked for that cannot hold it, lines of a matrix are gathered where the table has no lines, or
+                no model can hold what is left.
         """
-        if stock:
+        if stock and not self.stock:
             raise InputError(
                 f"{self.name}: stock classes have layers of one size; leave out stock, and our code travels along"
             )
-        if cuts.gather:
+        if cuts.gather and not self.lines:
             raise InputError(
                 f"{self.name}: lines of {next(iter(cuts.gather))} are gathered; expected closed couplings alone"
             )
-        pruned = self._pruned(model, cuts, heads)
-        small = _empty(model, pruned)
-        checked_rows(self, small)  # a coupling without one of its members would leave that of the old size
+        rows = checked_rows(self, model)
+        pruned = left_by(rows, model, cuts, heads)
+        if stock:
+            sizes = stock_units(rows, cuts, pruned["replaced"], self.stock)
+            return checked_stock(lambda: self._empty(model, None, sizes), cuts)
+        small = self._empty(model, pruned, {})
+        if not cuts.gather:
+            checked_rows(self, small)  # a coupling without one of its members would leave that of the old size
         return small
 
     def drops_empty(self, name: str) -> bool:
@@ -99,46 +118,27 @@ class Table:
                 where, _, what = name.rpartition(".")
                 setattr(small.get_submodule(where), what, buffer.clone())
 
-    def _pruned(self, model: nn.Module, cuts: Cuts, heads: Heads) -> dict[str, Any]:
-        """What `config.pruned` says after the cuts, which may not be the first."""
-        holder = model.config if isinstance(model, PreTrainedModel) else model
-        before: Mapping[str, Any] = getattr(holder, "pruned", None) or {}
-        changes = [row.changes(cuts, heads) for row in checked_rows(self, model)]
-        replaced = dict(before.get("replaced", {}))
-        for change in changes:
-            replaced |= change.replaced
-        tensors = {
-            name: list(cuts.shape(name))
-            for name in dict.fromkeys([*before.get("tensors", {}), *cuts.keep])
-            if name in cuts.shapes and name not in cuts.removed and 0 not in cuts.shape(name)
-        }
-        attributes, values = dict(before.get("attributes", {})), dict(before.get("values", {}))
-        for change in changes:
-            for module, named in change.attributes.items():
-                attributes[module] = dict(named)
-                values.pop(module, None)
-            values |= {module: list(sizes) for module, sizes in change.values.items()}
-        return {
-            "replaced": {module: dict(how) for module, how in replaced.items()},
-            "tensors": tensors,
-            "attributes": {module: named for module, named in attributes.items() if module not in replaced},
-            "values": {module: sizes for module, sizes in values.items() if module not in replaced},
-        }
+    def _empty(self, model: nn.Module, pruned: dict[str, Any] | None, sizes: Mapping[str, int]) -> nn.Module:
+        """A model as `pruned` says it, from the class of another; where that is None, a stock model of the given sizes."""
+        if isinstance(model, PreTrainedModel):
+            dense: Any = _of_transformers(type(model))
+            kept = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
+            given = {**kept, **self.settings(model), **sizes}
+            made = dense if pruned is None else pruned_class(dense)
+            built: nn.Module = made(made.config_class(**given, **({} if pruned is None else {"pruned": pruned})))
+            return built
+        small: Any = copy.deepcopy(model)
+        rebuild_(small, pruned or {})
+        small.pruned = pruned
+        cut: nn.Module = small
+        return cut
 
 
-def _empty(model: nn.Module, pruned: dict[str, Any]) -> nn.Module:
-    """A model as `pruned` says it, from the class of another."""
-    if isinstance(model, PreTrainedModel):
-        kind: Any = type(model)
-        made = pruned_class(getattr(kind, "dense_class", kind))
-        given = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
-        built: nn.Module = made(made.config_class(**given, pruned=pruned))
-        return built
-    small: Any = copy.deepcopy(model)
-    rebuild_(small, pruned)
-    small.pruned = pruned
-    cut: nn.Module = small
-    return cut
+def _of_transformers(kind: type[Any]) -> type[Any]:
+    """The class of transformers that a class is, or is made from; the class itself, before it was pruned, where there is none."""
+    of_theirs = (one for one in kind.__mro__ if getattr(transformers, one.__name__, None) is one)
+    found: type[Any] = next((one for one in of_theirs if "forward" in vars(one)), getattr(kind, "dense_class", kind))
+    return found
 
 
 def checked_rows(table: Table, model: nn.Module) -> list[Row]:
@@ -147,6 +147,9 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
     Raises:
         InputError: a row names what the model does not have, a tensor does not fit it, or two rows claim the same features.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, Gathered):
+            raise InputError(f"{name} is a gathered matrix; prune again from the model before the gather")
     rows = [row for row in table.rows(model) if not gone(model, row.module)]
     for row in rows:
         row.check(model)

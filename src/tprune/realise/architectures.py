@@ -10,29 +10,13 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from tprune.families.modeling import modeling_pruned
-from tprune.families.modeling.modeling_tprune import (
-    PrunedBartConfig,
-    PrunedBartForConditionalGeneration,
-    PrunedMarianConfig,
-    PrunedMarianMTModel,
-)
-from tprune.families.registry import FAMILIES
+from tprune.families.registry import FAMILIES, NEXT
 from tprune.support.errors import InputError
-
-PRUNED: dict[str, type[PreTrainedModel]] = {
-    PrunedMarianConfig.model_type: PrunedMarianMTModel,
-    PrunedBartConfig.model_type: PrunedBartForConditionalGeneration,
-}
-
-for _type, _class in PRUNED.items():  # so that AutoTokenizer and AutoConfig know them without asking for remote code
-    AutoConfig.register(_type, _class.config_class, exist_ok=True)
 
 
 def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
     """The class of a model that we have pruned, None for other models. Auto classes know its configuration from then on."""
     model_type, name = str(config.get("model_type", "")), _architecture(config)
-    if model_type in PRUNED:
-        return PRUNED[model_type]
     if not (model_type.startswith("tprune_") and name.startswith("Pruned")):
         return None
     found: Any = getattr(modeling_pruned, name, None)
@@ -69,7 +53,7 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
             f"{path}: a model of class {name!r:.80}, which is no part of transformers; give the class: load(path, architecture={name:.80})"
         )
     if model_type not in FAMILIES and model_type not in (names := [family.name for family in FAMILIES.values()]):
-        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(names)}")
+        raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(names)}; {NEXT}")
     if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
         return AutoModelForSeq2SeqLM
     found = getattr(transformers, name, None) if name else None

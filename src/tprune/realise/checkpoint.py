@@ -29,6 +29,7 @@ from tprune.families.registry import family_of
 from tprune.realise.architectures import class_of, our_class
 from tprune.realise.belonging import check_settings, check_tokenizer
 from tprune.realise.certificate import Certificate
+from tprune.realise.earlier import of_earlier_version, read_earlier
 from tprune.realise.model_files import (
     MERGE,
     check_files,
@@ -153,8 +154,10 @@ def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code
         raise _refuse(path, foreign)
     if kind is None:
         kind = class_of(path, config, trust)
+    earlier = {"config": read_earlier(kind, config)} if of_earlier_version(config.get("pruned")) else {}
     model, report = kind.from_pretrained(
         openable(path),
+        **earlier,
         output_loading_info=True,
         local_files_only=offline,
         dtype=dtype or "auto",

@@ -12,7 +12,8 @@ from typing import Any
 
 from tprune.support.errors import InputError
 
-CONFIG, EXPORTED = "config.json", "generation.json"  # by which a model, and an exported one, is known
+CONFIG = "config.json"  # by which a model is known
+EXPORTED = ("layout.json", "generation.json")  # by which an exported one is known, and was by earlier versions
 
 # what would take hours or all memory before anyone noticed that the weights are of other sizes
 LARGEST = {
@@ -173,7 +174,7 @@ def _check_model(folder: Path) -> None:
     """Raises `InputError` for a folder that is no model."""
     if (folder / CONFIG).exists():
         return
-    if (folder / "encoder.onnx").exists() or (folder / EXPORTED).exists():
+    if (folder / "encoder.onnx").exists() or any((folder / name).exists() for name in EXPORTED):
         raise InputError(
             f"{folder}: exported already; expected the model it was made from (a model's directory, a hub id or a run)"
         )

@@ -11,6 +11,7 @@ from rich.table import Table
 from tprune.report.results import SENTENCE, RunResults
 
 MEASURES = {"encoder": "encoder pass, ms", "decoder_step": "decoder step, ms", "sentence": "sentence, ms"}
+PHASES = {**MEASURES, "pass": "pass, ms", "prefill": "prefill, ms", "step": "step, ms"}  # of other models too
 
 
 def rows(results: RunResults) -> list[tuple[str, str, str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from tprune.bench.harness import BenchResult
-from tprune.report.table import MEASURES, text_of
+from tprune.report.table import PHASES, text_of
 
 
 def inspect_table(found: Mapping[str, Any]) -> str:
@@ -53,15 +53,23 @@ def export_table(found: Mapping[str, Any]) -> str:
     table = Table("file", "bytes", box=None, pad_edge=False)
     for name, size in found["files"].items():
         table.add_row(name, f"{size:,}")
-    n = found["sentences"]
-    agrees = [
-        f"{kind} {found[f'{kind}_equal']} of {n} equal"
-        + (f", {ties} at a tie" if (ties := found[f"{kind}_ties"]) else "")
-        for kind in ("greedy", "beam")
-    ]
+    agrees = (
+        _searches(found)
+        if found["sentences"]
+        else [f"{found['inputs']} inputs", f"{found['steps']} steps with a cache"]
+    )
     return "\n".join([
         text_of(table), f"logits differ by {found['max_relative_error']:.1e} of the largest; {'; '.join(agrees)}", f"\n{found['out']}",
     ])  # fmt: skip
+
+
+def _searches(found: Mapping[str, Any]) -> list[str]:
+    """How many sentences both searches translate as PyTorch does."""
+    return [
+        f"{kind} {found[f'{kind}_equal']} of {found['sentences']} equal"
+        + (f", {ties} at a tie" if (ties := found[f"{kind}_ties"]) else "")
+        for kind in ("greedy", "beam")
+    ]
 
 
 def runtimes_table(found: Mapping[str, Any]) -> str:
@@ -81,14 +89,15 @@ def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")
     """The table of `tprune bench`, as text; `names` are those of the two models."""
     table = Table("", *names, "speedup", "95 % interval", box=None, pad_edge=False)
     dense, pruned = found.footprint["dense"], found.footprint["pruned"]
-    for measure, label in MEASURES.items():
-        low, high = found.interval[measure]
+    for measure, (low, high) in found.interval.items():
         one, other = (found.latency_ms[side][measure] for side in ("dense", "pruned"))
-        speed = f"{found.speedup[measure]:.2f}x"
+        label, speed = PHASES.get(measure, f"{measure}, ms"), f"{found.speedup[measure]:.2f}x"
         table.add_row(f"{found.runtime}: {label}", f"{one:.3f}", f"{other:.3f}", speed, f"{low:.2f} to {high:.2f}")
-    table.add_row("tokens per sentence", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}")
+    if dense.tokens_per_sentence:
+        table.add_row("tokens per sentence", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}")
     table.add_row("parameters", f"{dense.parameters:,}", f"{pruned.parameters:,}")
-    table.add_row("multiplications, 25 + 25 tokens", f"{dense.macs:,}", f"{pruned.macs:,}")
+    example = ", 25 + 25 tokens" if "sentence" in found.interval else " of an input"
+    table.add_row(f"multiplications{example}", f"{dense.macs:,}", f"{pruned.macs:,}")
     table.add_row("peak memory, MB", f"{dense.peak_memory / 1e6:.0f}", f"{pruned.peak_memory / 1e6:.0f}")
     table.add_row("file size, MB", f"{dense.bytes / 1e6:.2f}", f"{pruned.bytes / 1e6:.2f}")
     how = f"{found.threads} thread(s), batch {found.batch}, {found.rounds} rounds"

@@ -5,14 +5,14 @@ Every verb, and `tprune.load`, asks here. Nothing heavy is imported, so that a w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tprune.realise.model_files import CONFIG, existing, model_folder
+from tprune.realise.model_files import CONFIG, EXPORTED, existing, model_folder
 from tprune.recipe.reader import check_recipe
 from tprune.run.outputs import markers
 from tprune.run.stage import models, names, planned
-from tprune.runtimes.artefact import LAYOUT
+from tprune.runtimes.artefact import layout_file
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
 
@@ -36,7 +36,7 @@ def folder_at(name: str | Path, dense: bool = False) -> str:
     check_dense([name], dense)
     path = Path(name)
     if is_run(path):
-        return str(_of_run(path, _side(dense), CONFIG))
+        return str(_of_run(path, _side(dense), (CONFIG,)))
     return existing(name)
 
 
@@ -49,8 +49,8 @@ def exported_at(name: str | Path, dense: bool = False) -> Path:
     check_dense([name], dense)
     path = Path(name)
     if is_run(path):
-        return _of_run(path, f"onnx/{_side(dense)}", LAYOUT)
-    if (path / CONFIG).is_file() and not (path / LAYOUT).exists():
+        return _of_run(path, f"onnx/{_side(dense)}", EXPORTED)
+    if (path / CONFIG).is_file() and layout_file(path) is None:
         raise InputError(
             f"{name}: a model that is not exported; `tprune export {name} --out FOLDER` makes a folder that runs"
         )
@@ -64,9 +64,9 @@ def runnable_at(name: str | Path, dense: bool = False) -> str:
         InputError: as `model_at`.
     """
     path = Path(name)
-    if is_run(path) and (path / "onnx" / _side(dense) / LAYOUT).is_file():
+    if is_run(path) and layout_file(path / "onnx" / _side(dense)) is not None:
         return str(exported_at(path, dense))
-    if (path / LAYOUT).is_file():
+    if layout_file(path) is not None:
         check_dense([name], dense)
         return str(name)
     return model_at(name, dense)
@@ -93,8 +93,8 @@ def _side(dense: bool) -> str:
     return "dense" if dense else "pruned"
 
 
-def _of_run(run: Path, what: str, marker: str) -> Path:
-    if (run / what / marker).is_file():
+def _of_run(run: Path, what: str, known_by: Sequence[str]) -> Path:
+    if any((run / what / name).is_file() for name in known_by):
         return run / what
     side, exported = what.rpartition("/")[2], "/" in what
     found = [name for name in models() if (run / name / CONFIG).is_file()]

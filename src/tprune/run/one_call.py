@@ -25,7 +25,8 @@ from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Timed
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
 from tprune.run.work import Start, Work
-from tprune.runtimes.export import ENOUGH, check_exportable, longest_output
+from tprune.runtimes.export import ENOUGH, check_exportable
+from tprune.runtimes.generation_settings import longest_output
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads

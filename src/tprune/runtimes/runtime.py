@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from tprune.core.caches import Caches
-from tprune.runtimes.artefact import Layout
-from tprune.runtimes.decoding import Ints, Steps
+from numpy.typing import NDArray
+
+from tprune.core.graph import Dialect
+from tprune.runtimes.layout import Layout
 from tprune.support.errors import InputError, TpruneError
+from tprune.support.machine import check_threads
 from tprune.support.registry import Registry
 
+if TYPE_CHECKING:
+    from tprune.families.graphs.graph import Graph  # torch, which running them does not need
 
-class State(Steps, Protocol):
-    """A batch that is being decoded, in the decoder's numbers of tokens (`Layout.numbers`, `Layout.tokens`)."""
-
-    def peek(self, tokens: Ints) -> Any:
-        """The work of the step that `logits` takes, without taking it: what a decoder step is timed by."""
+Array = NDArray[Any]
 
 
-class Engine(Protocol):
-    """An opened model."""
+class Session(Protocol):
+    """The opened graphs of a model."""
 
-    def start(self, rows: Ints, mask: Ints) -> State:
-        """Runs the encoder on one padded batch, token ids and 1 where there is a token, both `[N, length]`."""
+    def run(self, graph: str, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Outputs of a graph, in the order asked for, from its inputs by name."""
         ...
 
 
@@ -52,18 +52,21 @@ class Runtime(Protocol):
         """What it computes in."""
         ...
 
-    def write(self, model: Any, folder: Path, rows: Sequence[int]) -> tuple[Caches, Caches]:
-        """Writes the model's files into `folder` (no folders inside); its decoder knows the tokens `rows`, all if there are none.
+    @property
+    def dialect(self) -> Dialect:
+        """How its graphs are to write attention."""
+        ...
 
-        Returns the sizes of the caches of cross and of self-attention, for `Layout`; empty where the engine does not ask.
+    def write(self, graphs: Sequence[Graph], folder: Path) -> None:
+        """Writes what it executes into `folder` (no folders inside).
 
         Raises:
-            InputError: the runtime cannot run this model.
+            InputError: the runtime cannot run one of them.
         """
         ...
 
-    def open(self, folder: Path, layout: Layout, threads: int) -> Engine:
-        """Opens what `write` wrote; `threads` is how many cores one operation uses.
+    def open(self, folder: Path, layout: Layout, threads: int) -> Session:
+        """Opens what `write` wrote; `layout.graphs` are the graphs' signatures, `threads` is how many cores one operation uses.
 
         Raises:
             InputError: a file is missing or cannot be read, or the runtime is not installed.
@@ -73,13 +76,13 @@ class Runtime(Protocol):
 
 @runtime_checkable
 class Checking(Protocol):
-    """A runtime that can say in a moment whether it runs a model; one without `check` says so when it writes."""
+    """A runtime that can say in a moment whether it runs graphs; one without `check` says so when it writes."""
 
-    def check(self, model: Any) -> None:
+    def check(self, graphs: Sequence[Graph]) -> None:
         """Before anything is measured or trained. Raises `InputError` where `write` would, for a reason that is known already."""
 
 
-PARTS = ("name", "package", "install", "precisions", "write", "open")
+PARTS = ("name", "package", "install", "precisions", "dialect", "write", "open")
 RUNTIMES: Registry[Runtime] = Registry(
     "runtime", "tprune.runtimes", {"onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME"}
 )
@@ -125,3 +128,18 @@ def runtime_named(name: str) -> Runtime:
     """
     runtimes()
     return RUNTIMES.named(name)
+
+
+def opened(folder: Path, layout: Layout, threads: int) -> Session:
+    """The graphs of an exported folder, by the runtime that it is for.
+
+    Raises:
+        InputError: there are not as many cores as `threads`, the runtime is not known here, or a file cannot be used.
+    """
+    check_threads(threads)
+    try:
+        runtime = runtime_named(layout.runtime)
+    except InputError as error:
+        raise InputError(f"{folder}: exported for {error}; a plugin's needs its --plugin here too") from None
+    with blamed(runtime):
+        return runtime.open(folder, layout, threads)

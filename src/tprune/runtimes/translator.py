@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tprune.data.tables import broken_pair, half_a_pair
-from tprune.runtimes.artefact import Layout, read_layout
+from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.decoding import beam, greedy
-from tprune.runtimes.runtime import Engine, State, blamed, runtime_named
+from tprune.runtimes.runtime import opened
+from tprune.runtimes.steps import EncoderDecoderEngine, Engine, State
 from tprune.runtimes.tokens import Tokens, load_tokens
+from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
-from tprune.support.machine import check_threads
 from tprune.support.texts import check_list
 
 OFTEN = 0.05  # of the translations
@@ -66,7 +67,7 @@ class Translator:
         ```
     """
 
-    layout: Layout
+    layout: TranslationLayout
     tokens: Tokens
     engine: Engine
 
@@ -76,18 +77,12 @@ class Translator:
 
         Raises:
             InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`, or
-                the folder is for a runtime that is not known here.
+                the folder is for a runtime that is not known here, or holds a model for another task.
         """
         folder = Path(folder)
-        check_threads(threads)
-        layout = read_layout(folder)
+        layout = read_translation(folder)
         tokens = load_tokens(folder)
-        try:
-            runtime = runtime_named(layout.runtime)
-        except InputError as error:
-            raise InputError(f"{folder}: exported for {error}; a plugin's needs its --plugin here too") from None
-        with blamed(runtime):
-            return Translator(layout, tokens, runtime.open(folder, layout, threads))
+        return Translator(layout, tokens, EncoderDecoderEngine(layout, opened(folder, layout, threads)))
 
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tprune.runtimes.artefact import Layout
 from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
 from tprune.runtimes.generation import Generation
+from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
 
@@ -38,7 +38,7 @@ class Reference:
     """The PyTorch model, decoding without a cache: slow, and right whatever was pruned. Targets are the decoder's numbers."""
 
     model: Any
-    layout: Layout
+    layout: TranslationLayout
 
     @property
     def generation(self) -> Generation:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tprune.core.coupling import tensors_of
 from tprune.data.parallel import Parallel, one_line, read_lines
-from tprune.runtimes.artefact import LAYOUT
+from tprune.runtimes.artefact import layout_file
 from tprune.runtimes.export import ENOUGH, export
 from tprune.runtimes.translator import Translator, cut_often
 from tprune.support.errors import InputError
@@ -79,7 +79,7 @@ def make_pseudo_targets(
     cut = out / CUT
     done = _whole_chunks(file, len(pairs))
     if done < len(pairs):
-        if not (out / RUNTIME / LAYOUT).exists():
+        if layout_file(out / RUNTIME) is None:
             export(model, tokenizer, out / RUNTIME, pairs.sample(ENOUGH).source)
         translator = Translator.load(out / RUNTIME, threads)
         done = min(done, _whole_chunks(cut, len(pairs)))

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import BartForConditionalGeneration, MarianMTModel
 
-from tprune.families.encoder_decoder import EncoderDecoder
 from tprune.families.registry import family_of
 from tprune.support.errors import InputError
 
@@ -55,7 +54,7 @@ def trim_model(model: Any, kept: Sequence[int]) -> Any:
 def tokens_of(model: Any) -> int:
     """How many tokens a model has. Raises `InputError` for an unsupported one, or one with two vocabularies."""
     kind = type(model).__name__
-    if not isinstance(model, PreTrainedModel) or not isinstance(family_of(model), EncoderDecoder):
+    if not isinstance(model, MarianMTModel | BartForConditionalGeneration):
         raise InputError(f"cannot trim the vocabulary of a {kind}; expected a (pruned) Marian or BART model")
     state = model.state_dict()
     counts = {len(tensor) for name, tensor in state.items() if name.endswith(MATRICES)} | {state[BIAS].shape[1]}

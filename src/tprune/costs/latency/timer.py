@@ -15,7 +15,7 @@ from tprune.bench.statistics import half_width, median_interval
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Times, TimingConfig
 from tprune.realise.shrink import shrink
-from tprune.runtimes.artefact import read_layout
+from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
 from tprune.runtimes.translator import Translator
@@ -73,7 +73,7 @@ class Timer:
             self._export(model, out=dense)
         with doing("translating a few sentences, for how long they are"):
             self.tokens = self._tokens(dense) if tokens is None else tokens
-        layout, longest = read_layout(dense), self.tokens + 1  # with the start token
+        layout, longest = read_translation(dense), self.tokens + 1  # with the start token
         dataclasses.replace(
             layout, generation=dataclasses.replace(layout.generation, min_length=longest, max_length=longest)
         ).write(dense)

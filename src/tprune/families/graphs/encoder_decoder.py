@@ -7,22 +7,22 @@ Marian and BART have post-norm layers, `x = LN(x + sublayer(x))`. Every size is 
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.onnx import ops
+from transformers import BartForConditionalGeneration, MarianMTModel
 
-from tprune.core.caches import Caches, LayerCache
+from tprune.core.caches import LayerCache, translation_signatures
+from tprune.core.graph import Dialect
+from tprune.core.task import Batch, Task
+from tprune.families.graphs.attention import MASKED, MIXES
+from tprune.families.graphs.graph import Graph, weights
+from tprune.support.errors import InputError
 
 Tensors = Sequence[Tensor]
-OPSET = 23  # the first with an operator for attention
-MASKED = -1e9  # added to the scores of padding; exp() of it is exactly 0 in float32
 
 
 def removed(module: nn.Module) -> bool:
@@ -72,29 +72,16 @@ class Projections(nn.Module):
         return parts
 
 
-def _mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: Tensor) -> tuple[Tensor, ...]:
-    """Attention of `[B, h, T, d]` tensors, one operator of ONNX; with past keys and values also the grown ones."""
-    if not torch.compiler.is_exporting():
-        return ops.attention(query, key, value, mask, *past, scale=1.0)[:3]
-    # while tracing, torch's own `attention` takes values to be as wide as queries
-    shapes = [[*query.shape[:3], value.shape[3]]]
-    for fresh, before in zip((key, value), past, strict=False):
-        shapes.append([*fresh.shape[:2], before.shape[2] + fresh.shape[2], fresh.shape[3]])
-    inputs, types = [query, key, value, mask, *past], [query.dtype] * len(shapes)
-    return tuple(
-        ops.symbolic_multi_out("Attention", inputs, {"scale": 1.0}, dtypes=types, shapes=shapes, version=OPSET)
-    )
-
-
-def _left(attention: Any, x: Tensor) -> Tensor | float:
-    """What a removed attention still adds to the residual: nothing, or the bias of its output projection."""
-    project = getattr(attention, "out_proj", None)
-    return 0.0 if project is None else project(x)
+def _left(output: Any, x: Tensor) -> Tensor:
+    """What a removed block still adds to the residual: a scalar zero, or the bias of its output map."""
+    bias: Tensor | None = getattr(output, "bias", None)
+    return x.new_zeros(()) if bias is None else bias
 
 
 def _feed_forward(layer: Any, x: Tensor) -> Tensor:
-    inner = x if removed(layer.fc1) else layer.activation_fn(layer.fc1(x))
-    out: Tensor = layer.final_layer_norm(x + layer.fc2(inner))
+    gone = removed(layer.fc1)
+    inner = _left(layer.fc2, x) if gone else layer.fc2(layer.activation_fn(layer.fc1(x)))
+    out: Tensor = layer.final_layer_norm(x + inner)
     return out
 
 
@@ -115,9 +102,9 @@ class Encoder(nn.Module):
     `input_ids` and `attention_mask` are `[B, S]` int64; each result is `[B, h, S, d]`, keys and values in turn.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, dialect: Dialect = "onnx23") -> None:
         super().__init__()
-        self.model = model
+        self.model, self.mix = model, MIXES[dialect]
         own = [layer.self_attn for layer in model.model.encoder.layers]
         self.own = nn.ModuleList(_unless_removed(attention, "q_proj", "k_proj", "v_proj") for attention in own)
         self.cross = nn.ModuleList(Projections(attention, "k_proj", "v_proj") for _, attention in cross_layers(model))
@@ -128,14 +115,14 @@ class Encoder(nn.Module):
         offset = getattr(stack.embed_positions, "offset", 0)
         place = stack.embed_positions.weight[offset : offset + input_ids.shape[1]]
         x = _embed(stack, stack.embed_tokens(input_ids), place)
-        mask = _additive(attention_mask, x).expand(-1, -1, x.shape[1], -1)  # onnxruntime wants a row for each query
+        mask = _additive(attention_mask, x).expand(-1, -1, x.shape[1], -1)  # runtimes want a row for each query
         for layer, projections in zip(stack.layers, self.own, strict=True):
             attention = layer.self_attn
             if removed(attention):
-                x = layer.self_attn_layer_norm(x + _left(attention, x))
+                x = layer.self_attn_layer_norm(x + _left(getattr(attention, "out_proj", None), x))
             else:
                 query, key, value = (_heads(each, attention.num_heads) for each in projections(x))
-                mixed = _mix(query, key, value, mask)[0].transpose(1, 2).flatten(2)
+                mixed = self.mix(query, key, value, mask)[0].transpose(1, 2).flatten(2)
                 x = layer.self_attn_layer_norm(x + attention.out_proj(mixed))
             x = _feed_forward(layer, x)
         crossing: list[Tensor] = []
@@ -153,9 +140,9 @@ class DecoderStep(nn.Module):
     tokens are known, numbered 0, 1, 2, ...
     """
 
-    def __init__(self, model: Any, rows: Sequence[int] = ()) -> None:
+    def __init__(self, model: Any, rows: Sequence[int] = (), dialect: Dialect = "onnx23") -> None:
         super().__init__()
-        self.model = model
+        self.model, self.mix = model, MIXES[dialect]
         self.words, self.output, self.bias = _words(model, rows)
         layers = model.model.decoder.layers
         self.own = nn.ModuleList(_unless_removed(layer.self_attn, "q_proj", "k_proj", "v_proj") for layer in layers)
@@ -176,10 +163,10 @@ class DecoderStep(nn.Module):
             x = layer.self_attn_layer_norm(x + self._look_back(layer.self_attn, own, x, before, present))
             attention = layer.encoder_attn
             if removed(attention):
-                x = layer.encoder_attn_layer_norm(x + _left(attention, x))
+                x = layer.encoder_attn_layer_norm(x + _left(getattr(attention, "out_proj", None), x))
             else:
                 query = self._one(queries(x)[0], attention)
-                mixed = _mix(query, next(crossing), next(crossing), mask)[0]
+                mixed = self.mix(query, next(crossing), next(crossing), mask)[0]
                 x = layer.encoder_attn_layer_norm(x + attention.out_proj(mixed.flatten(1)))
             x = _feed_forward(layer, x)
         logits = nn.functional.linear(x, self.output, self.bias)
@@ -192,11 +179,11 @@ class DecoderStep(nn.Module):
 
     def _look_back(
         self, attention: Any, own: Any, x: Tensor, before: Iterator[Tensor], present: list[Tensor]
-    ) -> Tensor | float:
+    ) -> Tensor:
         if removed(attention):
-            return _left(attention, x)
+            return _left(getattr(attention, "out_proj", None), x)
         query, key, value = (self._one(each, attention) for each in own(x))
-        mixed, *grown = _mix(query, key, value, None, next(before), next(before))
+        mixed, *grown = self.mix(query, key, value, None, next(before), next(before))
         present += grown
         out: Tensor = attention.out_proj(mixed.flatten(1))
         return out
@@ -224,85 +211,59 @@ def layer_caches(layers: Sequence[tuple[int, Any]], tensors: Sequence[Tensor]) -
     return tuple(LayerCache(number, key.shape[1], key.shape[3], value.shape[3]) for (number, _), key, value in pairs)
 
 
-def write_graphs(model: Any, folder: Path, rows: Sequence[int] = ()) -> tuple[Caches, Caches]:
-    """Writes `encoder.onnx` and `decoder.onnx`; returns the layout of the cross and of the past caches.
+def positions_of(stack: Any) -> int:
+    """How many tokens an encoder or decoder has positions for."""
+    return int(stack.embed_positions.weight.shape[0]) - int(getattr(stack.embed_positions, "offset", 0))
 
-    The decoder knows the tokens `rows` only, or all.
-    """
-    encoder, decoder = Encoder(model).eval(), DecoderStep(model, rows).eval()
-    # sizes 0 and 1 are treated as constants by torch.export, so the example uses larger ones that all differ
-    batch, source, target = 2, 5, 3
-    ids, mask = torch.zeros(batch, source, dtype=torch.long), torch.ones(batch, source, dtype=torch.long)
-    one, position = torch.zeros(batch, 1, dtype=torch.long), torch.tensor([target])
-    with torch.no_grad():
-        cross_tensors = tuple(x.contiguous() for x in encoder(ids, mask))
-        before = torch.zeros(batch, target, model.model.decoder.embed_positions.weight.shape[1])
-        past_tensors = tuple(
-            _heads(project(before), attention.num_heads).contiguous()
-            for _, attention in self_layers(model)
-            for project in (attention.k_proj, attention.v_proj)
-        )
+
+@dataclass(frozen=True)
+class EncoderDecoderSkeleton:
+    """Marian and BART: `encoder`, which also makes the keys and values of every cross attention, and `decoder`, one step of it."""
+
+    name: ClassVar[str] = "encoder-decoder"
+    searched: ClassVar[bool] = True
+    phases: ClassVar[tuple[str, ...]] = ("encoder", "decoder_step", "sentence")
+
+    def matches(self, model: nn.Module) -> bool:
+        """By class; pruned ones are subclasses."""
+        return isinstance(model, MarianMTModel | BartForConditionalGeneration)
+
+    def check(self, model: nn.Module) -> None:
+        """Raises `InputError` where nothing of the source reaches the decoder."""
+        if not cross_layers(model):
+            raise InputError("every cross attention is removed, so it does not read its source")
+
+    def limits(self, model: Any) -> Mapping[str, int]:
+        """Source tokens, and target tokens with the start token."""
+        return {"source": positions_of(model.model.encoder), "past": positions_of(model.model.decoder)}
+
+    def graphs(
+        self, model: Any, task: Task, inputs: Batch, dialect: Dialect, rows: Sequence[int] = ()
+    ) -> tuple[Graph, ...]:
+        """Both graphs; the decoder knows the tokens `rows` only, or all. See `Skeleton.graphs`."""
+        encoder, decoder = Encoder(model, dialect).eval(), DecoderStep(model, rows, dialect).eval()
+        # sizes 0 and 1 are treated as constants by torch.export, so the example uses larger ones that all differ
+        batch, source, target = 2, 5, 3
+        ids, mask = torch.zeros(batch, source, dtype=torch.long), torch.ones(batch, source, dtype=torch.long)
+        one, position = torch.zeros(batch, 1, dtype=torch.long), torch.tensor([target])
+        with torch.no_grad():
+            cross_tensors = tuple(x.contiguous() for x in encoder(ids, mask))
+            past_tensors = _past_of(model, batch, target)
         cross, past = layer_caches(cross_layers(model), cross_tensors), layer_caches(self_layers(model), past_tensors)
-        free = torch.export.Dim.DYNAMIC
-        cross_names = [name for layer in cross for name in layer.names("cross")]
-        _write(
-            encoder, (ids, mask), folder / "encoder.onnx", ["input_ids", "attention_mask"], cross_names,
-            ({0: free, 1: free}, {0: free, 1: free}),
-        )  # fmt: skip
-        cache_shapes = tuple(tuple({0: free, 2: free} for _ in caches) for caches in (cross_tensors, past_tensors))
-        past_names = [name for layer in past for name in layer.names("past")]
-        _write(
-            decoder, (one, position, mask, cross_tensors, past_tensors), folder / "decoder.onnx",
-            ["input_ids", "position", "attention_mask", *cross_names, *past_names],
-            ["logits", *(name for layer in past for name in layer.names("present"))],
-            ({0: free}, {}, {0: free, 1: free}, *cache_shapes),
-        )  # fmt: skip
-    return cross, past
+        signatures = translation_signatures(cross, past)
+        sizes = (weights(stack) for stack in (model.model.encoder, model.model.decoder))
+        examples = (ids, mask), (one, position, mask, cross_tensors, past_tensors)
+        parts = zip((encoder, decoder), examples, signatures, sizes, strict=True)
+        return tuple(Graph(*each) for each in parts)
 
 
-def _write(
-    graph: nn.Module,
-    example: tuple[Any, ...],
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-    shapes: tuple[Any, ...],
-) -> None:
-    with _quiet():
-        made = torch.onnx.export(
-            graph, example, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,
-            dynamo=True, verbose=False, opset_version=OPSET,
-        )  # fmt: skip
-        assert made is not None
-        _forget_sources(made.model)
-        made.save(path, external_data=False)
+def _past_of(model: Any, batch: int, target: int) -> tuple[Tensor, ...]:
+    before = torch.zeros(batch, target, model.model.decoder.embed_positions.weight.shape[1])
+    return tuple(
+        _heads(project(before), attention.num_heads).contiguous()
+        for _, attention in self_layers(model)
+        for project in (attention.k_proj, attention.v_proj)
+    )
 
 
-def _forget_sources(model: Any) -> None:
-    """Drops from every node and value which line of which file of this machine it comes from."""
-    model.metadata_props.clear()
-    for graph in (model.graph, *model.functions.values()):
-        graph.metadata_props.clear()
-        for value in (*graph.inputs, *graph.initializers.values()):
-            value.metadata_props.clear()
-        for node in graph.all_nodes():
-            node.metadata_props.clear()
-            node.doc_string = None
-            for value in node.outputs:
-                value.metadata_props.clear()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drops the exporter's chatter (deprecations, "torchvision is not installed"); errors are raised as ever."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+ENCODER_DECODER = EncoderDecoderSkeleton()

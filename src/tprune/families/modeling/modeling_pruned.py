@@ -5,9 +5,10 @@ class of transformers is made when it is asked for; `load_pruned` loads models t
 `config.pruned` says in what a model differs from the one that the rest of its configuration describes:
 
     {"replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},   # modules of another class
-     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, 24]},    # parameters and buffers of other shapes
+     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},    # parameters and buffers of other shapes; null: as dense
      "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},    # what stock code reads sizes from
-     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]}}    # heads, key-value heads, query-key and value dimensions of a head
+     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},    # heads, key-value heads, query-key and value dimensions of a head
+     "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]}}    # heads, where one block computes a bias for all heads of all blocks
 """
 
 import json
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto import modeling_auto
+from transformers.pytorch_utils import Conv1D
 
 ATTENTION = "tprune_uneven"  # the name of `uneven_attention` among the attention functions of transformers
 AUTO_CLASSES = (
@@ -51,33 +53,72 @@ class Constant(nn.Module):
 class Nothing(nn.Module):
     """A block of which nothing is left but, perhaps, the bias of its output map.
 
-    Models read the number of past positions from the cache of one of their attentions, so a removed attention goes on writing one,
-    a single zero wide, lest positions freeze.
+    Models read the number of past positions from the cache of one of their attentions, so a removed self-attention goes on writing
+    one, a single zero wide, lest positions freeze.
     """
 
     removed = True
 
-    def __init__(self, dense: nn.Module, returns: int = 1, output: str | None = None) -> None:
+    def __init__(
+        self, dense: nn.Module, returns: int = 1, output: str | None = None, passes: str | None = None
+    ) -> None:
         super().__init__()
-        self.returns, self.output = returns, output
+        self.returns, self.output, self.passes = returns, output, passes
         self.layer_idx = getattr(dense, "layer_idx", None)
         if output is not None:
             self.add_module(output, Constant(dense.get_submodule(output)))
 
-    def forward(self, hidden_states: Tensor, *_: Any, past_key_values: Any = None, **__: Any) -> Any:
-        """What the block adds to the residual stream: zeros, or the bias; and None for each further result of the dense block."""
-        if past_key_values is not None and self.layer_idx is not None:
+    def forward(self, hidden_states: Tensor, *_: Any, **given: Any) -> Any:
+        """What the block adds to the residual stream: zeros, or the bias; then the argument that it passes on, and None for each
+        further result of the dense block."""
+        past = given.get("past_key_values", given.get("layer_past"))
+        crossing = given.get("key_value_states") is not None
+        if past is not None and self.layer_idx is not None and not crossing:
+            cache = getattr(past, "self_attention_cache", past)
             blank = hidden_states.new_zeros(hidden_states.shape[0], 1, hidden_states.shape[1], 1)
-            past_key_values.update(blank, blank, self.layer_idx)
+            cache.update(blank, blank, self.layer_idx)
         if self.output is None:
             found = hidden_states.new_zeros(*hidden_states.shape[:-1], 1)
         else:
             found = self.get_submodule(self.output)(hidden_states)
-        return found if self.returns == 1 else (found, *[None] * (self.returns - 1))
+        if self.returns == 1:
+            return found
+        passed = [] if self.passes is None else [given.get(self.passes)]
+        return (found, *passed, *[None] * (self.returns - 1 - len(passed)))
+
+
+class Gathered(nn.Module):
+    """A linear map that reads some of its inputs and writes some of its outputs; the other outputs are their bias.
+
+    `input_index` (inputs read): which they are. `output_index` (outputs): for every output its row of the small product, or the number
+    of rows for an output that gets none.
+    """
+
+    def __init__(
+        self, dense: Any, inputs: int, outputs: int, read: int | None = None, written: int | None = None
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = inputs, outputs
+        rows, columns = (outputs if written is None else written), (inputs if read is None else read)
+        self.weight = nn.Parameter(dense.weight.new_empty(rows, columns))
+        self.bias = None if dense.bias is None else nn.Parameter(dense.bias.new_empty(outputs))
+        index = {"dtype": torch.long, "device": dense.weight.device}
+        self.input_index = None if read is None else nn.Buffer(torch.zeros(read, **index))
+        self.output_index = None if written is None else nn.Buffer(torch.zeros(outputs, **index))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gather, multiply, scatter, add the bias."""
+        if self.input_index is not None:
+            x = x.index_select(-1, self.input_index)
+        y = nn.functional.linear(x, self.weight)
+        if self.output_index is not None:
+            y = torch.cat([y, y.new_zeros(*y.shape[:-1], 1)], dim=-1).index_select(-1, self.output_index)
+        return y if self.bias is None else y + self.bias
 
 
 class NarrowLayerNorm(nn.Module):
-    """Layer norm of a vector whose other entries, up to the dense width, are zero."""
+    """Layer norm of a vector whose other entries, up to the dense width, are zero: as one of that width, for which runtimes have an
+    operator."""
 
     def __init__(self, dense: Any) -> None:
         super().__init__()
@@ -114,6 +155,7 @@ class NarrowRMSNorm(nn.Module):
 KINDS: dict[str, Callable[..., nn.Module]] = {
     "nothing": Nothing,
     "constant": Constant,
+    "gathered": Gathered,
     "layer_norm": NarrowLayerNorm,
     "rms_norm": NarrowRMSNorm,
 }
@@ -143,15 +185,20 @@ class Through:
 
 
 def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
-    """Attention with other widths for queries and keys than for values; stock code has viewed them all as heads of width 1."""
-    sizes: Sizes = module.uneven
+    """Attention with other widths for queries and keys than for values, which stock code has viewed as heads of width 1; and with
+    a bias for each head of the dense model."""
+    sizes: Sizes | None = getattr(module, "uneven", None)
+    if (bias := kwargs.get("position_bias")) is not None and hasattr(module, "kept"):
+        kwargs["position_bias"] = bias[:, module.kept]
 
     def heads(x: Tensor, number: int, dim: int) -> Tensor:
         return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], number, dim).transpose(1, 2)
 
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(module.config.config._attn_implementation, eager)
-    parts = heads(query, sizes.heads, sizes.qk), heads(key, sizes.kv, sizes.qk), heads(value, sizes.kv, sizes.v)
+    parts = query, key, value
+    if sizes is not None:
+        parts = heads(query, sizes.heads, sizes.qk), heads(key, sizes.kv, sizes.qk), heads(value, sizes.kv, sizes.v)
     return attend(module, *parts, mask, **kwargs)
 
 
@@ -174,10 +221,16 @@ def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
     for name, sizes in pruned.get("values", {}).items():
         module: Any = model.get_submodule(name)
         module.uneven, module.config = Sizes(*sizes), Through(module.config)
+    for name, kept in pruned.get("kept", {}).items():
+        attention: Any = model.get_submodule(name)
+        attention.kept = list(kept)
+        if not isinstance(attention.config, Through):
+            attention.config = Through(attention.config)
 
 
-def _resize(module: Any, what: str, shape: tuple[int, ...], resized: dict[Tensor, Tensor]) -> None:
+def _resize(module: Any, what: str, sizes: tuple[int | None, ...], resized: dict[Tensor, Tensor]) -> None:
     old = getattr(module, what)
+    shape = tuple(dense if size is None else size for size, dense in zip(sizes, old.shape, strict=True))
     if old not in resized:
         new = old.new_empty(shape)
         learned = isinstance(old, nn.Parameter)
@@ -187,6 +240,8 @@ def _resize(module: Any, what: str, shape: tuple[int, ...], resized: dict[Tensor
         return
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = shape
+    elif isinstance(module, Conv1D):
+        module.nx, module.nf = shape
     elif isinstance(module, nn.Embedding):
         module.num_embeddings, module.embedding_dim = shape
     elif isinstance(module, nn.modules.batchnorm._NormBase):
@@ -222,6 +277,7 @@ def pruned_class(dense: type[Any]) -> type[Any]:
     def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         dense.__init__(self, config, *args, **kwargs)
         rebuild_(self, config.pruned or {})
+        self._keys_to_ignore_on_save = None  # what stock code computes from sizes, it computes from the dense ones
         self.post_init()
 
     made: Any = type(

@@ -1,0 +1,142 @@
+"""How each phase of an exported model is timed. Needs no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tprune.core.graph import BATCH, TOKENS, TOTAL
+from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.translator import Translator
+from tprune.support.errors import InputError
+
+SPENT_MS = 25.0  # how long one turn of a phase lasts, roughly; one of sentences is one translation
+MOST = 500
+Request = Mapping[str, Any]
+Reply = dict[str, float]
+
+
+def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def _visit(run: Callable[[], Any], spent: float = SPENT_MS) -> float:
+    """Median milliseconds of as many runs as last `spent` (at least 1), after one that is not counted: caches are another's."""
+    first = _milliseconds(run, 1)[0]
+    return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), 1, MOST)))))
+
+
+def measure(opened: Translator | OnePass, request: Request) -> Reply:
+    """Times one phase: `ms`, and of sentences the `tokens` written for each.
+
+    Raises:
+        InputError: the model has no such phase, or takes no input of the length asked for.
+    """
+    phases = opened.layout.phases
+    if request["do"] not in phases:
+        raise InputError(f"a model for {opened.layout.task} is timed by {', '.join(phases)}, not by {request['do']}")
+    return TIMED[request["do"]](opened, request)
+
+
+def _sentence(translator: Translator, request: Request) -> Reply:
+    ids = [
+        row
+        for text, place in zip(request["sentences"], request["from"], strict=True)
+        for row in _encoded(translator, text, place)
+    ]
+    last: list[list[int]] = []
+
+    def run() -> None:
+        last[:] = translator.generate(ids, request["beams"], request["batch"])
+
+    spent = _visit(run, 0.0)
+    return {"ms": spent / len(ids), "tokens": sum(map(len, last)) / len(ids)}
+
+
+def _encoder(translator: Translator, request: Request) -> Reply:
+    rows = _source(translator, request)
+    return {"ms": _visit(lambda: translator.start(rows))}
+
+
+def _decoder_step(translator: Translator, request: Request) -> Reply:
+    rows = _source(translator, request)
+    steps = translator.start(rows)
+    tokens = np.full(len(rows), translator.layout.decoding.decoder_start_token_id, np.int64)
+    for _ in range(request["past"]):
+        steps.logits(tokens)
+    return {"ms": _visit(lambda: steps.peek(tokens))}
+
+
+def _pass(model: OnePass, request: Request) -> Reply:
+    batch = _given(request["file"]) if "file" in request else typical(model, request["batch"], request["source"])
+    return {"ms": _visit(lambda: model.logits(batch))}
+
+
+def _step(model: OnePass, request: Request) -> Reply:
+    steps, before = model.start(request["batch"]), request["past"]
+    _check_length("past and one token", before + 1, model.layout.limits.get(TOTAL))
+    if before:
+        steps.logits(np.zeros((request["batch"], before), np.int64))
+    one = np.zeros((request["batch"], 1), np.int64)
+    return {"ms": _visit(lambda: steps.peek(one))}
+
+
+TIMED: Mapping[str, Callable[[Any, Request], Reply]] = {
+    "sentence": _sentence,
+    "encoder": _encoder,
+    "decoder_step": _decoder_step,
+    "pass": _pass,
+    "prefill": _pass,
+    "step": _step,
+}
+
+
+def typical(model: OnePass, batch: int, tokens: int) -> dict[str, NDArray[Any]]:
+    """Inputs of a model by their sizes: noise where they are numbers, the usual value where they are whole ones.
+
+    Raises:
+        InputError: the model takes no input of so many tokens.
+    """
+    chance, found = np.random.default_rng(0), dict[str, NDArray[Any]]()
+    for spec in model.graph.given:
+        for name in (TOKENS, TOTAL):
+            if name in spec.dims:
+                _check_length("source length", tokens, model.layout.limits.get(name))
+        shape = spec.shape({BATCH: batch, TOKENS: tokens, TOTAL: tokens})
+        if np.issubdtype(spec.dtype, np.floating):
+            found[spec.name] = chance.standard_normal(shape).astype(spec.dtype)
+        else:
+            found[spec.name] = np.full(shape, spec.fill, spec.dtype)
+    return found
+
+
+def _given(file: str) -> dict[str, NDArray[Any]]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _check_length(what: str, length: int, most: int | None) -> None:
+    if most is not None and length > most:
+        raise InputError(f"{what} {length}; expected 1 to {most} tokens")
+
+
+def _encoded(translator: Translator, text: str, place: str) -> list[list[int]]:
+    try:
+        return translator.encode([text])
+    except InputError as error:
+        raise InputError(str(error).replace("sentence 1", place, 1)) from None
+
+
+def _source(translator: Translator, request: Request) -> list[list[int]]:
+    _check_length("source length", request["source"], translator.layout.source_positions)
+    ids = np.random.default_rng(0).integers(0, translator.layout.vocabulary, (request["batch"], request["source"]))
+    return [[int(token) for token in row] for row in ids]

@@ -1,0 +1,97 @@
+"""Models that run in one pass, as they are: inputs as the task gives them, one output, the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from tprune.core.graph import BATCH, TOKENS, Dialect, Signature, TensorSpec
+from tprune.core.known_tasks import task_of
+from tprune.core.task import Batch, Task
+from tprune.families.graphs.graph import Graph, weights
+from tprune.support.errors import InputError
+
+# how transformers' own code is to write attention
+WRITTEN: Mapping[Dialect, str] = {"onnx23": "sdpa", "plain": "sdpa", "masked": "eager"}
+ROWS = 3  # of the example: more than 1, which torch.export takes for a constant
+
+
+class Pass(nn.Module):
+    """A model's inputs, in the order of `names`, to its logits."""
+
+    def __init__(self, model: nn.Module, task: Task, names: Sequence[str], dialect: Dialect = "onnx23") -> None:
+        super().__init__()
+        self.model, self.task, self.names, self.attention = model, task, tuple(names), WRITTEN[dialect]
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """See the class."""
+        with _attention(self.model, self.attention):
+            return self.task.run(self.model, dict(zip(self.names, inputs, strict=True))).logits
+
+
+@contextmanager
+def _attention(model: Any, name: str) -> Iterator[None]:
+    """Inside the block, transformers' code writes attention in this way; other models are left alone."""
+    before = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if before in (None, name):
+        yield
+        return
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@dataclass(frozen=True)
+class SinglePass:
+    """One graph, `model`: the inputs of the task's prompt to logits. The batch is free, and the length of sequences."""
+
+    name: ClassVar[str] = "single-pass"
+    searched: ClassVar[bool] = False
+    phases: ClassVar[tuple[str, ...]] = ("pass",)
+
+    def matches(self, model: nn.Module) -> bool:
+        """Every model runs in one pass."""
+        return True
+
+    def check(self, model: nn.Module) -> None:
+        """Raises `InputError` for a model without a task, and for one that generates step by step from an encoder."""
+        if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+            raise InputError("of encoder-decoders, MarianMTModel and BartForConditionalGeneration have graphs")
+        task_of(model)
+
+    def limits(self, model: Any) -> Mapping[str, int]:
+        """The positions of a model of transformers."""
+        most = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+        return {} if most is None else {TOKENS: int(most)}
+
+    def graphs(
+        self, model: nn.Module, task: Task, inputs: Batch, dialect: Dialect, rows: Sequence[int] = ()
+    ) -> tuple[Graph, ...]:
+        """See `Skeleton.graphs`."""
+        example = {name: _rows(x) for name, x in inputs.items()}
+        typical = task.prompt(task.example(model))
+        specs = tuple(_spec(name, x, typical.get(name)) for name, x in example.items())
+        module = Pass(model, task, list(example), dialect).eval()
+        return (Graph(module, (tuple(example.values()),), Signature("model", specs, ("logits",)), weights(model)),)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.repeat(ROWS, *[1] * (x.ndim - 1))[:ROWS] if len(x) < ROWS else x
+
+
+def _spec(name: str, x: Tensor, typical: Tensor | None) -> TensorSpec:
+    """Tokens come in sequences of any length; an image has its size."""
+    free = [BATCH, *[TOKENS] * (not x.is_floating_point())]
+    dims = (*free[: x.ndim], *x.shape[len(free) :])
+    whole = typical is not None and not typical.is_floating_point() and typical.numel() > 0
+    fill = int(typical.flatten()[0]) if typical is not None and whole else 0
+    return TensorSpec(name, str(x.dtype).removeprefix("torch."), dims, fill)
+
+
+SINGLE_PASS = SinglePass()

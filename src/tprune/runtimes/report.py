@@ -1,0 +1,27 @@
+"""What an export found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote and how well it agrees with PyTorch.
+
+    `max_relative_error` is the largest |logit difference| / largest |logit|. The counts are of a translation model's sentences: equal
+    token for token, or parting at a tie of (nearly) equal scores. `files` gives bytes, `seconds` the whole export with its check.
+    Of other models `inputs` says how many inputs were compared, and `steps` how many forced steps with a cache.
+    """
+
+    max_relative_error: float
+    sentences: int = 0
+    greedy_equal: int = 0
+    greedy_ties: int = 0
+    beam_equal: int = 0
+    beam_ties: int = 0
+    files: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    inputs: int = 0
+    steps: int = 0

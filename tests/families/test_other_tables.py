@@ -1,0 +1,208 @@
+"""Tables for T5 (a bias that layers share), GPT-2 and GPT-NeoX (one map for queries, keys and values): the small model is the masked one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from other_tables import GPT2, NEOX, T5
+from torch import Tensor, nn
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from tprune.core.plan import Plan, make_plan
+from tprune.core.sites import Site
+from tprune.families.fused import APART, INTERLEAVED, FusedAttention
+from tprune.families.registry import FAMILIES, couplings, family_of
+from tprune.realise.checkpoint import load, save
+from tprune.realise.mask import masked
+from tprune.realise.shrink import shrink
+from tprune.support.errors import InputError
+from tprune.testing import check_coupling, random_kept, randomise_
+from tprune.testing.common import apart
+
+T5_SIZES: dict[str, Any] = {
+    "vocab_size": 40, "d_model": 24, "d_kv": 6, "d_ff": 20, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0,
+}  # fmt: skip
+GPT2_SIZES: dict[str, Any] = {
+    "vocab_size": 40, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_inner": 20, "n_positions": 30, "bos_token_id": 1, "eos_token_id": 2,
+    "pad_token_id": 0,
+}  # fmt: skip
+NEOX_SIZES: dict[str, Any] = {
+    "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 20,
+    "max_position_embeddings": 30, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+}  # fmt: skip
+MODELS: dict[str, Any] = {
+    "t5": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES)),
+    "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES, feed_forward_proj="gated-gelu")),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2_SIZES)),
+    "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**NEOX_SIZES)),
+}
+# norms of T5 and the rotation of GPT-NeoX are computed in single precision
+LIMITS = {"t5": 5e-6, "t5-gated": 5e-6, "gpt2": 1e-10, "neox": 1e-10}
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(FAMILIES, "entered", dict(FAMILIES.entered))
+    for table in (T5, GPT2, NEOX):
+        FAMILIES.enter(table.name, table)
+    yield
+
+
+def made(name: str, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    model: Any = MODELS[name]().double().eval()
+    randomise_(model, seed)
+    for tensor_name, tensor in model.named_parameters():
+        if "relative_attention_bias" in tensor_name:
+            nn.init.normal_(tensor)
+    return model
+
+
+def tokens(model: Any) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(3)
+    ids = torch.randint(3, 40, (3, 8), generator=random)
+    mask = torch.ones_like(ids)
+    if model.config.is_encoder_decoder:
+        mask[1, 5:] = 0
+    else:
+        mask[1, :3] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@torch.no_grad()
+def logits(model: Any) -> Tensor:
+    batch = tokens(model)
+    more = {"decoder_input_ids": batch["input_ids"][:, :6]} if model.config.is_encoder_decoder else {}
+    found: Tensor = model(**batch, **more).logits
+    return found if more else found[batch["attention_mask"].bool()]
+
+
+def written(model: Any) -> Tensor:
+    found: Tensor = model.generate(**tokens(model), num_beams=2, max_new_tokens=8, min_new_tokens=8, do_sample=False)
+    return found
+
+
+def plan_of(model: Any, kinds: list[str] | None = None, seed: int = 0) -> Plan:
+    return random_kept(model, make_plan(model, family_of(model).name, couplings(model, kinds)), seed=seed)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_couplings_are_closed(name: str) -> None:
+    model = made(name)
+    for coupling in couplings(model):
+        check_coupling(model, coupling, logits, silent=coupling.kind != "width")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_small_model_is_the_masked_one(name: str) -> None:
+    model = made(name)
+    for kinds in (*([kind] for kind in dict.fromkeys(c.kind for c in couplings(model))), None):
+        plan = plan_of(model, kinds)
+        small, reference = shrink(model, plan), masked(model, plan)
+        within = LIMITS[name] if kinds is None or kinds == ["width"] else 1e-12
+        assert apart(logits(model), logits(reference)) > 1e-3
+        assert apart(logits(reference), logits(small)) <= within, kinds
+        assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+        if kinds in (None, ["sublayer"]):  # removed attentions write caches of their own
+            assert torch.equal(written(reference), written(small))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pruned_again(name: str) -> None:
+    model = made(name)
+    once: Any = shrink(model, plan_of(model, ["heads"], seed=1))
+    plan = plan_of(once, seed=2)
+    assert apart(logits(masked(once, plan)), logits(shrink(once, plan))) <= LIMITS[name]
+
+
+def test_heads_take_their_own_bias_of_the_dense_models() -> None:
+    model = made("t5")
+    plan = make_plan(model, "t5", couplings(model, ["heads"]))
+    kept = {e.coupling.name: torch.tensor([True, False, True, True]) for e in plan.entries}
+    once: Any = shrink(model, plan.with_kept(kept, {}, {}))
+    assert once.config.pruned["kept"]["decoder.block.1.layer.0.SelfAttention"] == [0, 2, 3]
+    again = make_plan(once, "t5", couplings(once, ["heads"]))
+    left = {e.coupling.name: torch.tensor([False, True, True]) for e in again.entries}
+    twice: Any = shrink(once, again.with_kept(left, {}, {}))
+    assert twice.config.pruned["kept"]["decoder.block.1.layer.0.SelfAttention"] == [2, 3]
+    assert not any("EncDec" in name for name in twice.config.pruned["kept"])
+    twice.encoder.block[0].layer[0].SelfAttention.kept = [0, 1]  # another head's bias
+    assert apart(logits(masked(once, again.with_kept(left, {}, {}))), logits(twice)) > 1e-3
+
+
+def test_the_attention_that_computes_the_bias_stays() -> None:
+    model = made("t5")
+    first = "encoder.block.0.layer.0.SelfAttention"
+    assert f"{first}.sublayer" not in {c.name for c in couplings(model)}
+    plan = make_plan(model, "t5", couplings(model, ["heads"]))
+    kept = {e.coupling.name: e.keep & (e.coupling.name != f"{first}.heads") for e in plan.entries}
+    with pytest.raises(InputError, match=f"{first}: no heads are left, but other blocks need it"):
+        shrink(model, plan.with_kept(kept, {}, {}))
+
+
+@pytest.mark.parametrize(("table", "name", "order"), [(GPT2, "gpt2", INTERLEAVED), (NEOX, "neox", APART)])
+def test_another_order_of_queries_keys_and_values_is_found(table: Any, name: str, order: str) -> None:
+    def rows(model: Any) -> Any:
+        return (replace(row, order=order) if isinstance(row, FusedAttention) else row for row in table.rows(model))
+
+    model = made(name)
+    heads = next(c for c in replace(table, rows=rows).couplings(model) if c.kind == "heads")
+    with pytest.raises(AssertionError):
+        check_coupling(model, heads, logits)
+
+
+def test_fused_maps_of_other_sizes_are_refused() -> None:
+    model = made("gpt2")
+    attention = next(iter(GPT2.rows(model)))
+    assert isinstance(attention, FusedAttention) and attention.site == Site("decoder", 0, "self_attention")
+    says = r"attn\.c_attn\.weight has shape 24 x 72; its row expects any x 90"
+    with pytest.raises(InputError, match=says):
+        replace(attention, heads=5).check(model)
+
+
+READ = """
+import sys, torch
+sys.modules["tprune"] = None  # importing it fails
+import transformers
+torch.set_num_threads(1)
+for folder, auto in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True).eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # aligned memory, as in the saving process
+    batch = torch.load(folder + ".in")
+    found = model.generate(**batch, num_beams=2, max_new_tokens=8, min_new_tokens=8, do_sample=False)
+    torch.save((model.state_dict(), found), folder + ".out")
+"""
+AUTO = {"t5": "AutoModelForSeq2SeqLM", "gpt2": "AutoModelForCausalLM", "neox": "AutoModelForCausalLM"}
+
+
+@pytest.mark.slow
+def test_saved_they_load_here_and_where_tprune_is_not_installed(tmp_path: Path) -> None:
+    small = {}
+    for name in AUTO:
+        model = made(name).float()
+        small[name] = shrink(model, plan_of(model))
+        again = load(save(small[name], tmp_path / name))
+        assert torch.equal(logits(again), logits(small[name])) and torch.equal(written(again), written(small[name]))
+        torch.save(tokens(model), tmp_path / f"{name}.in")
+    given = [text for name, auto in AUTO.items() for text in (str(tmp_path / name), auto)]
+    environment = {"HF_MODULES_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PATH": ""}
+    command = [sys.executable, "-c", READ, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, model in small.items():
+        state, found = torch.load(tmp_path / f"{name}.out")
+        assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+        assert torch.equal(found, written(model))
