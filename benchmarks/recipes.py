@@ -1,6 +1,6 @@
 """Collects what the recipes gave, from finished runs of them, for docs/recipes.md.
 
-    tprune demo --out runs/demo; tprune run recipes/tprune-multi30k.yaml --data DIR --out runs/m30k
+    tprune demo --out runs/demo; tprune run recipes/tprune/multi30k.yaml --data DIR --out runs/m30k
     python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
 
 A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes stays.
@@ -35,7 +35,10 @@ from tprune.support.records import decoded, encoded
 from tprune.tasks.metrics.translation import Paired
 
 ROOT = Path(__file__).parents[1]
-RECIPES = (ROOT / "src" / "tprune" / "run" / "defaults" / "demo.yaml", *sorted((ROOT / "recipes").glob("*.yaml")))
+RECIPES = {
+    "demo": ROOT / "src" / "tprune" / "run" / "defaults" / "demo.yaml",
+    **{f"{file.parent.name}-{file.stem}": file for file in sorted((ROOT / "recipes").glob("*/*.yaml"))},
+}
 NUMBERS = Path(__file__).with_suffix(".json")
 
 
@@ -90,9 +93,9 @@ class Shown:
 def name_of(run: Path) -> str:
     """The name of a run's recipe. Raises `InputError` for a run of no recipe here."""
     made_for = check_recipe(read_json(run / "run.json")["recipe"])
-    names = [file.stem for file in RECIPES if read_recipe(file) == made_for]
+    names = [name for name, file in RECIPES.items() if read_recipe(file) == made_for]
     if not names:
-        raise InputError(f"{run}: a run of none of {', '.join(file.name for file in RECIPES)} as they are")
+        raise InputError(f"{run}: a run of none of {', '.join(RECIPES)} as they are")
     return names[0]
 
 

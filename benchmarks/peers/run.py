@@ -56,7 +56,7 @@ from tprune.vocabulary.trim import writable, write_only_
 from units import Queue, deploy, timings
 
 HERE = Path(__file__).parent
-RECIPE = HERE.parents[1] / "recipes" / "tprune-multi30k.yaml"
+RECIPE = HERE.parents[1] / "recipes" / "tprune" / "multi30k.yaml"
 KINDS = ("ffn", "heads", "qk", "vo")
 TARGETS = ("references", "taught", "both")
 AIMS, CLOSE = 4, 0.03  # how often a plan is timed, and how near to the asked speed is near enough

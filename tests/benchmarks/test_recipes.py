@@ -16,7 +16,7 @@ def test_the_stored_numbers_come_back_byte_for_byte() -> None:
     text = NUMBERS.read_text(encoding="utf-8")
     again = {name: Shown.from_json(found).to_json() for name, found in json.loads(text).items()}
     assert json.dumps(again, indent=1, ensure_ascii=False) == text.rstrip("\n")
-    assert again and set(again) <= {file.stem for file in RECIPES} and all(file.exists() for file in RECIPES)
+    assert again and set(again) <= set(RECIPES) and all(file.exists() for file in RECIPES.values())
 
 
 def test_of_a_runs_results_only_what_the_page_says_is_stored() -> None:

@@ -104,7 +104,7 @@ def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
     unknown.write_text(RECIPE.format(macs=0.5).replace("recover: {steps", "recover: {stesp"))
     done = tprune("run", unknown, "--out", tmp_path / "run", *files(tmp_path))
     assert done.returncode == 1 and "did you mean 'steps'" in done.stderr
-    done = tprune("run", RECIPES / "tprune-tatoeba.yaml", "--out", tmp_path / "run")
+    done = tprune("run", RECIPES / "tprune" / "tatoeba.yaml", "--out", tmp_path / "run")
     assert done.returncode == 1 and "--data" in done.stderr
     assert tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--no-such-flag").returncode == 2
     for macs in ("0", "2", "-1", "nan"):

@@ -11,7 +11,7 @@ from tprune.recipe.reader import check_recipe, read_recipe
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import InputError
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*/*.yaml"))
 MINIMAL = "data: {grammar: true}\ntrain: {steps: 10}\nprune: {steps: 5, macs: 0.5}\nrecover: {steps: 5}\n"
 
 
@@ -29,7 +29,7 @@ def refusal(tmp_path: Path, text: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_our_recipes_parse_and_ask_for_one_size(path: Path) -> None:
     recipe = read_recipe(path)
     unit, value = recipe.prune.target()
@@ -39,7 +39,7 @@ def test_our_recipes_parse_and_ask_for_one_size(path: Path) -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"tprune-multi30k", "tprune-tatoeba"}
+    assert {f"{path.parent.name}-{path.stem}" for path in RECIPES} >= {"tprune-multi30k", "tprune-tatoeba"}
 
 
 def test_defaults_fill_in_a_minimal_recipe(tmp_path: Path) -> None:

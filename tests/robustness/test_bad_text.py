@@ -20,7 +20,7 @@ from tprune.recipe.reader import check_recipe, read_recipe
 from tprune.recipe.schema import Recipe
 
 pytestmark = pytest.mark.slow
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*/*.yaml"))
 YAML = [
     b"1e-4", b".nan", b".inf", b"-1", b"0", b"true", b"null", b"~", b"[]", b"{}", b"&a [x]", b"*a", b"!!python/object:os.system x", b"<<: *a",
     b"\t", b"\0", b"\r\n", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"? ", b": ", b"- ", b"'", b'"', b"{" * 60, b"[" * 3000, b"# ", b"---\n", b"%YAML 9\n",

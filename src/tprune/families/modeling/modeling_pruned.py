@@ -192,7 +192,9 @@ def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mas
         kwargs["position_bias"] = bias[:, module.kept]
 
     def heads(x: Tensor, number: int, dim: int) -> Tensor:
-        return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], number, dim).transpose(1, 2)
+        split = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], number, dim).transpose(1, 2)
+        # in memory as stock code has it, so that sums are the same to the bit: caches are contiguous, projections are not
+        return split.contiguous() if x.is_contiguous() else split
 
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(module.config.config._attn_implementation, eager)
