@@ -57,12 +57,12 @@ def random_plan(model: Any, seed: int) -> Plan:
 def row(table: LatencyTable, seed: int, plan: Plan, ratios: Ratios) -> dict[str, Any]:
     """A plan's prediction beside what was measured."""
     times = table.predict_plan(plan)
-    predicted, measured = table.dense.sentence / times.sentence, median(ratios["sentence"])
+    predicted, measured = table.dense.total / times.total, median(ratios["sentence"])
     error = predicted / measured - 1
     return {
         "seed": seed, "predicted": predicted, "measured": measured, "interval": median_interval(ratios["sentence"]),
         "rounds": len(ratios["sentence"]), "ratios": list(ratios["sentence"]), "error": error, "missed": abs(error) > MISS,
-        "encoder": {"predicted": table.dense.encoder / times.encoder, "measured": median(ratios["encoder"])},
+        "encoder": {"predicted": table.dense.of("encoder") / times.of("encoder"), "measured": median(ratios["encoder"])},
     }  # fmt: skip
 
 

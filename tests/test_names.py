@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from sentence_times import sentence_times
 from small_models import small_batch, small_model
 from tprune.analysis import Analysis, Component, Reading, advise
 from tprune.analysis.one_shot import one_shot
@@ -25,7 +26,7 @@ from tprune.core.selection import Limits, Uniform
 from tprune.core.sublayers import drops_source, kept_counts, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted
-from tprune.costs.latency.table import LatencyTable, TimedPlan, Times, TimingConfig, kept_fractions
+from tprune.costs.latency.table import LatencyTable, TimedPlan, TimingConfig, kept_fractions
 from tprune.families.registry import couplings
 from tprune.families.table import Table
 from tprune.realise.shrink import shrink
@@ -68,7 +69,7 @@ def table_of(model: Any) -> LatencyTable:
                 {"encoder": (1 / (0.2 + share),), "sentence": (1 / (0.3 + share),)},
             )
         )
-    return fitted(LatencyTable("key", TimingConfig(), Times(1.0, 0.1, 2.0), 10.0, tuple(timed), {}), model)
+    return fitted(LatencyTable("key", TimingConfig(), sentence_times(1.0, 0.1, 2.0), 10.0, tuple(timed), {}), model)
 
 
 def sublayers(model: Any) -> Any:

@@ -43,11 +43,11 @@ class Speed:
     @property
     def dense(self) -> float:
         """Milliseconds of a sentence of the dense model."""
-        return self.table.predict({}).sentence * self.faster
+        return self.table.predict({}).total * self.faster
 
     def milliseconds(self, plan: Plan) -> float:
         """Predicted for a plan after selection."""
-        return self.table.predict_plan(plan).sentence
+        return self.table.predict_plan(plan).total
 
     def of_plan(self, plan: Plan) -> float:
         """Predicted speedup of a plan after selection."""
@@ -55,7 +55,7 @@ class Speed:
 
     def of_model(self, model: Any, longer: float = 1.0) -> float:
         """Speedup of any model, trained or not, by timing it; of one that writes `longer` times as many tokens."""
-        encoder = self.table.dense.encoder / self.timer(model).encoder
+        encoder = self.table.dense.of("encoder") / self.timer(model).encoder
         sentence = self.dense / self.timer(model).sentence
         return self.dense / (encoder + longer * (sentence - encoder))
 
@@ -64,7 +64,7 @@ class Speed:
         faster = self.faster * self.timer(restricted_to(model, spelling.kept)).sentence / self.timer(model).sentence
         saved = self.dense * (1 / self.faster - 1 / faster) / self.table.tokens
         table = self.table.with_output_vocabulary(saved, spelling.longer)
-        return Speed(table, self.timer, self.dense / table.dense.sentence)
+        return Speed(table, self.timer, self.dense / table.dense.total)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class Stopwatch:
         """Times faster than dense."""
         config = {k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "dtype")}
         never = len(model.generation_config.suppress_tokens or ())
-        text = json.dumps([config, never, asdict(self.setting)], sort_keys=True, default=str)
+        setting = {name: value for name, value in asdict(self.setting).items() if value is not None}
+        text = json.dumps([config, never, setting], sort_keys=True, default=str)
         notes, shape = Store[dict[str, Any]](self.notes), sha256(text.encode()).hexdigest()[:16]
         if not notes.done(shape):
             with tempfile.TemporaryDirectory() as folder:

@@ -1,126 +1,83 @@
-"""The dense models of the three strangers: a BERT trained here on SST-2, the Llama stories260K, and ResNet-20 of CIFAR-10.
+"""The dense models of the strangers with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on CIFAR-10.
 
     python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
 
-`DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`; each is written as a folder that
-`tprune inspect` takes, with its data beside it. A folder that is there is left alone.
+`DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the model and with
+the files of its data; what is there already is left alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
+import io
 import json
-import time
-from collections.abc import Iterator, Sequence
+import tarfile
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from safetensors.torch import load_file
+from tprune.realise.checkpoint import save
+from tprune.tasks.sampling import sampled_sequences
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+from bert_sst2 import make_bert
+from cifar_resnet import CifarResNet
+from stories import read_stories
 
-
-def read_sst2(path: Path) -> tuple[list[str], list[int]]:
-    """Sentences and classes of one file of SST-2."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [row["sentence"].strip() for row in rows], [int(row["label"]) for row in rows]
-
-
-def wordpiece(texts: Sequence[str], size: int = 8000) -> PreTrainedTokenizerFast:
-    """A lower-case WordPiece tokeniser, trained on these texts."""
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL)))
-    ends = [(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=128, **names)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGES = {"train": 20_000, "valid": 1_000}  # of the training archive, no image in both
+SEQUENCES = {"train": (4000, 1), "valid": (100, 2), "test": (400, 3)}  # number and seed
+LENGTH = 128  # tokens
 
 
-def batches(ids: Sequence[Sequence[int]], size: int, chance: torch.Generator) -> Iterator[list[int]]:
-    """One epoch of batches of rows of similar length, in random order."""
-    order = torch.randperm(len(ids), generator=chance).tolist()
-    for start in range(0, len(order), 50 * size):
-        near = sorted(order[start : start + 50 * size], key=lambda row: len(ids[row]))
-        groups = [near[i : i + size] for i in range(0, len(near), size)]
-        yield from (groups[i] for i in torch.randperm(len(groups), generator=chance).tolist())
-
-
-def padded(ids: Sequence[Sequence[int]], rows: Sequence[int]) -> dict[str, torch.Tensor]:
-    """The inputs of some rows."""
-    length = max(len(ids[row]) for row in rows)
-    filled = torch.tensor([[*ids[row], *[0] * (length - len(ids[row]))] for row in rows])
-    mask = torch.tensor([[1] * len(ids[row]) + [0] * (length - len(ids[row])) for row in rows])
-    return {"input_ids": filled, "attention_mask": mask}
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, ids: Sequence[Sequence[int]], classes: Sequence[int]) -> float:
-    """The share of rows that a model classifies right."""
-    model.eval()
-    right = 0
-    for start in range(0, len(ids), 64):
-        rows = range(start, min(start + 64, len(ids)))
-        found = model(**padded(ids, rows)).logits.argmax(-1)
-        right += int((found == torch.tensor([classes[row] for row in rows])).sum())
-    return right / len(ids)
-
-
-def train_bert(data: Path, out: Path, epochs: int = 5, seed: int = 0) -> None:
-    """Trains the BERT: 128 wide, 4 layers, 4 heads, on the phrases and sentences of SST-2."""
-    started = time.perf_counter()
-    torch.manual_seed(seed)
-    texts, classes = read_sst2(data / "train.tsv.gz")
-    dev, dev_classes = read_sst2(data / "dev.tsv.gz")
-    tokenizer = wordpiece(texts)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
-        max_position_embeddings=128, num_labels=2, id2label={0: "negative", 1: "positive"},
-        label2id={"negative": 0, "positive": 1},
-        hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1,
-    )  # fmt: skip
-    model = BertForSequenceClassification(config)
-    ids = [row[:128] for row in tokenizer(texts).input_ids]
-    steps = epochs * (len(ids) // 64 + 1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps + epochs * 60, pct_start=0.06)
-    chance = torch.Generator().manual_seed(seed)
-    for epoch in range(epochs):
-        model.train()
-        for rows in batches(ids, 64, chance):
-            labels = torch.tensor([classes[row] for row in rows])
-            loss = nn.functional.cross_entropy(model(**padded(ids, rows)).logits, labels, label_smoothing=0.1)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-        said = accuracy(model, tokenizer(dev).input_ids, dev_classes)
-        print(f"epoch {epoch + 1}: dev accuracy {said:.4f}, {time.perf_counter() - started:.0f} s", flush=True)
+def make_llama(data: Path, out: Path) -> None:
+    """stories260K, and sequences that it writes itself with fixed seeds: its own text is the best there is for it."""
+    model = read_stories(data / "stories260K.bin")
+    for split, (count, seed) in SEQUENCES.items():
+        rows = sampled_sequences(model, count, LENGTH, seed).ids
+        text = "".join(json.dumps({"input_ids": list(row)}) + "\n" for row in rows)
+        (out / f"{split}.jsonl").write_text(text, encoding="utf-8")
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    (out / "trained.json").write_text(
-        json.dumps({"dev_accuracy": said, "epochs": epochs, "seed": seed, "seconds": time.perf_counter() - started})
-    )
+
+
+def make_resnet(data: Path, models: Path, out: Path) -> None:
+    """ResNet-20 with images of the training archive, drawn evenly; the test archive is used as it is."""
+    model = CifarResNet()
+    model.load_state_dict(load_file(models / "resnet20.safetensors"))
+    save(model.eval(), out)
+    with tarfile.open(data / "train.tar.xz") as archive:
+        files = ((member.name, archive.extractfile(member)) for member in archive if member.isfile())
+        content = sorted((name, file.read()) for name, file in files if file is not None)
+    total = sum(IMAGES.values())
+    picked = [content[i * len(content) // total] for i in range(total)]
+    every = total // IMAGES["valid"]
+    sets = {"valid": picked[::every], "train": [one for i, one in enumerate(picked) if i % every]}
+    for split, chosen in sets.items():
+        with tarfile.open(out / f"{split}.tar", "w") as archive:
+            for name, raw in chosen:
+                member = tarfile.TarInfo("/".join(Path(name).parts[-2:]))
+                member.size = len(raw)
+                archive.addfile(member, io.BytesIO(raw))
+    (out / "test.tar.xz").write_bytes((data / "test.tar.xz").read_bytes())
+    settings = {"image_mean": MEAN, "image_std": STD, "size": {"height": 32, "width": 32}, "do_resize": False}
+    (out / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
 def main() -> None:
     """Makes what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--models", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("data", "models", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     asked = parser.parse_args()
-    if not (asked.out / "bert" / "trained.json").exists():
-        train_bert(asked.data / "sst2", asked.out / "bert")
+    makers = {
+        "llama": lambda out: make_llama(asked.data / "stories260K", out),
+        "resnet": lambda out: make_resnet(asked.data / "cifar10_jpeg", asked.models / "resnet_cifar10", out),
+        "bert": lambda out: make_bert(asked.data / "sst2", out),
+    }
+    for name, make in makers.items():
+        out = asked.out / name
+        if not (out / "config.json").exists():
+            out.mkdir(parents=True, exist_ok=True)
+            make(out)
+            print(f"{out}: made", flush=True)
 
 
 if __name__ == "__main__":

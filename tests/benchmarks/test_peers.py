@@ -14,9 +14,10 @@ from peers.compute import affordable, share_of_macs, step_units
 from peers.job import Job, Made, Method, Recovery, finish
 from peers.methods import METHODS, scratch
 from peers.speed import Faster, Speed
+from sentence_times import sentence_times
 from tprune.core.selection import Limits
 from tprune.core.sites import Site
-from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig
+from tprune.costs.latency.table import LatencyTable, Price, TimingConfig
 from tprune.counting.size import size
 from tprune.recipe.schema import Recover
 from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_model, train_tokenizer
@@ -43,8 +44,8 @@ def fake_table(layers: int) -> LatencyTable:
     for place, (encoder, step) in SHARES.items():
         kinds = {"ffn": 1.0} if place.endswith("ffn") else {"heads": 1.0, "qk": 0.5, "vo": 0.5}
         for kind, taken in {**kinds, "sublayer": 0.0}.items():
-            prices.append(Price(place, kind, taken * encoder * 1.3 / layers, taken * step * 0.34 / layers))
-    return LatencyTable("fake", TimingConfig(), Times(1.3, 0.43, 8.395), 16.5, (), {}, 0, tuple(prices))
+            prices.append(Price(place, kind, (taken * encoder * 1.3 / layers, taken * step * 0.34 / layers)))
+    return LatencyTable("fake", TimingConfig(), sentence_times(1.3, 0.43, 8.395), 16.5, (), {}, 0, tuple(prices))
 
 
 def pairs(n: int, seed: int) -> EncodedPairs:

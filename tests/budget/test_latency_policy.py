@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentence_times import sentence_times
 from small_models import small_batch, small_model
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.latency import confirm, select_memory, select_within
@@ -12,7 +13,8 @@ from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Limits
 from tprune.core.sublayers import width_of
-from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig, kept_fractions
+from tprune.costs.latency.phases import Times
+from tprune.costs.latency.table import LatencyTable, Price, TimingConfig, kept_fractions
 from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
@@ -24,15 +26,15 @@ PLACES = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.enco
 
 def price(place: str, kind: str, of: float = 1.0) -> Price:
     encoder, token = (0.2, 0.0) if place.startswith("encoder") else (0.02, 0.05)
-    return Price(place, kind, of * encoder, of * token)
+    return Price(place, kind, (of * encoder, of * token))
 
 
 PRICES = (
     *(price(p, "ffn" if p.endswith("ffn") else "heads") for p in PLACES), *(price(p, "sublayer", 0.3) for p in PLACES),
     *(price(p, kind, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
-    Price("model", "width", 1.6, 0.6),
+    Price("model", "width", (1.6, 0.6)),
 )  # fmt: skip
-TABLE = LatencyTable("0" * 16, TimingConfig(), Times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
+TABLE = LatencyTable("0" * 16, TimingConfig(), sentence_times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
 ALL = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
 
@@ -48,7 +50,7 @@ def test_the_time_asked_for_is_kept_and_used(problem: tuple[Any, Plan, tuple[Cur
     model, plan, curves = problem
     curves = tuple(Curve(c.name, c.kept, tuple(1 - k / c.kept[-1] for k in c.kept)) for c in curves)
     chosen = select_within(model, plan, TABLE, curves, milliseconds)
-    predicted = TABLE.predict(kept_fractions(chosen), 1.0).sentence
+    predicted = TABLE.predict(kept_fractions(chosen), 1.0).total
     assert (
         chosen.selected
         and chosen.asked == {"sentence_ms": milliseconds}
@@ -102,7 +104,7 @@ def test_a_time_is_kept_with_all_kinds_and_the_width(problem: tuple[Any, Plan, t
     plan = make_plan(model, "marian", couplings(model, ALL))
     for milliseconds in (18.0, 12.0):
         chosen = select_within(model, plan, TABLE, by_share(plan), milliseconds)
-        predicted = TABLE.predict_plan(chosen).sentence
+        predicted = TABLE.predict_plan(chosen).total
         assert chosen.reached == {"sentence_ms": predicted} and 0.8 * milliseconds < predicted <= milliseconds + 1e-9
     assert width_of(chosen) < 1 and certify(model, chosen, shrink(model, chosen), small_batch()).forward < 1e-9
 
@@ -118,12 +120,14 @@ def test_a_confirmed_plan_takes_the_time_asked_for(problem: tuple[Any, Plan, tup
         dense = np.array([2.0, 1.05])
         added = TABLE.additive_ms(kept_fractions(chosen), width_of(chosen))
         encoder, token = dense - np.array([factor, factor**1.5]) * (dense - added)
-        return Times(float(encoder), float(token), TABLE.sentence(float(encoder), float(token)))
+        return sentence_times(
+            float(encoder), float(token), TABLE.phases.total((float(encoder), float(token)), TABLE.tokens)
+        )
 
     found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, time)
     assert found.tried == len(timed) == (1 if factor == 1 else 2) and found.plan == timed[-1]
     assert abs(found.off) < 0.05 and found.plan.asked == {"sentence_ms": 20.5}
-    assert found.table.predict_plan(found.plan).sentence == pytest.approx(found.measured.sentence)
+    assert found.table.predict_plan(found.plan).total == pytest.approx(found.measured.total)
 
 
 def test_a_plan_is_timed_so_often_and_no_more(problem: tuple[Any, Plan, tuple[Curve, ...]]) -> None:
@@ -132,13 +136,13 @@ def test_a_plan_is_timed_so_often_and_no_more(problem: tuple[Any, Plan, tuple[Cu
 
     def restless(chosen: Plan) -> Times:
         sentence = next(times)
-        return Times(1.9, (sentence - 1.9) / 20, sentence)
+        return sentence_times(1.9, (sentence - 1.9) / 20, sentence)
 
     found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, restless)
-    assert found.tried == 3 and found.measured.sentence == 22.0 and found.off == pytest.approx(22.0 / 20.5 - 1)
+    assert found.tried == 3 and found.measured.total == 22.0 and found.off == pytest.approx(22.0 / 20.5 - 1)
 
     def slow(chosen: Plan) -> Times:
-        return Times(2.0, 1.05, 23.0)
+        return sentence_times(2.0, 1.05, 23.0)
 
     with pytest.raises(UnreachableError, match="can reach"):
         confirm(lambda table: select_within(model, plan, table, curves, 19.0), TABLE, slow)

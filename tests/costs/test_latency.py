@@ -11,25 +11,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentence_times import sentence_times
 from small_models import small_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sites import Site
-from tprune.costs.latency.table import LatencyCurve, LatencyTable, Price, TimedPlan, Times, TimingConfig, kept_fractions
+from tprune.costs.latency.table import LatencyCurve, LatencyTable, Price, TimedPlan, TimingConfig, kept_fractions
 from tprune.families.registry import couplings
 from tprune.support.errors import InputError
 
 ENCODER_FFN, DECODER_FFN = Site("encoder", 0, "feed_forward"), Site("decoder", 0, "feed_forward")
 TABLE = LatencyTable(
-    "0" * 16, TimingConfig(), Times(2.0, 0.5, 12.0), 20.0, (TimedPlan({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
+    "0" * 16, TimingConfig(), sentence_times(2.0, 0.5, 12.0), 20.0, (TimedPlan({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
     {}, 50_000_000,
     (
-        Price("decoder.ffn", "ffn", 0.0, 0.08), Price("decoder.ffn", "sublayer", 0.0, 0.02), Price("encoder.ffn", "ffn", 0.8, 0.0),
-        Price("encoder.self_attn", "heads", 0.4, 0.0), Price("encoder.self_attn", "qk", 0.16, 0.0),
-        Price("encoder.self_attn", "vo", 0.24, 0.0), Price("decoder.encoder_attn", "heads", 0.06, 0.03),
-        Price("decoder.encoder_attn", "sublayer", 0.04, 0.02), Price("model", "width", 2.0, 0.4),
+        Price("decoder.ffn", "ffn", (0.0, 0.08)), Price("decoder.ffn", "sublayer", (0.0, 0.02)), Price("encoder.ffn", "ffn", (0.8, 0.0)),
+        Price("encoder.self_attn", "heads", (0.4, 0.0)), Price("encoder.self_attn", "qk", (0.16, 0.0)),
+        Price("encoder.self_attn", "vo", (0.24, 0.0)), Price("decoder.encoder_attn", "heads", (0.06, 0.03)),
+        Price("decoder.encoder_attn", "sublayer", (0.04, 0.02)), Price("model", "width", (2.0, 0.4)),
     ),
 )  # fmt: skip
-BENT = replace(TABLE, curve=LatencyCurve(((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5))))
+BENT = replace(TABLE, curve=LatencyCurve((((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5)))))
 HALF = {ENCODER_FFN: {"ffn": 0.5}, DECODER_FFN: {"ffn": 0.5}}
 
 
@@ -40,7 +41,7 @@ def saved(place: str, kind: str, share: float, width: float = 1.0) -> tuple[floa
 
 @pytest.mark.parametrize("table", [TABLE, BENT])
 def test_a_dense_model_takes_what_was_measured(table: LatencyTable) -> None:
-    assert table.predict({}) == Times(2.0, 0.5, pytest.approx(12.0))
+    assert table.predict({}) == sentence_times(2.0, 0.5, pytest.approx(12.0))
     assert table.predict({DECODER_FFN: {"ffn": 1.0}}, 1.0) == table.predict({})
 
 
@@ -56,19 +57,19 @@ def test_at_a_smaller_width_weights_are_fewer_but_operations_are_not() -> None:
     assert saved("decoder.ffn", "ffn", 0.5, 0.5) == (0.0, 0.02)
     assert saved("decoder.ffn", "ffn", 0.0, 0.5) == (0.0, 0.02 + 0.08 / 2)
     found = TABLE.predict({**HALF, Site("decoder", 1, "cross_attention"): {"heads": 0.0}}, 0.5)
-    assert found.encoder == pytest.approx(2.0 - 1.0 - 0.4 * 0.5 - (0.04 + 0.06 * 0.5))
-    assert found.token == pytest.approx(0.5 - 0.2 - 0.04 * 0.5 - (0.02 + 0.03 * 0.5))
+    assert found.of("encoder") == pytest.approx(2.0 - 1.0 - 0.4 * 0.5 - (0.04 + 0.06 * 0.5))
+    assert found.of("token") == pytest.approx(0.5 - 0.2 - 0.04 * 0.5 - (0.02 + 0.03 * 0.5))
 
 
 def test_savings_of_sublayers_add_and_those_of_kinds_combine() -> None:
     sites = [Site("decoder", i, "feed_forward") for i in range(2)]
     found = TABLE.predict({sites[0]: {"ffn": 0.5}, sites[1]: {"ffn": 1.0, "sublayer": 0.0}})
-    assert found.encoder == 2.0 and found.token == pytest.approx(0.36)
-    assert found.sentence == pytest.approx(2.0 + 20 * 0.36)
+    assert found.of("encoder") == 2.0 and found.of("token") == pytest.approx(0.36)
+    assert found.total == pytest.approx(2.0 + 20 * 0.36)
     attention = TABLE.predict({Site("encoder", 0, "self_attention"): {"heads": 0.5, "qk": 0.5, "vo": 0.75}})
-    assert attention.encoder == pytest.approx(2.0 - 0.2 - 0.5 * (0.08 + 0.06))
+    assert attention.of("encoder") == pytest.approx(2.0 - 0.2 - 0.5 * (0.08 + 0.06))
     crossing = TABLE.predict({Site("decoder", 1, "cross_attention"): {"heads": 0.0}})
-    assert (crossing.encoder, crossing.token) == (pytest.approx(1.9), pytest.approx(0.45))
+    assert (crossing.of("encoder"), crossing.of("token")) == (pytest.approx(1.9), pytest.approx(0.45))
 
 
 def test_prices_need_not_add_up() -> None:
@@ -77,14 +78,14 @@ def test_prices_need_not_add_up() -> None:
     assert BENT.predicted_ms(np.array([1.9, 0.48])) == pytest.approx([1.85, 0.47])  # between
     assert BENT.predicted_ms(np.array([1.0, 0.42])) == pytest.approx([1.4, 0.38])  # on along the line
     assert BENT.predicted_ms(np.array([-9.0, -9.0])) == pytest.approx([0.04, 0.01])  # nothing is that fast
-    assert BENT.predict(HALF).encoder == pytest.approx(1.7 + 0.2 * 0.5) and BENT.predict(HALF).token == pytest.approx(
-        0.44
-    )
+    assert BENT.predict(HALF).of("encoder") == pytest.approx(1.7 + 0.2 * 0.5) and BENT.predict(HALF).of(
+        "token"
+    ) == pytest.approx(0.44)
     assert BENT.savings_realised(np.array([1.6, 0.46])) == pytest.approx([0.5, 1.5])
 
 
 def test_how_prices_add_up_is_looked_up_at_the_time_asked_for() -> None:
-    table = replace(TABLE, curve=LatencyCurve(((1.0, 1.2), (2.0, 2.0)), ((0.25, 0.3), (0.5, 0.5))))
+    table = replace(TABLE, curve=LatencyCurve((((1.0, 1.2), (2.0, 2.0)), ((0.25, 0.3), (0.5, 0.5)))))
     assert table.savings_realised_at(1.2 + 20 * 0.3) == pytest.approx([0.8, 0.8], rel=1e-3)
     assert TABLE.savings_realised_at(6.0) == pytest.approx([1.0, 1.0])
 
@@ -105,15 +106,15 @@ def test_a_corrected_table_knows_the_plan_and_the_dense_model(
     table: LatencyTable, plan: Plan, encoder: float, token: float, other: float
 ) -> None:
     before = table.predict_plan(plan)
-    found = table.corrected_by(plan, Times(before.encoder * encoder, before.token * token, 0.0))
+    found = table.corrected_by(plan, sentence_times(before.of("encoder") * encoder, before.of("token") * token, 0.0))
     again = found.predict_plan(plan)
-    assert (again.encoder, again.token) == (
-        pytest.approx(before.encoder * encoder),
-        pytest.approx(before.token * token),
+    assert (again.of("encoder"), again.of("token")) == (
+        pytest.approx(before.of("encoder") * encoder),
+        pytest.approx(before.of("token") * token),
     )
     assert found.predict({}) == table.predict({})
     less = {site: {"ffn": 1 - other / 2} for site in HALF}  # models that save less are corrected less
-    factor = found.predict(less).encoder / table.predict(less).encoder
+    factor = found.predict(less).of("encoder") / table.predict(less).of("encoder")
     assert min(1.0, encoder) - 1e-9 <= factor <= max(1.0, encoder) + 1e-9
 
 
@@ -177,18 +178,21 @@ def test_a_table_reads_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"shares of '{name}', which is no sublayer"):
             LatencyTable.load(path)
     path.write_text(json.dumps(TABLE.to_dict() | {"tokens": 0}))
-    with pytest.raises(InputError, match="of sentences of 0 tokens"):
+    with pytest.raises(InputError, match="of a sentence of 0 tokens"):
         LatencyTable.load(path)
     old = {key: value for key, value in TABLE.to_dict().items() if key != "format"}
     path.write_text(json.dumps(old))
-    with pytest.raises(InputError, match=r"format 1, expected 5\); delete it to measure again"):
+    with pytest.raises(InputError, match=r"format 1, expected 6\); delete it to measure again"):
         LatencyTable.load(path)
 
 
 def test_a_spelling_saves_in_every_token_and_needs_more_of_them() -> None:
     for table in (TABLE, BENT):
         spelled = table.with_output_vocabulary(0.1, 1.2)
-        assert spelled.dense == Times(2.0, pytest.approx(0.4), pytest.approx(2.0 + 24 * 0.4))
+        assert spelled.dense == sentence_times(2.0, pytest.approx(0.4), pytest.approx(2.0 + 24 * 0.4))
         before, after = table.predict(HALF), spelled.predict(HALF)
-        assert (after.encoder, after.token) == (before.encoder, pytest.approx(before.token - 0.1))
-        assert after.sentence == pytest.approx(before.encoder + 24 * (before.token - 0.1))
+        assert (after.of("encoder"), after.of("token")) == (
+            before.of("encoder"),
+            pytest.approx(before.of("token") - 0.1),
+        )
+        assert after.total == pytest.approx(before.of("encoder") + 24 * (before.of("token") - 0.1))

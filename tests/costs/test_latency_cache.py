@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from test_latency_timer import taking
 
+from sentence_times import sentence_times
 from small_models import small_model
 from small_pairs import PAIRS
 from tprune.budget.reach import Feasibility
 from tprune.costs.latency import cache as latency_cache
+from tprune.costs.latency import subject as latency_subject
 from tprune.costs.latency import timer as latency_timer
 from tprune.costs.latency.cache import key_of, measured
 from tprune.costs.latency.design import plans_for
+from tprune.costs.latency.phases import TRANSLATION, Times
 from tprune.costs.latency.shelf import Shelf
-from tprune.costs.latency.table import TIMED, LatencyTable, Ratios, Times, TimingConfig
+from tprune.costs.latency.table import LatencyTable, Ratios, TimingConfig
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus, Parallel
 from tprune.realise.checkpoint import load
@@ -36,7 +39,7 @@ from tprune.support.files import read_json, write_json
 from tprune.support.reporting import Progress
 from tprune.vocabulary.trim import write_only_
 
-DENSE = LatencyTable("0" * 16, TimingConfig(), Times(2.0, 0.5, 12.0), 20.0, (), {}, 50_000_000)
+DENSE = LatencyTable("0" * 16, TimingConfig(), sentence_times(2.0, 0.5, 12.0), 20.0, (), {}, 50_000_000)
 
 
 def test_a_table_is_for_one_model_and_one_setting() -> None:
@@ -82,7 +85,7 @@ class Fake:
         Fake.made += 1
 
     def dense(self, key: str) -> LatencyTable:
-        times = Times(Fake.sentence / 6, Fake.sentence / 24, Fake.sentence)
+        times = sentence_times(Fake.sentence / 6, Fake.sentence / 24, Fake.sentence)
         return replace(DENSE, key=key, dense=times, dense_spread=Fake.spread)
 
     def side_by_side(self, plans: Mapping[str, Any], known: Sequence[Ratios]) -> Iterator[Sequence[Ratios]]:
@@ -92,12 +95,12 @@ class Fake:
             if Fake.rounds >= Fake.noisy_after:
                 raise NoisyMachineError("a plan")
             Fake.rounds += 4
-            found = [{name: (*each[name], *4 * [Fake.faster]) for name in TIMED} for each in found]
+            found = [{name: (*each[name], *4 * [Fake.faster]) for name in TRANSLATION.timed} for each in found]
             yield found
 
     def times(self, plan: Any, table: LatencyTable) -> Times:
         Fake.timed = ("one",)
-        return table.times(dict.fromkeys(TIMED, Fake.faster))
+        return table.times(dict.fromkeys(TRANSLATION.timed, Fake.faster))
 
 
 class Cache:
@@ -165,7 +168,7 @@ def test_a_table_that_was_stopped_goes_on(cache: Cache, monkeypatch: pytest.Monk
 
 def test_a_plan_that_never_became_steady_is_timed_from_the_start(cache: Cache) -> None:
     table = cache.table("ffn")
-    rounds = dict.fromkeys(TIMED, (1.0, 2.0) * 32)
+    rounds = dict.fromkeys(TRANSLATION.timed, (1.0, 2.0) * 32)
     first = replace(table.plans[0], ratios=rounds)
     write_json(cache.path, replace(table, plans=(first, *table.plans[1:])).to_dict())
     again = cache.table("ffn")
@@ -184,7 +187,7 @@ def test_a_table_of_another_key_is_not_believed_and_a_folder_that_cannot_be_writ
     cache: Cache, tmp_path: Path
 ) -> None:
     ffn = cache.table("ffn")
-    write_json(cache.path, replace(ffn, key="of another", dense=Times(1.0, 1.0, 21.0)).to_dict())
+    write_json(cache.path, replace(ffn, key="of another", dense=sentence_times(1.0, 1.0, 21.0)).to_dict())
     assert cache.table("ffn") == ffn and len(Fake.timed) == len(ffn.plans)
     (tmp_path / "file").write_text("")
     cache.folder = tmp_path / "file" / "cache"
@@ -239,7 +242,7 @@ def test_what_was_measured_under_load_refuses_nothing_later(cache: Cache, monkey
         cache.table("ffn", asked=cache.reach("ffn", latency_ms=20))
     assert "timed again before it is believed" in cache.said[0] and "corrected" in cache.said[1]
     found = cache.table("ffn", asked=cache.reach("ffn", latency_ms=1.5))
-    assert found.dense.sentence == 2.3 and {t.medians["sentence"] for t in found.plans} == {3.0}
+    assert found.dense.total == 2.3 and {t.medians["sentence"] for t in found.plans} == {3.0}
     assert LatencyTable.load(cache.path).plans == found.plans
     assert "believed" in cache.said[0] and cache.said[1].endswith("all plans are timed again")
 
@@ -249,10 +252,10 @@ def test_a_new_table_learns_from_the_smallest_model_before_it_refuses(
 ) -> None:
     def by_size(self: Any, plans: Mapping[str, Any], known: Any) -> Iterator[Sequence[Ratios]]:
         shares = [sum(float(e.keep.double().mean()) for e in p.entries) / len(p.entries) for p in plans.values()]
-        yield [dict.fromkeys(TIMED, (1 / (0.5 + 0.5 * share),) * 8) for share in shares]
+        yield [dict.fromkeys(TRANSLATION.timed, (1 / (0.5 + 0.5 * share),) * 8) for share in shares]
 
     monkeypatch.setattr(Fake, "side_by_side", by_size)
-    monkeypatch.setattr(Fake, "times", lambda self, plan, table: table.times(dict.fromkeys(TIMED, 3.3)))
+    monkeypatch.setattr(Fake, "times", lambda self, plan, table: table.times(dict.fromkeys(TRANSLATION.timed, 3.3)))
     found = cache.table("ffn", asked=cache.reach("ffn", latency_ms=5.0))  # its plans say that half is all there is
     assert cache.reach("ffn", latency_ms=5.0).refused(found) is None
     assert not [line for line in cache.said if "again" in line]
@@ -269,15 +272,15 @@ def test_a_kept_table_that_is_right_still_refuses(cache: Cache, monkeypatch: pyt
 def test_noisy_times_serve_one_call_and_are_not_kept(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     under_load(monkeypatch, spread=0.4)
     noisy = cache.table("ffn")
-    assert noisy.dense.sentence == 54.0 and len(noisy.plans) == count(cache, "ffn")
+    assert noisy.dense.total == 54.0 and len(noisy.plans) == count(cache, "ffn")
     assert read_json(cache.path)["dense"] is None
     undisturbed(monkeypatch)
     made = Fake.made
     calm = cache.table("ffn")
-    assert calm.dense.sentence == 2.3 and Fake.made == made + 1 and not Fake.timed  # ratios that had converged stay
-    assert read_json(cache.path)["dense"]["sentence"] == 2.3
+    assert calm.dense.total == 2.3 and Fake.made == made + 1 and not Fake.timed  # ratios that had converged stay
+    assert read_json(cache.path)["dense"]["total"] == 2.3
     shelf = Shelf(cache.path, cache.path.stem)
-    varying = replace(calm.plans[0], ratios=dict.fromkeys(TIMED, (1.0, 1.4) * 32))
+    varying = replace(calm.plans[0], ratios=dict.fromkeys(TRANSLATION.timed, (1.0, 1.4) * 32))
     shelf.write(replace(calm, plans=(varying, *calm.plans[1:])))
     assert len(LatencyTable.load(cache.path).plans) == len(calm.plans) - 1
 
@@ -297,7 +300,7 @@ def test_the_dense_time_of_an_old_table_is_timed_again(cache: Cache, monkeypatch
     cache.grow_old()
     monkeypatch.setattr(Fake, "sentence", 24.0)
     again = cache.table("ffn")
-    assert again.dense.sentence == 24.0 and again.plans == ffn.plans and Fake.timed == ("one",)
+    assert again.dense.total == 24.0 and again.plans == ffn.plans and Fake.timed == ("one",)
     assert cache.said == ["the dense model takes 24 ms a sentence; the kept latency table said 12 ms, and is corrected"]
 
 
@@ -309,7 +312,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def multiplications_are_time(monkeypatch: pytest.MonkeyPatch, tables: Path) -> None:
     monkeypatch.setattr(latency_timer, "bench_all", by_multiplications)
-    monkeypatch.setattr(latency_timer, "export", exported)
+    monkeypatch.setattr(latency_subject, "export", exported)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
 
 

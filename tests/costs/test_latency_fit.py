@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from sentence_times import sentence_times
 from small_models import small_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted, weights_of
+from tprune.costs.latency.phases import TRANSLATION, Floats
 from tprune.costs.latency.table import (
-    Floats,
     LatencyCurve,
     LatencyTable,
     TimedPlan,
-    Times,
     TimingConfig,
     kept_fractions,
 )
@@ -39,7 +39,7 @@ def model() -> Any:
 
 def milliseconds(model: Any, plan: Plan) -> Floats:
     """What a machine takes on which times add up: weights that are left, sublayers that are left, and something fixed."""
-    sizes, width = weights_of(model, ("ffn", "qk", "vo")), width_of(plan)
+    sizes, width = weights_of(model, ("ffn", "qk", "vo"), TRANSLATION), width_of(plan)
     output = model.get_output_embeddings().weight.numel()
     total = FIXED + WEIGHT * np.array([0, width * output])
     for site, shares in kept_fractions(plan).items():
@@ -59,7 +59,9 @@ def table_of(model: Any, time_of: TimeOf, noise: float = 0.0, seed: int = 0) -> 
     for plan in plans_for(model, KINDS):
         plans.append(timed(plan, whole, time_of(plan) * np.exp(varies.normal(0, noise, 2))))
     encoder, token = map(float, whole)
-    return LatencyTable("key", TimingConfig(), Times(encoder, token, encoder + 10 * token), 10.0, tuple(plans), {})
+    return LatencyTable(
+        "key", TimingConfig(), sentence_times(encoder, token, encoder + 10 * token), 10.0, tuple(plans), {}
+    )
 
 
 def timed(plan: Plan, dense: Floats, taken: Floats) -> TimedPlan:
@@ -89,13 +91,13 @@ def errors(table: LatencyTable, model: Any, time_of: TimeOf) -> list[float]:
     found = []
     for plan in others(model):
         encoder, token = map(float, time_of(plan))
-        found.append(table.predict_plan(plan).sentence / table.sentence(encoder, token) - 1)
+        found.append(table.predict_plan(plan).total / table.phases.total((encoder, token), table.tokens) - 1)
     return found
 
 
 def test_a_weight_is_where_it_is_used(model: Any) -> None:
     d, config = model.config.d_model, model.config
-    weights = weights_of(model, ("ffn", "heads", "qk", "vo"))
+    weights = weights_of(model, ("ffn", "heads", "qk", "vo"), TRANSLATION)
     assert weights["encoder.ffn", "ffn"].tolist() == [2 * d * config.encoder_ffn_dim, 0]
     assert weights["decoder.ffn", "ffn"].tolist() == [0, 2 * d * config.decoder_ffn_dim]
     assert weights["decoder.self_attn", "heads"].tolist() == [0, 4 * d * d]
@@ -109,10 +111,10 @@ def test_where_times_add_up_other_plans_are_predicted(model: Any) -> None:
 
     table = fitted(table_of(model, time_of), model)
     assert max(map(abs, errors(table, model, time_of))) < 0.02
-    price = {(p.place, p.kind): (p.encoder, p.token) for p in table.prices}
-    for (place, kind), weights in weights_of(model, ("ffn", "heads")).items():
+    price = {(p.place, p.kind): p.ms for p in table.prices}
+    for (place, kind), weights in weights_of(model, ("ffn", "heads"), TRANSLATION).items():
         assert price[place, kind] == pytest.approx(tuple(WEIGHT * weights), rel=0.3)
-    assert all(p.token == 0 for p in table.prices if p.place.startswith("encoder."))
+    assert all(p.ms[1] == 0 for p in table.prices if p.place.startswith("encoder."))
     assert table.predict({}) == table.dense
 
 
@@ -127,7 +129,7 @@ def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed:
     assert (
         median(map(abs, errors(table, model, time_of))) < 0.6745 * noise
     )  # the median of what a normal variable varies
-    assert all(p.encoder >= 0 and p.token >= 0 for p in table.prices)
+    assert all(min(p.ms) >= 0 for p in table.prices)
     assert table.predict({}) == table.dense
 
 
@@ -142,18 +144,18 @@ def test_where_they_do_not_add_up_the_curve_says_so(model: Any) -> None:
 
     table = fitted(table_of(model, time_of), model)
     assert table.predict({}) == table.dense
-    for pairs in (table.curve.encoder, table.curve.token):
+    for pairs in table.curve.parts:
         assert [y for _, y in pairs] == sorted(y for _, y in pairs) and [x for x, _ in pairs] == sorted(
             x for x, _ in pairs
         )
-    straight = dataclasses.replace(table, curve=LatencyCurve((table.curve.encoder[-1],), (table.curve.token[-1],)))
+    straight = dataclasses.replace(table, curve=LatencyCurve(tuple(pairs[-1:] for pairs in table.curve.parts)))
     off = median(map(abs, errors(table, model, time_of)))
     assert off < 0.04 and off < 0.7 * median(map(abs, errors(straight, model, time_of)))
 
 
 def test_only_what_plans_cut_has_a_price(model: Any) -> None:
     table = table_of(model, lambda plan: milliseconds(model, plan))
-    dense = np.array([table.dense.encoder, table.dense.token])
+    dense = table.dense.array
     ffn = tuple(timed(p, dense, milliseconds(model, p)) for p in plans_for(model, ("ffn",), removal=False))
     found = fitted(dataclasses.replace(table, plans=ffn), model)
     assert {(p.place, p.kind) for p in found.prices} == {("encoder.ffn", "ffn"), ("decoder.ffn", "ffn")}

@@ -11,9 +11,12 @@ import pytest
 
 from small_models import small_model
 from small_pairs import model_and_tokenizer
+from tprune.costs.latency import subject as latency_subject
 from tprune.costs.latency import timer as latency_timer
 from tprune.costs.latency.design import plans_for
-from tprune.costs.latency.table import TIMED, TimingConfig
+from tprune.costs.latency.phases import TRANSLATION
+from tprune.costs.latency.subject import Translations
+from tprune.costs.latency.table import TimingConfig
 from tprune.costs.latency.timer import DENSE, MOST_ROUNDS, Timer, converged, given_up, relative_half_width
 from tprune.realise.shrink import shrink
 from tprune.runtimes.artefact import read_layout
@@ -24,7 +27,7 @@ def taking(ratio: float, rounds: int, noise: float = 0.0) -> Any:
     """What a benchmark says of a model so many times faster than the dense one."""
     ratios = [ratio * (1 + noise * (-1) ** number) for number in range(rounds)]
     return SimpleNamespace(
-        latency_ms={"dense": {"encoder": 1.0, "sentence": 6.5}}, ratios=dict.fromkeys(TIMED, ratios),
+        latency_ms={"dense": {"encoder": 1.0, "sentence": 6.5}}, ratios=dict.fromkeys(TRANSLATION.timed, ratios),
         footprint={"dense": SimpleNamespace(tokens_per_sentence=10.0, peak_memory=10**8)},
         rounds_ms={"dense": {"encoder": [1.0] * rounds, "sentence": [6.5] * rounds}},
     )  # fmt: skip
@@ -40,7 +43,15 @@ class Machine:
         self.ratio, self.noise, self.calls = ratio, noise, list[tuple[str, ...]]()
 
     def __call__(
-        self, dense: Path, others: Mapping[str, Path], sentences: Any, threads: int, batch: int, rounds: int, work: Any
+        self,
+        dense: Path,
+        others: Mapping[str, Path],
+        sentences: Any,
+        threads: int,
+        batch: int,
+        rounds: int,
+        work: Any,
+        inputs: Any,
     ) -> dict[str, Any]:
         self.calls.append(tuple(others))
         return {name: taking(self.ratio.get(name, 1.0), rounds, self.noise.get(name, 0.0)) for name in others}
@@ -50,10 +61,11 @@ class Machine:
 def timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Timer:
     """One that has nothing exported, and exports nothing."""
     found = Timer.__new__(Timer)
-    found.model, found.sentences, found.setting = small_model("marian"), (), TimingConfig()
-    found.folder, found.tokens, found._copies, found.report = tmp_path, 9, 2, SAID.append
+    found.model, found.setting = small_model("marian"), TimingConfig()
+    found.subject = Translations(None, (), found.setting, TRANSLATION, 9)
+    found.folder, found._copies, found.report = tmp_path, 2, SAID.append
     SAID.clear()
-    monkeypatch.setattr(found, "_export", lambda model, out, **how: out.mkdir(exist_ok=True), raising=False)
+    monkeypatch.setattr(latency_subject, "export", lambda model, out, **how: out.mkdir(exist_ok=True))
     return found
 
 
@@ -83,7 +95,7 @@ def test_a_plan_that_varies_is_timed_longer_and_then_given_up(timer: Timer, monk
     assert 4 * len(machine.calls) == MOST_ROUNDS * timer.setting.rounds == 64
     says = r"a: the ratio to the dense model varies by 20\.0% over 64 rounds, more than 6%"
     assert len(SAID) == 1 and re.match(rf"warning: {says}: .*used in this run and not kept", SAID[0])
-    assert relative_half_width(dict.fromkeys(TIMED, (0.8, 1.2) * 4)) == pytest.approx(0.2)
+    assert relative_half_width(dict.fromkeys(TRANSLATION.timed, (0.8, 1.2) * 4)) == pytest.approx(0.2)
     monkeypatch.setattr(latency_timer, "bench_all", Machine({}, {"the smaller vocabulary": 0.2}))
     assert timer.compare(timer.model, "the smaller vocabulary")["sentence"] == pytest.approx(1.0)
     assert len(SAID) == 2 and "the smaller vocabulary: the ratio" in SAID[1]
@@ -103,7 +115,9 @@ def test_the_dense_models_time_is_warned_of_where_it_varies(
 ) -> None:
     asked: list[int] = []
 
-    def bench(dense: Any, others: Any, sentences: Any, threads: int, batch: int, rounds: int, work: Any) -> Any:
+    def bench(
+        dense: Any, others: Any, sentences: Any, threads: int, batch: int, rounds: int, work: Any, inputs: Any
+    ) -> Any:
         asked.append(rounds)
         found = taking(1.0, rounds)
         found.rounds_ms["dense"]["sentence"] = [times[i % len(times)] for i in range(rounds)]
@@ -112,7 +126,7 @@ def test_the_dense_models_time_is_warned_of_where_it_varies(
     monkeypatch.setattr(latency_timer, "bench_all", bench)
     table = timer.dense("key")
     assert sum(asked) == rounds and (table.dense_spread > DENSE) is noisy
-    assert table.dense.sentence == pytest.approx(sum(times) / len(times)) and table.peak_memory == 10**8
+    assert table.dense.total == pytest.approx(sum(times) / len(times)) and table.peak_memory == 10**8
     assert [line.startswith("warning: the dense model takes 28.1 ms a sentence ±92%") for line in SAID] == [
         True
     ] * noisy
@@ -130,7 +144,14 @@ def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.M
     model, tokenizer = model_and_tokenizer()
 
     def by_layout(
-        dense: Path, others: Mapping[str, Path], sentences: Any, threads: int, batch: int, rounds: int, work: Any
+        dense: Path,
+        others: Mapping[str, Path],
+        sentences: Any,
+        threads: int,
+        batch: int,
+        rounds: int,
+        work: Any,
+        inputs: Any,
     ) -> Any:
         macs = {name: read_layout(folder).macs for name, folder in [("", dense), *others.items()]}
         return {name: taking(macs[""] / macs[name], rounds) for name in others}
@@ -139,10 +160,10 @@ def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.M
     timer = Timer(model, tokenizer, ("a cat sat",), replace(TimingConfig(), rounds=4), tmp_path)
     assert timer.together == latency_timer.TOGETHER
     table = timer.dense("key")
-    assert table.dense.token == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8
+    assert table.dense.of("token") == pytest.approx((6.5 - 1) / table.tokens) and table.peak_memory == 10**8
     plan = next(plans_for(model, ("ffn",)))
     *_, (ratios,) = timer.side_by_side({"a plan": plan})
-    assert timer.times(plan, table).sentence == pytest.approx(6.5 / ratios["sentence"][0]) and ratios["sentence"][0] > 1
+    assert timer.times(plan, table).total == pytest.approx(6.5 / ratios["sentence"][0]) and ratios["sentence"][0] > 1
     lengths = {read_layout(tmp_path / name).generation.max_length for name in ("dense", "plan 0", "pruned")}
     assert lengths == {table.tokens + 1}
     assert timer.compare(shrink(model, plan), "it")["sentence"] == pytest.approx(ratios["sentence"][0])

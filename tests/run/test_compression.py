@@ -9,11 +9,13 @@ import pytest
 import torch
 
 import tprune
+from sentence_times import sentence_times
 from small_pairs import PAIRS, model_and_tokenizer
 from tprune.budget.evidence import gather_evidence, select_plan, verify_latency
 from tprune.budget.reach import Feasibility
 from tprune.core.plan import Plan
-from tprune.costs.latency.table import LatencyTable, Price, Times, TimingConfig
+from tprune.costs.latency.phases import Times
+from tprune.costs.latency.table import LatencyTable, Price, TimingConfig
 from tprune.counting.size import size
 from tprune.realise.certificate import certify
 from tprune.recipe.changes import BUILT_IN
@@ -186,9 +188,9 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
 
         def times(self, plan: Plan, table: LatencyTable) -> Times:
             timed.append(plan)
-            return Times(1.0, 0.3, 4.0)
+            return sentence_times(1.0, 0.3, 4.0)
 
-    table = LatencyTable("0", TimingConfig(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
+    table = LatencyTable("0", TimingConfig(), sentence_times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
     for target, floor, refused, looks in (
         ({"speedup": 1.9}, 0.1, False, 0), ({"speedup": 2.9}, 0.1, False, 1), ({"speedup": 4.0}, 0.1, True, 1),
         ({"speedup": 4.0}, 0.0, False, 1), ({"latency_ms": 0.001}, 0.0, True, 1), ({"memory_mb": 1.0}, 0.1, False, 0),
@@ -233,17 +235,17 @@ def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times
         with pytest.raises(InputError, match="needs a latency table of this machine"):
             select_plan(model, plan, needs, None, evidence)
     places = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
-    prices = [Price(p, "ffn" if "ffn" in p else "heads", 0.2, 0.2) for p in places]
-    prices += [Price(p, "sublayer", 0.05, 0.05) for p in places]
-    table = LatencyTable("0", TimingConfig(), Times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000, tuple(prices))
+    prices = [Price(p, "ffn" if "ffn" in p else "heads", (0.2, 0.2)) for p in places]
+    prices += [Price(p, "sublayer", (0.05, 0.05)) for p in places]
+    table = LatencyTable("0", TimingConfig(), sentence_times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000, tuple(prices))
     evidence = replace(evidence, table=table)
 
     def half(chosen: Plan) -> Times:
         added = table.predict_plan(chosen)
-        return Times(1 + added.encoder / 2, 0.5 + added.token / 2, 6 + added.sentence / 2)
+        return sentence_times(1 + added.of("encoder") / 2, 0.5 + added.of("token") / 2, 6 + added.total / 2)
 
     found = verify_latency(model, tokenizer, plan, timed, evidence, PAIRS.source, half)
-    assert found.plan.asked == {"sentence_ms": 10.0} and found.measured.sentence <= 10.0 and found.tried == 2
+    assert found.plan.asked == {"sentence_ms": 10.0} and found.measured.total <= 10.0 and found.tried == 2
     assert select_plan(model, plan, timed, None, replace(evidence, table=found.table)) == found.plan
     memory = select_plan(model, plan, Prune(steps=0, memory_mb=39.995), None, evidence)
     assert memory.reached["memory_mb"] <= 39.995

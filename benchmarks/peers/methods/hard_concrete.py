@@ -75,7 +75,7 @@ class Lagrangian(TrainerCallback):
         self, gates: Gates, sites: Mapping[str, Site], table: LatencyTable, milliseconds: float, steps: int
     ) -> None:
         self.gates, self.wanted, self.steps = gates, milliseconds, steps
-        self.dense = table.predict({}).sentence
+        self.dense = table.predict({}).total
         saved = {name: table.saved(sites[name].place, "sublayer", 0.0) for name in gates.names}
         self.slopes = {name: encoder + table.tokens * step for name, (encoder, step) in saved.items()}
 

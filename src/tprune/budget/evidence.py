@@ -27,7 +27,9 @@ from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
 from tprune.core.units import MEMORY, TIMES
 from tprune.costs.latency.cache import measured
-from tprune.costs.latency.table import LatencyTable, Times, TimingConfig
+from tprune.costs.latency.phases import Times
+from tprune.costs.latency.subject import Inputs
+from tprune.costs.latency.table import LatencyTable, TimingConfig
 from tprune.costs.latency.timer import Timer
 from tprune.costs.size import PlanSizes
 from tprune.scores.calibration import grams
@@ -60,7 +62,7 @@ class Evidence:
     sizes: PlanSizes | None = field(default=None, repr=False, compare=False)
 
     def milliseconds(self, how: Request) -> float:
-        """The time asked for, for one sentence."""
+        """The time asked for, of what the table quotes."""
         return milliseconds(how, self.timed(how), self.faster)
 
     def timed(self, how: Request) -> LatencyTable:
@@ -73,12 +75,23 @@ class Evidence:
 
 
 def gather_evidence(
-    model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, material: TrainingData, sentences: Sequence[str], how: Request,
+    model: Any, tokenizer: PreTrainedTokenizerBase | None, plan: Plan, material: TrainingData, inputs: Inputs, how: Request,
     setting: TimingConfig, report: Report = lambda text: None, faster: float = 1.0,
 ) -> Evidence:  # fmt: skip
     """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this machine.
 
     Points of latency tables are measured once for a machine and model, and kept in the user's cache.
+
+    Args:
+        model: the dense model.
+        tokenizer: its own; needed for translation alone.
+        plan: before selection.
+        material: of its task, for losses.
+        inputs: what is timed: source sentences; of other tasks encoded examples, or None for inputs of typical size.
+        how: what is asked for.
+        setting: threads, batch and lengths.
+        report: called with lines of progress.
+        faster: see `Evidence`.
 
     Raises:
         InputError: the dense model takes no longer than what is asked for.
@@ -90,8 +103,8 @@ def gather_evidence(
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
-        table = measured(model, tokenizer, sentences, setting, cache, report, kinds, empties(how), asked)
-    report("loss of each coupling at each size, with the layers that consume it refitted, on validation sentences")
+        table = measured(model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked)
+    report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
     return Evidence(table, measure_loss_curves(model, plan, how, material, report), faster)
 
 
@@ -117,8 +130,8 @@ def vocabulary_speedup(
         NoisyMachineError: times differ too much between repetitions.
     """
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(*before, tuple(sentences), setting, Path(folder), report=report)
-        return timer.compare(after[0], "the smaller vocabulary", after[1])["sentence"]
+        timer = Timer(*before, sentences, setting, Path(folder), report=report)
+        return timer.compare(after[0], "the smaller vocabulary", after[1])[timer.phases.quoted]
 
 
 def with_output_vocabulary(
@@ -142,13 +155,11 @@ def with_output_vocabulary(
     if table is None:
         return evidence
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder), report=report)
+        timer = Timer(model, tokenizer, sentences, table.setting, Path(folder), report=report)
         ratios = timer.compare(restricted_to(model, resegmentation.kept), "fewer tokens to write")
-        saved = table.dense.token - table.times(ratios).token
+        saved = float(table.dense.array[-1] - table.times(ratios).array[-1])
     restricted = table.with_output_vocabulary(max(0.0, saved), resegmentation.longer)
-    return replace(
-        evidence, table=restricted, faster=evidence.faster * table.dense.sentence / restricted.dense.sentence
-    )
+    return replace(evidence, table=restricted, faster=evidence.faster * table.dense.total / restricted.dense.total)
 
 
 def measure_loss_curves(
@@ -216,7 +227,7 @@ def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.
 
 
 def verify_latency(
-    model: Any, tokenizer: PreTrainedTokenizerBase, plan: Plan, how: Request, evidence: Evidence, sentences: Sequence[str],
+    model: Any, tokenizer: PreTrainedTokenizerBase | None, plan: Plan, how: Request, evidence: Evidence, inputs: Inputs,
     time: Callable[[Plan], Times] | None = None, report: Report = lambda text: None,
 ) -> Confirmed:  # fmt: skip
     """Times the plan that is chosen for a time, and corrects the table until it predicts it; see `tprune.budget.latency.confirm`.
@@ -226,11 +237,11 @@ def verify_latency(
     Args:
         model: the dense model; with a smaller output vocabulary, the restricted one
             (`tprune.vocabulary.trim.restricted_to`).
-        tokenizer: its own.
+        tokenizer: its own; needed for translation alone.
         plan: before selection.
         how: with a time as target.
         evidence: see `gather_evidence`.
-        sentences: source sentences.
+        inputs: what is timed, as in `gather_evidence`.
         time: measures a selected plan; on this machine if not given.
         report: called with a line for times that vary.
 
@@ -249,7 +260,7 @@ def verify_latency(
     if time is not None:
         return confirm(select, table, time)
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, tuple(sentences), table.setting, Path(folder), round(table.tokens), report)
+        timer = Timer(model, tokenizer, inputs, table.setting, Path(folder), round(table.tokens), report)
         return confirm(select, table, lambda chosen: timer.times(chosen, table))
 
 

@@ -12,7 +12,8 @@ from tprune.budget.allocate import number
 from tprune.core.kinds import WHOLE_BLOCK, rule_of
 from tprune.core.plan import Plan
 from tprune.core.sublayers import kept_counts, sublayers_of, width_of
-from tprune.costs.latency.table import LatencyTable, Times
+from tprune.costs.latency.phases import Times
+from tprune.costs.latency.table import LatencyTable
 from tprune.costs.size import size_after
 from tprune.counting.size import Size, size
 from tprune.support.errors import InputError
@@ -38,6 +39,7 @@ class Forecast:
         faster: than the model asked about the dense one is already, by a smaller vocabulary.
         seconds: estimated, of the stages to come; None where there is no estimate.
         where: what the stages run on.
+        quoted: what the time that is asked for is of: a sentence, a pass, a text.
         disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
     """
 
@@ -53,13 +55,12 @@ class Forecast:
     disk: int
     faster: float = 1.0
     where: str = ""
+    quoted: str = "sentence"
 
     @property
     def speedup(self) -> float | None:
-        """Time of a sentence of the model asked about, over the predicted one."""
-        return (
-            self.faster * self.dense_times.sentence / self.times.sentence if self.dense_times and self.times else None
-        )
+        """The quoted time of the model asked about, over the predicted one."""
+        return self.faster * self.dense_times.total / self.times.total if self.dense_times and self.times else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -82,10 +83,8 @@ class Forecast:
             before, after = getattr(self.dense, name), getattr(self.pruned, name)
             found.append(f"{label}: {before:,} to {after:,} ({after / before:.0%})")
         if self.dense_times and self.times and self.speedup:
-            for name, label in (("encoder", "encoder"), ("token", "token"), ("sentence", "sentence")):
-                found.append(
-                    f"{label}: {getattr(self.dense_times, name):.3g} to {getattr(self.times, name):.3g} ms, predicted"
-                )
+            for name in dict.fromkeys((*self.times.parts, self.quoted)):
+                found.append(f"{name}: {self.dense_times.of(name):.3g} to {self.times.of(name):.3g} ms, predicted")
             words = f", {self.faster:.2f}x of it by the smaller vocabulary" if self.faster != 1 else ""
             found.append(f"{self.speedup:.2f}x faster, predicted{words}")
         found += [
@@ -137,4 +136,5 @@ def forecast(
         disk,
         faster,
         where,
+        table.phases.quoted if table else "sentence",
     )

@@ -1,4 +1,4 @@
-"""Budgets of time and memory: the selection with the least loss whose predicted sentence, or process, is small enough."""
+"""Budgets of time and memory: the selection with the least loss whose predicted time, or process, is small enough."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import Sublayer, width_of
-from tprune.costs.latency.table import Floats, LatencyTable, Times, kept_fractions
+from tprune.costs.latency.phases import Floats, Times
+from tprune.costs.latency.table import LatencyTable, kept_fractions
 from tprune.costs.size import PlanSizes, norm_scores
 from tprune.counting.size import Size
 
@@ -27,14 +28,14 @@ AGAIN = 3  # selections made at most, each with the realised savings at the sele
 def select_within(
     model: Any, plan: Plan, table: LatencyTable, curves: Sequence[Curve], milliseconds: float, scores: Scores | None = None
 ) -> Plan:  # fmt: skip
-    """Fills in what the plan keeps, `min Σ loss` subject to `predicted sentence ≤ milliseconds`; see `tprune.budget.allocate`.
+    """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`; see `tprune.budget.allocate`.
 
     Args:
         model: the dense model the plan was made for.
         plan: before selection.
         table: measured on this machine for this model.
         curves: the loss each coupling realised, from `tprune.analysis.loss_curves`.
-        milliseconds: for one sentence, including what is computed outside the model's graphs.
+        milliseconds: for what the table quotes, such as a sentence, with what is computed outside the model's graphs.
         scores: of the groups; their norms if not given.
 
     Raises:
@@ -44,7 +45,7 @@ def select_within(
     found = scores if scores is not None else norm_scores(model, plan)
 
     def exact(chosen: Plan) -> float:
-        return table.predict_plan(chosen).sentence
+        return table.predict_plan(chosen).total
 
     realised = table.savings_realised_at(milliseconds)
     for _ in range(AGAIN):
@@ -58,26 +59,30 @@ def select_within(
     return chosen
 
 
+def unit_of(table: LatencyTable) -> str:
+    """What plans call the time that a table quotes: `sentence_ms`, `pass_ms`, `text_ms`."""
+    return f"{table.phases.quoted}_ms"
+
+
 def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostModels:
-    """Cost models of the milliseconds of a sentence, one for each residual width.
+    """Cost models of the quoted milliseconds, one for each residual width.
 
     Args:
         plan: before selection.
         table: of prices.
-        realised: share of the additive savings that a model of about the wanted speed realises, for encoder and token.
+        realised: share of the additive savings that a model of about the wanted speed realises, in each part.
     """
     residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == WIDTH), 1)
-    dense = np.array([table.dense.encoder, table.dense.token])
-    tokens = np.array([1.0, table.tokens])
+    dense, often = table.dense.array, table.phases.weights(table.tokens)
 
     def at(width: int | None) -> CostModel:
         kept = 1.0 if width is None else width / residual
-        whole = float(tokens @ (dense - realised * (table.additive_dense_ms - table.at_width(kept))))
+        whole = float(often @ (dense - realised * (table.additive_dense_ms - table.at_width(kept))))
 
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
-            return float(tokens @ (realised * table.saved(sublayer.place, kind, share, kept)))
+            return float(often @ (realised * table.saved(sublayer.place, kind, share, kept)))
 
-        return CostModel("sentence_ms", whole, saved)
+        return CostModel(unit_of(table), whole, saved)
 
     return at
 
@@ -125,7 +130,7 @@ class Confirmed:
     @property
     def off(self) -> float:
         """`measured / asked − 1`."""
-        return self.measured.sentence / self.plan.asked["sentence_ms"] - 1
+        return self.measured.total / self.plan.asked[unit_of(self.table)] - 1
 
 
 def confirm(
@@ -147,7 +152,7 @@ def confirm(
     for tried in range(1, max(1, tries) + 1):
         plan = select(table)
         predicted, measured = table.predict_plan(plan), time(plan)
-        if abs(measured.sentence - predicted.sentence) <= within * predicted.sentence or tried >= tries:
+        if abs(measured.total - predicted.total) <= within * predicted.total or tried >= tries:
             break
         table = table.corrected_by(plan, measured)
     return Confirmed(plan, table, measured, tried)

@@ -15,7 +15,8 @@ from tprune.core.kinds import COVERING, PARTS, WHOLE_BLOCK
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Limits, keep_best
 from tprune.core.units import TIMES
-from tprune.costs.latency.table import LatencyTable, Times
+from tprune.costs.latency.phases import Times
+from tprune.costs.latency.table import LatencyTable
 from tprune.costs.latency.timer import Timer
 from tprune.support.errors import InputError, NoisyMachineError, UnreachableError
 
@@ -23,9 +24,9 @@ BOLD = 0.5  # of the dense model's time; a target under it is checked before the
 
 
 def milliseconds(how: Request, table: LatencyTable, faster: float = 1.0) -> float:
-    """The time asked for, for one sentence; `faster` as in `tprune.budget.evidence.Evidence`."""
+    """The time asked for, of what the table quotes; `faster` as in `tprune.budget.evidence.Evidence`."""
     unit, value = how.target()
-    return value if unit == "latency_ms" else table.predict({}).sentence * faster / value
+    return value if unit == "latency_ms" else table.predict({}).total * faster / value
 
 
 def empties(how: Request) -> bool:
@@ -59,14 +60,14 @@ class Feasibility:
             return
         self._met(table)
         budget = milliseconds(self.how, table, self.faster)
-        if budget > BOLD * table.dense.sentence:
+        if budget > BOLD * table.dense.total:
             return
         masks = {
             e.coupling.name: keep_best(torch.ones(e.groups), 1) if e.coupling.kind in PARTS else e.keep
             for e in self.plan.entries
         }
         try:
-            least = timer.times(self.plan.with_kept(masks, {}, {}), table).sentence
+            least = timer.times(self.plan.with_kept(masks, {}, {}), table).total
         except NoisyMachineError:  # this check may be skipped: the whole table is checked later
             return
         rough = empties(self.how) or not set(self.how.kinds) <= set(PARTS) or self.how.output_vocabulary is not None
@@ -95,22 +96,22 @@ class Feasibility:
         budget = milliseconds(self.how, table, self.faster)
         plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how)), {}, {})
         found = timer.times(plan, table)
-        if found.sentence > budget:
-            raise self._too_slow("as little left as may be", budget, found.sentence, table)
+        if found.total > budget:
+            raise self._too_slow("as little left as may be", budget, found.total, table)
         return plan, found
 
     def _met(self, table: LatencyTable) -> None:
-        dense = table.dense.sentence
+        dense, quoted = table.dense.total, table.phases.quoted
         if self.how.target()[0] == "latency_ms" and dense <= milliseconds(self.how, table):
             raise InputError(
-                f"asked for {number(milliseconds(self.how, table))} ms a sentence, but the dense model takes {number(dense)} ms already; nothing "
+                f"asked for {number(milliseconds(self.how, table))} ms a {quoted}, but the dense model takes {number(dense)} ms already; nothing "
                 "needs to be cut. Ask for less time, or for a size"
             )
 
     def _too_slow(self, left: str, budget: float, least: float, table: LatencyTable) -> UnreachableError:
-        dense = table.dense.sentence
+        dense, quoted = table.dense.total, table.phases.quoted
         return UnreachableError(
-            f"asked for {number(budget)} ms a sentence ({dense / budget:,.3g}x); with {left} it takes {number(least)} ms "
+            f"asked for {number(budget)} ms a {quoted} ({dense / budget:,.3g}x); with {left} it takes {number(least)} ms "
             f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or start from a smaller model"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tprune.core.kinds import STOCK, TO_CUT
+from tprune.core.kinds import STOCK, beside
 from tprune.core.units import SIZES
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import DivergedError, UnreachableError
@@ -50,8 +50,8 @@ def _ways(recipe: Recipe, trims: bool) -> Iterator[str]:
     how = recipe.prune
     if how.stock:
         yield f"no --stock, which allows {', '.join(STOCK)} alone"
-    elif set(TO_CUT) - set(how.kinds):
-        yield " ".join(f"--kind {kind}" for kind in TO_CUT)
+    elif set(more := beside(how.kinds)) - set(how.kinds):
+        yield " ".join(f"--kind {kind}" for kind in more)
     if how.floor:
         yield "--set prune.floor=0"
     if how.floors:

@@ -6,13 +6,13 @@ own; they are treated as `OTHER`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeGuard
 
-Kind = Literal["ffn", "heads", "qk", "vo", "sublayer", "width", "lines"]
+Kind = Literal["ffn", "heads", "qk", "vo", "channels", "sublayer", "width", "lines"]
 
 EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
 QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
@@ -41,6 +41,7 @@ class KindRule:
         shares: which shares of a coupling are tried where its loss is measured.
         by_default: whether a recipe that says nothing cuts it.
         stock: whether a stock configuration can hold a model from which it is cut.
+        convolutional: whether it is a kind of convolutional networks, whose models have no others.
     """
 
     label: str
@@ -50,6 +51,7 @@ class KindRule:
     shares: Sequence[float] = EIGHTHS
     by_default: bool = False
     stock: bool = False
+    convolutional: bool = False
 
     @property
     def balanced(self) -> bool:
@@ -70,6 +72,7 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "heads": KindRule("the heads of an attention", Scope.PART, may_be_empty=True, by_default=True),
         "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
+        "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
         "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),
@@ -91,6 +94,17 @@ def rule_of(kind: str) -> KindRule:
         ('heads', False, <Scope.OTHER: 'unknown'>)
     """
     return KINDS[kind] if known(kind) else OTHER
+
+
+def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
+    """The kinds that may be cut, too, where these are.
+
+    Example:
+        >>> beside(["channels"]), beside(["heads"])[:2]
+        (('channels',), ('ffn', 'heads'))
+    """
+    convolutional = any(rule_of(kind).convolutional for kind in kinds)
+    return tuple(kind for kind in TO_CUT if rule_of(kind).convolutional == convolutional)
 
 
 def _only(scope: Scope) -> str:

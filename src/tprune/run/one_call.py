@@ -268,5 +268,5 @@ def _times(work: Work) -> Timed | None:
     clock = work.clock
     if clock is None or clock.table is None:
         return None
-    dense, predicted = clock.table.dense.sentence * clock.faster, clock.table.predict_plan(work.goal).sentence
+    dense, predicted = clock.table.dense.total * clock.faster, clock.table.predict_plan(work.goal).total
     return Timed(dense, predicted, work.measured, work.start.setting)

@@ -155,7 +155,7 @@ def confirmed(work: Work) -> Work:
         return work
     sentences = start.corpus.valid.source
     found = verify_latency(work.writer, start.tokenizer, work.plan, work.how, clock, sentences, report=start.report)
-    last, asked = found.measured.sentence, clock.milliseconds(work.how)
+    last, asked = found.measured.total, clock.milliseconds(work.how)
     start.note(f"the chosen sizes, timed: {last:.3g} ms a sentence, asked for {asked:.3g}")
     return replace(work, clock=replace(clock, table=found.table), measured=last)
 

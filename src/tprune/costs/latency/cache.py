@@ -10,41 +10,58 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, fingerprint
 from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, width_of
 from tprune.costs.latency.design import plans_for
+from tprune.costs.latency.files import TRANSLATION_ALONE
 from tprune.costs.latency.fit import fitted
+from tprune.costs.latency.phases import TRANSLATION, Times, phases_of
 from tprune.costs.latency.shelf import Shelf
-from tprune.costs.latency.table import (
-    FORMAT,
-    TIMED,
-    LatencyTable,
-    Ratios,
-    TimedPlan,
-    Times,
-    TimingConfig,
-    kept_fractions,
-)
-from tprune.costs.latency.timer import CONVERGED, DENSE, Timer, converged, given_up
+from tprune.costs.latency.subject import Inputs, Passes, check_inputs, examples_of, shapes_of
+from tprune.costs.latency.table import FORMAT, LatencyTable, Ratios, TimedPlan, TimingConfig, kept_fractions
+from tprune.costs.latency.timer import CONVERGED, DENSE, Timer, converged, given_up, quoted_of
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.machine import machine, version_of
 from tprune.support.reporting import Report
-from tprune.support.texts import check_list
 
 HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
 DOUBTED = "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again before it is believed"
-NOTHING: Ratios = dict.fromkeys(TIMED, ())
 Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 
-def key_of(model: Any, setting: TimingConfig) -> str:
-    """What a table is valid for: this model's shapes, runtime and its version, processor and setting."""
-    here, never = machine(), len(model.generation_config.suppress_tokens or ())
-    about = [version_of(runtime_named(setting.runtime).package), here["cpu"], here["cores"], asdict(setting)]
-    parts = [FORMAT, fingerprint(model), never, *about]
+def key_of(model: Any, setting: TimingConfig, inputs: Inputs = None) -> str:
+    """What a table is valid for: task, phases, model and input shapes, runtime and its version, processor and setting."""
+    phases = phases_of(model)
+    shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting).inputs)
+    return _hash([FORMAT, task_of(model).name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
+
+
+def _old_key_of(model: Any, setting: TimingConfig) -> str:
+    """The key by which tables of translation models were kept while there were no others."""
+    known = {name: value for name, value in asdict(setting).items() if name != "new_tokens"}
+    return _hash([TRANSLATION_ALONE, *_about(model, setting), known])
+
+
+def _about(model: Any, setting: TimingConfig) -> list[object]:
+    here = machine()
+    generation = getattr(model, "generation_config", None)
+    never = len(getattr(generation, "suppress_tokens", None) or ())
+    version = version_of(runtime_named(setting.runtime).package)
+    return [fingerprint(model), never, version, here["cpu"], here["cores"]]
+
+
+def _hash(parts: object) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _shelf(cache: Path, model: Any, setting: TimingConfig, inputs: Inputs) -> Shelf:
+    key = key_of(model, setting, inputs)
+    old = _old_key_of(model, setting) if phases_of(model) == TRANSLATION else None
+    older = None if old is None else Shelf(cache / f"{old}.json", old)
+    return Shelf(cache / f"{key}.json", key, older)
 
 
 class FeasibilityCheck(Protocol):
@@ -64,7 +81,7 @@ class FeasibilityCheck(Protocol):
 
 
 def measured(
-    model: Any, tokenizer: Any, sentences: Sequence[str], setting: TimingConfig, cache: Path,
+    model: Any, tokenizer: Any, inputs: Inputs, setting: TimingConfig, cache: Path,
     report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, asked: FeasibilityCheck | None = None,
 ) -> LatencyTable:  # fmt: skip
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
@@ -76,8 +93,9 @@ def measured(
 
     Args:
         model: a trained dense model.
-        tokenizer: its own.
-        sentences: source sentences, for the tokens and the time of whole ones.
+        tokenizer: its own; needed for translation alone.
+        inputs: source sentences, for the tokens and the time of whole ones; of other tasks encoded examples, whose median length is
+            timed, or None for inputs of typical size.
         setting: threads, batch and lengths.
         cache: where tables are kept, one file each.
         report: called with lines of progress, and with warnings of times that vary.
@@ -91,8 +109,8 @@ def measured(
         NoisyMachineError: a plan varies too much to say anything.
         UnreachableError: what is asked for cannot be reached, as measured now.
     """
-    check_list(sentences, "sentences")
-    shelf = Shelf(cache / f"{key_of(model, setting)}.json", key_of(model, setting))
+    check_inputs(model, inputs)
+    shelf = _shelf(cache, model, setting, inputs)
     kept, plans = shelf.read(), list(plans_for(model, kinds, removal))
     old = bool(kept and kept.plans and plans) and shelf.age() > HOUR
     refused = False
@@ -103,7 +121,7 @@ def measured(
             return found
         report(DOUBTED)
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, tuple(sentences), setting, Path(folder), report=report)
+        timer = Timer(model, tokenizer, inputs, setting, Path(folder), report=report)
         table = timer.dense(shelf.key)
         if kept is not None:
             table = _with_plans(table, kept, report)
@@ -138,28 +156,28 @@ def _completed(
             table = _with(table, some, ratios)
             shelf.write(table)
             good = sum(converged(each, table.setting) for each in ratios)
-            rounds = max(len(each["sentence"]) for each in ratios)
+            rounds = max(len(quoted_of(each)) for each in ratios)
             report(f"{rounds} rounds; {good} of {len(some)} plans are known to within ±{CONVERGED:.0%}")
     return table
 
 
 def _with_plans(dense: LatencyTable, kept: LatencyTable, report: Report) -> LatencyTable:
     """The kept plans beside the dense model as it is timed now: they are known by their ratios to it."""
-    was, now = kept.dense.sentence, dense.dense.sentence
+    was, now, quoted = kept.dense.total, dense.dense.total, dense.phases.quoted
     if kept.dense_spread <= DENSE and abs(now / was - 1) > MOVED:
         report(
-            f"the dense model takes {now:.3g} ms a sentence; the kept latency table said {was:.3g} ms, and is corrected"
+            f"the dense model takes {now:.3g} ms a {quoted}; the kept latency table said {was:.3g} ms, and is corrected"
         )
     return replace(dense, plans=kept.plans)
 
 
 def _still_so(timer: Timer, table: LatencyTable, plans: Sequence[Plan], report: Report) -> bool:
     """Whether the smallest of these plans that the table knows takes as long as it did."""
-    before = [(table.times(t.medians).sentence, plan) for plan in plans if (t := _timed(plan, table))]
+    before = [(table.times(t.medians).total, plan) for plan in plans if (t := _timed(plan, table))]
     if not before:
         return False
     was, least = min(before, key=lambda each: each[0])
-    now = timer.times(least, table).sentence
+    now = timer.times(least, table).total
     if abs(now / was - 1) <= MOVED:
         return True
     less = "less" if now < was else "more"
@@ -182,7 +200,9 @@ def _timed(plan: Plan, table: LatencyTable) -> TimedPlan | None:
 def _known(plan: Plan, table: LatencyTable) -> Ratios:
     """The ratios of a plan that more rounds are added to; none of a plan that was given up."""
     timed = _timed(plan, table)
-    return NOTHING if timed is None or given_up(timed.ratios, table.setting) else timed.ratios
+    if timed is None or given_up(timed.ratios, table.setting):
+        return dict.fromkeys(table.phases.timed, ())
+    return timed.ratios
 
 
 def _missing(plans: Sequence[Plan], table: LatencyTable) -> list[Plan]:

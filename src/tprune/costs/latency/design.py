@@ -45,7 +45,8 @@ def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool
     if not kinds:
         return
     inside = [kind for kind in kinds if kind not in (WHOLE_BLOCK, WIDTH)]
-    removes = WHOLE_BLOCK in kinds or (removal and bool(set(COVERING) & set(inside)))
+    blocks = any(coupling.kind == WHOLE_BLOCK for coupling in couplings(model))
+    removes = WHOLE_BLOCK in kinds or (removal and blocks and bool(set(COVERING) & set(inside)))
     used = [*inside, *([WHOLE_BLOCK] if removes else []), *([WIDTH] if WIDTH in kinds else [])]
     plan = make_plan(model, family_of(model).name, couplings(model, used))
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}

@@ -5,7 +5,7 @@ the dense model's, a plan of width w takes
 
     fixed + w · other + Σ_sublayers that stay (operations + w · Σ_kinds price · share),
 
-which is linear in prices that are the same for all layers of a place. There are not many more plans than prices, and each plan
+which is linear in prices that are the same for all layers of a place; so is the time of each part, such as an encoder's and a token's. There are not many more plans than prices, and each plan
 varies by some per cent. So three numbers come first (fixed, for a weight, for a sublayer), and every price is drawn to what they say
 of it. Prices are never negative.
 """
@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from tprune.core.coupling import Coupling, source_params
-from tprune.core.kinds import COVERING, FINEST, WHOLE_BLOCK, WIDTH, rule_of
-from tprune.core.sites import DECODER, ENCODER, Site, no_site
+from tprune.core.kinds import COVERING, INNER, PARTS, WHOLE_BLOCK, WIDTH, rule_of
+from tprune.core.sites import Site, no_site
 from tprune.core.sublayers import KeptFractions, emptied
-from tprune.costs.latency.table import MODEL, Floats, LatencyCurve, LatencyTable, Pair, Price
+from tprune.costs.latency.phases import Floats, Part, Phases
+from tprune.costs.latency.products import products_of
+from tprune.costs.latency.table import MODEL, LatencyCurve, LatencyTable, Pair, Price
 from tprune.families.registry import couplings
 
 NOISE = 0.04  # of a plan's time
@@ -54,22 +56,24 @@ def fitted(table: LatencyTable, model: Any) -> LatencyTable:
     """
     if not table.plans:
         return table
-    dense = np.array([table.dense.encoder, table.dense.token])
-    (encoder, first), (token, second) = (_side(table, model, side, float(dense[side])) for side in range(2))
+    sides = [_side(table, model, side) for side in range(len(table.phases.parts))]
     seen = _seen(table, model)
-    names = (name for name in dict.fromkeys([*encoder, *token]) if name in seen)
-    prices = tuple(Price(*name, encoder.get(name, 0.0), token.get(name, 0.0)) for name in names)
-    return dataclasses.replace(table, prices=prices, curve=LatencyCurve(first, second))
+    names = (name for name in dict.fromkeys(name for found, _ in sides for name in found) if name in seen)
+    prices = tuple(Price(*name, tuple(found.get(name, 0.0) for found, _ in sides)) for name in names)
+    return dataclasses.replace(table, prices=prices, curve=LatencyCurve(tuple(pairs for _, pairs in sides)))
 
 
-def weights_of(model: Any, kinds: Sequence[str]) -> Weights:
-    """How many weights of the encoder's pass and of a decoder step are in each kind of coupling, by place, in one sublayer."""
-    sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() == 2}
-    source = source_params(couplings(model))
+def weights_of(model: Any, kinds: Sequence[str], phases: Phases) -> Weights:
+    """How many weights each part uses of each kind of coupling, by place, in one sublayer.
+
+    Those of kernels count as often as they are applied: see `products_of`.
+    """
+    products, every = products_of(model), couplings(model)
+    source = source_params(every)
     found: dict[tuple[str, str], Floats] = {}
-    for coupling in couplings(model, kinds):
-        if coupling.kind != WIDTH:
-            found.setdefault((_site(coupling).place, coupling.kind), _weights(coupling, sizes, source))
+    for coupling in every:
+        if coupling.kind in kinds and coupling.kind != WIDTH:
+            found.setdefault((_site(coupling).place, coupling.kind), _weights(coupling, products, source, phases))
     return found
 
 
@@ -79,24 +83,23 @@ def _site(coupling: Coupling) -> Site:
     return coupling.site
 
 
-def _weights(coupling: Coupling, sizes: Mapping[str, int], source: Collection[str]) -> Floats:
-    """Weights used in the encoder's pass, where keys and values of the source are made too, and in a decoder step."""
-    total = np.zeros(2)
-    for name in {view.param for view in coupling.views} & set(sizes):
-        total[0 if name in source else 1] += sizes[name]
+def _weights(coupling: Coupling, products: Mapping[str, int], source: Collection[str], phases: Phases) -> Floats:
+    """Weights used in each part; keys and values of the source are made in the encoder's."""
+    total = np.zeros(len(phases.parts))
+    for name in {view.param for view in coupling.views} & set(products):
+        total += [products[name] * part.uses(name in source) for part in phases.parts]
     return total
 
 
 Terms = dict[tuple[str, str], float]
 
 
-def _side(table: LatencyTable, model: Any, side: int, dense: float) -> tuple[Terms, tuple[Pair, ...]]:
-    """Prices by place and kind, and the curve, of the encoder or of a token, in milliseconds."""
-    terms = _terms(model, side)
+def _side(table: LatencyTable, model: Any, side: int) -> tuple[Terms, tuple[Pair, ...]]:
+    """Prices by place and kind, and the curve, of one part, in milliseconds."""
+    terms, dense = _terms(model, table.phases, side), float(table.dense.array[side])
     mixtures = [*((t.shares, t.width) for t in table.plans), ({}, 1.0)]
     amounts = np.array([[1.0, *(_amount(term, *mixture) for term in terms)] for mixture in mixtures])
-    timed = (table.times(t.medians) for t in table.plans)
-    times = np.array([*((t.encoder, t.token)[side] for t in timed), dense]) / dense
+    times = np.array([*(table.times(t.medians).array[side] for t in table.plans), dense]) / dense
     found = _prices(terms, amounts, times)
     price: Terms = {}
     for term, share in zip(terms, found[1:], strict=True):
@@ -109,25 +112,40 @@ def _side(table: LatencyTable, model: Any, side: int, dense: float) -> tuple[Ter
     return price, _curve(amounts @ found * dense, times * dense)
 
 
-def _terms(model: Any, side: int) -> list[Term]:
-    """The prices of a side: what the width takes beside the sublayers, and each place's weights and operations."""
-    sites = [_site(coupling) for coupling in couplings(model, COVERING)]
+def _terms(model: Any, phases: Phases, side: int) -> list[Term]:
+    """The prices of a part: what the width takes beside the sublayers, and each place's weights and operations."""
+    part = phases.parts[side]
+    sites = [_site(coupling) for coupling in couplings(model) if coupling.kind in COVERING]
     layers = Counter(site.place for site in sites)
-    timed = {site.place for site in sites if _takes(site, side)}
-    weights = {key: float(each[side]) for key, each in weights_of(model, FINEST).items()}
-    output = float(model.get_output_embeddings().weight.numel()) * side
-    total = output + sum(layers[place] * each for (place, _), each in weights.items())
-    kinds = [(place, kind) for (place, kind), each in weights.items() if each]
+    timed = {site.place for site in sites if part.runs(site)}
+    weights = _apart({key: float(each[side]) for key, each in weights_of(model, PARTS, phases).items()})
+    inside = sum(layers[place] * each for (place, _), each in weights.items())
+    beside = _beside(model, part, inside)
+    total = beside + inside
     return [
-        Term(MODEL, WIDTH, 1, output / total),
-        *(Term(place, kind, layers[place], layers[place] * weights[place, kind] / total) for place, kind in kinds),
+        Term(MODEL, WIDTH, 1, beside / total),
+        *(
+            Term(place, kind, layers[place], layers[place] * each / total)
+            for (place, kind), each in weights.items()
+            if each
+        ),
         *(Term(place, WHOLE_BLOCK, count) for place, count in layers.items() if place in timed),
     ]
 
 
-def _takes(site: Site, side: int) -> bool:
-    """Whether operations of a block take time in the encoder's pass (0) or in a token (1)."""
-    return site.reads_source or site.stack == (ENCODER, DECODER)[side]
+def _apart(weights: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """The same with no weight in two kinds: of a kind that holds others, what is in none of those."""
+    inner = {key: sum(weights.get((key[0], kind), 0.0) for kind in INNER.get(key[1], ())) for key in weights}
+    return {key: max(0.0, each - inner[key]) for key, each in weights.items()}
+
+
+def _beside(model: Any, part: Part, inside: float) -> float:
+    """Weights beside the sublayers: those of an output layer; in a model with convolutions all others."""
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    if output is not None:
+        return float(output.weight.numel()) * part.uses(False)
+    products = products_of(model)
+    return sum(products.values()) - inside if any(p.dim() > 2 for p in model.parameters()) else 0.0
 
 
 def _amount(term: Term, shares: Mapping[Site, KeptFractions], width: float) -> float:
@@ -191,7 +209,7 @@ def _curve(additive: Floats, measured: Floats) -> tuple[Pair, ...]:
 def _seen(table: LatencyTable, model: Any) -> set[tuple[str, str]]:
     """The kinds that plans of the table cut, by place; of what can be removed also what goes with it."""
     found: set[tuple[str, str]] = {(MODEL, WIDTH)} if any(t.width < 1 for t in table.plans) else set()
-    covering = {coupling.site: coupling.kind for coupling in couplings(model, COVERING)}
+    covering = {coupling.site: coupling.kind for coupling in couplings(model) if coupling.kind in COVERING}
     for timed in table.plans:
         for site, shares in timed.shares.items():
             also = {covering[site]} if WHOLE_BLOCK in shares and site in covering else set()

@@ -8,23 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tprune.costs.latency.files import with_unknown_times
 from tprune.costs.latency.table import LatencyTable
 from tprune.costs.latency.timer import DENSE, given_up
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 
-UNKNOWN = {"encoder": 1.0, "token": 1.0, "sentence": 2.0}  # in place of a dense time that was not kept
-
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where the table of a key is kept."""
+    """Where the table of a key is kept; `older` is where an earlier version kept it."""
 
     path: Path
     key: str
+    older: Shelf | None = None
 
     def age(self) -> float:
         """Seconds since the table was written."""
+        if self.older is not None and not self.path.exists():
+            return self.older.age()
         return time.time() - self.path.stat().st_mtime
 
     def read(self) -> LatencyTable | None:
@@ -43,6 +45,9 @@ class Shelf:
             ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: latency tables cannot be kept there; name another folder in XDG_CACHE_HOME")
+        if table is None and self.older is not None:
+            found = self.older.read()
+            return None if found is None else replace(found, key=self.key)
         return table if table and table.key == self.key else None
 
     def write(self, table: LatencyTable) -> None:
@@ -55,6 +60,5 @@ class Shelf:
 
     def _table(self, data: Any) -> LatencyTable | None:
         if isinstance(data, dict) and data.get("dense", 0) is None:
-            data = {**data, "dense": UNKNOWN, "dense_spread": 0.0}
-            return replace(LatencyTable.of(data, self.path), dense_spread=float("inf"))
+            return replace(LatencyTable.of(with_unknown_times(data), self.path), dense_spread=float("inf"))
         return LatencyTable.of(data, self.path)

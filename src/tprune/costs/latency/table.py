@@ -4,13 +4,15 @@ A table is made of plans that cut many things at once, each exported whole and t
 (`tprune.costs.latency.timer`), so caches and fixed costs are those of the real graph; prices are fitted to all of them
 (`tprune.costs.latency.fit`).
 
+What is timed depends on what a model does: an encoder and tokens, one pass, a prompt and steps. These are its phases
+(`tprune.costs.latency.phases`), and every price has a number for each part of them.
+
 Prices are additive: their sum (`additive_ms`) is a first prediction, which the `curve` of the table maps to the time
 that is expected (`predicted_ms`), since a smaller model also runs faster from the cache.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,32 +20,39 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tprune.core.kinds import COVERING, WHOLE_BLOCK, WIDTH
 from tprune.core.plan import Plan
-from tprune.core.sites import Site, site_from_name
+from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, combined, kept_counts, sublayers_of, width_of
+from tprune.costs.latency.phases import TRANSLATION, Floats, Phases, Times
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
 
-FORMAT = 5  # of the file; formats up to 4 timed one kind of coupling at a time
+FORMAT = 6  # of the file; formats up to 4 timed one kind of coupling at a time, 5 knew translation alone
 MODEL = "model"  # the place of the residual width
-LONGEST = 1000  # rounds of one plan
 LEAST_TIME = 0.02  # of the dense time: nothing is predicted to be faster
-Floats = NDArray[np.float64]
 Pair = tuple[float, float]
-TIMED = ("encoder", "sentence")
-Ratios = Mapping[str, Sequence[float]]  # dense over pruned time of every round, of each that is `TIMED`
+Ratios = Mapping[str, Sequence[float]]  # dense over pruned time of every round, of each that is timed (`Phases.timed`)
 
 
 @dataclass(frozen=True)
 class TimingConfig:
-    """How models are timed: an encoder pass over `source` tokens and whole `sentences`, by `batch` and `threads`.
+    """How models are timed.
+
+    Attributes:
+        threads: cores that one operation may use.
+        batch: inputs at once.
+        source: tokens of an encoder's pass. Models of one pass, and prompts, are timed on the task's data.
+        rounds: at least.
+        sentences: that are translated in a round.
+        runtime: by its name.
+        new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half of what
+            the model has positions for.
 
     Raises:
-        InputError: a runtime that does not exist.
+        InputError: a runtime that does not exist, or no new token.
     """
 
     threads: int = 1
@@ -52,21 +61,12 @@ class TimingConfig:
     rounds: int = 8
     sentences: int = 20
     runtime: str = "onnxruntime"
+    new_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        if self.new_tokens is not None and self.new_tokens < 1:
+            raise InputError(f"{self.new_tokens} new tokens; expected at least 1")
         runtime_named(self.runtime)
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of an encoder pass, of a written token with everything that goes with it, and of a whole sentence.
-
-    `sentence = encoder + tokens · token`. A token takes longer than a decoder step alone: caches grow, and something chooses words.
-    """
-
-    encoder: float
-    token: float
-    sentence: float
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class TimedPlan:
     @property
     def medians(self) -> dict[str, float]:
         """Dense over pruned time, over all rounds."""
-        return {name: median(self.ratios[name]) for name in TIMED}
+        return {name: median(rounds) for name, rounds in self.ratios.items()}
 
 
 @dataclass(frozen=True)
 class Price:
-    """What one kind of coupling takes at one place: milliseconds in the encoder and in every token.
+    """What one kind of coupling takes at one place: milliseconds in each part, such as the encoder and every token.
 
     Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and goes with the
     sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its width.
@@ -93,16 +93,14 @@ class Price:
 
     place: str
     kind: str
-    encoder: float
-    token: float
+    ms: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class LatencyCurve:
-    """Points (sum of prices, measured time) in milliseconds, ascending; times between them are interpolated."""
+    """Of each part the points (sum of prices, measured time) in milliseconds, ascending; times between them are interpolated."""
 
-    encoder: tuple[Pair, ...]
-    token: tuple[Pair, ...]
+    parts: tuple[tuple[Pair, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,14 +111,15 @@ class LatencyTable:
         key: what it is valid for.
         setting: how it was measured.
         dense: the dense model's times.
-        tokens: written per sentence.
+        tokens: how often the last part is in the quoted time: tokens of a sentence, say; 1 where there is one part.
         plans: that were timed.
         machine: where.
         peak_memory: of the process that runs the dense model, in bytes.
         prices: see `Price`.
-        dense_spread: how far the 95 % interval of the dense sentence's median time reaches from its middle.
+        dense_spread: how far the 95 % interval of the dense model's median quoted time reaches from its middle.
         curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
             prices need not add up to its time either; empty where they do.
+        phases: what is timed, and what is quoted.
     """
 
     key: str
@@ -131,12 +130,13 @@ class LatencyTable:
     machine: Mapping[str, object]
     peak_memory: int = 0
     prices: tuple[Price, ...] = ()
-    curve: LatencyCurve = LatencyCurve((), ())
+    curve: LatencyCurve = LatencyCurve()
     format: int = field(default=FORMAT)
     dense_spread: float = 0.0
+    phases: Phases = TRANSLATION
 
     def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
-        """Milliseconds (encoder, token) that one sublayer saves with this kind at this share of its size, the others whole.
+        """Milliseconds of each part that one sublayer saves with this kind at this share of its size, the others whole.
 
         In proportion to what is cut, and to the share of the width. With nothing left a sublayer saves its operations too.
 
@@ -144,63 +144,63 @@ class LatencyTable:
             InputError: what was not measured.
         """
         if share == 1:
-            return np.zeros(2)
+            return self._nothing
         if kind == WHOLE_BLOCK or (share == 0 and self._knows(place, WHOLE_BLOCK)):
             weights = [p for p in self.prices if p.place == place and p.kind in COVERING]
-            return self._price(place, WHOLE_BLOCK) + width * sum((_pair(p) for p in weights), np.zeros(2))
+            return self._price(place, WHOLE_BLOCK) + width * sum((np.array(p.ms) for p in weights), self._nothing)
         return width * (1 - share) * self._price(place, kind)
 
     def at_width(self, width: float) -> Floats:
-        """The sum of prices at this share of the width, every sublayer whole: milliseconds (encoder, token)."""
+        """The sum of prices at this share of the width, every sublayer whole: milliseconds of each part."""
         return (
             self.additive_dense_ms if width == 1 else self.additive_dense_ms - (1 - width) * self._price(MODEL, WIDTH)
         )
 
     @property
     def additive_dense_ms(self) -> Floats:
-        """The sum of the dense model's prices: milliseconds (encoder, token)."""
+        """The sum of the dense model's prices: milliseconds of each part."""
         return np.array(
-            [pairs[-1][0] if pairs else dense for pairs, dense in zip(self._pairs, self._dense, strict=True)]
+            [pairs[-1][0] if pairs else dense for pairs, dense in zip(self._pairs, self.dense.array, strict=True)]
         )
 
     @property
-    def _dense(self) -> Floats:
-        return np.array([self.dense.encoder, self.dense.token])
+    def _nothing(self) -> Floats:
+        return np.zeros(len(self.phases.parts))
 
     @property
-    def _pairs(self) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-        return self.curve.encoder, self.curve.token
+    def _pairs(self) -> tuple[tuple[Pair, ...], ...]:
+        return self.curve.parts or ((),) * len(self.phases.parts)
 
     def additive_ms(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Floats:
-        """The sum of prices, in milliseconds (encoder, token); arguments as in `predict`."""
+        """The sum of prices, in milliseconds of each part; arguments as in `predict`."""
         saved = [self.saved_by(site.place, mine, width) for site, mine in shares.items()]
-        return self.at_width(width) - sum(saved, np.zeros(2))
+        return self.at_width(width) - sum(saved, self._nothing)
 
     def predict(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Times:
         """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its width."""
-        return self._times(self.predicted_ms(self.additive_ms(shares, width)))
+        return self.phases.times(self.predicted_ms(self.additive_ms(shares, width)), self.tokens)
 
     def predicted_ms(self, additive: Floats) -> Floats:
-        """The expected milliseconds (encoder, token) for a sum of prices; below the curve, along its first segment."""
+        """The expected milliseconds of each part for a sum of prices; below the curve, along its first segment."""
         found = [
             max(_read(pairs, float(x)), LEAST_TIME * dense)
-            for pairs, dense, x in zip(self._pairs, self._dense, additive, strict=True)
+            for pairs, dense, x in zip(self._pairs, self.dense.array, additive, strict=True)
         ]
         return np.array(found)
 
     def savings_realised(self, additive: Floats) -> Floats:
-        """The share of the additive savings that a model with this sum of prices realises, for encoder and token."""
+        """The share of the additive savings that a model with this sum of prices realises, in each part."""
         saved = self.additive_dense_ms - additive
-        real = self._dense - self.predicted_ms(additive)
-        found: Floats = np.where(saved > 0.02 * self._dense, real / np.maximum(saved, 1e-9), 1.0)
+        real = self.dense.array - self.predicted_ms(additive)
+        found: Floats = np.where(saved > 0.02 * self.dense.array, real / np.maximum(saved, 1e-9), 1.0)
         return found.clip(0.1, 3.0)
 
     def savings_realised_at(self, milliseconds: float) -> Floats:
-        """`savings_realised` of a model that takes so long for a sentence, its prices all shrunk by one factor."""
+        """`savings_realised` of a model whose quoted time is so long, its prices all shrunk by one factor."""
         low, high = 0.0, 1.0
         for _ in range(30):
             middle = (low + high) / 2
-            fast = self._times(self.predicted_ms(self.additive_dense_ms * middle)).sentence < milliseconds
+            fast = self._quoted(self.predicted_ms(self.additive_dense_ms * middle)) < milliseconds
             low, high = (middle, high) if fast else (low, middle)
         return self.savings_realised(self.additive_dense_ms * high)
 
@@ -214,14 +214,10 @@ class LatencyTable:
         The factor `measured / predicted` holds for models that save as much or more; it falls to 1 at the dense model.
         """
         additive = self.additive_ms(kept_fractions(plan), width_of(plan))
-        times = (measured.encoder, measured.token)
-        sides = zip(
-            self._pairs, self.additive_dense_ms, self._dense, additive, self.predicted_ms(additive), times, strict=True
-        )
-        encoder, token = (
-            _through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides
-        )
-        return replace(self, curve=LatencyCurve(encoder, token))
+        found = (self.dense.array, additive, self.predicted_ms(additive), measured.array)
+        sides = zip(self._pairs, self.additive_dense_ms, *found, strict=True)
+        bent = (_through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides)
+        return replace(self, curve=LatencyCurve(tuple(bent)))
 
     def with_output_vocabulary(self, saved: float, longer: float) -> LatencyTable:
         """The table of the same model with a smaller output vocabulary.
@@ -229,30 +225,27 @@ class LatencyTable:
         The savings of couplings stay the same: they lie in other matrices. See `tprune.vocabulary.output_vocabulary`.
 
         Args:
-            saved: milliseconds in every token.
+            saved: milliseconds in every token, the last part.
             longer: how many times as many tokens the model writes.
         """
-        token, tokens = self.dense.token - saved, self.tokens * longer
-        dense = Times(self.dense.encoder, token, self.dense.encoder + tokens * token)
-        pairs = tuple((additive - saved, real - saved) for additive, real in self.curve.token)
-        return replace(self, dense=dense, tokens=tokens, curve=replace(self.curve, token=pairs))
+        *first, token = self.dense.parts.values()
+        *others, last = self._pairs
+        tokens, pairs = self.tokens * longer, tuple((additive - saved, real - saved) for additive, real in last)
+        curve = LatencyCurve((*others, pairs) if self.curve.parts else ())
+        return replace(self, dense=self.phases.times([*first, token - saved], tokens), tokens=tokens, curve=curve)
 
     def saved_by(self, place: str, shares: KeptFractions, width: float = 1.0) -> Floats:
-        """Milliseconds (encoder, token) that one sublayer with several kinds cut saves."""
-        found: Floats = combined(lambda kind, share: self.saved(place, kind, share, width), shares) + np.zeros(2)
+        """Milliseconds of each part that one sublayer with several kinds cut saves."""
+        found: Floats = combined(lambda kind, share: self.saved(place, kind, share, width), shares) + self._nothing
         return found
 
     def times(self, ratios: Mapping[str, float]) -> Times:
-        """Times of a model, from how many times faster than the dense one it is in each that is `TIMED`."""
-        encoder, sentence = (getattr(self.dense, name) / ratios[name] for name in TIMED)
-        return Times(encoder, (sentence - encoder) / self.tokens, sentence)
+        """Times of a model, from how many times faster than the dense one it is in each that is timed."""
+        found = {name: self.dense.of(name) / ratios[name] for name in self.phases.timed}
+        return self.phases.split(found, self.tokens)
 
-    def sentence(self, encoder: float, token: float) -> float:
-        """`encoder + tokens · token`."""
-        return encoder + self.tokens * token
-
-    def _times(self, parts: Floats) -> Times:
-        return Times(float(parts[0]), float(parts[1]), self.sentence(float(parts[0]), float(parts[1])))
+    def _quoted(self, parts: Floats) -> float:
+        return self.phases.total([float(part) for part in parts], self.tokens)
 
     def _knows(self, place: str, kind: str) -> bool:
         return any((p.place, p.kind) == (place, kind) for p in self.prices)
@@ -260,7 +253,7 @@ class LatencyTable:
     def _price(self, place: str, kind: str) -> Floats:
         for price in self.prices:
             if (price.place, price.kind) == (place, kind):
-                return _pair(price)
+                return np.array(price.ms)
         known = ", ".join(sorted({f"{p.place} {p.kind}" for p in self.prices})) or "none"
         raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
@@ -277,68 +270,14 @@ class LatencyTable:
     @staticmethod
     def of(data: object, path: Path) -> LatencyTable:
         """A table from plain data of this file. Raises `InputError` as `load`."""
-        return _table(data, path)
+        from tprune.costs.latency.files import table_from_json  # which makes tables
 
-
-def _table(data: Any, path: Path) -> LatencyTable:
-    try:
-        if data.get("format") != FORMAT:
-            raise ValueError(f"format {data.get('format', 1)}, expected {FORMAT}")
-        if not all(0 < x < math.inf for x in (*data["dense"].values(), data["tokens"])):
-            raise ValueError(f"times {data['dense']} of sentences of {data['tokens']} tokens")
-        plans = (TimedPlan(_fractions(p["shares"]), _share(p["width"]), _rounds(p["ratios"])) for p in data["plans"])
-        curve = (tuple(map(_two, data["curve"][side])) for side in ("encoder", "token"))
-        return LatencyTable(
-            data["key"], TimingConfig(**data["setting"]), Times(**data["dense"]), float(data["tokens"]), tuple(plans),
-            data["machine"], int(data["peak_memory"]), tuple(Price(**price) for price in data["prices"]), LatencyCurve(*curve),
-            dense_spread=float(data.get("dense_spread", 0.0)),
-        )  # fmt: skip
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: no latency table ({type(error).__name__}: {error}); delete it to measure again"
-        ) from None
+        return table_from_json(data, path)
 
 
 def _timed_to_dict(timed: TimedPlan) -> dict[str, Any]:
     shares = {site.name: dict(each) for site, each in timed.shares.items()}
     return {"shares": shares, "width": timed.width, "ratios": dict(timed.ratios)}
-
-
-def _pair(price: Price) -> Floats:
-    return np.array([price.encoder, price.token])
-
-
-def _share(data: Any) -> float:
-    """A share of a file. Raises `ValueError` for one that nothing can have."""
-    if not 0 <= data <= 1:
-        raise ValueError(f"a share of {data}")
-    return float(data)
-
-
-def _fractions(data: Mapping[str, Mapping[str, Any]]) -> dict[Site, dict[str, float]]:
-    """Shares of a file, by sublayer. Raises `ValueError` for a name that stands for no sublayer."""
-    found: dict[Site, dict[str, float]] = {}
-    for name, shares in data.items():
-        site = site_from_name(name)
-        if site is None or site.layer is None:
-            raise ValueError(f"shares of {name!r}, which is no sublayer")
-        found[site] = {kind: _share(x) for kind, x in shares.items()}
-    return found
-
-
-def _rounds(data: Any) -> Ratios:
-    """Ratios of a file. Raises `ValueError` for what no clock says."""
-    found = {name: tuple(map(float, data[name])) for name in TIMED}
-    if len({len(each) for each in found.values()}) > 1 or not 0 < len(found[TIMED[0]]) <= LONGEST:
-        raise ValueError(f"{' and '.join(str(len(each)) for each in found.values())} rounds of a plan")
-    if wrong := [x for each in found.values() for x in each if not 0 < x < math.inf]:
-        raise ValueError(f"a plan that is {wrong[0]} times as fast")
-    return found
-
-
-def _two(pair: Any) -> Pair:
-    first, second = pair
-    return float(first), float(second)
 
 
 def _read(pairs: Sequence[Pair], x: float) -> float:

@@ -1,0 +1,105 @@
+"""The strangers go the whole road: three models of other tasks, pruned by the same verb, with seeds and intervals.
+
+    python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
+    python benchmarks/strangers/run.py runs/strangers && python benchmarks/readme_table.py
+
+Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is not made again,
+one that was killed goes on. What a budget cannot reach is a row too, with the message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tprune.report.results import RunResults, finished
+from tprune.support.files import read_json, write_json
+
+HERE = Path(__file__).parent
+NUMBERS = HERE / "results.json"
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A model with its data.
+
+    Attributes:
+        name: of its folder.
+        suffixes: of its files of data, by split.
+        steps: of recovery, where there is any.
+        kinds: of couplings that may be cut for a speed; the recipe's if none are named.
+        plugins: modules beside this file that the verbs import.
+    """
+
+    name: str
+    suffixes: dict[str, str]
+    steps: int
+    kinds: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+
+
+STRANGERS = (
+    Stranger("bert", dict.fromkeys(("train", "valid", "test"), ".tsv"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
+    Stranger("llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
+    Stranger("resnet", {"train": ".tar", "valid": ".tar", "test": ".tar.xz"}, 600, (), ("cifar_resnet",)),
+)
+ASKED = {
+    "half": ("--macs", "0.5", "--one-shot"),
+    "half, recovered": ("--macs", "0.5"),
+    "speed": ("--speedup", "1.5"),
+}
+
+
+def command(stranger: Stranger, asked: str, seed: int, folder: Path) -> tuple[list[str], Path]:
+    """The command line of one run, and its directory."""
+    model, out = folder / stranger.name, folder / f"{stranger.name}-{asked.replace(', ', '-')}-{seed}"
+    data = [part for split, end in stranger.suffixes.items() for part in (f"--{split}", str(model / f"{split}{end}"))]
+    kinds = [part for kind in stranger.kinds if asked == "speed" for part in ("--kind", kind)]
+    steps = [] if "--one-shot" in ASKED[asked] else ["--steps", str(stranger.steps)]
+    plugins = [part for name in stranger.plugins for part in ("--plugin", name)]
+    line = ["prune", str(model), *data, *ASKED[asked], *kinds, *steps, "--seed", str(seed), *plugins, "--out", str(out)]
+    return line, out
+
+
+def row(stranger: Stranger, asked: str, seed: int, line: list[str], results: RunResults) -> dict[str, Any]:
+    """What is kept of a finished run."""
+    found = results.to_dict()
+    keys = ("metric", "difference", "speedup", "speedup_interval", "target", "baselines", "bench", "noise", "commit", "machine")
+    sides = {side: {k: found[side][k] for k in ("scores", "parameters", "macs", "latency_ms")} for side in ("dense", "pruned")}
+    said = {"model": stranger.name, "asked": asked, "seed": seed, "command": " ".join(["tprune", *line])}
+    return said | {key: found[key] for key in keys} | sides
+
+
+def rows(folder: Path, only: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """One row after the other."""
+    for asked in ASKED:
+        for seed in SEEDS:
+            for stranger in (one for one in STRANGERS if one.name in only):
+                line, out = command(stranger, asked, seed, folder)
+                if not (out / "results.json").exists():
+                    done = subprocess.run([sys.executable, "-m", "tprune", *line], cwd=HERE, capture_output=True, text=True)
+                    if done.returncode:
+                        said = done.stderr.strip().splitlines()[-1]
+                        print(f"{out.name}: {said}", flush=True)
+                        yield {"model": stranger.name, "asked": asked, "seed": seed, "refused": said}
+                        continue
+                print(f"{out.name}: done", flush=True)
+                yield row(stranger, asked, seed, line, finished(out))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", default=[one.name for one in STRANGERS], help="Names of models.")
+    given = parser.parse_args()
+    known = read_json(NUMBERS)["rows"] if NUMBERS.exists() else []
+    for found in rows(given.folder.resolve(), tuple(given.only)):
+        key = [found[name] for name in ("model", "asked", "seed")]
+        known = [old for old in known if [old[name] for name in ("model", "asked", "seed")] != key] + [found]
+        write_json(NUMBERS, {"rows": known})

@@ -1,0 +1,225 @@
+"""What is timed of a model: the sentences that it translates, or passes over inputs of its task."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tprune.bench.work import Workload
+from tprune.core.known_tasks import task_of
+from tprune.core.task import Batch, Examples
+from tprune.costs.latency.phases import Phases, phases_of
+from tprune.costs.latency.table import TimingConfig
+from tprune.families.graphs.graph import skeleton_of
+from tprune.runtimes.artefact import read_translation
+from tprune.runtimes.export import export
+from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.translator import Translator
+from tprune.support.activity import doing
+from tprune.support.errors import InputError
+from tprune.support.texts import check_list
+
+BATCHES = 4  # that passes are timed on in a round, each by itself
+NEW_TOKENS = 20  # that a language model writes after a prompt, where nobody says how many
+Inputs = (
+    Sequence[str] | Examples | None
+)  # source sentences; encoded examples of other tasks, or nothing for typical ones
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Subject(Protocol):
+    """What is timed of one model and of what is cut from it, so that they differ in nothing else."""
+
+    @property
+    def phases(self) -> Phases:
+        """Into which the time is split."""
+        ...
+
+    @property
+    def tokens(self) -> float:
+        """How often the last part is in the quoted time."""
+        ...
+
+    @property
+    def sentences(self) -> Sequence[str] | None:
+        """That are translated; none by other models."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Arrays]:
+        """Of whole passes, by name."""
+        ...
+
+    @property
+    def work(self) -> Workload:
+        """As benchmarks are told."""
+        ...
+
+    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+        """Writes what is timed of a model. Args: `tokenizer`: its own, where it is another."""
+        ...
+
+
+def subject_of(
+    model: Any, tokenizer: Any, inputs: Inputs, setting: TimingConfig, folder: Path, tokens: int | None = None
+) -> Subject:
+    """What is timed of a model, which is exported to `folder`.
+
+    Args:
+        model: dense.
+        tokenizer: its own; only translation needs it.
+        inputs: source sentences, or examples of the model's task.
+        setting: batch and lengths.
+        folder: for the dense model's export.
+        tokens: that every sentence gets; as many as the model writes on average if not given.
+
+    Raises:
+        InputError: the model has no graphs, or inputs of another task.
+    """
+    check_inputs(model, inputs)
+    if skeleton_of(model).searched:
+        sentences = () if inputs is None or isinstance(inputs, Examples) else tuple(inputs)
+        return Translations.of(model, tokenizer, sentences, setting, folder, tokens)
+    found = Passes.of(model, examples_of(inputs), setting)
+    with doing("exporting the dense model, to be timed"):
+        found.export(model, folder)
+    return found
+
+
+def check_inputs(model: Any, inputs: Inputs) -> None:
+    """Raises `InputError` unless a model that translates is given sentences, and another one examples, or nothing."""
+    if skeleton_of(model).searched:
+        check_list(inputs, "sentences")
+    elif inputs is not None and (not isinstance(inputs, Examples) or not len(inputs)):
+        raise InputError(
+            f"{type(model).__name__} is timed on examples of its task; expected what `encode` of "
+            f"{task_of(model).name} gives, or None, got {type(inputs).__name__}"
+        )
+
+
+def examples_of(inputs: Inputs) -> Examples | None:
+    """The inputs of a model that does not translate."""
+    return inputs if isinstance(inputs, Examples) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Translations:
+    """Sentences that are translated; all exports write as many tokens as the dense model does on average."""
+
+    tokenizer: Any
+    sentences: tuple[str, ...]
+    setting: TimingConfig
+    phases: Phases
+    tokens: int
+
+    inputs: Sequence[Arrays] = ()
+
+    @staticmethod
+    def of(
+        model: Any, tokenizer: Any, sentences: tuple[str, ...], setting: TimingConfig, folder: Path, tokens: int | None
+    ) -> Translations:
+        """Exports the dense model, and counts the tokens that it writes where they are not given."""
+        found = Translations(tokenizer, sentences, setting, phases_of(model), tokens or 1)
+        with doing("exporting the dense model, to be timed"):
+            found._write(model, folder, tokenizer)
+        with doing("translating a few sentences, for how long they are"):
+            found = dataclasses.replace(found, tokens=found._written(folder) if tokens is None else tokens)
+        layout, longest = read_translation(folder), found.tokens + 1  # with the start token
+        generation = dataclasses.replace(layout.generation, min_length=longest, max_length=longest)
+        dataclasses.replace(layout, generation=generation).write(folder)
+        return found
+
+    @property
+    def work(self) -> Workload:
+        """Greedy."""
+        return Workload(self.setting.source, 0, 1, self.setting.sentences, self.phases.measured)
+
+    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+        """A copy that writes `tokens` tokens for every sentence."""
+        twin = copy.deepcopy(model).eval()
+        config = twin.generation_config
+        config.min_length = config.max_length = self.tokens + 1  # with the start token
+        config.max_new_tokens = config.min_new_tokens = None
+        self._write(twin, out, tokenizer or self.tokenizer)
+
+    def _write(self, model: Any, out: Path, tokenizer: Any) -> None:
+        runtime = runtime_named(self.setting.runtime)
+        export(model, out=out, tokenizer=tokenizer, sentences=self.sentences[:1], runtime=runtime)
+
+    def _written(self, folder: Path) -> int:
+        """How many tokens the model writes for a sentence, on average."""
+        translator, count = Translator.load(folder), self.setting.sentences
+        some = self.sentences[:: max(1, len(self.sentences) // count)][:count]
+        written = translator.generate(translator.encode(some), beams=1)
+        return max(1, round(sum(map(len, written)) / len(written)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Passes:
+    """Passes over a few batches of examples of the task; of a language model prompts, and the steps after them."""
+
+    batches: Sequence[Batch]
+    inputs: Sequence[Arrays]
+    setting: TimingConfig
+    phases: Phases
+    tokens: float
+    prompt: int
+
+    sentences: None = None
+
+    @staticmethod
+    def of(model: Any, examples: Examples | None, setting: TimingConfig) -> Passes:
+        """Takes the batches from the examples. Raises `InputError` for more new tokens than the model has positions for."""
+        phases, batches, tokens, prompt = phases_of(model), batches_of(model, examples, setting.batch), 1, 0
+        if len(phases.parts) > 1:
+            tokens, longest = _lengths(model, setting)
+            batches = [{name: x[:, :longest] for name, x in batch.items()} for batch in batches]
+            prompt = next(iter(batches[0].values())).shape[1]
+        task = task_of(model)
+        inputs = [{name: x.numpy() for name, x in task.prompt(batch).items()} for batch in batches]
+        return Passes(batches, inputs, setting, phases, float(tokens), prompt)
+
+    @property
+    def work(self) -> Workload:
+        """Steps are timed in the middle of what is written."""
+        source = max(1, self.prompt)
+        return Workload(source, self.prompt + int(self.tokens) // 2, 1, BATCHES, self.phases.measured)
+
+    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+        """Without a tokeniser: nothing that is timed reads text."""
+        export(model, None, out, runtime=runtime_named(self.setting.runtime), batches=self.batches[:1])
+
+
+def batches_of(model: Any, examples: Examples | None, size: int) -> list[Batch]:
+    """Batches of examples about as long as the median one; of the task's typical example where there are none."""
+    task = task_of(model)
+    if examples is None:
+        one = {name: x.cpu() for name, x in task.example(model).items()}
+        return [{name: x.repeat(size, *[1] * (x.dim() - 1)) for name, x in one.items()}] * BATCHES
+    lengths = np.asarray(examples.lengths)
+    nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")
+    pad = int(getattr(getattr(model, "config", None), "pad_token_id", None) or 0)
+    places = np.resize(nearest[: BATCHES * size], (BATCHES, size))
+    return [task.collate([examples[int(place)] for place in row], pad) for row in places]
+
+
+def shapes_of(inputs: Sequence[Arrays]) -> list[dict[str, list[int]]]:
+    """The sizes of inputs, for the key of a table."""
+    return [{name: list(x.shape) for name, x in batch.items()} for batch in inputs]
+
+
+def _lengths(model: Any, setting: TimingConfig) -> tuple[int, int]:
+    """How many tokens a language model writes after the prompt, and how many the prompt may have."""
+    most = min(skeleton_of(model).limits(model).values(), default=None)
+    if most is None:
+        return setting.new_tokens or NEW_TOKENS, 2**31
+    tokens = setting.new_tokens or min(NEW_TOKENS, max(1, most // 2))
+    if tokens >= most:
+        raise InputError(f"{tokens} new tokens; {type(model).__name__} has {most} positions, one of them for a prompt")
+    return tokens, most - tokens
