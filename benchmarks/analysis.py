@@ -38,6 +38,7 @@ from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
 from tprune.support.store import Store
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 
 DRAWN = ("harm", "Fisher", "Taylor", "BSSL: shrunk, area", "norm", "permuted: shrunk, area")
@@ -159,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     model, tokenizer = load(given.model, dtype=torch.float32), load_tokenizer(given.model)
     train, valid = (read_pair(given.data / f"{s}.en.gz", given.data / f"{s}.de.gz") for s in ("train", "val"))
-    material = TrainingData.of(model, tokenizer, train, valid, precision="fp32")
+    material = TrainingData.of(TRANSLATION, model, tokenizer, train, valid, precision="fp32")
     how = Analyze(steps=given.steps, batch_tokens=given.tokens)
     bench = Bench(given.out, model, material, Refit(given.refit), given.seeds, how)
     settings = {"model": given.model, "cut": SHARE, "refit": asdict(bench.refit)}

@@ -57,7 +57,7 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         "| recipe | asked | BLEU (beam): dense | pruned | difference | speed of a sentence, greedy | dense, ms | parameters | the machine |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    runs = {name: Shown.from_json(each) for name, each in data.items()}
+    runs = {name: Shown.from_dict(each) for name, each in data.items()}
     for name, run in runs.items():
         ((runtime, speed),) = run.speedup.items()
         low, high = run.speedup_interval[runtime]["sentence"]

@@ -26,7 +26,6 @@ from tprune.report.results import (
     Protocol,
     RunResults,
     SideResults,
-    Signatures,
     finished,
 )
 from tprune.support.errors import InputError
@@ -54,7 +53,18 @@ class Side:
 
     @staticmethod
     def of(side: SideResults) -> Side:
-        return Side(**{each.name: getattr(side, each.name) for each in fields(Side)})
+        scores = {"bleu": side.scores["BLEU"].value, "chrf": side.scores["chrF"].value}
+        return Side(
+            **scores, **{each.name: getattr(side, each.name) for each in fields(Side) if each.name not in scores}
+        )
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """How the scores were computed, as sacreBLEU puts it."""
+
+    bleu_signature: str
+    chrf_signature: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +90,18 @@ class Shown:
     @staticmethod
     def of(results: RunResults, kept: str) -> Shown:
         same = {each.name: getattr(results, each.name) for each in fields(Shown) if hasattr(results, each.name)}
-        return Shown(**{**same, "dense": Side.of(results.dense), "pruned": Side.of(results.pruned), "kept": kept})
+        found, scores = results.difference, results.dense.scores
+        paired = Paired(found.delta, found.low, found.high, found.p_value, found.samples, found.seed)
+        signatures = Signatures(scores["BLEU"].signature, scores["chrF"].signature)
+        sides = {"dense": Side.of(results.dense), "pruned": Side.of(results.pruned)}
+        return Shown(**{**same, **sides, "bleu_difference": paired, "signatures": signatures, "kept": kept})
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Shown:
+    def from_dict(data: Mapping[str, Any]) -> Shown:
         return decoded(Shown, {**data, "target": Outcome.fields_of(data["target"])})
 
-    def to_json(self) -> dict[str, Any]:
-        return {**encoded(self), "target": self.target.to_json()}
+    def to_dict(self) -> dict[str, Any]:
+        return {**encoded(self), "target": self.target.to_dict()}
 
 
 def name_of(run: Path) -> str:
@@ -115,5 +129,5 @@ if __name__ == "__main__":
         results, name = finished(folder), name_of(folder)
         kept = Kept(Kept.beside(NUMBERS).folder / name)  # test sets differ by recipe
         keep(folder, kept)
-        known[name] = Shown.of(results, kept.folder.name).to_json()
+        known[name] = Shown.of(results, kept.folder.name).to_dict()
     write_json(NUMBERS, known)

@@ -40,6 +40,7 @@ from tprune.support.store import Store, check_identity
 from tprune.tasks.batches import TokenBatches
 from tprune.tasks.metrics.translation import paired_bootstrap, quality
 from tprune.tasks.translation.encoding import Collate, encode, max_length
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.losses import kept_width
 from tprune.train.pseudo_targets import digest
 from tprune.train.training_data import TrainingData
@@ -176,7 +177,7 @@ def prepare(asked: argparse.Namespace) -> Bench:
     dense, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     made = {"model": digest(dense), "cut": digest(load(asked.cut, dtype=torch.float32)), "sentences": len(train)}
     check_identity(asked.out, made | {key: vars(asked)[key] for key in SETTINGS})
-    material = TrainingData.of(dense, tokenizer, train, valid, seed=asked.seed)
+    material = TrainingData.of(TRANSLATION, dense, tokenizer, train, valid, seed=asked.seed)
     material = replace(material, precision=training_precision(asked.precision))
     if asked.taught:
         lines = read_lines(asked.taught)  # of all training sentences, in their order

@@ -19,13 +19,14 @@ from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.recipe.schema import Recipe
 from tprune.recipe.training import training_of
-from tprune.run.dense_model import untrained
+from tprune.run.translation.dense_model import untrained
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.files import write_json
 from tprune.support.machine import use_threads
 from tprune.support.store import Store
 from tprune.tasks.metrics.translation import quality
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 
 
@@ -52,7 +53,13 @@ class Queue:
         dense, tokenizer = load(out / "dense"), load_tokenizer(out / "dense")
         set_seed(recipe.seed)
         material = TrainingData.of(
-            dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, precision=recipe.train_precision
+            TRANSLATION,
+            dense,
+            tokenizer,
+            corpus.train,
+            corpus.valid,
+            seed=recipe.seed,
+            precision=recipe.train_precision,
         )
         return Queue(out, recipe, corpus, material)
 
@@ -81,7 +88,7 @@ class Queue:
 def train_dense(out: Path, recipe: Recipe, corpus: Corpus) -> None:
     set_seed(recipe.seed)
     model, tokenizer = untrained(recipe, corpus)
-    TrainingData.of(model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
+    TrainingData.of(TRANSLATION, model, tokenizer, corpus.train, corpus.valid, seed=recipe.seed).run(
         model, training_of(recipe.train), out / "work" / "dense"
     )
     save(model, out / "dense", tokenizer)

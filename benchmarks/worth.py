@@ -29,6 +29,7 @@ from tprune.recipe.schema import Prune
 from tprune.run.steps import plan_step
 from tprune.support.files import write_json
 from tprune.support.machine import provenance
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 
 SHARE, LEAST = 0.5, 1e-4
@@ -54,7 +55,7 @@ def main() -> None:
     asked = parser.parse_args()
     model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     train, valid = (read_pair(asked.data / f"{s}.en.gz", asked.data / f"{s}.de.gz") for s in ("train", "val"))
-    material = TrainingData.of(model, tokenizer, train, valid, precision="fp32")
+    material = TrainingData.of(TRANSLATION, model, tokenizer, train, valid, precision="fp32")
     loss, fitted = (
         token_loss_on(material.batches(material.valid, CALIBRATION)),
         material.batches(material.train, FITTED),

@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 from typer.models import ArgumentInfo
 
 from tprune.cli.app import VERBS
-from tprune.cli.shared import OPTIONS
+from tprune.cli.groups import expanded, options_of
+from tprune.cli.shared import Common
 from tprune.core.kinds import KINDS, Scope
 from tprune.recipe.schema import Recipe
 
@@ -45,39 +46,52 @@ def reference() -> str:
 
 def options_of_all() -> Iterator[str]:
     """The options that every verb has."""
-    yield from ("", "Every verb has:", "", *table((name, *given) for name, given in OPTIONS.items()))
+    yield from ("", "Every verb has:", "", *table(options_of(Common)))
 
 
 def verb_lines(verb: str) -> Iterator[str]:
-    """One verb: what it does, and its own options."""
-    found = inspect.signature(VERBS[verb], eval_str=True).parameters.values()
-    own = [(p.name, p.annotation, p.default) for p in found]
-    arguments = [name.upper() for name, hint, _ in own if isinstance(hint.__metadata__[0], ArgumentInfo)]
+    """One verb: what it does, and its own options, group by group."""
+    own = list(inspect.signature(expanded(VERBS[verb])).parameters.values())
+    arguments = [each.name.upper() for each in own if isinstance(_info(each), ArgumentInfo)]
     yield from ("", f"### tprune {' '.join([verb, *arguments])}", "", inspect.cleandoc(VERBS[verb].__doc__ or ""), "")
     if own:
         yield from table(own)
 
 
-def table(parameters: Iterable[tuple[str, Any, Any]]) -> Iterator[str]:
-    """Options in Markdown, from their names, annotations and defaults."""
+def table(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
+    """Options in Markdown: those without a group first, and the name of each group above its options."""
+    groups: dict[str, list[inspect.Parameter]] = {"": []}
+    for parameter in parameters:
+        groups.setdefault(_info(parameter).rich_help_panel or "", []).append(parameter)
     yield from ("| option | default | says |", "|---|---|---|")
-    for name, hint, value in parameters:
-        type_, info = get_args(hint)
-        # in an annotation, typer keeps the first name where defaults would be
-        names = [
-            each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str) and each.startswith("-")
-        ]
-        shown = ", ".join(f"`{each}`" for each in names or (f"--{name.replace('_', '-')}",))
-        if isinstance(info, ArgumentInfo):
-            shown = f"`{name.upper()}`"
-        kinds = [
-            t
-            for t in (type_, *get_args(type_), *(x for t in get_args(type_) for x in get_args(t)))
-            if isinstance(t, type) and issubclass(t, StrEnum)
-        ]
-        choices = f" One of {', '.join(f'`{each}`' for each in kinds[0])}." if kinds else ""
-        needed = "required" if value is inspect.Parameter.empty else default(value)
-        yield f"| {shown} | {needed} | {info.help or ''}{choices} |"
+    for name, each in groups.items():
+        if name and len(groups) > 2:
+            yield f"| **{name}** | | |"
+        yield from (row(parameter) for parameter in each if not _info(parameter).hidden)
+
+
+def row(parameter: inspect.Parameter) -> str:
+    """One option in Markdown, from its name, annotation and default."""
+    info, type_ = _info(parameter), get_args(parameter.annotation)[0]
+    # in an annotation, typer keeps the first name where defaults would be
+    names = [
+        each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str) and each.startswith("-")
+    ]
+    shown = ", ".join(f"`{each}`" for each in names or (f"--{parameter.name.replace('_', '-')}",))
+    if isinstance(info, ArgumentInfo):
+        shown = f"`{parameter.name.upper()}`"
+    kinds = [
+        t
+        for t in (type_, *get_args(type_), *(x for t in get_args(type_) for x in get_args(t)))
+        if isinstance(t, type) and issubclass(t, StrEnum)
+    ]
+    choices = f" One of {', '.join(f'`{each}`' for each in kinds[0])}." if kinds else ""
+    needed = "required" if parameter.default is inspect.Parameter.empty else default(parameter.default)
+    return f"| {shown} | {needed} | {info.help or ''}{choices} |"
+
+
+def _info(parameter: inspect.Parameter) -> Any:
+    return get_args(parameter.annotation)[1]
 
 
 def kind_lines() -> Iterator[str]:

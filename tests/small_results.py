@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tprune.bench.harness import MEASURES, Workload
+from tprune.core.score import Difference, Metric, Score
 from tprune.realise.certificate import Certificate
 from tprune.report.results import (
     Exported,
@@ -16,18 +17,22 @@ from tprune.report.results import (
     Protocol,
     RunResults,
     SideResults,
-    Signatures,
 )
-from tprune.tasks.metrics.translation import Paired
 
 ONNX = "onnxruntime"
+BLEU, CHRF = Metric("BLEU", poor=5.0), Metric("chrF", poor=20.0)
+
+
+def scores(bleu: float = 30.0, chrf: float = 50.0) -> dict[str, Score]:
+    """Of translations of 32 sentences."""
+    values = ((BLEU, bleu), (CHRF, chrf))
+    return {m.name: Score(m, value, value - 1, value + 1, 32, "nrefs:1") for m, value in values}
 
 
 def side(ms: float, scale: int) -> SideResults:
     times = {"encoder": ms / 10, "decoder_step": ms / 20, "sentence": ms}
     return SideResults(
-        bleu=30.0,
-        chrf=50.0,
+        scores=scores(),
         parameters=2000 * scale,
         macs=4000 * scale,
         bytes=8000 * scale,
@@ -46,8 +51,8 @@ def small_results(**changes: Any) -> RunResults:
         speedup={ONNX: dict.fromkeys(MEASURES, 2.0)},
         speedup_interval={ONNX: dict.fromkeys(MEASURES, (1.9, 2.1))},
         noise=Noise(noisy=False, says="quiet"),
-        bleu_difference=difference(-0.2, -0.5, 0.1),
-        signatures=Signatures("nrefs:1", "nrefs:1"),
+        metric="BLEU",
+        difference=difference(-0.2, -0.5, 0.1),
         target=Outcome({"sentence_ms": 4.0}, {"sentence_ms": 3.9}, "speedup", 2.0),
         certificate=Certificate(1e-7, 1e-7, 9, 2, 1e-5),
         export=ExportedSides(exported, exported),
@@ -65,8 +70,8 @@ def small_results(**changes: Any) -> RunResults:
     return replace(found, **changes)
 
 
-def difference(delta: float, low: float, high: float) -> Paired:
-    return Paired(delta, low, high, 0.5, 1000, 12345)
+def difference(delta: float, low: float, high: float) -> Difference:
+    return Difference(BLEU, delta, low, high, 0.5, 1000, 12345)
 
 
 def as_fast(speed: float, low: float, high: float) -> dict[str, Any]:

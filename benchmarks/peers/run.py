@@ -49,6 +49,7 @@ from tprune.recipe.schema import Recover
 from tprune.support.errors import CertificateError, DivergedError, UnreachableError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import cache_folder, default_threads
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.pseudo_targets import make_pseudo_targets
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation
@@ -191,7 +192,9 @@ def taught_material(queue: Queue, file: Path | None) -> TrainingData:
         )
     else:
         pairs = Parallel(train.source, read_lines(file), file.name, (train.name, str(file)))
-    return dataclasses.replace(queue.material, train=TrainingData.of(dense, tokenizer, pairs, queue.corpus.valid).train)
+    return dataclasses.replace(
+        queue.material, train=TrainingData.of(TRANSLATION, dense, tokenizer, pairs, queue.corpus.valid).train
+    )
 
 
 def recovery_of(queue: Queue, taught: TrainingData | None, asked: argparse.Namespace) -> Recovery:

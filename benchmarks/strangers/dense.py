@@ -14,13 +14,13 @@ import json
 import tarfile
 from pathlib import Path
 
-from safetensors.torch import load_file
-from tprune.realise.checkpoint import save
-from tprune.tasks.sampling import sampled_sequences
-
 from bert_sst2 import make_bert
 from cifar_resnet import CifarResNet
+from safetensors.torch import load_file
 from stories import read_stories
+
+from tprune.realise.checkpoint import save
+from tprune.tasks.sampling import sampled_sequences
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGES = {"train": 20_000, "valid": 1_000}  # of the training archive, no image in both

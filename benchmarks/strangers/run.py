@@ -46,7 +46,9 @@ class Stranger:
 
 STRANGERS = (
     Stranger("bert", dict.fromkeys(("train", "valid", "test"), ".tsv"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
-    Stranger("llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
+    Stranger(
+        "llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")
+    ),
     Stranger("resnet", {"train": ".tar", "valid": ".tar", "test": ".tar.xz"}, 600, (), ("cifar_resnet",)),
 )
 ASKED = {
@@ -70,8 +72,22 @@ def command(stranger: Stranger, asked: str, seed: int, folder: Path) -> tuple[li
 def row(stranger: Stranger, asked: str, seed: int, line: list[str], results: RunResults) -> dict[str, Any]:
     """What is kept of a finished run."""
     found = results.to_dict()
-    keys = ("metric", "difference", "speedup", "speedup_interval", "target", "baselines", "bench", "noise", "commit", "machine")
-    sides = {side: {k: found[side][k] for k in ("scores", "parameters", "macs", "latency_ms")} for side in ("dense", "pruned")}
+    keys = (
+        "metric",
+        "difference",
+        "speedup",
+        "speedup_interval",
+        "target",
+        "baselines",
+        "bench",
+        "noise",
+        "commit",
+        "machine",
+    )
+    sides = {
+        side: {k: found[side][k] for k in ("scores", "parameters", "macs", "latency_ms")}
+        for side in ("dense", "pruned")
+    }
     said = {"model": stranger.name, "asked": asked, "seed": seed, "command": " ".join(["tprune", *line])}
     return said | {key: found[key] for key in keys} | sides
 
@@ -83,7 +99,9 @@ def rows(folder: Path, only: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             for stranger in (one for one in STRANGERS if one.name in only):
                 line, out = command(stranger, asked, seed, folder)
                 if not (out / "results.json").exists():
-                    done = subprocess.run([sys.executable, "-m", "tprune", *line], cwd=HERE, capture_output=True, text=True)
+                    done = subprocess.run(
+                        [sys.executable, "-m", "tprune", *line], cwd=HERE, capture_output=True, text=True
+                    )
                     if done.returncode:
                         said = done.stderr.strip().splitlines()[-1]
                         print(f"{out.name}: {said}", flush=True)

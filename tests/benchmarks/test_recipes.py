@@ -14,7 +14,7 @@ def test_the_stored_numbers_come_back_byte_for_byte() -> None:
     from recipes import NUMBERS, RECIPES, Shown
 
     text = NUMBERS.read_text(encoding="utf-8")
-    again = {name: Shown.from_json(found).to_json() for name, found in json.loads(text).items()}
+    again = {name: Shown.from_dict(found).to_dict() for name, found in json.loads(text).items()}
     assert json.dumps(again, indent=1, ensure_ascii=False) == text.rstrip("\n")
     assert again and set(again) <= set(RECIPES) and all(file.exists() for file in RECIPES.values())
 
@@ -23,7 +23,7 @@ def test_of_a_runs_results_only_what_the_page_says_is_stored() -> None:
     from recipes import Shown
 
     results: RunResults = small_results()
-    shown = Shown.of(results, "demo").to_json()
+    shown = Shown.of(results, "demo").to_dict()
     assert shown["kept"] == "demo" and "command" not in shown and "bytes" not in shown["dense"]
-    assert shown["target"] == results.target.to_json() and shown["speedup"][ONNX] == results.speedup[ONNX]
-    assert shown["pruned"]["bleu"] == pytest.approx(results.pruned.bleu)
+    assert shown["target"] == results.target.to_dict() and shown["speedup"][ONNX] == results.speedup[ONNX]
+    assert shown["pruned"]["bleu"] == pytest.approx(results.pruned.scores["BLEU"].value)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from small_models import small_model
-from small_results import as_fast, difference, small_results
+from small_results import as_fast, difference, scores, small_results
 from tprune.cli.inspect import checked, inspected
 from tprune.core.coupling import Coupling
 from tprune.families.registry import couplings
@@ -26,15 +26,15 @@ def results(speed: float, bleu: float, noisy: bool = False, cpu: str = "one") ->
     found = small_results()
     return replace(
         found,
-        pruned=replace(found.pruned, bleu=bleu),
+        pruned=replace(found.pruned, scores=scores(bleu)),
         **as_fast(speed, speed - 0.1, speed + 0.1),
         noise=Noise(noisy=noisy, says=""),
-        bleu_difference=difference(bleu - 30, bleu - 30.5, bleu - 29.5),
+        difference=difference(bleu - 30, bleu - 30.5, bleu - 29.5),
         target=Outcome({}, {}, "speedup", speed),
         machine=replace(found.machine, cpu=cpu),
         model=None,
         warnings=(),
-    ).to_json()
+    ).to_dict()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_runs_that_are_none_or_not_finished(tprune: Call, runs: list[Path], tmp_
 def test_a_plot_holds_all_of_its_dots() -> None:
     dots = [Dot("a", (0.9, 1.0, 1.1), (29.0, 30.0, 31.0)), Dot("b", (3.0, 3.3, 3.9), (12.0, 12.5, 13.0), hollow=True)]
     for some in (dots, dots[:1]):
-        plot = scatter(some)
+        plot = scatter(some, "BLEU")
         for spot in plot["dots"]:
             assert plot["left"] <= spot["x0"] <= spot["x"] <= spot["x1"] <= plot["right"]
             assert plot["top"] <= spot["y1"] <= spot["y"] <= spot["y0"] <= plot["bottom"]

@@ -10,7 +10,8 @@ import pytest
 
 from tprune import __version__
 from tprune.cli.app import VERBS, app
-from tprune.cli.shared import OPTIONS
+from tprune.cli.groups import options_of
+from tprune.cli.shared import Common
 from tprune.core.known_methods import METHODS
 from tprune.families.registry import FAMILIES
 from tprune.recipe.reader import check_recipe
@@ -34,7 +35,7 @@ def test_every_verb_has_them_and_a_line_of_help(tprune: Call) -> None:
     assert len(VERBS) == len(app.registered_commands) == 11
     for verb in VERBS:
         code, said, _ = tprune(verb, "--help")
-        assert code == 0 and all(f"--{option.replace('_', '-')}" in said for option in OPTIONS), verb
+        assert code == 0 and all(f"--{option.name.replace('_', '-')}" in said for option in options_of(Common)), verb
         assert (VERBS[verb].__doc__ or "").strip()
 
 
@@ -93,7 +94,7 @@ from tprune.runtimes.runtime import RUNTIMES
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 
 class Broken(OnnxRuntime):
-    def write(self, model, folder, rows):
+    def write(self, graphs, folder):
         raise {error}
 
 RUNTIMES.enter({entered})

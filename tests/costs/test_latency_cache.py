@@ -327,7 +327,7 @@ def a_run(
     })  # fmt: skip
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
     progress = Progress(planned(recipe, vocabulary is not None))
-    return RunResults.from_json(run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary)))
+    return RunResults.from_dict(run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary)))
 
 
 @pytest.mark.slow

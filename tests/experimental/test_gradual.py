@@ -16,6 +16,7 @@ from tprune.counting.size import size
 from tprune.experimental.gradual import Gradual, ShareOfDense, cut_in_rounds, share_left
 from tprune.recipe.schema import Prune, Recover
 from tprune.support.errors import InputError, UnreachableError
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 
 PRUNE = Prune(steps=0, macs=0.85, kinds=["ffn"])
@@ -24,7 +25,9 @@ RECOVER = Recover(steps=7, warmup=1, batch_tokens=64, distill=0.5)
 
 def run(work: Path, prune: Prune = PRUNE, recover: Recover = RECOVER, rounds: int = 3, *callbacks: Any) -> Gradual:
     model, tokenizer = model_and_tokenizer()
-    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32", callbacks=callbacks)
+    material = TrainingData.of(
+        TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32", callbacks=callbacks
+    )
     return cut_in_rounds(model, material, prune, recover, rounds, work)
 
 
@@ -79,7 +82,7 @@ def test_the_loss_goes_down_in_the_rounds(tmp_path: Path) -> None:
     from tprune.analysis.loss_curves import token_loss_on
 
     model, tokenizer = model_and_tokenizer()
-    loss = token_loss_on([TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8)).batch()])
+    loss = token_loss_on([TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8)).batch()])
     found = run(tmp_path, recover=RECOVER.model_copy(update={"steps": 45, "lr": 1e-2, "distill": 0.0}))
     assert loss(found.model) < 0.7 * loss(model)
 

@@ -27,6 +27,7 @@ from tprune.realise.checkpoint import load, save
 from tprune.realise.shrink import shrink
 from tprune.runtimes.export import export
 from tprune.support.errors import InputError
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.testing import random_kept
 from tprune.train.training_data import TrainingData
 
@@ -215,7 +216,7 @@ def test_a_trained_model_keeps_them_at_every_step(annalog: Path, tmp_path: Path)
     torch.testing.assert_close(said(again), said(stock), rtol=0, atol=1e-4)
     assert export(again, tokenizer, tmp_path / "onnx", SMILES[-2:]).max_relative_error < 1e-4
     pairs = Parallel(SMILES, SMILES)
-    material = TrainingData.of(again, tokenizer, pairs, pairs, seed=0)
+    material = TrainingData.of(TRANSLATION, again, tokenizer, pairs, pairs, seed=0)
     plan = make_plan(again, "marian", couplings(again, ["ffn", "heads", "width"]))
     left = {"ffn": (400, 512), "heads": (6, 8), "width": (200, 256)}
     kinds = {e.coupling.name: e.coupling.kind for e in plan.entries if e.coupling.kind in left}

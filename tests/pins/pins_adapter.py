@@ -116,7 +116,7 @@ def demo(out: Path) -> dict[str, Any]:
     said = json.loads((out / "translations.json").read_text(encoding="utf-8"))
     return {
         "counts": {k: [results[s][k] for s in ("dense", "pruned")] for k in ("parameters", "macs", "bytes")},
-        "scores": [results[s][k] for s in ("dense", "pruned") for k in ("bleu", "chrf")],
+        "scores": [results[s]["scores"][k]["value"] for s in ("dense", "pruned") for k in ("BLEU", "chrF")],
         "kept": [(e.coupling.name, e.keep.flatten().nonzero().flatten().tolist()) for e in plan.entries],
         "translations": [said["dense"], said["pruned"]],
         "models": [out / "dense", out / "pruned"],

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from small_models import small_model
-from tprune.cli.look import inspect
+from tprune.cli.verbs.inspect import inspect
 from tprune.data.parallel import Parallel
 from tprune.realise.belonging import check_tokenizer, differences
 from tprune.realise.checkpoint import load, load_tokenizer, save

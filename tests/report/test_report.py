@@ -20,7 +20,7 @@ from tprune.realise.shrink import shrink
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
-from tprune.report.results import Outcome, Taught
+from tprune.report.results import Outcome, PseudoTargets
 from tprune.report.table import notes, rows
 from tprune.report.titles import asked
 
@@ -66,7 +66,7 @@ def run(tmp_path: Path) -> Path:
         "pruned": ["a word\u2028more"] * 3,
     }
     for name, content in {
-        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_json(), "translations": said, "forecast": {"speedup": 2.05},
+        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_dict(), "translations": said, "forecast": {"speedup": 2.05},
         "norms": sorted_norms(dense, small),
     }.items():  # fmt: skip
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -123,7 +123,7 @@ def test_the_titles_name_model_data_and_what_was_asked(run: Path) -> None:
     assert [asked(Outcome({}, {}, unit, value)) for unit, value in sizes.items()] == [
         "0.5 of the multiplications",
         "2,000,000 parameters",
-        "2.5 ms a sentence",
+        "2.5 ms",
         "80 MB",
     ]
 
@@ -137,7 +137,7 @@ def test_precision_and_threads_of_training_are_shown_where_a_run_has_them(run: P
 
 def test_bytes_and_control_characters_of_names_are_written_out(run: Path) -> None:
     odd = small_results(model="a\udcffb\x1b[2J\x00c", command="x\u2028y")
-    (run / "results.json").write_text(json.dumps(odd.to_json()))
+    (run / "results.json").write_text(json.dumps(odd.to_dict()))
     text = write_report(run).read_text(encoding="utf-8")
     assert r"a\udcffb\x1b[2J\x00c" in text and "x\u2028y" in text
 
@@ -202,7 +202,7 @@ def test_the_share_that_ends_at_the_limit_is_a_row_where_it_was_counted() -> Non
     sides = {"dense": replace(found.dense, at_limit=0.01), "pruned": replace(found.pruned, at_limit=0.125)}
     counted = replace(found, **sides)
     assert {row[0]: row[1:] for row in rows(counted)}[label] == ("1.0 %", "12.5 %", "+11.5 %")
-    taught = small_results(taught=Taught(9, 0.25, 20))
+    taught = small_results(taught=PseudoTargets(9, 0.25, 20))
     assert "25.0 % of the teacher's translations that it learnt from end at the limit" in notes(taught)
 
 

@@ -10,7 +10,7 @@ import pytest
 from test_report import run as run
 
 from browser import CHROMIUM, IN_CI, browse, measured
-from small_results import ONNX, as_fast, difference, small_results
+from small_results import ONNX, as_fast, difference, scores, small_results
 from tprune.bench.harness import MEASURES
 from tprune.core.sites import site_from_name
 from tprune.report.analysis_page import write_page
@@ -62,12 +62,12 @@ def nasty(run: Path) -> Path:
         pruned=replace(found.pruned, **large),
         speedup={ONNX: dict.fromkeys(MEASURES, 0.4)},
         noise=Noise(noisy=True, says=NASTY[0]),
-        bleu_difference=difference(-28.123, -29.5, -27.25),
+        difference=difference(-28.123, -29.5, -27.25),
         command=f"tprune prune {LONG}",
         model=f"/models/{LONG}",
         warnings=tuple(NASTY),
     )
-    (run / "results.json").write_text(json.dumps(odd.to_json()))
+    (run / "results.json").write_text(json.dumps(odd.to_dict()))
     return run
 
 
@@ -90,11 +90,14 @@ def runs_of(folder: Path, kind: str) -> list[Path]:
         speed = {"same": 2.0, "nasty": 0.3 + 4.1 * i, "near": 1.9 + 0.003 * i, "one": 1.5}[kind]
         delta = {"same": -0.5, "nasty": -30.0 + 3 * i, "near": -1 + 0.01 * i, "one": 0.2}[kind]
         made = small_results(
-            **as_fast(speed, speed * 0.9, speed * 1.1), bleu_difference=difference(delta, delta - 1, delta + 1)
+            **as_fast(speed, speed * 0.9, speed * 1.1), difference=difference(delta, delta - 1, delta + 1)
         )
         bleu = 30.0 + (i if kind == "nasty" else i / 100 if kind == "near" else 0)
-        sides = {"dense": replace(made.dense, bleu=bleu), "pruned": replace(made.pruned, bleu=bleu + delta)}
-        content = replace(made, **sides).to_json()
+        sides = {
+            "dense": replace(made.dense, scores=scores(bleu)),
+            "pruned": replace(made.pruned, scores=scores(bleu + delta)),
+        }
+        content = replace(made, **sides).to_dict()
         names = {"model": LONG if kind == "nasty" else "m", "train": NASTY[i % 6] if kind == "nasty" else "a.en/a.de"}
         (run / "results.json").write_text(json.dumps(content))
         (run / "run.json").write_text(json.dumps({"corpus": {"test": "0123"}, "model": "m", "names": names}))

@@ -44,6 +44,6 @@ def test_dots_that_touch_share_a_label() -> None:
     def at(name: str, x: float, y: float) -> Dot:
         return Dot(name, (x, x, x), (y, y, y), labels=(name,))
 
-    found = scatter([at("1", 1.0, 30), at("2", 1.001, 30), at("3", 2.0, 20), at("4", 1.0, 30)])
+    found = scatter([at("1", 1.0, 30), at("2", 1.001, 30), at("3", 2.0, 20), at("4", 1.0, 30)], "BLEU")
     assert [label["text"] for label in found["labels"]] == ["3", "1–2, 4"]
     assert joined(["11", "9", "10"]) == "9–11"

@@ -11,7 +11,7 @@ from tprune.data.synthetic.grammar import corpus
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Data, Model, Recipe
 from tprune.report.names import data_name, model_name, names_of, trained_name
-from tprune.run.folder import Run, claim
+from tprune.run.folder import Run, check_identity
 from tprune.support.reporting import Progress
 
 PAIRS = Parallel(("a",), ("b",))
@@ -56,12 +56,12 @@ def test_a_model_has_its_last_name(given: str, name: str, tmp_path: Path, monkey
 
 
 def test_a_run_stores_its_names_and_may_be_resumed_under_others(run_with_names: Run) -> None:
-    claim(run_with_names)
+    check_identity(run_with_names)
     marker = run_with_names.out / "run.json"
     first = json.loads(marker.read_text())
     assert first["names"]["train"] == "corpus" and first["names"]["model"] == "Marian (3+3 layers, width 256)"
     marker.write_text(json.dumps({**first, "names": {**first["names"], "train": "moved"}}))
-    claim(run_with_names)
+    check_identity(run_with_names)
     assert json.loads(marker.read_text()) == first
 
 

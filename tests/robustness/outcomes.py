@@ -20,9 +20,9 @@ def outcome(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {name: sha256((out / name / "model.safetensors").read_bytes()).hexdigest() for name in SAME}
     found["plan"] = (out / "pruned" / "plan.json").read_text()
     found["said"] = (out / "translations.json").read_text()
-    found["results"] = {k: results[k] for k in ("bleu_difference", "target", "certificate", "seed", "training")}
+    found["results"] = {k: results[k] for k in ("difference", "target", "certificate", "seed", "training")}
     found["sizes"] = [
-        results[side][k] for side in ("dense", "pruned") for k in ("bleu", "chrf", "parameters", "macs", "bytes")
+        results[side][k] for side in ("dense", "pruned") for k in ("scores", "parameters", "macs", "bytes")
     ]
     return found
 

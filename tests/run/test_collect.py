@@ -11,12 +11,12 @@ import pytest
 from small_models import small_model
 from small_pairs import PAIRS
 from small_results import small_results
-from tprune.bench.harness import Workload
+from tprune.bench.harness import MEASURES, Workload
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus
 from tprune.realise.checkpoint import save
 from tprune.recipe.reader import check_recipe
-from tprune.report.results import RunResults, Taught, Training
+from tprune.report.results import PseudoTargets, RunResults, TrainedWith
 from tprune.run.folder import Run
 from tprune.run.outputs import markers
 from tprune.run.results import results_of
@@ -28,13 +28,19 @@ MADE = small_results()
 
 def stages() -> dict[str, Any]:
     """Markers as the stages write them, of results that are made up."""
-    written, sides = MADE.to_json(), ("dense", "pruned")
-    scores = {side: {"bleu": 30.0, "chrf": 50.0, **written["signatures"], "sentences": 32} for side in sides}
+    written, sides = MADE.to_dict(), ("dense", "pruned")
     weighs = {key: {side: written[side][key] for side in sides} for key in ("peak_memory", "tokens_per_sentence")}
     return {
         "shrink": {"certificate": written["certificate"], "asked": {"macs": 10.0}, "reached": {"macs": 9.0}},
         "export": written["export"],
-        "evaluate": {**scores, "paired": written["bleu_difference"], "beams": 4},
+        "evaluate": {
+            "metric": "BLEU",
+            "scores": {side: written[side]["scores"] for side in sides},
+            "facts": {side: {} for side in sides},
+            "difference": written["difference"],
+            "baselines": {},
+            "beams": 4,
+        },
         "bench": {
             "latency_ms": {side: written[side]["latency_ms"] for side in sides},
             "speedup": written["speedup"],
@@ -45,7 +51,7 @@ def stages() -> dict[str, Any]:
             "batch": 1,
             "rounds": 4,
             "protocol": "in turns",
-            "work": asdict(Workload()),
+            "work": asdict(Workload(measures=MEASURES)),
         },
     }
 
@@ -71,30 +77,32 @@ def run(tmp_path: Path) -> Run:
 def test_results_are_what_the_stages_left(run: Run) -> None:
     got, weighs = results_of(run), size(small_model("marian"))
     assert (got.dense.parameters, got.dense.macs, got.dense.bytes) == (weighs.parameters, weighs.macs, 9)
-    assert got.speedup_interval == MADE.speedup_interval and got.bleu_difference == MADE.bleu_difference
+    assert got.speedup_interval == MADE.speedup_interval and got.difference == MADE.difference
     assert got.export == MADE.export and got.bench == MADE.bench and got.certificate == MADE.certificate
-    assert got.target.to_json() == {"asked": {"macs": 10.0}, "reached": {"macs": 9.0}, "macs": 0.5}
-    assert got.training == Training(precision="fp32", threads=1) and got.command == "tprune run"
+    assert got.target.to_dict() == {"asked": {"macs": 10.0}, "reached": {"macs": 9.0}, "macs": 0.5}
+    assert got.training == TrainedWith(precision="fp32", threads=1) and got.command == "tprune run"
     assert (got.taught, got.spelling, got.dense.at_limit, got.model) == (None,) * 4
 
 
 def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) -> None:
-    content = replace(results_of(run), model="m", warnings=("odd",)).to_json()
-    assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-3:] == [
+    content = replace(results_of(run), model="m", warnings=("odd",)).to_dict()
+    assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-5:] == [
         "machine",
         "model",
         "warnings",
+        "task",
+        "baselines",
     ]
-    assert RunResults.from_json(content).warnings == ("odd",)
-    assert list(RunResults.from_json(content).to_json()) == list(content)
+    assert RunResults.from_dict(content).warnings == ("odd",)
+    assert list(RunResults.from_dict(content).to_dict()) == list(content)
 
 
 def test_translations_that_end_at_the_limit_are_told_of_where_they_were_counted(run: Run) -> None:
     markers(run.out).put("distill-data", {"sentences": 9, "at_limit": 0.25, "limit": 20})
     left = stages()["evaluate"]
-    left["dense"].update(at_limit=0.5, limit=30)
+    left["facts"]["dense"].update(at_limit=0.5, limit=30)
     markers(run.out).put("evaluate", left)
     got = results_of(run)
-    assert got.taught == Taught(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
+    assert got.taught == PseudoTargets(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
     markers(run.out).put("distill-data", {"sentences": 9})  # a run of before they were counted
     assert results_of(run).taught is None

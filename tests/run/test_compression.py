@@ -21,10 +21,11 @@ from tprune.realise.certificate import certify
 from tprune.recipe.changes import BUILT_IN
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Analyze, Prune, Recover
-from tprune.run.compressed import Timed
+from tprune.run.compressed import Latencies
 from tprune.run.one_call import pairs_of
 from tprune.run.steps import plan_step
 from tprune.support.errors import InputError, NoisyMachineError, TpruneWarning, UnreachableError
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.schedule import TrainingConfig
 from tprune.train.training_data import TrainingData
 
@@ -49,7 +50,7 @@ def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     quick = BUILT_IN.read_text().replace("search: 40", "search: 1")
     assert quick != BUILT_IN.read_text()
     (tmp_path / "quick.yaml").write_text(quick)
-    monkeypatch.setattr("tprune.run.one_call.BUILT_IN", tmp_path / "quick.yaml")
+    monkeypatch.setattr("tprune.run.one_call.built_in", lambda task: tmp_path / "quick.yaml")
     model, tokenizer = model_and_tokenizer()
     texts = (list(PAIRS.source), list(PAIRS.target))
     shot = tprune.compress(
@@ -71,7 +72,7 @@ def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):  # fmt: skip
         assert line in str(shot), line
     assert repr(shot) == str(shot) and 0 < shot.kept["ffn"][0] < 64
-    timed = str(replace(shot, asked=("speedup", 2.0), times=Timed(10.0, 4.9, 5.0, TimingConfig(batch=3))))
+    timed = str(replace(shot, asked=("speedup", 2.0), times=Latencies(10.0, 4.9, 5.0, TimingConfig(batch=3))))
     assert "asked for: speedup 2\n" in timed
     assert (
         "a sentence: 10 ms dense, predicted 4.9 ms, measured 5 ms: 2.00x faster (onnxruntime, 1 thread(s), batch 3)"
@@ -169,7 +170,7 @@ def test_a_teacher_can_teach_all_at_once() -> None:
 
 def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
     model, tokenizer = model_and_tokenizer()
-    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
+    material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
     material.run(model, TrainingConfig(2, warmup=1, tokens=64), tmp_path)
     assert model.config.use_cache is True
     logits = model.eval()(**material.batch()).logits
@@ -220,7 +221,7 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
 
 def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times() -> None:
     model, tokenizer = model_and_tokenizer()
-    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8))
+    material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8))
     how = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], macs=0.7, allocation="loss")
     plan = plan_step(model, how)
     evidence = gather_evidence(model, tokenizer, plan, material, PAIRS.source, how, TimingConfig())

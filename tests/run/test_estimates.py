@@ -11,8 +11,9 @@ from small_pairs import PAIRS, model_and_tokenizer
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Recipe
 from tprune.run.estimates import expected_seconds, planned, timed_step, where
-from tprune.run.workload import Pace
+from tprune.run.stage_times import Pace
 from tprune.support.reporting import Progress
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 
 
@@ -26,7 +27,7 @@ def recipe(**parts: Any) -> Recipe:
 @pytest.fixture
 def material() -> tuple[Any, TrainingData]:
     model, tokenizer = model_and_tokenizer()
-    return model, TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
+    return model, TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
 
 
 def test_a_step_is_timed_without_leaving_a_trace(material: tuple[Any, TrainingData]) -> None:

@@ -57,8 +57,8 @@ def test_translations_that_end_at_the_limit_are_named(tmp_path: Path) -> None:
     run_ = Run(tmp_path, recipe_with({}, {}), Corpus(PAIRS, PAIRS, {}), None, "test", Progress({}))
     assert cut_short(run_) == []
     write_json(tmp_path / "stages" / "distill-data.json", {"sentences": 9, "at_limit": 0.06, "limit": 20})
-    sides = {"dense": {"at_limit": 0.05, "limit": 20}, "pruned": {"at_limit": 1.0, "limit": 24}}
-    write_json(tmp_path / "stages" / "evaluate.json", sides)
+    facts = {"dense": {"at_limit": 0.05, "limit": 20}, "pruned": {"at_limit": 1.0, "limit": 24}}
+    write_json(tmp_path / "stages" / "evaluate.json", {"facts": facts})
     teacher, pruned = cut_short(run_)
     assert teacher.startswith("teacher model: 6 % of the translations end at the limit of 20 tokens")
     assert pruned.startswith("pruned model: 100 % of the translations end at the limit of 24 tokens")
@@ -82,4 +82,4 @@ def test_a_run_that_learns_from_translations(tmp_path: Path) -> None:
     assert read_json(tmp_path / "stages" / "recover.json")["loss"].keys() == {"dense", "cut", "recovered"}
     (tmp_path / "stages" / "recover.json").unlink()
     again = go()  # the recovery once more, from the same translations
-    assert again["pruned"]["bleu"] == first["pruned"]["bleu"]
+    assert again["pruned"]["scores"] == first["pruned"]["scores"]

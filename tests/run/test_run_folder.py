@@ -19,7 +19,7 @@ from tprune.data.parallel import Corpus
 from tprune.realise.checkpoint import save
 from tprune.recipe.reader import check_recipe
 from tprune.run import folder as run_folder
-from tprune.run.folder import Run, claim, held
+from tprune.run.folder import Run, check_identity, run_lock
 from tprune.run.out_folder import HOLDER, LOCK
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.files import read_json, write_json
@@ -29,8 +29,8 @@ HOLDS = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from tprune.run.folder import held
-with held(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first", force=False, model=None)):
+from tprune.run.folder import run_lock
+with run_lock(SimpleNamespace(out=Path(sys.argv[1]), command="tprune first", force=False, model=None)):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -55,16 +55,16 @@ def test_the_second_process_is_told_who_holds_the_run_and_a_killed_one_holds_not
         assert first.stdout is not None and first.stdout.readline() == "held\n"
         with (
             pytest.raises(InputError, match=rf"process {first.pid} works on this run \(tprune first\)"),
-            held(run_in(out)),
+            run_lock(run_in(out)),
         ):
             pass
     finally:
         first.kill()
         first.communicate()
-    with held(run_in(out, "tprune second")):
+    with run_lock(run_in(out, "tprune second")):
         assert f'"process": {os.getpid()}' in (out / HOLDER).read_text()
     assert not (out / HOLDER).exists()
-    with held(run_in(out)):  # again, though there is a lock file now
+    with run_lock(run_in(out)):  # again, though there is a lock file now
         pass
 
 
@@ -72,25 +72,25 @@ def test_a_run_behind_a_link_lies_where_the_link_leads(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to("disk/run")
     for _ in range(2):  # a dangling link, then one to the run
-        with held(run_in(tmp_path / "run")):
+        with run_lock(run_in(tmp_path / "run")):
             assert (tmp_path / "disk" / "run" / HOLDER).exists()
         (tmp_path / "disk" / "run" / "run.json").write_text('{"recipe": 0, "corpus": 0, "model": 0}')
     assert (tmp_path / "run").is_symlink()
     (tmp_path / "away").symlink_to("not-mounted/run")
-    with pytest.raises(InputError, match=r"there is no folder .*not-mounted"), held(run_in(tmp_path / "away")):
+    with pytest.raises(InputError, match=r"there is no folder .*not-mounted"), run_lock(run_in(tmp_path / "away")):
         pass
     assert not (tmp_path / "not-mounted").exists()
 
 
 def test_a_folder_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):
+    with pytest.raises(InputError, match="exists and is no tprune run"), run_lock(run_in(tmp_path)):
         pass
-    with pytest.raises(InputError, match="is a file, and no tprune run"), held(run_in(tmp_path / "mine.txt")):
+    with pytest.raises(InputError, match="is a file, and no tprune run"), run_lock(run_in(tmp_path / "mine.txt")):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     (tmp_path / "run.json").write_text('{"experiment": "somebody else\'s"}')
-    with pytest.raises(InputError, match="exists and is no tprune run"), held(run_in(tmp_path)):
+    with pytest.raises(InputError, match="exists and is no tprune run"), run_lock(run_in(tmp_path)):
         pass
 
 
@@ -102,20 +102,20 @@ def test_force_empties_a_run_and_nothing_else(tmp_path: Path) -> None:
     (out / "stages" / "train.json").write_text("{}")
     (out / "run.json").write_text('{"recipe": {}, "corpus": {}, "model": null}')
     (out / "onnx").symlink_to(kept)
-    with held(run_in(out)):
+    with run_lock(run_in(out)):
         assert (out / "stages" / "train.json").exists()
     (out / "thesis.tex").write_text("mine")
     with (
         pytest.raises(InputError, match=r"holds 'thesis.tex', which no run wrote"),
-        held(replace(run_in(out), force=True)),
+        run_lock(replace(run_in(out), force=True)),
     ):
         pass
     assert (out / "stages" / "train.json").exists()
     (out / "thesis.tex").unlink()
-    with held(replace(run_in(out), force=True)):
+    with run_lock(replace(run_in(out), force=True)):
         assert {path.name for path in out.iterdir()} <= {LOCK, HOLDER}
     assert (kept / "file").read_text() == "kept"
-    with pytest.raises(InputError, match="is no tprune run"), held(replace(run_in(kept), force=True)):
+    with pytest.raises(InputError, match="is no tprune run"), run_lock(replace(run_in(kept), force=True)):
         pass
     assert (kept / "file").exists()
 
@@ -163,7 +163,7 @@ def test_force_spares_what_is_to_be_read(tmp_path: Path) -> None:
         replace(run_in(out), model=str(out / "dense"), force=True),
         replace(run_in(out), plan=out / ".." / "run" / "plan.json", force=True),
     ):
-        with pytest.raises(InputError, match=r"--force would delete .* which lies in --out"), held(given):
+        with pytest.raises(InputError, match=r"--force would delete .* which lies in --out"), run_lock(given):
             pass
     assert (out / "dense").exists() and (out / "plan.json").exists()
 
@@ -171,7 +171,7 @@ def test_force_spares_what_is_to_be_read(tmp_path: Path) -> None:
 def test_a_damaged_description_is_named(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
     (tmp_path / "run.json").write_text('{"re')
-    with pytest.raises(InputError, match=r"run.json: damaged"), held(run_in(tmp_path)):
+    with pytest.raises(InputError, match=r"run.json: damaged"), run_lock(run_in(tmp_path)):
         pass
 
 
@@ -202,44 +202,44 @@ def test_a_run_goes_on_only_with_the_precision_and_threads_it_was_begun_with(
 
     run, marker = run_in(tmp_path), tmp_path / "run.json"
     here(2, "bf16")
-    claim(run)
+    check_identity(run)
     here(4, "bf16")
-    claim(run)  # nothing was computed yet
+    check_identity(run)  # nothing was computed yet
     assert read_json(marker)["training"] == {"precision": "bf16", "threads": 4}
     write_json(tmp_path / "stages" / "train.json", {})
     (tmp_path / "dense").mkdir()
     here(1, "bf16")
     with pytest.raises(InputError, match=r"threads: 4; here it would be 1.*OMP_NUM_THREADS=4.*--out.*--force"):
-        claim(run)
+        check_identity(run)
     here(4, "fp32")
     with pytest.raises(InputError, match="the training precision bf16; here it would be fp32"):
-        claim(run)
-    claim(
+        check_identity(run)
+    check_identity(
         replace(run, recipe=run.recipe.model_copy(update={"train_precision": "bf16"}))
     )  # what it came to, said outright
     for stage in ("recover", "evaluate"):
         write_json(tmp_path / "stages" / f"{stage}.json", {})
     (tmp_path / "pruned").mkdir()
     here(1, "fp32")
-    claim(run)  # only times are left
+    check_identity(run)  # only times are left
     assert read_json(marker)["training"] == {"precision": "bf16", "threads": 4}
 
 
 def test_a_run_of_before_this_was_noted_goes_on(tmp_path: Path) -> None:
     run, marker = run_in(tmp_path), tmp_path / "run.json"
-    claim(run)
+    check_identity(run)
     before = read_json(marker)
     write_json(marker, {key: value for key, value in before.items() if key != "training"})
     write_json(tmp_path / "stages" / "train.json", {})
     (tmp_path / "dense").mkdir()
-    claim(run)
+    check_identity(run)
     assert read_json(marker) == before
 
 
 def refuse(run: Run, *stages: str) -> None:
     """A run that is refused once these stages are done."""
-    with pytest.raises(InputError, match="no"), held(run):
-        claim(run)
+    with pytest.raises(InputError, match="no"), run_lock(run):
+        check_identity(run)
         for stage in stages:
             run.progress.plan[stage] = 1.0
             run.stage(stage, lambda: None)
@@ -252,15 +252,15 @@ def test_a_refused_command_leaves_no_folder_behind(tmp_path: Path) -> None:
     assert not out.parent.exists() and tmp_path.exists()
     refuse(replace(run_in(out), model="a"), "train", "trim")  # the first stage of a given model is a copy
     assert not out.parent.exists()
-    with held(replace(run_in(out), model="b")):  # so that the corrected command needs no --force
-        claim(replace(run_in(out), model="b"))
+    with run_lock(replace(run_in(out), model="b")):  # so that the corrected command needs no --force
+        check_identity(replace(run_in(out), model="b"))
     assert read_json(out / "run.json")["model"] == "b"
 
 
 def test_a_refused_command_leaves_an_earlier_run_as_it_was(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with held(run_in(out)):
-        claim(run_in(out))
+    with run_lock(run_in(out)):
+        check_identity(run_in(out))
     (out / "run.log").write_text("an earlier line\n")
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     refuse(replace(run_in(out), model="another"), "train")
@@ -277,14 +277,14 @@ def test_finished_work_and_checkpoints_stay_when_a_command_is_refused(tmp_path: 
     refuse(run_in(out), "train")
     assert run_in(out).has("train") and (out / "run.json").exists()
     other = run_in(tmp_path / "other")
-    with pytest.raises(DivergedError), held(other):
-        claim(other)
+    with pytest.raises(DivergedError), run_lock(other):
+        check_identity(other)
         (other.work("train") / "checkpoint-3").mkdir(parents=True)
         (other.work("train") / "checkpoint-3" / "model.safetensors").write_text("")
         raise DivergedError("the loss is nan")
     assert (other.work("train") / "checkpoint-3" / "model.safetensors").exists()
     stopped = run_in(tmp_path / "stopped")
-    with pytest.raises(KeyboardInterrupt), held(stopped):
-        claim(stopped)
+    with pytest.raises(KeyboardInterrupt), run_lock(stopped):
+        check_identity(stopped)
         raise KeyboardInterrupt
     assert (stopped.out / "run.json").exists()  # nobody refused it

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage
+from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Train
 from tprune.run.lookup import check_finished, exported_at, folder_at, is_run, model_at, runnable_at
 from tprune.support.errors import InputError
 
@@ -83,7 +83,7 @@ def test_what_holds_no_model_is_said(run: Path, tmp_path: Path) -> None:
 def unfinished(out: Path, *done: str) -> Path:
     recipe = Recipe(
         data=Data(),
-        train=Stage(steps=0),
+        train=Train(steps=0),
         prune=Prune(steps=0, macs=0.5),
         recover=Recover(steps=2),
         analyze=Analyze(steps=0),

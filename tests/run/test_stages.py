@@ -8,11 +8,11 @@ import pytest
 import typer
 
 from small_pairs import PAIRS
-from tprune.cli import options
+from tprune.cli.options import checks
 from tprune.data.parallel import Corpus
 from tprune.recipe.changes import BUILT_IN
 from tprune.recipe.reader import read_recipe
-from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage
+from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Train
 from tprune.run import folder as run_folder
 from tprune.run import stage as table
 from tprune.run.estimates import planned as estimated
@@ -26,7 +26,7 @@ from tprune.support.errors import InputError
 from tprune.support.files import write_json
 from tprune.support.reporting import Progress
 
-NONE = {"data": Data(), "train": Stage(steps=0)}
+NONE = {"data": Data(), "train": Train(steps=0)}
 
 
 def recipes() -> list[Recipe]:
@@ -105,14 +105,14 @@ def test_every_part_of_a_description_is_of_some_stage(copied: bool) -> None:
 )
 def test_what_depends_on_a_part(key: str, stages: tuple[str, ...]) -> None:
     assert dependents(key, copied=True) == stages
-    read = ("train", *stages) if key in table.SENTENCES else stages  # what is copied reads no sentence
+    read = ("train", *stages) if key in table.DATA else stages  # what is copied reads no sentence
     assert dependents(key, copied=False) == read
 
 
 def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = table.Stage(
         "polish", needed=lambda asked: asked.trims, leaves=("shine.json",), model="polished",
-        reads=("recipe.num_beams",), seconds=lambda recipe, load: 9.0, cheap=True, says=lambda asked: f"{asked.tests} times",
+        reads=("recipe.num_beams",), seconds=lambda recipe, load: 9.0, cheap=True, message=lambda asked: f"{asked.tests}, again",
     )  # fmt: skip
     monkeypatch.setattr(table, "STAGES", (*table.STAGES, last))
     recipe = recipes()[0]
@@ -120,9 +120,9 @@ def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest
     check_until("polish", recipe, trims=True)
     with pytest.raises(InputError, match="--until polish: this run has no such stage"):
         check_until("polish", recipe)
-    assert options.stage_named("polish") == "polish"
+    assert checks.stage_named("polish") == "polish"
     with pytest.raises(typer.BadParameter, match=", bench, polish"):
-        options.stage_named("lunch")
+        checks.stage_named("lunch")
     assert dependents("recipe.num_beams", copied=False) == ("evaluate", "polish")
     assert table.models()[-1] == "polished" and "polish" in table.cheap(copied=False)
     run = run_in(tmp_path, vocabulary=PAIRS)
@@ -133,7 +133,7 @@ def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest
         write_json(tmp_path / "shine.json", {})
 
     run.stage("polish", polish)
-    assert run.progress.doing == "polish: 32 times" and run.has("polish")
+    assert run.progress.doing == "polish: 32 sentences, again" and run.has("polish")
     write_manifest(tmp_path, "polish")
     (tmp_path / "shine.json").write_text("dull")
     assert manifest_error(tmp_path, "polish") == "shine.json has changed since it was written"
@@ -149,9 +149,9 @@ def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest
 def test_what_is_cut_stays_once_the_pruning_has_begun(tmp_path: Path, key: str, value: Any) -> None:
     """Nothing is measured for a uniform budget, so the pruning is the first stage that depends on these."""
     run = run_in(tmp_path)
-    run_folder.claim(run)
+    run_folder.check_identity(run)
     run.work("prune").mkdir(parents=True)
     prune = run.recipe.prune.model_copy(update={key: value})
     other = Run(**{**vars(run), "recipe": run.recipe.model_copy(update={"prune": prune})})
     with pytest.raises(InputError, match=rf"holds a run with another recipe.prune.{key} "):
-        run_folder.claim(other)
+        run_folder.check_identity(other)

@@ -19,6 +19,7 @@ from tprune.support.errors import InputError
 from tprune.support.texts import not_a_list
 from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, paired_over_runs, quality
 from tprune.tasks.translation.encoding import train_tokenizer
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.coverage import coverage
 from tprune.vocabulary.output_vocabulary import find_resegmentation
@@ -46,7 +47,7 @@ CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "also": ("also: the string", lambda: trim_vocabulary(MODEL, TOKENIZER, Parallel(("a",), ("b",)), also=WORDS)),
     "trim": ("corpus: list; expected Parallel", lambda: trim_vocabulary(MODEL, TOKENIZER, LINES)),  # type: ignore[arg-type]
     "writable": ("texts: the string", lambda: writable(MODEL, TOKENIZER, WORDS)),
-    "material": ("train: list; expected Parallel", lambda: TrainingData.of(MODEL, TOKENIZER, LINES, LINES)),  # type: ignore[arg-type]
+    "material": ("train: list; expected data, as a task reads it", lambda: TrainingData.of(TRANSLATION, MODEL, TOKENIZER, LINES, LINES)),  # type: ignore[arg-type]
     "bench": ("the dog: cannot be read", lambda: bench(Path("a"), Path("b"), WORDS, rounds=4)),  # a file's name
     "bench of bytes": ("sentences: a list with bytes at 0", lambda: bench(Path("a"), Path("b"), [b"a"], rounds=4)),  # type: ignore[list-item]
 }  # fmt: skip

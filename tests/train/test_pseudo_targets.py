@@ -14,6 +14,7 @@ from tprune.run.steps import distill_data_step
 from tprune.runtimes.translator import Translated
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import encode
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train import pseudo_targets as module
 from tprune.train.pseudo_targets import CUT, TARGETS, cut_share, digest, make_pseudo_targets, usable
 from tprune.train.schedule import TrainingConfig
@@ -142,7 +143,7 @@ def test_a_sentence_too_long_is_said_before_anything_is_translated(parrot: type[
 
 def test_a_stage_that_asks_for_translations_needs_them(tmp_path: Path) -> None:
     model, tokenizer = model_and_tokenizer()
-    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8))
+    material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8))
     with pytest.raises(InputError, match="needs the teacher's translations"):
         material.run(model, TrainingConfig(1, sequence=0.5, tokens=64), tmp_path, teacher=model)
 
@@ -150,7 +151,7 @@ def test_a_stage_that_asks_for_translations_needs_them(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_translations_are_those_of_the_models_beam_search(tmp_path: Path) -> None:
     model, tokenizer = model_and_tokenizer()
-    material = TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
+    material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
     # some training first: an untrained model's beams are all ties
     material.run(model, TrainingConfig(60, lr=1e-2, warmup=5, tokens=128), tmp_path / "work")
     pairs = PAIRS.head(4)

@@ -23,6 +23,7 @@ from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, max_length, new_model, train_tokenizer
+from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentation, segment
 from tprune.vocabulary.tokenizer_subset import vocabulary_of
@@ -149,7 +150,7 @@ def test_a_cut_model_writes_the_tokens_of_its_spelling_alone(tmp_path: Path) -> 
     tokenizer = train_tokenizer(PAIRS.source + PAIRS.target, vocabulary=70, max_length=32)
     model = new_model(MarianSize(16, (1, 1), 2, 32, len(tokenizer), 0.0, 32), len(tokenizer)).eval()
     material, how = (
-        TrainingData.of(model, tokenizer, PAIRS, PAIRS.head(8)),
+        TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8)),
         Prune(steps=0, macs=0.8, output_vocabulary=45, allocation="uniform"),
     )
     resegmentation = resegment_step(model, tokenizer, PAIRS.target, how)

@@ -12,7 +12,7 @@ from tprune.budget.evidence import Evidence, measure_loss_curves
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.core.kinds import Kind
 from tprune.data.parallel import Corpus, Parallel
-from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Stage
+from tprune.recipe.schema import Analyze, Data, Prune, Recipe, Recover, Train
 from tprune.run.sequence import begin, regularise, searched, select
 from tprune.run.work import Start
 from tprune.tasks.translation.encoding import EncodedPairs
@@ -90,7 +90,7 @@ def by_loss(
 def start_of(job: Job, how: Prune) -> Start:
     """Where the sequence starts; it is told the translations alone, since no step that is taken here reads words."""
     words = Parallel(tuple(job.targets), tuple(job.targets), "translations")
-    recipe = Recipe(data=Data(), train=Stage(steps=0), analyze=Analyze(steps=0), prune=how, recover=Recover(steps=0))
+    recipe = Recipe(data=Data(), train=Train(steps=0), analyze=Analyze(steps=0), prune=how, recover=Recover(steps=0))
     return Start(job.dense, job.tokenizer, Corpus(words, words, {}), recipe, job.speed.table.setting, job.work)
 
 

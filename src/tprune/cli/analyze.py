@@ -12,11 +12,14 @@ import torch
 from transformers import TrainerCallback, set_seed
 
 from tprune.analysis import Advice, Analysis, advise
+from tprune.core.data import Data
 from tprune.core.kinds import PARTS
+from tprune.core.known_tasks import task_of
 from tprune.data.parallel import Corpus, Parallel
 from tprune.families.registry import couplings
-from tprune.realise.checkpoint import load, load_tokenizer
-from tprune.recipe.schema import Analyze, Data
+from tprune.realise.checkpoint import load
+from tprune.recipe.schema import Analyze
+from tprune.recipe.schema import Data as DataSection
 from tprune.report.analysis_page import write_page
 from tprune.report.names import data_name
 from tprune.run.steps import analyse_step
@@ -24,7 +27,6 @@ from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory, write_json
 from tprune.support.machine import provenance, use_threads
 from tprune.support.reporting import Report
-from tprune.tasks.translation.encoding import check_translates
 from tprune.tasks.translation.long_lines import LongLines
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.coverage import guesses, unfamiliar
@@ -54,15 +56,25 @@ class Found:
 
 
 def analyze(
-    model: str, train: Parallel, valid: Parallel, how: Analyze, *, out: Path | None = None, seed: int = 0,
-    command: str = "", callbacks: Sequence[TrainerCallback] = (), report: Report = lambda text: None,
+    task: str,
+    model: str,
+    train: Data,
+    valid: Data,
+    how: Analyze,
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    command: str = "",
+    callbacks: Sequence[TrainerCallback] = (),
+    report: Report = lambda text: None,
     long_lines: LongLines | None = None,
-) -> Found:  # fmt: skip
+) -> Found:
     """Analyses a model and, with `out`, writes `analysis.json` and `analysis.html` into it.
 
     Args:
+        task: what the model is for, by its name.
         model: a hub id, a model's directory, or a run (its pruned model).
-        train: sentence pairs to press the model on; `valid` those on which its loss is read.
+        train: data to press the model on; `valid` that on which its loss is read.
         valid: see `train`.
         how: steps, strengths, blocks.
         out: a new or empty folder, or one that holds an earlier analysis and nothing else.
@@ -73,24 +85,28 @@ def analyze(
         long_lines: what becomes of sentences that are too long for the model; left out if not given.
 
     Raises:
-        InputError: a model or sentences that cannot be used, or an `out` that holds something else; said before the work.
+        InputError: a model or data that cannot be used, or an `out` that holds something else; said before the work.
     """
     if out is not None:
         check_free(out)
-    loaded, tokenizer = load(model, dtype=torch.float32), load_tokenizer(model)
-    check_translates(loaded, str(model))
+    loaded: Any = load(model, dtype=torch.float32)
+    known_task = task_of(loaded, task)
+    processor = known_task.processor(model)
     use_threads()
     set_seed(seed)
-    text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, tokenizer)
-    train, valid = text.train, text.valid
-    material = TrainingData.of(loaded, tokenizer, train, valid, seed=seed, callbacks=tuple(callbacks))
-    odd = list(dict.fromkeys([*long, *unfamiliar(train, tokenizer), *unfamiliar(valid, tokenizer)]))
+    odd: list[str] = []
+    if isinstance(train, Parallel) and isinstance(valid, Parallel):
+        text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, processor)
+        train, valid = text.train, text.valid
+        odd += [*long, *unfamiliar(text.train, processor), *unfamiliar(text.valid, processor)]
+    material = TrainingData.of(known_task, loaded, processor, train, valid, seed=seed, callbacks=tuple(callbacks))
+    odd = list(dict.fromkeys([*odd, *material.notes]))
     for line in odd:
         report(f"warning: {line}")
     known = {coupling.kind for coupling in couplings(loaded)}
     with tempfile.TemporaryDirectory() as work:
         found = analyse_step(loaded, material, how, [kind for kind in PARTS if kind in known], Path(work), report)
-    for line in guesses(found.loss, loaded.config.vocab_size):
+    for line in guesses(found.loss, loaded.config.vocab_size) if isinstance(train, Parallel) else ():
         odd.append(line)
         report(f"warning: {line}")
     if not any(component.zero for component in found.components):
@@ -101,7 +117,8 @@ def analyze(
         report(f"warning: {odd[-1]}")
     made = {
         "model": model,
-        "data": data_name(train, Data()),
+        "task": task,
+        "data": data_name(train, DataSection()),
         "settings": how.model_dump(mode="json"),
         "seed": seed,
         **provenance(command),

@@ -14,32 +14,39 @@ from typing import Annotated, Any
 import typer
 
 from tprune import __version__
-from tprune.cli import look, make, measure
+from tprune.cli.groups import GroupedCommand
 from tprune.cli.shared import shared
+from tprune.cli.verbs.analyze import analyze
+from tprune.cli.verbs.bench import bench
+from tprune.cli.verbs.demo import demo
+from tprune.cli.verbs.evaluate import evaluate
+from tprune.cli.verbs.export import export
+from tprune.cli.verbs.inspect import inspect
+from tprune.cli.verbs.prune import prune
+from tprune.cli.verbs.report import report
+from tprune.cli.verbs.run import run
+from tprune.cli.verbs.runtimes import runtimes
+from tprune.cli.verbs.translate import translate
 from tprune.support.errors import ENDS, TpruneError, TpruneWarning, printable
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": make.demo, "inspect": look.inspect, "prune": make.prune, "evaluate": measure.evaluate, "bench": measure.bench,
-    "report": look.report, "run": make.run_recipe, "analyze": look.analyze, "export": measure.export,
-    "translate": measure.translate, "runtimes": measure.runtimes,
-}  # fmt: skip
-IN_SHORT = {
-    "demo": "First success: a small model, pruned and measured.",
-    "inspect": "What a model could lose.",
-    "prune": "A trained model to a smaller one.",
-    "evaluate": "BLEU with its interval, and chrF.",
-    "bench": "Two exported models, timed in turns.",
-    "report": "The page of a run; several runs compared.",
-    "run": "All stages of a recipe.",
-    "analyze": "What gives way in a trained model.",
-    "export": "A model to what a runtime executes, checked.",
-    "translate": "Standard input to standard output.",
-    "runtimes": "What can run a model, and what is here.",
+IN_SHORT: dict[Callable[..., None], str] = {
+    demo: "Train, prune and measure a small model.",
+    inspect: "Show what can be cut of a model.",
+    prune: "Make a trained model smaller.",
+    evaluate: "Score a model, with an interval.",
+    bench: "Time two exported models side by side.",
+    report: "Draw the page of a run, or compare runs.",
+    run: "Run all stages of a recipe.",
+    analyze: "Find what gives way in a model.",
+    export: "Export a model for a runtime, checked.",
+    translate: "Translate standard input.",
+    runtimes: "List what can run a model.",
 }
-EXAMPLE = "tprune prune MODEL --speedup 2 --out runs/fast --src a.en --tgt a.de --valid-src b.en --valid-tgt b.de"
+VERBS = {verb.__name__: verb for verb in IN_SHORT}
+EXAMPLE = "tprune prune MODEL --speedup 2 --out runs/fast --train a.csv --valid b.csv"
 for _name, _verb in VERBS.items():
-    app.command(_name, short_help=IN_SHORT[_name])(shared(_verb))
+    app.command(_name, cls=GroupedCommand, short_help=IN_SHORT[_verb])(shared(_verb))
 
 
 def _version(asked: bool) -> None:
@@ -48,11 +55,13 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=f"For example: {EXAMPLE}   (--dry-run: what it would be)")
+@app.callback(epilog=f"For example: {EXAMPLE}   (--dry-run forecasts the result)")
 def start(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and leave.")] = False,
-) -> None:  # fmt: skip
-    """Makes trained Transformers really smaller and faster on CPUs, and proves it by measuring. Begin with: tprune demo"""
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Make trained models smaller and faster on CPUs, with every claim measured. Begin with: tprune demo"""
 
 
 def main() -> None:

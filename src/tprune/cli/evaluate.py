@@ -1,4 +1,4 @@
-"""`tprune evaluate` and `tprune export`: a model by any name, exported where it is not yet, and its quality."""
+"""`tprune evaluate` of translation models: a model by any name, exported where it is not yet, and its quality."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from tprune.cli.export import CHECKED, built_in
 from tprune.data.parallel import Parallel, sampled
-from tprune.data.synthetic.grammar import corpus
-from tprune.families.graphs.graph import skeleton_of
 from tprune.realise.checkpoint import load, load_tokenizer
-from tprune.run.lookup import model_at, runnable_at
+from tprune.run.lookup import runnable_at
 from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
@@ -32,14 +30,20 @@ from tprune.tasks.translation.encoding import check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
-CHECKED = 8  # sentences that an export is checked on where nothing else is said
 
 
 def evaluate(
-    model: str, pairs: Parallel, against: str | None = None, beams: int | None = None, threads: int | None = None,
-    report: Report = lambda text: None, runtime: str | None = None, *, tokenize: str | None = None,
+    model: str,
+    pairs: Parallel,
+    against: str | None = None,
+    beams: int | None = None,
+    threads: int | None = None,
+    report: Report = lambda text: None,
+    runtime: str | None = None,
+    *,
+    tokenize: str | None = None,
     long_lines: LongLines | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
     Args:
@@ -58,78 +62,81 @@ def evaluate(
         CertificateError: a model does not export to what it computes.
     """
     model, against = runnable_at(model), None if against is None else runnable_at(against)
-    tokenize, found, odd = tokenize or fitting(pairs.target), dict[str, Translated](), list[str]()
+    tokenize = tokenize or fitting(pairs.target)
     metric(tokenize)  # now, where its package is missing
+    names = list(dict.fromkeys(filter(None, (against, model))))
+    pairs, found, odd = _translated(
+        names, pairs, beams, threads, report, runtime, tokenize, long_lines or LongLines(option=OPTION)
+    )
+    if len(pairs) < FEW:
+        report(
+            f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; expected some hundreds"
+        )
+    scores = {name: _scored(each, pairs, tokenize) for name, each in found.items()}
+    for name, each in found.items():
+        for line in cut_often(name, each.made.share, each.made.limit):
+            report(f"warning: {line}")
+            odd.append(line)
+    results: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
+    if against is not None:
+        first, second = (found[name].made.texts for name in (against, model))
+        results["paired"] = paired_bootstrap(first, second, pairs.target, tokenize=tokenize).to_dict()
+    return results | {"warnings": odd}
+
+
+class Written(NamedTuple):
+    """Translations of the test set, and the number of beams they were searched with."""
+
+    made: Translated
+    beams: int
+
+
+def _translated(
+    names: Sequence[str],
+    pairs: Parallel,
+    beams: int | None,
+    threads: int | None,
+    report: Report,
+    runtime: str | None,
+    tokenize: str,
+    long_lines: LongLines,
+) -> tuple[Parallel, dict[str, Written], list[str]]:
+    """The pairs that all models can take, what each of them writes, and what looks odd."""
+    found, odd = dict[str, Written](), list[str]()
     with ExitStack() as folders:
         translators = {}  # all of them first: what cannot be opened is said before anything is translated
-        for name in dict.fromkeys(filter(None, (against, model))):
+        for name in names:
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
-            translators[name] = Translator.load(
-                opened(name, folder, pairs.source, report, runtime), threads or default_threads()
-            )
+            made = opened(name, folder, pairs.source, report, runtime)
+            translators[name] = Translator.load(made, threads or default_threads())
         for translator in translators.values():
             count = partial(_lengths, translator.tokens)
-            pairs, long = (long_lines or LongLines(option=OPTION)).fit(
-                pairs, count, None, translator.layout.source_positions
-            )
+            pairs, long = long_lines.fit(pairs, count, None, translator.layout.source_positions)
             odd += long
         odd += doubts(pairs.target, tokenize)
         for line in odd:
             report(f"warning: {line}")
         for name, translator in translators.items():
-            report(
-                f"{name}: translating {len(pairs):,} sentences, beam {beams or translator.layout.generation.num_beams}"
-            )
+            width = beams or translator.layout.generation.num_beams
+            report(f"{name}: translating {len(pairs):,} sentences, beam {width}")
             try:
-                found[name] = translator.translated(pairs.source, beams, batch=16)
+                found[name] = Written(translator.translated(pairs.source, beams, batch=16), width)
             except InputError as error:  # a sentence by its number
                 raise InputError(f"{pairs.files[0] if pairs.files else pairs.name}: {error}") from None
-    if len(pairs) < FEW:
-        report(
-            f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; expected some hundreds"
-        )
-    scores, said = {}, {name: each.texts for name, each in found.items()}
-    for name, hypotheses in said.items():
-        low, high = bleu_interval(hypotheses, pairs.target, tokenize=tokenize)
-        width = beams or translators[name].layout.generation.num_beams
-        limits = {"at_limit": round(found[name].share, 4), "limit": found[name].limit, "beams": width}
-        with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # said above
-            scored = quality(hypotheses, pairs.target, tokenize).to_dict()
-        scores[name] = {**scored, "bleu_low": low, "bleu_high": high, **limits}
-        for line in cut_often(name, found[name].share, found[name].limit):
-            report(f"warning: {line}")
-            odd.append(line)
-    results: dict[str, Any] = {"model": model, "against": against, "beams": beams, "scores": scores, "paired": None}
-    if against is not None:
-        results["paired"] = paired_bootstrap(said[against], said[model], pairs.target, tokenize=tokenize).to_dict()
-    return results | {"warnings": odd}
+    return pairs, found, odd
+
+
+def _scored(written: Written, pairs: Parallel, tokenize: str) -> dict[str, Any]:
+    made = written.made
+    low, high = bleu_interval(made.texts, pairs.target, tokenize=tokenize)
+    with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # said before
+        found = quality(made.texts, pairs.target, tokenize).to_dict()
+    limits = {"at_limit": round(made.share, 4), "limit": made.limit, "beams": written.beams}
+    return {**found, "bleu_low": low, "bleu_high": high, **limits}
 
 
 def _lengths(tokens: Tokens, texts: Sequence[str]) -> list[int]:
     return [len(ids) for ids in tokens.encode(texts)]
-
-
-def export_to(
-    model: str, out: Path, sentences: Sequence[str] | None, report: Report = lambda text: None, runtime: str = "onnxruntime"
-) -> dict[str, Any]:  # fmt: skip
-    """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
-
-    Raises:
-        InputError: no such model, or one that is exported already; see `export`.
-        CertificateError: the export does not compute what the model computes.
-    """
-    where = model_at(model)
-    loaded = load(where, dtype=torch.float32).eval()
-    try:
-        searched = skeleton_of(loaded).searched
-    except InputError as error:
-        raise InputError(f"{model}: {error}") from None
-    if sentences is None:
-        checked = f"{CHECKED} built-in English sentences" if searched else "random inputs"
-        report(f"it will be checked on {checked}; --sentences FILE takes yours")
-        sentences = built_in() if searched else ()
-    done = export(loaded, load_tokenizer(where), out, sentences, runtime_named(runtime))
-    return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
 
 
 def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, runtime: str | None) -> Path:
@@ -159,8 +166,3 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
         runtime_named(runtime),
     )
     return folder / "exported"
-
-
-def built_in() -> tuple[str, ...]:
-    """Some sentences for a check where the user gives none."""
-    return corpus(train=200, valid=CHECKED, test=1).valid.source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,9 +15,23 @@ from tprune.core.kinds import Scope, rule_of
 from tprune.core.known_tasks import task_of
 from tprune.counting.size import size
 from tprune.families.registry import couplings
+from tprune.realise.checkpoint import load
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
 from tprune.testing import check_coupling, check_family, randomise_
+
+
+def opened(where: str) -> Any:
+    """A model, whose tokeniser is checked too where it has one: a look is for finding out whether both belong together.
+
+    Raises:
+        InputError: no such model, one that is made for no known task, or a tokeniser of another model.
+    """
+    loaded = load(where)
+    task = task_of(loaded)
+    if (Path(where) / "tokenizer_config.json").exists():
+        task.processor(where)
+    return loaded
 
 
 def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
@@ -34,12 +49,19 @@ def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
     )
     rows = [
         {
-            "name": groups.coupling.name, "kind": groups.coupling.kind, "groups": list(groups.shape), "weights": int(groups.sizes.sum()),
-            "closed": groups.coupling.closed, "patterns": list(dict.fromkeys(v.structure.pattern for v in groups.coupling.views)),
+            "name": groups.coupling.name,
+            "kind": groups.coupling.kind,
+            "groups": list(groups.shape),
+            "weights": int(groups.sizes.sum()),
+            "closed": groups.coupling.closed,
+            "patterns": list(dict.fromkeys(v.structure.pattern for v in groups.coupling.views)),
         }
         for groups in bind(shown, model)
-    ]  # fmt: skip
-    return {"couplings": rows, "size": asdict(size(model)), "lines_left_out": not kinds}
+    ]
+    task = task_of(model)
+    example = {name: list(x.shape) for name, x in task.example(model).items()}
+    found = {"couplings": rows, "task": task.name, "example": example, "size": asdict(size(model))}
+    return {**found, "lines_left_out": not kinds}
 
 
 def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda text: None) -> list[str]:
@@ -55,12 +77,12 @@ def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda 
     """
     twin = randomised(model)
     names = {row["name"] for row in rows if row["closed"]}
-    batch = task_of(twin).random(twin)
+    task = task_of(twin)
+    batch = task.random(twin)
     closed = [c for c in couplings(twin) if c.name in names]
 
     def run(of: nn.Module) -> Tensor:
-        logits: Tensor = of(**batch).logits
-        return logits
+        return task.run(of, batch).logits
 
     try:
         for number, coupling in enumerate(closed, start=1):

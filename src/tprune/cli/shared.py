@@ -5,51 +5,54 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from tprune.cli.console import say, typed
+from tprune.cli.groups import expanded, options_of
 from tprune.run.log import warned
 from tprune.support.errors import InputError
 from tprune.support.plugins import import_plugins, trusting
 
-Offline = Annotated[bool, typer.Option("--offline", help="Never ask the hub.")]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--plugin",
-        help="Import this module first, for the methods, families, tasks and runtimes it adds; repeat for several.",
-    ),
-]
-Trust = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run the code that a model brings with it; read that code first.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an unexpected error comes from.")]
-OPTIONS: dict[str, tuple[Any, Any]] = {
-    "offline": (Offline, False), "plugin": (Plugins, None), "trust_remote_code": (Trust, False), "debug": (Debug, False),
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Common:
+    """What every verb can be told."""
+
+    PANEL: ClassVar[str] = "Common"
+    offline: Annotated[bool, typer.Option("--offline", help="Never connect to the Hugging Face hub.")] = False
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            help="Module to import first, for the architectures, families, tasks, methods and runtimes that it enters; "
+            "repeat for several.",
+        ),
+    ] = None
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the code that comes with a model; read that code first."),
+    ] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")] = False
 
 
 def shared(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb with the options of all verbs beside its own."""
-    own = inspect.signature(verb, eval_str=True)
-    extra = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        for name, (hint, default) in OPTIONS.items()
-    ]
+    """The verb as typer reads it, with the options of all verbs beside its own."""
+    flat = expanded(verb)
+    own = inspect.signature(flat)
 
-    @wraps(verb)
-    def prepared(
-        *, offline: bool, plugin: list[str] | None, trust_remote_code: bool, debug: bool, **given: Any
-    ) -> None:
+    @wraps(flat)
+    def prepared(**given: Any) -> None:
+        common = Common(**{field.name: given.pop(field.name) for field in fields(Common)})
         try:
-            prepare(offline, plugin or (), debug)
+            prepare(common.offline, common.plugin or (), common.debug)
             if given.get("runtime") is not None:
                 check_runtime(given["runtime"])
-            with trusting(trust_remote_code), warned(say):
-                verb(**given)
+            with trusting(common.trust_remote_code), warned(say):
+                flat(**given)
         except SystemExit as left:  # no verb does; code of a model or plugin may
             raise InputError(
                 f"code of a model or a plugin ended the program (exit {left.code!r}) before {verb.__name__} was done"
@@ -59,7 +62,9 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
             say(f"interrupted{again}")
             raise typer.Exit(130) from None
 
-    prepared.__signature__ = own.replace(parameters=[*own.parameters.values(), *extra])  # type: ignore[attr-defined]
+    signature = own.replace(parameters=[*own.parameters.values(), *options_of(Common)])
+    prepared.__signature__ = signature  # type: ignore[attr-defined]
+    prepared.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
     return prepared
 
 

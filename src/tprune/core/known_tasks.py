@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tprune.support.errors import InputError
 from tprune.support.registry import Registry
@@ -33,6 +34,27 @@ TASKS: Registry[Task] = Registry(
     },
     fault,
 )
+
+
+HEADS = {  # by the ends of the names that transformers gives its classes
+    "ForSequenceClassification": "text-classification",
+    "ForCausalLM": "language-modelling",
+    "ForImageClassification": "image-classification",
+}
+
+
+def task_of_config(config: Mapping[str, Any]) -> str | None:
+    """The name of the task that a model is made for, by its configuration alone; None where only its class could tell.
+
+    Example:
+        >>> task_of_config({"architectures": ["BertForSequenceClassification"]}), task_of_config({})
+        ('text-classification', None)
+    """
+    if config.get("is_encoder_decoder") is True:
+        return "translation"
+    named = config.get("architectures")
+    first = str(named[0]) if isinstance(named, list) and named else ""
+    return next((task for head, task in HEADS.items() if first.endswith(head)), None)
 
 
 def task_of(model: nn.Module, name: str | None = None) -> Task:

@@ -30,6 +30,15 @@ class Encoding(Protocol):
 
 
 @runtime_checkable
+class Processor(Protocol):
+    """What encodes a model's inputs: a tokeniser, or image preprocessing."""
+
+    def save_pretrained(self, save_directory: str | Path) -> object:
+        """Writes its files into a directory."""
+        ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """A tokeniser as transformers has them (`PreTrainedTokenizerBase`)."""
 

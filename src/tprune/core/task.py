@@ -211,6 +211,20 @@ class LocatesDifference(Protocol):
         ...
 
 
+@runtime_checkable
+class WritesSentences(Protocol):
+    """A task whose models write sentences by beam search: they can be taught by a teacher's own, in words spelled otherwise."""
+
+    @property
+    def beams(self) -> int | None:
+        """Of the search; as the model's generation settings have it where it is None."""
+        ...
+
+    def searching(self, beams: int, tokenize: str | None) -> Task:
+        """The task with this number of beams, and with this tokeniser of its metric (None: one that fits)."""
+        ...
+
+
 def decoded(task: Task, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
     """The steps of `Decodes.decode`; none where the task's models run in one pass."""
     return task.decode(models, batch, steps) if isinstance(task, Decodes) else iter(())

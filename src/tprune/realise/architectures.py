@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import transformers
+from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from tprune.families.modeling import modeling_pruned
 from tprune.families.registry import FAMILIES, NEXT
 from tprune.support.errors import InputError
+from tprune.support.registry import Registry
+
+Architecture = Callable[..., nn.Module]
+
+
+def fault(entered: object) -> str:
+    """What keeps a thing from being an architecture; nothing where it is a class or the place of one, `module:Class`."""
+    module, colon, attribute = entered.partition(":") if isinstance(entered, str) else ("", "", "")
+    if callable(entered) or (module and colon and attribute.isidentifier()):
+        return ""
+    return f"{entered!r:.80} is no class, and not where one is, such as my_module:ResNet"
+
+
+ARCHITECTURES: Registry[Architecture | str] = Registry("architecture", "tprune.architectures", {}, fault)
+"""Classes of models that are no part of transformers, by the name in `architectures` of their `config.json`; `load` finds them here.
+
+A plugin (`--plugin my_module`) enters its own: `ARCHITECTURES.enter("ResNet", "my_module:ResNet")`.
+"""
+
+
+def entered_class(config: Mapping[str, Any]) -> Architecture | None:
+    """The class that was entered for what a configuration names; None where there is none.
+
+    Raises:
+        InputError: it is entered as a place where it is not.
+    """
+    name = _architecture(config)
+    if not name or name not in ARCHITECTURES:
+        return None
+    entered = ARCHITECTURES[name]
+    if not isinstance(entered, str):
+        return entered
+    module, _, attribute = entered.partition(":")
+    try:
+        found: Architecture = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"architecture {name!r} was entered as {entered!r}, which cannot be imported ({error})"
+        ) from None
+    return found
 
 
 def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
@@ -50,7 +92,9 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
         )
     if not model_type and name:
         raise InputError(
-            f"{path}: a model of class {name!r:.80}, which is no part of transformers; give the class: load(path, architecture={name:.80})"
+            f"{path}: a model of class {name!r:.80}, which is no part of transformers; name a module with --plugin that enters "
+            f'its class, ARCHITECTURES.enter("{name:.80}", "my_module:{name:.80}") with ARCHITECTURES of '
+            f"tprune.realise.architectures, or in Python give the class: load(path, architecture={name:.80})"
         )
     if model_type not in FAMILIES and model_type not in (names := [family.name for family in FAMILIES.values()]):
         raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(names)}; {NEXT}")

@@ -22,11 +22,11 @@ from transformers import (
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 from transformers.utils.hub import cached_file
 
-from tprune.core.model import Model, Tokenizer
+from tprune.core.model import Model, Processor
 from tprune.core.plan import Plan
 from tprune.families.positions import POSITIONS, kept_on_save, read_positions_
 from tprune.families.registry import family_of
-from tprune.realise.architectures import class_of, our_class
+from tprune.realise.architectures import class_of, entered_class, our_class
 from tprune.realise.belonging import check_settings, check_tokenizer
 from tprune.realise.certificate import Certificate
 from tprune.realise.earlier import of_earlier_version, read_earlier
@@ -56,7 +56,7 @@ LEFTOVERS = re.compile(
 def save(
     model: nn.Module,
     out: str | Path,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Processor | None = None,
     plan: Plan | None = None,
     certificate: Certificate | None = None,
 ) -> Path:
@@ -100,7 +100,8 @@ def load(
         dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
         offline: never ask the hub.
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
-        architecture: the class of a model that is no part of transformers, called with what its `config.json` says.
+        architecture: the class of a model that is no part of transformers, called with what its `config.json` says; the one
+            in `tprune.realise.architectures.ARCHITECTURES` if not given.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
@@ -111,6 +112,8 @@ def load(
     """
     path = model_folder(path)
     try:
+        if architecture is None and Path(path).is_dir():
+            architecture = entered_class(content(Path(path, "config.json")))
         if architecture is not None:
             if not Path(path).is_dir():
                 raise InputError(f"{path}: no such directory; a model of a given class is read from one")
@@ -215,11 +218,20 @@ def load_tokenizer(
         raise InputError(
             f"{path}: no tokeniser can be loaded ({first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
         ) from None
+    if Path(path).is_dir():
+        _check_vocabulary(Path(path), tokenizer)
     for key in ("is_local", "local_files_only"):  # how it was loaded is no part of it
         tokenizer.init_kwargs.pop(key, None)
     if (Path(path) / "config.json").is_file():
         check_tokenizer(tokenizer, content(Path(path) / "config.json"), str(path))
     return tokenizer
+
+
+def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises `InputError` where none of a tokeniser's files is there: transformers then makes one of its special tokens alone."""
+    expected = sorted({"tokenizer.json", *map(str, tokenizer.vocab_files_names.values())})
+    if tokenizer.vocab_files_names and not any((folder / name).exists() for name in expected):
+        raise InputError(f"{folder}: no tokeniser here; expected {' or '.join(expected)} beside the model")
 
 
 def _described(path: str, offline: bool) -> dict[str, Any]:

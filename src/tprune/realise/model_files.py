@@ -157,7 +157,13 @@ def first_line(error: BaseException) -> str:
 
 
 def existing(name: str | Path) -> str:
-    """A name of a model as text. Raises `InputError` where it looks like a path and there is no such directory."""
+    """A name of a model as text. Raises `InputError` where it is no name, or looks like a path and is none of a directory."""
+    if not isinstance(name, str | Path):
+        raise InputError(
+            f"a model named by {name!r:.80}; expected a model's directory, a run or a hub id, as text or a path"
+        )
+    if Path(name).is_file():
+        raise InputError(f"{name}: is a file; expected the directory that holds the model, a run or a hub id")
     if not Path(name).is_dir() and _local(str(name)):
         raise InputError(f"{name}: no such directory; expected a Hugging Face model directory, a run or a hub id")
     return str(name)

@@ -11,7 +11,19 @@ from tprune.recipe.schema import Recipe
 from tprune.recipe.yaml_text import read_yaml
 from tprune.support.errors import InputError
 
-BUILT_IN = Path(__file__).parents[1] / "run" / "defaults" / "prune.yaml"  # what is done where nothing else is said
+DEFAULTS = Path(__file__).parents[1] / "run" / "defaults"
+BUILT_IN = DEFAULTS / "prune.translation.yaml"  # what is done with a translation model where nothing else is said
+
+
+def built_in(task: str) -> Path:
+    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks whose models run in one pass.
+
+    Example:
+        >>> built_in("translation").name, built_in("image-classification").name, built_in("text-classification").name
+        ('prune.translation.yaml', 'prune.image-classification.yaml', 'prune.one-pass.yaml')
+    """
+    own = DEFAULTS / f"prune.{task}.yaml"
+    return own if own.exists() else DEFAULTS / "prune.one-pass.yaml"
 
 
 def changed(

@@ -18,6 +18,7 @@ from pydantic import (
 
 from tprune.core.kinds import BY_DEFAULT, STOCK, Kind
 from tprune.core.known_methods import METHODS
+from tprune.core.known_tasks import TASKS
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
 from tprune.support.errors import InputError
 
@@ -76,14 +77,14 @@ class Model(_Section):
     positions: int = Field(128, ge=8)
 
 
-class Stage(_Section):
+class Train(_Section):
     """How one stage trains.
 
     Attributes:
         steps: of the optimiser; 0 leaves the stage out.
         lr: the learning rate after warm-up; it falls along a cosine.
         warmup: steps in which it rises; at most half of all.
-        batch_tokens: tokens in a batch, source and target, padding included.
+        batch_tokens: positions in a batch, padding included: tokens of source and target, or of texts; of images their number.
         label_smoothing: of the loss.
         eval_every: steps between looks at the validation loss; the best weights are kept. 0: none.
         patience: looks without gain after which training ends; 0: never.
@@ -98,7 +99,7 @@ class Stage(_Section):
     patience: int = Field(0, ge=0)
 
 
-class Taught(Stage):
+class Distilled(Train):
     """A stage with the dense model as teacher.
 
     Attributes:
@@ -170,6 +171,12 @@ def _known_method(name: str) -> str:
     return name
 
 
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"expected one of {', '.join(TASKS)}")
+    return name
+
+
 def _known_runtime(name: str) -> str:
     from tprune.runtimes.runtime import runtimes  # here, because numpy takes a moment
 
@@ -190,7 +197,7 @@ def _known_tokenizer(name: str) -> str:
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 
 
-class Prune(Taught):
+class Prune(Distilled):
     """Regularised training, then the cut to a size, time or memory.
 
     `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `allocation` says how
@@ -290,7 +297,7 @@ class Prune(Taught):
         return self.timed or self.allocation == "loss"
 
 
-class Recover(Taught):
+class Recover(Distilled):
     """Fine-tuning of the cut model."""
 
 
@@ -330,17 +337,17 @@ class Recipe(_Section):
     """A whole experiment.
 
     Attributes:
-        task: what is trained and scored.
+        task: what the model is for; what a given model is made for, else translation, if not given.
         num_beams: of the search when translations are scored.
         bleu_tokenize: sacreBLEU's tokeniser for BLEU; the one that fits the script of the references if not given.
         seed: of weights, batches and dropout.
         train_precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
     """
 
-    task: Literal["translation"] = "translation"
+    task: Annotated[str, AfterValidator(_known_task)] | None = None
     data: Data
     model: Model = Model()
-    train: Stage
+    train: Train
     analyze: Analyze = Analyze()
     prune: Prune
     recover: Recover

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tprune.recipe.schema import Stage, Taught
+from tprune.recipe.schema import Distilled, Train
 from tprune.train.schedule import TrainingConfig
 
 WITH_TEACHER = {
@@ -14,14 +14,14 @@ WITH_TEACHER = {
 }
 
 
-def training_of(stage: Stage, schedule: str = "cosine") -> TrainingConfig:
+def training_of(stage: Train, schedule: str = "cosine") -> TrainingConfig:
     """The training that a section of a recipe describes; precision and seed are those of the run.
 
     Example:
-        >>> training_of(Stage(steps=20, lr=1e-3)).steps
+        >>> training_of(Train(steps=20, lr=1e-3)).steps
         20
     """
-    taught = {key: getattr(stage, name) for key, name in WITH_TEACHER.items()} if isinstance(stage, Taught) else {}
+    taught = {key: getattr(stage, name) for key, name in WITH_TEACHER.items()} if isinstance(stage, Distilled) else {}
     return TrainingConfig(
         stage.steps,
         stage.lr,

@@ -11,7 +11,6 @@ from tprune.core.plan import Plan
 from tprune.core.realisation import parts
 from tprune.scores.second_order import removal
 from tprune.support.papers import papers_of
-from tprune.tasks.metrics.translation import quality
 from tprune.train.losses import distillation_loss
 from tprune.train.pseudo_targets import make_pseudo_targets
 from tprune.train.schedule import rewound
@@ -29,15 +28,16 @@ OF_STAGES = {
 }  # by the key of a stage that switches it on
 
 
-def citations(recipe: Mapping[str, Any], plan: Plan, by_plan: bool) -> list[str]:
+def citations(recipe: Mapping[str, Any], plan: Plan, by_plan: bool, task: object) -> list[str]:
     """BibTeX entries of what the stages of a run used: each thing carries its own (`tprune.support.papers`).
 
     Args:
         recipe: as in `run.json`.
         plan: what was cut.
         by_plan: whether what is kept came from a plan made before.
+        task: whose metrics the run is scored by.
     """
-    return [TPRUNE, *papers_of(_used(recipe, plan, by_plan))]
+    return [TPRUNE, *papers_of((*_used(recipe, plan, by_plan), task))]
 
 
 def _used(recipe: Mapping[str, Any], plan: Plan, by_plan: bool) -> Iterator[object]:
@@ -52,4 +52,3 @@ def _used(recipe: Mapping[str, Any], plan: Plan, by_plan: bool) -> Iterator[obje
     for stage in (prune, recover):
         if stage["steps"]:
             yield from (thing for key, thing in OF_STAGES.items() if stage[key])
-    yield quality

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from rich.table import Table
 
+from tprune.core.score import Metric
 from tprune.report.html import template, visible
 from tprune.report.page import reading
 from tprune.report.results import RunResults, finished
@@ -27,15 +28,16 @@ MARK = "comparison.html"
 class Row:
     """What one run measured.
 
-    `speedup` is that of whole sentences, `gap` BLEU against the run's own dense model, each `(low, middle, high)` with a 95 %
-    interval; `best` says that no other run is both better and faster.
+    `speedup` is that of the quoted phase, `gap` the run's metric against that of its own dense model, each `(low, middle, high)` with a
+    95 % interval; `best` says that no other run is both better and faster.
     """
 
     run: str
     asked: str
     speedup: tuple[float, float, float]
-    dense_bleu: float
-    bleu: float
+    metric: Metric
+    dense_value: float
+    value: float
     gap: tuple[float, float, float]
     parameters: int
     macs: int
@@ -73,11 +75,20 @@ def compare(runs: Sequence[Path]) -> Comparison:
             made_for.append(read_json(run / "run.json"))
             rows.append(row_of(name, results[name], made_for[-1]))
             cells(rows[-1])
+    check_metrics(rows)
     best = {row.run for row in rows if not any(_beats(other, row) for other in rows)}
     return Comparison(
-        tuple(Row(**{**asdict(row), "best": row.run in best}) for row in rows),
+        tuple(replace(row, best=row.run in best) for row in rows),
         tuple(differences(results, made_for)),
     )
+
+
+def check_metrics(rows: Sequence[Row]) -> None:
+    """Raises `InputError` for runs that are scored by different metrics."""
+    if other := next((row for row in rows if row.metric.name != rows[0].metric.name), None):
+        raise InputError(
+            f"{rows[0].run} is scored by {rows[0].metric.name}, {other.run} by {other.metric.name}; compare runs of one task"
+        )
 
 
 def names(runs: Sequence[Path]) -> list[str]:
@@ -89,13 +100,14 @@ def names(runs: Sequence[Path]) -> list[str]:
 
 def row_of(name: str, results: RunResults, made_for: Mapping[str, Any]) -> Row:
     """One run's results as a row."""
-    speed, gap, target, pruned = results.sentence, results.bleu_difference, results.target, results.pruned
+    speed, gap, target, pruned = results.faster, results.difference, results.target, results.pruned
     return Row(
         run=name,
         asked="plan" if target.unit is None else f"{target.unit} {target.value:g}",
         speedup=(speed.low, speed.median, speed.high),
-        dense_bleu=results.dense.bleu,
-        bleu=pruned.bleu,
+        metric=results.scored_by,
+        dense_value=results.dense.scores[results.metric].value,
+        value=pruned.scores[results.metric].value,
         gap=(gap.low, gap.delta, gap.high),
         parameters=pruned.parameters,
         macs=pruned.macs,
@@ -108,8 +120,8 @@ def row_of(name: str, results: RunResults, made_for: Mapping[str, Any]) -> Row:
 def differences(results: Mapping[str, RunResults], made_for: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the runs do not share, though their numbers need it."""
     how = {
-        "test sentences": [made["corpus"]["test"] for made in made_for],
-        "dense models": [round(found.dense.bleu, 4) for found in results.values()],
+        f"test {next(iter(results.values())).words.many}": [made["corpus"]["test"] for made in made_for],
+        "dense models": [round(found.dense.scores[found.metric].value, 4) for found in results.values()],
         "processors": [found.machine.cpu for found in results.values()],
         "threads or batches": [(found.bench.threads, found.bench.batch) for found in results.values()],
     }
@@ -128,7 +140,7 @@ def comparison_table(found: Comparison) -> str:
         "run",
         "asked",
         "measured",
-        "BLEU",
+        found.rows[0].metric.name,
         "against its dense",
         "parameters",
         "multiplications",
@@ -143,9 +155,10 @@ def comparison_table(found: Comparison) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text."""
+    low, change, high = (f"{each:+.{row.metric.digits}f}" for each in row.gap)
     return (
-        row.run, row.asked, f"{row.speedup[1]:.2f}x [{row.speedup[0]:.2f}, {row.speedup[2]:.2f}]", f"{row.bleu:.2f}",
-        f"{row.gap[1]:+.2f} [{row.gap[0]:+.2f}, {row.gap[2]:+.2f}]", f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.1f} M",
+        row.run, row.asked, f"{row.speedup[1]:.2f}x [{row.speedup[0]:.2f}, {row.speedup[2]:.2f}]", f"{row.value:.{row.metric.digits}f}",
+        f"{change} [{low}, {high}]", f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.1f} M",
     )  # fmt: skip
 
 
@@ -155,7 +168,8 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         raise InputError(f"--out {out}: exists and is no comparison of runs; choose another file")
     alike = len({row.about for row in found.rows}) == 1  # then the title says it
     page = template(MARK).render(
-        title=title_of_all([row.about for row in found.rows]), warnings=found.warnings, plot=scatter(dots_of(found.rows)),
+        title=title_of_all([row.about for row in found.rows]), warnings=found.warnings, plot=scatter(dots_of(found.rows), found.rows[0].metric.name),
+        metric=found.rows[0].metric,
         rows=[shown(number, row, "" if alike else row.about) for number, row in enumerate(found.rows, start=1)],
     )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,13 +182,13 @@ def dots_of(rows: Sequence[Row]) -> list[Dot]:
     dots: list[Dot] = []
     dense: dict[float, list[str]] = {}
     for number, row in enumerate(rows, start=1):
-        bleu = (row.bleu - row.gap[1] + row.gap[0], row.bleu, row.bleu - row.gap[1] + row.gap[2])
-        dots.append(Dot(row.run, row.speedup, bleu, labels=(str(number),)))
-        dense.setdefault(row.dense_bleu, []).append(str(number))
-    for value, numbers in dense.items():
+        value = (row.value - row.gap[1] + row.gap[0], row.value, row.value - row.gap[1] + row.gap[2])
+        dots.append(Dot(row.run, row.speedup, value, labels=(str(number),)))
+        dense.setdefault(row.dense_value, []).append(str(number))
+    for height, numbers in dense.items():
         labels, prefix = (("dense",), "") if len(dense) == 1 else (tuple(numbers), "dense of ")
         name = f"{prefix}{joined(labels)}"
-        dots.append(Dot(name, (1.0, 1.0, 1.0), (value, value, value), hollow=True, labels=labels, prefix=prefix))
+        dots.append(Dot(name, (1.0, 1.0, 1.0), (height, height, height), hollow=True, labels=labels, prefix=prefix))
     return dots
 
 
@@ -193,5 +207,7 @@ def _with_interval(text: str) -> str:
 
 
 def _beats(one: Row, other: Row) -> bool:
-    mine, theirs = (one.bleu, one.speedup[1]), (other.bleu, other.speedup[1])
-    return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
+    """Whether one run is at least as good and as fast as another, and in one of the two more so."""
+    worse = one.metric.better(other.value, one.value)
+    same = one.value == other.value and one.speedup[1] == other.speedup[1]
+    return not same and not worse and one.speedup[1] >= other.speedup[1]

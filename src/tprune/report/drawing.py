@@ -15,6 +15,7 @@ from tprune.core.sites import CROSS_ATTENTION, DECODER, ENCODER, FEED_FORWARD, S
 WIDE, PITCH = 230, 32
 STACKS = {ENCODER: (SELF_ATTENTION, FEED_FORWARD), DECODER: (SELF_ATTENTION, CROSS_ATTENTION, FEED_FORWARD)}
 WORDS = {SELF_ATTENTION: "self-attention", CROSS_ATTENTION: "cross-attention", FEED_FORWARD: "feed-forward"}
+LABELS = {"ffn": "units"}
 HEADS, UNITS = "heads", "ffn"  # what is drawn of an attention, and of a feed-forward block
 Masks = Mapping[tuple[Site | None, str], Tensor]  # what a plan keeps, by site and kind
 
@@ -48,13 +49,17 @@ class Stack:
 
 
 def drawing(plan: Plan, config: Mapping[str, Any]) -> list[Stack]:
-    """Both stacks of an encoder-decoder; sublayers that the plan does not name are whole.
+    """The stacks of a model, layer by layer.
+
+    Of an encoder-decoder both, with sublayers that the plan does not name, which are whole; of other models the blocks of the plan.
 
     Args:
         plan: after selection.
         config: of the dense model: layers, heads and FFN sizes.
     """
     masks = {(entry.coupling.site, entry.coupling.kind): entry.keep for entry in plan.entries}
+    if any(f"{stack}_layers" not in config for stack in STACKS):
+        return _planned(masks)
     found = []
     for stack, drawn in STACKS.items():
         blocks: list[Block] = []
@@ -67,6 +72,28 @@ def drawing(plan: Plan, config: Mapping[str, Any]) -> list[Stack]:
                 blocks.append(Block(label, says, PITCH * len(blocks), tuple(cells)))
         found.append(Stack(stack, tuple(blocks), PITCH * len(blocks)))
     return found
+
+
+def _planned(masks: Masks) -> list[Stack]:
+    """The stacks of the blocks that a plan names."""
+    sites = sorted({site for site, kind in masks if site is not None and site.layer is not None}, key=_order)
+    stacks: dict[str, list[Block]] = {}
+    for site in sites:
+        cover = next((kind for kind in (HEADS, UNITS) if (site, kind) in masks), None)
+        if cover == HEADS:
+            cells, says = _heads(masks, site, len(masks[site, HEADS]))
+        else:
+            own = next((kind for each, kind in masks if each == site and kind != WHOLE_BLOCK), UNITS)
+            cells, says = _units(masks, site, cover or own)
+        blocks = stacks.setdefault(site.stack, [])
+        label = f"{(site.layer or 0) + 1} {WORDS.get(site.block, site.block)}"
+        blocks.append(Block(label, says, PITCH * len(blocks), tuple(cells)))
+    return [Stack(name, tuple(blocks), PITCH * len(blocks)) for name, blocks in stacks.items()]
+
+
+def _order(site: Site) -> tuple[str, int, int, str]:
+    known = tuple(WORDS)
+    return site.stack, site.layer or 0, known.index(site.block) if site.block in known else len(known), site.block
 
 
 def _heads(masks: Masks, site: Site, heads: int) -> tuple[list[Cell], str]:
@@ -85,15 +112,15 @@ def _heads(masks: Masks, site: Site, heads: int) -> tuple[list[Cell], str]:
     return [Cell(x, w, s) for (x, w), s in zip(_places(heads), left, strict=True)], says
 
 
-def _units(masks: Masks, site: Site) -> tuple[list[Cell], str]:
-    keep = masks.get((site, UNITS))
+def _units(masks: Masks, site: Site, kind: str = UNITS) -> tuple[list[Cell], str]:
+    keep = masks.get((site, kind))
     if _gone(masks, site) or (keep is not None and not bool(keep.any())):
         return [Cell(0.0, float(WIDE), 0.0)], "removed"
     if keep is None:
         return [Cell(0.0, float(WIDE), 1.0)], "whole"
     share = float(keep.double().mean())
     cells = [Cell(0.0, round(WIDE * share, 1), 1.0), Cell(round(WIDE * share, 1), round(WIDE * (1 - share), 1), 0.0)]
-    return [cell for cell in cells if cell.wide], f"{int(keep.sum()):,} of {keep.numel():,} units"
+    return [cell for cell in cells if cell.wide], f"{int(keep.sum()):,} of {keep.numel():,} {LABELS.get(kind, kind)}"
 
 
 def _gone(masks: Masks, site: Site) -> bool:

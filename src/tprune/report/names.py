@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from tprune.data.parallel import Corpus, Parallel
+from tprune.core.data import Data as DataSet
+from tprune.data.parallel import Parallel
+from tprune.data.splits import Splits
 from tprune.recipe.schema import Data, Model, Recipe
 
 INNER = ("dense", "pruned", "cut", "trimmed")  # models inside a run, whose own names say nothing
 
 
-def names_of(recipe: Recipe, corpus: Corpus, model: str | None) -> dict[str, str]:
-    """The names of the dense model and of the training, validation and test sentences."""
+def names_of(recipe: Recipe, corpus: Splits[Any], model: str | None) -> dict[str, str]:
+    """The names of the dense model and of the training, validation and test data."""
     tests = dict.fromkeys(data_name(pairs, recipe.data) for pairs in corpus.tests.values())
     return {
         "model": trained_name(recipe.model) if model is None else model_name(model),
@@ -43,8 +46,8 @@ def trained_name(spec: Model) -> str:
     return f"{spec.family.title()} ({encoder}+{decoder} layers, width {spec.d_model})"
 
 
-def data_name(pairs: Parallel, spec: Data) -> str:
-    """The two files, with their folder where a recipe names them; else the data set, or the built-in grammar.
+def data_name(pairs: DataSet, spec: Data) -> str:
+    """The two files of sentence pairs, with their folder where a recipe names them; else the data set, or the built-in grammar.
 
     Example:
         >>> data_name(Parallel(("a",), ("b",), "a.en", ("text/a.en", "text/a.de")), Data())
@@ -52,7 +55,7 @@ def data_name(pairs: Parallel, spec: Data) -> str:
         >>> data_name(Parallel(("a",), ("b",), "some/multi30k, train"), Data())
         'multi30k'
     """
-    if pairs.files is not None:
+    if isinstance(pairs, Parallel) and pairs.files is not None:
         source, target = map(_absolute, pairs.files)
         files = f"{source.name}/{target.name}"
         return f"{source.parent.name} ({files})" if spec.files else files

@@ -14,14 +14,16 @@ from markupsafe import Markup, escape
 
 from tprune.analysis import Analysis
 from tprune.budget.allocate import number
+from tprune.core.known_tasks import TASKS
 from tprune.core.plan import Plan
+from tprune.core.task import Task
 from tprune.report.citations import citations
 from tprune.report.drawing import drawing
 from tprune.report.html import template
 from tprune.report.norms import curves
-from tprune.report.results import SENTENCE, RunResults, finished, unlike
+from tprune.report.results import RunResults, finished, unlike
 from tprune.report.scatter import Dot, scatter
-from tprune.report.table import between, faster, notes, rows
+from tprune.report.table import between, faster, gap, notes, quoted, rows
 from tprune.report.titles import title
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -43,7 +45,7 @@ def reading(run: Path) -> Iterator[None]:
 
 def write_report(run: Path) -> Path:
     """Writes the page of a finished run and returns its path. Raises `InputError` when a file of the run is damaged."""
-    results, said = finished(run), read_json(run / "translations.json")
+    results, said = finished(run), predictions(run)
     plan, made_for = Plan.load(run / "cut" / "plan.json"), read_json(run / "run.json")
     if not isinstance(made_for, dict):
         raise InputError(f"{run / 'run.json'}: holds a {type(made_for).__name__}; expected what a run was made for")
@@ -59,17 +61,32 @@ def write_report(run: Path) -> Path:
         rows=rows(results),
         notes=notes(results),
         targets=targets(results, read_json(run / "forecast.json")),
+        quoted=quoted(results),
+        gap=gap(results.difference),
+        words=results.words,
         stacks=drawing(plan, read_json(run / "dense" / "config.json")),
         norms=curves(norms),
         heat=heat_map(Analysis.load(analysis)) if analysis.exists() else [],
         plot=quality_and_speed(results),
         times=where_time_goes(results),
         sentences=side_by_side(said),
-        citations=citations(made_for["recipe"], plan, made_for.get("plan") is not None),
+        citations=citations(made_for["recipe"], plan, made_for.get("plan") is not None, known_task(results.task)),
     )
     out = run / "report.html"
     out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
+
+
+def known_task(name: str) -> Task | None:
+    """A task by its name; None for one that is not installed here."""
+    return TASKS.get(name)
+
+
+def predictions(run: Path) -> dict[str, list[str]]:
+    """What both models predicted for the test data, in words; of translations the source is the input."""
+    file = run / "predictions.json"
+    found: dict[str, list[str]] = read_json(file if file.exists() else run / "translations.json")
+    return {("input" if name == "source" else name): each for name, each in found.items()}
 
 
 def targets(results: RunResults, forecast: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -77,47 +94,56 @@ def targets(results: RunResults, forecast: Mapping[str, Any]) -> list[tuple[str,
     target, found = results.target, []
     for unit, value in target.asked.items():
         reached = target.reached[unit]
-        if unit == "sentence_ms":
-            took = results.pruned.latency_ms[results.runtime][SENTENCE]
-            found.append(("milliseconds a sentence", number(value), number(reached), number(took)))
+        if target.timed is not None:
+            took = results.pruned.latency_ms[results.runtime].get(target.timed)
+            measured = "" if took is None else number(took)
+            found.append((f"milliseconds a {target.timed}", number(value), number(reached), measured))
         else:
             after = results.pruned.peak_memory / 1e6 if unit == "memory_mb" else reached
             found.append((UNITS.get(unit, unit), number(value), number(reached), number(after)))
-    speed = results.sentence
+    speed = results.faster
     asked = f"{target.speedup:g}x" if target.speedup else ""
     predicted = f"{forecast['speedup']:.2f}x" if forecast.get("speedup") else ""
     measured = f"{speed.median:.2f}x [{speed.low:.2f}, {speed.high:.2f}]"
-    return [*found, ("speedup of a sentence", asked, predicted, measured)]
+    return [*found, (f"speedup of {quoted(results)}", asked, predicted, measured)]
 
 
 def quality_and_speed(results: RunResults) -> dict[str, Any]:
-    """Dense and pruned in a plot; the interval of BLEU is that of the difference."""
-    dense, gap, speed = results.dense.bleu, results.bleu_difference, results.sentence
-    bleu = dense + gap.low, dense + gap.delta, dense + gap.high
+    """Dense and pruned in a plot; the interval of the metric is that of the difference."""
+    dense, change, speed = results.dense.scores[results.metric].value, results.difference, results.faster
+    values = dense + change.low, dense + change.delta, dense + change.high
     return scatter(
         [
             Dot("dense", (1.0, 1.0, 1.0), (dense, dense, dense), hollow=True),
-            Dot("pruned", (speed.low, speed.median, speed.high), bleu),
-        ]
+            Dot("pruned", (speed.low, speed.median, speed.high), values),
+        ],
+        results.metric,
     )
 
 
 def where_time_goes(results: RunResults) -> list[dict[str, Any]]:
-    """For each side the milliseconds of a sentence: encoder, decoder steps (one step times the tokens written), and the rest."""
+    """For each side the milliseconds of what is quoted, in parts.
+
+    Of a sentence: encoder, decoder steps (one step times the tokens written), and the rest; else the whole alone.
+    """
     times = {name: side.latency_ms[results.runtime] for name, side in results.sides.items()}
-    longest = max(took[SENTENCE] for took in times.values())
+    longest = max(took[results.phase] for took in times.values())
     found = []
     for name, took in times.items():
-        after_encoder = max(0.0, took[SENTENCE] - took["encoder"])
-        steps = min(took["decoder_step"] * results.sides[name].tokens_per_sentence, after_encoder)
-        parts = {
-            "encoder": took["encoder"],
-            "decoder steps": steps,
-            "the rest": max(0.0, took[SENTENCE] - took["encoder"] - steps),
-        }
+        parts = _parts(took, results.sides[name].tokens_per_sentence, results.phase)
         shares = [{"name": part, "ms": ms, "share": round(100 * ms / longest, 2)} for part, ms in parts.items()]
-        found.append({"side": name, "ms": took[SENTENCE], "parts": shares})
+        found.append({"side": name, "ms": took[results.phase], "parts": shares})
     return found
+
+
+def _parts(took: Mapping[str, float], tokens: float, phase: str) -> dict[str, float]:
+    whole = took[phase]
+    if not {"encoder", "decoder_step"} <= took.keys():
+        return {phase: whole}
+    after_encoder = max(0.0, whole - took["encoder"])
+    steps = min(took["decoder_step"] * tokens, after_encoder)
+    rest = max(0.0, whole - took["encoder"] - steps)
+    return {"encoder": took["encoder"], "decoder steps": steps, "the rest": rest}
 
 
 def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
@@ -133,13 +159,13 @@ def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def side_by_side(said: Mapping[str, Sequence[str]], most: int = SHOWN) -> list[dict[str, Any]]:
-    """Sentences with both translations, evenly spaced over the test set; words that only one of them has are marked."""
-    total = len(said["source"])
+    """Examples with both predictions, evenly spaced over the test set; words that only one of them has are marked."""
+    total = len(said["input"])
     picked = range(0, total, max(1, total // most))
     found = []
     for i in list(picked)[:most]:
         dense, pruned = marked(said["dense"][i], said["pruned"][i])
-        found.append({"source": said["source"][i], "reference": said["reference"][i], "dense": dense, "pruned": pruned})
+        found.append({"input": said["input"][i], "reference": said["reference"][i], "dense": dense, "pruned": pruned})
     return found
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tprune.bench.harness import Workload
+from tprune.bench.statistics import reported
+from tprune.core.score import Difference, Metric, Score
+from tprune.core.words import Words, words_for
 from tprune.realise.certificate import Certificate
+from tprune.report.old_results import now
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
 from tprune.support.records import decoded, encoded
-from tprune.tasks.metrics.translation import Paired
 
 FILE = "results.json"
-SENTENCE = "sentence"  # the measure that a speed is quoted of
 ByMeasure = Mapping[str, float]
 
 
@@ -38,17 +40,16 @@ class SideResults:
     """What the dense or the pruned model is: how good, how large, how fast.
 
     Attributes:
-        bleu: on the test sentences, at the run's number of beams; `chrf` likewise.
-        at_limit: the share of its translations that end at `limit` tokens; None for a run of before it was counted.
-        macs: multiplications of 25 source and 25 target tokens.
+        scores: on the test data, by metric; the first is the one that models are compared by.
+        at_limit: the share of its outputs that end at `limit` tokens; None where nothing is written, or it was not counted.
+        macs: multiplications of the task's example, such as 25 source and 25 target tokens.
         bytes: of its exported files.
-        latency_ms: by runtime and measure.
+        latency_ms: by runtime and phase.
         peak_memory: of the process that ran it, in bytes.
-        tokens_per_sentence: that it wrote while it was timed.
+        tokens_per_sentence: that it wrote while it was timed; 0 where it writes none.
     """
 
-    bleu: float
-    chrf: float
+    scores: Mapping[str, Score]
     at_limit: float | None = None
     limit: int | None = None
     parameters: int
@@ -74,19 +75,11 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Signatures:
-    """How the scores were computed, as sacreBLEU puts it."""
-
-    bleu_signature: str
-    chrf_signature: str
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What was asked for and what the plan reaches, by unit; and how the recipe put it (None: a plan was given).
 
     Example:
-        >>> Outcome({"macs": 50.0}, {"macs": 48.0}, "macs", 0.5).to_json()
+        >>> Outcome({"macs": 50.0}, {"macs": 48.0}, "macs", 0.5).to_dict()
         {'asked': {'macs': 50.0}, 'reached': {'macs': 48.0}, 'macs': 0.5}
     """
 
@@ -96,18 +89,23 @@ class Outcome:
     value: float | None = None
 
     @property
+    def timed(self) -> str | None:
+        """What a time was asked for: a `sentence`, a `pass`, a `text`; None where something else was."""
+        return next((unit.removesuffix("_ms") for unit in self.asked if unit.endswith("_ms")), None)
+
+    @property
     def speedup(self) -> float | None:
         """How much faster it was to be; None where something else was asked for."""
         return self.value if self.unit == "speedup" else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As in the file, where the recipe's unit is a key."""
         in_recipe = {} if self.unit is None else {self.unit: self.value}
         return {"asked": dict(self.asked), "reached": dict(self.reached), **in_recipe}
 
     @staticmethod
     def fields_of(data: Any) -> Any:
-        """The fields of an outcome by name, from what `to_json` gives; anything else as it is."""
+        """The fields of an outcome by name, from what `to_dict` gives; anything else as it is."""
         if not isinstance(data, dict):
             return data
         known = {key: data[key] for key in ("asked", "reached") if key in data}
@@ -116,7 +114,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Taught:
+class PseudoTargets:
     """The teacher's translations that the pruned model learnt from; `at_limit` is the share that ends at `limit` tokens."""
 
     sentences: int
@@ -135,7 +133,10 @@ class WrittenTokens:
 
 @dataclass(frozen=True)
 class Exported:
-    """How well an export agrees with PyTorch, and the bytes of its files."""
+    """How well an export agrees with PyTorch, and the bytes of its files.
+
+    The counts are of a translation model's sentences; `inputs` and `steps` of what else was compared.
+    """
 
     max_relative_error: float
     greedy_equal: int
@@ -143,6 +144,8 @@ class Exported:
     beam_ties: int
     sentences: int
     files: Mapping[str, int]
+    inputs: int = 0
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Protocol:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainedWith:
     """In which precision and with how many threads a run trained."""
 
     precision: str
@@ -188,12 +191,15 @@ class RunResults:
 
     Attributes:
         dense: the model that was given or trained, `pruned` what became of it.
-        speedup: by runtime and measure; `speedup_interval` has the 95 % intervals. Read them with `ratio`.
-        bleu_difference: pruned minus dense.
+        task: what they are for.
+        speedup: by runtime and phase; `speedup_interval` has the 95 % intervals. Read them with `ratio`.
+        metric: that they are compared by.
+        difference: in it, pruned minus dense.
+        baselines: by name the first score of what knows only the frequencies of the training data.
         target: what was asked for and reached.
         taught: what the teacher's translations were like, where there were any.
         spelling: which tokens the pruned model writes, where it may not write all.
-        beams: of the translations that were scored.
+        beams: of the search for what was scored; None where nothing is searched for.
         model: the name of the dense model; None for a run of before it was noted.
     """
 
@@ -202,23 +208,40 @@ class RunResults:
     speedup: Mapping[str, ByMeasure]
     speedup_interval: Mapping[str, Mapping[str, tuple[float, float]]]
     noise: Noise
-    bleu_difference: Paired
-    signatures: Signatures
+    metric: str
+    difference: Difference
     target: Outcome
-    taught: Taught | None = None
+    taught: PseudoTargets | None = None
     spelling: WrittenTokens | None = None
     certificate: Certificate
     export: ExportedSides
-    beams: int
+    beams: int | None
     bench: Protocol
     seed: int | None
-    training: Training | None
+    training: TrainedWith | None
     command: str
     commit: str | None
     versions: Mapping[str, str]
     machine: Machine
     model: str | None = None
     warnings: tuple[str, ...] = ()
+    task: str = "translation"
+    baselines: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def words(self) -> Words:
+        """What the task calls its examples."""
+        return words_for(self.task)
+
+    @property
+    def scored_by(self) -> Metric:
+        """The metric that both are compared by."""
+        return self.difference.metric
+
+    @property
+    def phase(self) -> str:
+        """The phase that a speed is quoted of."""
+        return reported(self.speedup[self.runtime])
 
     @property
     def runtime(self) -> str:
@@ -226,8 +249,8 @@ class RunResults:
         return next(iter(self.speedup))
 
     @property
-    def sentence(self) -> Ratio:
-        """How much faster the pruned model translates a sentence."""
+    def faster(self) -> Ratio:
+        """How much faster the pruned model is in the quoted phase."""
         return self.ratio(self.runtime)
 
     @property
@@ -235,31 +258,47 @@ class RunResults:
         """Both models by name."""
         return {"dense": self.dense, "pruned": self.pruned}
 
-    def ratio(self, runtime: str, measure: str = SENTENCE) -> Ratio:
-        """How much faster the pruned model is in a runtime."""
-        return Ratio(self.speedup[runtime][measure], *self.speedup_interval[runtime][measure])
+    def ratio(self, runtime: str, phase: str | None = None) -> Ratio:
+        """How much faster the pruned model is in a runtime, in a phase; in the quoted one if none is given."""
+        name = phase or reported(self.speedup[runtime])
+        return Ratio(self.speedup[runtime][name], *self.speedup_interval[runtime][name])
+
+    def quoted_ms(self, side: SideResults, runtime: str | None = None) -> float:
+        """Milliseconds of the quoted phase."""
+        return side.latency_ms[runtime or self.runtime][self.phase]
 
     def per_token(self, runtime: str) -> float:
         """The speedup of a sentence times the tokens written, pruned over dense: speed without the effect of length."""
-        tokens = self.pruned.tokens_per_sentence / max(1e-9, self.dense.tokens_per_sentence)
-        return self.ratio(runtime).median * tokens
+        return self.ratio(runtime).median * self.longer
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def longer(self) -> float:
+        """Tokens that the pruned model writes over those of the dense one; 1 where neither writes any."""
+        if not self.dense.tokens_per_sentence:
+            return 1.0
+        return self.pruned.tokens_per_sentence / self.dense.tokens_per_sentence
+
+    def to_dict(self) -> dict[str, Any]:
         """The content of `results.json`."""
-        return {**encoded(self), "target": self.target.to_json()}
+        return {**encoded(self), "target": self.target.to_dict()}
 
     @staticmethod
-    def from_json(data: object) -> RunResults:
-        """What `to_json` gave, of this version or an earlier one.
+    def from_dict(data: object) -> RunResults:
+        """What `to_dict` gave, of this version or an earlier one.
 
         Raises:
             ValueError: something is missing, or is not what a run writes; says where and what.
         """
-        if isinstance(data, dict) and "target" in data:
-            data = {**data, "target": Outcome.fields_of(data["target"])}
+        if isinstance(data, dict):
+            data = now(data)
+            if "target" in data:
+                data = {**data, "target": Outcome.fields_of(data["target"])}
         found = decoded(RunResults, data)
         if not found.speedup or found.speedup.keys() != found.speedup_interval.keys():
             raise ValueError("speedup and speedup_interval have not the same runtimes, or none")
+        for name, side in found.sides.items():
+            if found.metric not in side.scores:
+                raise ValueError(f"{name}.scores has no {found.metric}, the metric of the run")
         return found
 
 
@@ -275,6 +314,6 @@ def finished(run: Path) -> RunResults:
     """The results of a run. Raises `InputError` where there are none yet, or they are damaged; says what is wrong."""
     data = read_json(run / FILE)
     try:
-        return RunResults.from_json(data)
+        return RunResults.from_dict(data)
     except ValueError as error:
         raise unlike(run, str(error)) from None

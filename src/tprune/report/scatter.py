@@ -33,11 +33,11 @@ class Dot:
     prefix: str = ""
 
 
-def scatter(dots: Sequence[Dot]) -> dict[str, Any]:
+def scatter(dots: Sequence[Dot], metric: str) -> dict[str, Any]:
     """Pixels of dots, whiskers, ticks and labels in a frame of `WIDE` by `HIGH`; dots in one place share a label.
 
     Example:
-        >>> found = scatter([Dot("a", (1.0, 1.0, 1.0), (30.0, 30.0, 30.0)), Dot("b", (1.8, 2.0, 2.2), (28.0, 29.0, 30.0))])
+        >>> found = scatter([Dot("a", (1.0, 1.0, 1.0), (30.0, 30.0, 30.0)), Dot("b", (1.8, 2.0, 2.2), (28.0, 29.0, 30.0))], "BLEU")
         >>> [tick["label"] for tick in found["across"]]
         ['1x', '1.5x', '2x']
     """
@@ -52,7 +52,7 @@ def scatter(dots: Sequence[Dot]) -> dict[str, Any]:
     ]  # fmt: skip
     frame = Box(left + 2, TOP, WIDE - RIGHT, HIGH - BOTTOM - 2)
     return {
-        "wide": WIDE, "high": HIGH, "left": left, "right": WIDE - RIGHT, "top": TOP, "bottom": HIGH - BOTTOM, "size": SIZE, "dots": placed,
+        "metric": metric, "wide": WIDE, "high": HIGH, "left": left, "right": WIDE - RIGHT, "top": TOP, "bottom": HIGH - BOTTOM, "size": SIZE, "dots": placed,
         "across": spread([(x_of(v), f"{v:g}x") for v in ticks(*x_range)], HIGH - BOTTOM + 20),
         "up": [{"at": y_of(v), "label": f"{v:g}"} for v in up], "labels": labelled(placed, frame),
     }  # fmt: skip

@@ -50,7 +50,7 @@ def asked(target: Outcome) -> str:
     if unit == "speedup":
         return f"{value:g}x"
     if unit == "latency_ms":
-        return f"{value:g} ms a sentence"
+        return f"{value:g} ms"
     if unit == "memory_mb":
         return f"{value:g} MB"
     name = UNITS.get(unit, unit)

@@ -20,10 +20,15 @@ def inspect_table(found: Mapping[str, Any]) -> str:
     size = found["size"]
     lines = [
         text_of(table),
-        f"{size['parameters']:,} parameters, {size['macs']:,} multiplications for 25 source and 25 target tokens",
+        f"{size['parameters']:,} parameters, {size['macs']:,} multiplications for an example of {found['task']} ({_shapes(found)})",
         *(["not shown: the lines of single matrices (--kind lines)"] if found["lines_left_out"] else []),
     ]
     return "\n".join([*lines, *(f"checked: {line}" for line in found.get("checked", ()))])
+
+
+def _shapes(found: Mapping[str, Any]) -> str:
+    """The inputs and outputs of the example whose operations are counted."""
+    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in found["example"].items())
 
 
 def quality_table(found: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tprune.core.kinds import WHOLE_BLOCK, Scope, rule_of
 from tprune.core.model import Model
 from tprune.core.plan import Plan
 from tprune.core.sites import Site
+from tprune.core.words import PLAIN, Words
 from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import Size
 from tprune.realise.certificate import Certificate
@@ -21,26 +22,28 @@ SIZES = {"parameters": "parameters", "macs": "multiplications", "bytes": "bytes"
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Milliseconds of a sentence.
+class Latencies:
+    """Milliseconds of what a time was asked for.
 
     Attributes:
         dense: of the dense model, measured.
         predicted: of the chosen sizes, by the latency table.
         measured: of the chosen sizes, before their last training, which changes no size; None where only memory was asked for.
         setting: runtime, threads and batch that were timed.
+        quoted: what was timed: a sentence, a pass, a text.
     """
 
     dense: float
     predicted: float
     measured: float | None
     setting: TimingConfig
+    quoted: str = "sentence"
 
     def __str__(self) -> str:
         last = self.predicted if self.measured is None else self.measured
         found = "" if self.measured is None else f", measured {self.measured:.3g} ms"
         return (
-            f"a sentence: {self.dense:.3g} ms dense, predicted {self.predicted:.3g} ms{found}: {self.dense / last:.2f}x faster "
+            f"a {self.quoted}: {self.dense:.3g} ms dense, predicted {self.predicted:.3g} ms{found}: {self.dense / last:.2f}x faster "
             f"({self.setting.runtime}, {self.setting.threads} thread(s), batch {self.setting.batch})"
         )
 
@@ -59,8 +62,9 @@ class Compressed:
         predicted: size that the plan was chosen for.
         reached: size of the smaller model.
         steps: of training really done, by stage (`analyze`, `prune`, `recover`).
-        losses: on the validation sentences, in nats per token, of `dense`, `cut` and, where it was trained, `recovered`.
+        losses: on the validation data, in nats per output (a token, a class), of `dense`, `cut` and, where it was trained, `recovered`.
         times: where a time was asked for.
+        words: what its task calls its examples.
     """
 
     model: Model
@@ -73,7 +77,8 @@ class Compressed:
     reached: Size
     steps: Mapping[str, int]
     losses: Mapping[str, float]
-    times: Timed | None = None
+    times: Latencies | None = None
+    words: Words = PLAIN
 
     def __str__(self) -> str:
         unit, value = self.asked
@@ -89,12 +94,14 @@ class Compressed:
         lines.append(f"kept: {', '.join(f'{kind} {k:,} of {n:,}' for kind, (k, n) in self.kept.items())}")
         lines.append(f"training: {self._trained()}")
         lines.append(
-            "validation loss: " + ", ".join(f"{n} {x:.3f}" for n, x in self.losses.items()) + " nats per token"
+            "validation loss: "
+            + ", ".join(f"{n} {x:.3f}" for n, x in self.losses.items())
+            + f" nats per {self.words.output}"
         )
         c = self.certificate
         lines.append(
             f"certificate: cut and masked model differ by {max(c.forward, c.generation):.1e} of the largest logit (limit {c.limit:g}), "
-            f"over {c.sentences} sentences"
+            f"over {self.words.count(c.sentences)}"
         )
         return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""How long a run takes: from training steps of the model itself, timed on the run's sentences and threads; nothing before that."""
+"""How long a run takes: from training steps of the model itself, timed on the run's data and threads; nothing before that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tprune.families.registry import couplings
 from tprune.recipe.schema import Recipe
 from tprune.run import stage as stages
 from tprune.run.folder import Run
-from tprune.run.workload import Pace, Workload
+from tprune.run.stage_times import Pace, StageTimes
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
@@ -30,11 +30,11 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[st
 
 
 def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:
-    """Times training steps of a copy of the model on one batch of the training sentences; random numbers go on as if it had not.
+    """Times training steps of a copy of the model on one batch of the training data; random numbers go on as if it had not.
 
     Args:
         model: what is to be trained.
-        material: its sentences.
+        material: its data.
         tokens: of a batch.
         clock: in seconds.
     """
@@ -67,10 +67,10 @@ def expected_seconds(recipe: Recipe, model: Any, material: TrainingData, pace: P
     return {stage.name: max(stage.seconds(recipe, load), LEAST) for stage in stages.STAGES}
 
 
-def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> Workload:
-    """The numbers of a model and its sentences that say how long a stage takes."""
+def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> StageTimes:
+    """The numbers of a model and its data that say how long a stage takes."""
     train, valid = (float(pairs.lengths.sum()) for pairs in (material.train, material.valid))
-    return Workload(
+    return StageTimes(
         pace,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         couplings=len(couplings(model, recipe.prune.kinds)),

@@ -12,9 +12,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
+from torch import nn
 
-from tprune.data.parallel import Corpus, Parallel
+from tprune.core.data import Data
+from tprune.core.known_tasks import TASKS
+from tprune.core.task import Task, WritesSentences
+from tprune.core.words import words_of
+from tprune.data.splits import Splits
+from tprune.realise import checkpoint
 from tprune.recipe.schema import Recipe
 from tprune.report.names import names_of
 from tprune.run.out_folder import HOLDER, LOCK, check_folder
@@ -25,6 +32,8 @@ from tprune.support.errors import InputError
 from tprune.support.files import landing, read_json, write_json
 from tprune.support.machine import default_threads, training_precision
 from tprune.support.reporting import Progress
+
+TRAINED = "translation"  # the task of the models that a recipe can train
 
 
 class Stopped(Exception):  # noqa: N818, it is no error
@@ -37,21 +46,36 @@ class Run:
 
     out: Path
     recipe: Recipe
-    corpus: Corpus
+    corpus: Splits[Any]
     model: str | None
     command: str
     progress: Progress
     plan: Path | None = None  # what to keep, where that was decided before
-    vocabulary: Parallel | None = None  # sentences whose tokens are the only ones to keep
+    vocabulary: Data | None = None  # sentences whose tokens are the only ones to keep
     dry: bool = False  # stop before the pruning is trained
     until: str | None = None  # the last stage to do
     force: bool = False  # whatever the directory holds of another run goes
+    architecture: Callable[..., nn.Module] | None = None  # the class of a model that is no part of transformers
+
+    @property
+    def task(self) -> Task:
+        """What the model is for, with the recipe's settings of its search and of its metric."""
+        found, recipe = TASKS.named(self.recipe.task or TRAINED), self.recipe
+        return found.searching(recipe.num_beams, recipe.bleu_tokenize) if isinstance(found, WritesSentences) else found
 
     @property
     def asked(self) -> Asked:
         """What the table of stages asks of a run."""
-        tests = sum(map(len, self.corpus.tests.values()))
+        tests = words_of(self.task).count(sum(map(len, self.corpus.tests.values())))
         return Asked(self.recipe, self.vocabulary is not None, self.plan is not None, self.model, tests)
+
+    def load(self, name: str | Path, dtype: torch.dtype | None = None) -> Any:
+        """A model of this run, or the one that it is given."""
+        return checkpoint.load(name, dtype=dtype, architecture=self.architecture)
+
+    def processor(self, name: str | Path) -> Any:
+        """What encodes the inputs of a model of this run."""
+        return self.task.processor(name)
 
     def stage(self, name: str, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         """Does a stage unless it is done; its marker is written last, so a broken stage is done again."""
@@ -66,7 +90,7 @@ class Run:
             self.progress.note(
                 f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
             )
-        self.progress.stage(name, stage_named(name).says(self.asked))
+        self.progress.stage(name, stage_named(name).message(self.asked))
         result = work() or {}
         write_manifest(self.out, name)
         stages.put(name, result)
@@ -111,7 +135,7 @@ HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.suppo
 
 
 @contextmanager
-def held(run: Run) -> Iterator[None]:
+def run_lock(run: Run) -> Iterator[None]:
     """The directory belongs to this process inside the block; the lock goes with the process, however it ends.
 
     A block that is refused before any stage is finished leaves the directory as it was: see `tprune.run.refused`.
@@ -184,22 +208,22 @@ TRAINS = {  # what decides the last bits of a result; by its key what it is, and
 }
 
 
-def claim(run: Run) -> None:
+def check_identity(run: Run) -> None:
     """Takes the directory for this recipe, corpus and model, and for how this process trains.
 
     Raises:
         InputError: finished work was done for others, or in another precision or with another number of threads, which changes
             what training gives.
     """
-    sets = {"train": run.corpus.train, "valid": run.corpus.valid, "test": run.corpus.pooled_test()}
+    digests = run.corpus.digests()
     if run.vocabulary is not None:
-        sets["vocabulary"] = run.vocabulary
+        digests["vocabulary"] = run.vocabulary.digest()
     mine = {
         "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
         "recipe": run.recipe.model_dump(mode="json"),
         "model": run.model,
         "training": {"precision": training_precision(run.recipe.train_precision), "threads": default_threads()},
-        "corpus": {name: sha256(repr((s.source, s.target)).encode()).hexdigest()[:12] for name, s in sets.items()},
+        "corpus": digests,
     }
     marker = run.out / "run.json"
     if marker.exists():
@@ -216,7 +240,7 @@ def claim(run: Run) -> None:
                         f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, which gives another "
                         f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or replace it with --force"
                     )
-                other = f"other {key.removeprefix('corpus.')} sentences"
+                other = f"other {key.removeprefix('corpus.')} {words_of(run.task).many}"
                 what = other if key.startswith("corpus.") else f"another {key} ({then.get(key)!r}, now {now[key]!r})"
                 raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
     write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change

@@ -12,11 +12,12 @@ from tprune.core.curves import Curve
 from tprune.core.plan import Plan
 from tprune.costs.latency.table import LatencyTable
 from tprune.realise.certificate import Certificate
-from tprune.realise.checkpoint import load, load_tokenizer, save
+from tprune.realise.checkpoint import save
 from tprune.run.folder import Run
 from tprune.run.outputs import markers
 from tprune.run.results import spelling_of
-from tprune.run.sequence import STEPS, distill_data
+from tprune.run.sequence import STEPS
+from tprune.run.translation.steps import distill_data
 from tprune.run.work import Work, silent
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
@@ -62,15 +63,15 @@ def _read_spelling(run: Run, work: Work) -> Work:
     return replace(work, spelling=spelling_of(run))
 
 
-def _write_clock(run: Run, work: Work) -> dict[str, Any]:
-    clock = work.clock
-    assert clock is not None
-    if clock.table is not None:
-        write_json(run.out / "latency.json", clock.table.to_dict())
-    return {"sensitivity": [asdict(curve) for curve in clock.curves], "faster": clock.faster}
+def _write_evidence(run: Run, work: Work) -> dict[str, Any]:
+    evidence = work.evidence
+    assert evidence is not None
+    if evidence.table is not None:
+        write_json(run.out / "latency.json", evidence.table.to_dict())
+    return {"sensitivity": [asdict(curve) for curve in evidence.curves], "faster": evidence.faster}
 
 
-def _read_clock(run: Run, work: Work) -> Work:
+def _read_evidence(run: Run, work: Work) -> Work:
     marker = markers(run.out).path("profile")
     done = read_json(marker)
     try:
@@ -79,7 +80,7 @@ def _read_clock(run: Run, work: Work) -> Work:
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{marker}: damaged; delete it, and the same command measures again") from None
     table = LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None
-    return replace(work, clock=Evidence(table, curves, faster))
+    return replace(work, evidence=Evidence(table, curves, faster))
 
 
 def _write_analysis(run: Run, work: Work) -> dict[str, Any]:
@@ -105,36 +106,36 @@ def _read_translations(run: Run, work: Work) -> Work:
 
 
 def _write_regularised(run: Run, work: Work) -> dict[str, Any]:
-    save(work.made, run.out / "regularised", load_tokenizer(run.base), work.final)
+    save(work.made, run.out / "regularised", run.processor(run.base), work.final)
     return {}
 
 
 def _read_regularised(run: Run, work: Work) -> Work:
     folder = run.out / "regularised"
-    return replace(work, made=load(folder).eval(), final=Plan.load(folder / "plan.json"))
+    return replace(work, made=run.load(folder).eval(), final=Plan.load(folder / "plan.json"))
 
 
 def _write_cut(run: Run, work: Work) -> dict[str, Any]:
     plan, certificate = work.final, work.certificate
     assert certificate is not None
-    save(work.made, run.out / "cut", load_tokenizer(run.base), plan, certificate)
+    save(work.made, run.out / "cut", run.processor(run.base), plan, certificate)
     return {"certificate": certificate.to_dict(), "asked": dict(plan.asked), "reached": dict(plan.reached)}
 
 
 def _read_cut(run: Run, work: Work) -> Work:
     folder = run.out / "cut"
     certificate = Certificate(**read_json(folder / "certificate.json"))
-    return replace(work, made=load(folder), final=Plan.load(folder / "plan.json"), certificate=certificate)
+    return replace(work, made=run.load(folder), final=Plan.load(folder / "plan.json"), certificate=certificate)
 
 
 def _write_recovered(run: Run, work: Work) -> dict[str, Any]:
-    save(work.made, run.out / "pruned", load_tokenizer(run.base), work.final, work.certificate)
+    save(work.made, run.out / "pruned", run.processor(run.base), work.final, work.certificate)
     return {"loss": dict(work.losses)}
 
 
 KEPT: Mapping[str, Kept] = {
     "resegment": Kept(_write_spelling, after=_read_spelling),
-    "profile": Kept(_write_clock, after=_read_clock),
+    "profile": Kept(_write_evidence, after=_read_evidence),
     "analyze": Kept(_write_analysis, after=_read_analysis),
     "distill-data": Kept(_say_translations, after=_read_translations),
     "prune": Kept(_write_regularised),

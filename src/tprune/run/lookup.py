@@ -33,6 +33,8 @@ def model_at(name: str | Path, dense: bool = False) -> str:
 
 def folder_at(name: str | Path, dense: bool = False) -> str:
     """As `model_at`; a folder that is no run may hold anything, a tokeniser alone for example."""
+    if not isinstance(name, str | Path):
+        return existing(name)
     check_dense([name], dense)
     path = Path(name)
     if is_run(path):

@@ -11,35 +11,40 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import TrainerCallback
 
-from tprune.core.model import Tokenizer
+from tprune.core.data import Data
+from tprune.core.known_tasks import TASKS, task_of
+from tprune.core.task import Task, WritesSentences
+from tprune.core.words import words_of
 from tprune.costs.latency.table import TimingConfig
 from tprune.costs.size import size_after
 from tprune.counting.size import size
-from tprune.data.parallel import Corpus, Parallel, sentence
+from tprune.data.parallel import Parallel, sentence
+from tprune.data.splits import Splits
 from tprune.realise.belonging import check_tokenizer
-from tprune.recipe.changes import BUILT_IN, changed, options, without_training
+from tprune.recipe.changes import built_in, changed, options, without_training
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
-from tprune.run.compressed import Compressed, Timed
+from tprune.run.compressed import Compressed, Latencies
+from tprune.run.folder import TRAINED
+from tprune.run.preparation import preparation_of, some_of
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
-from tprune.run.work import Start, Work
-from tprune.runtimes.export import ENOUGH, check_exportable
+from tprune.run.work import Start, Work, tokenizer_of
+from tprune.runtimes.export import check_exportable
 from tprune.runtimes.generation_settings import longest_output
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads
 from tprune.support.reporting import Report
-from tprune.tasks.translation.long_lines import LongLines
 from tprune.train.training_data import TrainingData
 
 
 def compress(
     model: nn.Module,
-    tokenizer: Tokenizer,
-    train: Parallel | tuple[Sequence[str], Sequence[str]],
-    valid: Parallel | tuple[Sequence[str], Sequence[str]],
+    processor: Any,
+    train: Data | tuple[Sequence[str], Sequence[str]],
+    valid: Data | tuple[Sequence[str], Sequence[str]],
     *,
     speedup: float | None = None,
     macs: float | None = None,
@@ -60,26 +65,27 @@ def compress(
     setting: TimingConfig | None = None,
     report: Report = lambda text: None,
 ) -> Compressed:
-    """A trained translation model to a smaller one in one call; the given model stays as it is.
+    """A trained model to a smaller one in one call; the given model stays as it is.
 
     One target says what it is to become; all else is what `tprune prune` does where nothing more is said. Print what comes back.
 
     Args:
-        model: a Hugging Face model of a supported family.
-        tokenizer: its tokeniser.
-        train: sentence pairs to train on: what `tprune.read_pair` gives, or `(sources, translations)`.
+        model: of a supported family and task; the task is the one that the model is made for.
+        processor: what encodes its inputs: its tokeniser, or its image preprocessing.
+        train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair` gives, or
+            `(sources, translations)`.
         valid: likewise, for losses and the certificate.
-        speedup: target, times faster on a sentence on this machine.
+        speedup: target, times faster on an input (a sentence) on this machine.
         macs: target, multiplications: a fraction of the dense model's up to 1, a number above.
         params: target, parameters; likewise.
         bytes: target, bytes of the weights; likewise.
-        latency_ms: target, milliseconds a sentence on this machine.
+        latency_ms: target, milliseconds an input on this machine.
         memory_mb: target, peak memory of the process that runs it, in 10⁶ bytes.
         kinds: of couplings that may be cut (default: ffn, heads, qk and vo).
-        steps: of recovery (default: 3000).
+        steps: of recovery (default: that of the task's built-in recipe; of translation 3000).
         one_shot: train nothing.
         threads: of the runtime, where a time or memory is asked for (default: 1).
-        batch: sentences at once, likewise (default: 1).
+        batch: inputs at once, likewise (default: 1).
         runtime: that is timed, likewise (default: onnxruntime).
         seed: of batches and dropout.
         prune: all settings of pruning at once, its target among them, instead of `kinds` and a target.
@@ -89,7 +95,7 @@ def compress(
         report: is told about each step, such as `print` (default: nobody).
 
     Raises:
-        InputError: arguments that contradict each other, an unsupported model, or sentences that do not fit it.
+        InputError: arguments that contradict each other, an unsupported model, data that does not fit it, or options that mean nothing for its task.
         UnreachableError: the size or time cannot be reached.
         NoisyMachineError: a time is asked for, and this machine's cannot be measured.
         CertificateError: the cut model does not compute what the masked one computes.
@@ -126,15 +132,17 @@ def compress(
     }
     if prune is not None:
         targets = {"macs": 1.0}  # of the built-in recipe, which then says how to recover and what is timed alone
-    recipe = changed(read_recipe(BUILT_IN), "compress", options(given, {}), targets, needed=True)
+    task = task_of(model) if isinstance(model, nn.Module) else TASKS[TRAINED]
+    recipe = changed(read_recipe(built_in(task.name)), "compress", options(given, {}), targets, needed=True)
     recipe = _with(recipe, prune, recover, analyze)
     chosen = setting or TimingConfig(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
     if recipe.prune.timed:
         check_threads(chosen.threads)
     elif unused := _said(timed):
         raise InputError(f"{unused}: nothing is timed for {recipe.prune.target()[0]}; leave them out")
-    sides = pairs_of(train, "train"), pairs_of(valid, "valid")
-    return _compress(model, tokenizer, sides, recipe, chosen, report)
+    preparation_of(task).check_options(recipe)
+    sides = data_of(task, train, "train"), data_of(task, valid, "valid")
+    return _compress(model, processor, sides, recipe, chosen, report)
 
 
 def _check_targets(targets: Mapping[str, object], kinds: object) -> None:
@@ -155,7 +163,18 @@ def _with(recipe: Recipe, prune: Prune | None, recover: Recover | None, analyze:
     return found
 
 
-def pairs_of(given: Parallel | tuple[Sequence[str], Sequence[str]], name: str) -> Parallel:
+def data_of(task: Task, given: object, name: str) -> Data:
+    """Data from what a user has. Raises `InputError` for what is none, or, for translation, as `pairs_of`."""
+    if isinstance(task, WritesSentences):
+        return pairs_of(given, name)
+    if not isinstance(given, Data):
+        raise InputError(
+            f"{name}: got a {type(given).__name__}; expected data for {task.name}, such as its `read` gives"
+        )
+    return given
+
+
+def pairs_of(given: object, name: str) -> Parallel:
     """Sentence pairs from what a user has: `Parallel`, or sources and translations as a pair of sequences.
 
     Raises:
@@ -205,29 +224,36 @@ class _Counted(TrainerCallback):
 
 def _compress(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    sides: tuple[Parallel, Parallel],
+    processor: Any,
+    sides: tuple[Data, Data],
     recipe: Recipe,
     setting: TimingConfig,
     report: Report,
 ) -> Compressed:
     """The sequence of `tprune.run.sequence` in memory, its checkpoints in a folder that goes with it."""
-    check_tokenizer(tokenizer, model.config, type(model).__name__)
+    tokenizer = tokenizer_of(processor)
+    if tokenizer is not None:
+        check_tokenizer(tokenizer, model.config, type(model).__name__)
     torch.manual_seed(recipe.seed)
     dense = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
-    corpus, long = LongLines().fit_corpus(Corpus(*sides, {}), dense, tokenizer)
-    for line in long:
+    task, counted = task_of(dense), _Counted()
+    prepared = preparation_of(task)
+    corpus, unfit = prepared.fitted(recipe.data, Splits(*sides, {}), dense, processor)
+    material = TrainingData.of(
+        task, dense, processor, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,)
+    )
+    for line in (*unfit, *material.notes):
         report(f"warning: {line}")
-    counted = _Counted()
-    material = TrainingData.of(dense, tokenizer, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,))
 
     def take(name: str, work: Work) -> Work:
         counted.stage = name
         return STEPS[name](work)
 
     with tempfile.TemporaryDirectory() as folder:
-        work = begin(Start(dense, tokenizer, corpus, recipe, setting, Path(folder), report), material)
-        _check_runtime(work.start)
+        sentences = prepared.sentences(corpus.valid)
+        start = Start(dense, processor, corpus, recipe, setting, Path(folder), report, sentences=sentences)
+        work = begin(start, material)
+        _check_runtime(work)
         report(f"plan\n{work.plan}")
         work = to_goal(work, take)
         report(f"goal\n{work.goal}")
@@ -235,13 +261,14 @@ def _compress(
     return _outcome(work, counted.steps)
 
 
-def _check_runtime(start: Start) -> None:
+def _check_runtime(work: Work) -> None:
     """Where a runtime takes part, what it cannot do is said now. Raises as `check_exportable`."""
-    prune, recover = start.recipe.prune, start.recipe.recover
+    start, prune, recover = work.start, work.start.recipe.prune, work.start.recipe.recover
     if prune.timed or prune.translates or recover.translates:
         runtime = runtime_named(start.setting.runtime)
-        check_exportable(start.dense, start.tokenizer, start.corpus.valid.sample(ENOUGH).source, runtime)
-    else:
+        sentences = preparation_of(work.material.task).sentences(some_of(start.corpus.valid))
+        check_exportable(start.dense, tokenizer_of(start.processor), sentences, runtime)
+    elif isinstance(work.material.task, WritesSentences):
         longest_output(start.dense)  # warns of a limit that nobody chose
 
 
@@ -261,12 +288,14 @@ def _outcome(work: Work, steps: Mapping[str, int]) -> Compressed:
         steps=steps,
         losses={name: loss for name, loss in work.losses.items() if recovered or name != "recovered"},
         times=_times(work),
+        words=words_of(work.material.task),
     )
 
 
-def _times(work: Work) -> Timed | None:
-    clock = work.clock
-    if clock is None or clock.table is None:
+def _times(work: Work) -> Latencies | None:
+    evidence = work.evidence
+    if evidence is None or evidence.table is None:
         return None
-    dense, predicted = clock.table.dense.total * clock.faster, clock.table.predict_plan(work.goal).total
-    return Timed(dense, predicted, work.measured, work.start.setting)
+    table = evidence.table
+    dense, predicted = table.dense.total * evidence.faster, table.predict_plan(work.goal).total
+    return Latencies(dense, predicted, work.measured, work.start.setting, table.phases.quoted)

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from tprune.bench.harness import Workload, bench
+from tprune.core.score import Difference, Score
+from tprune.core.task import Examples, Predictions, Task, WritesSentences
 from tprune.counting.size import size
 from tprune.realise.certificate import Certificate
-from tprune.realise.checkpoint import load, load_tokenizer
+from tprune.report.old_results import evaluated
 from tprune.report.results import (
     ExportedSides,
     Machine,
     Noise,
     Outcome,
     Protocol,
+    PseudoTargets,
     RunResults,
     SideResults,
-    Signatures,
-    Taught,
-    Training,
+    TrainedWith,
     WrittenTokens,
 )
 from tprune.run.folder import Run
 from tprune.run.outputs import markers
-from tprune.runtimes.translator import Translated, Translator, cut_often
-from tprune.support.errors import InputError, TpruneWarning
+from tprune.run.preparation import preparation_of
+from tprune.runtimes.opened import open_exported
+from tprune.runtimes.translator import cut_often
+from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
-from tprune.support.records import decoded
-from tprune.tasks.metrics.bleu_tokenizer import fitting
-from tprune.tasks.metrics.translation import Paired, paired_bootstrap, quality
+from tprune.support.records import decoded, encoded
+from tprune.tasks.scoring import compare, scores
+from tprune.train.training_data import pad_of
 from tprune.vocabulary.output_vocabulary import Resegmentation
 
 SIDES = ("dense", "pruned")
@@ -50,30 +52,46 @@ def spelling_of(run: Run) -> Resegmentation | None:
         raise InputError(f"{done.path('resegment')}: {error}; delete it, and the same command makes it again") from None
 
 
-def bleu_tokenizer(run: Run) -> str:
-    """sacreBLEU's tokeniser that the run is scored with."""
-    return run.recipe.bleu_tokenize or fitting(run.corpus.pooled_test().target)
-
-
 def evaluate(run: Run) -> dict[str, Any]:
-    """Translates the tests with both exports, and scores them."""
-    pairs = run.corpus.pooled_test()
-    threads = torch.get_num_threads()
-    found: dict[str, Translated] = {}
+    """Predicts the test data with both exports, and scores them."""
+    task, tests = run.task, run.corpus.pooled_test()
+    model, processor = run.load(run.out / "dense"), run.processor(run.out / "dense")
+    examples, pad = preparation_of(task).tests(tests, processor, model), pad_of(model)
+    predictions: dict[str, Predictions] = {}
     for side in SIDES:
-        translator = Translator.load(run.out / "onnx" / side, threads=threads)
-        found[side] = translator.translated(pairs.source, beams=run.recipe.num_beams, batch=16)
-    written = {side: found[side].texts for side in SIDES}
-    write_json(run.out / "translations.json", {"source": pairs.source, "reference": pairs.target, **written})
-    tokenize = bleu_tokenizer(run)
-    with warnings.catch_warnings(action="ignore", category=TpruneWarning):  # they are on the page
-        scores = {
-            side: {**quality(written[side], pairs.target, tokenize).to_dict(), **limits(found[side])} for side in SIDES
-        }
+        session = open_exported(run.out / "onnx" / side, threads=torch.get_num_threads())
+        predictions[side] = task.predict(session, examples, pad)
+    write_json(run.out / predictions_file(task), shown(task, examples, predictions))
+    found = {side: scores(task, each, examples) for side, each in predictions.items()}
+    known = task.baselines(task.encode(run.corpus.train, processor, model), examples) if one_pass(task) else {}
     return {
-        **scores,
-        "paired": paired_bootstrap(written["dense"], written["pruned"], pairs.target, tokenize=tokenize).to_dict(),
-        "beams": run.recipe.num_beams,
+        "metric": found["dense"][0].metric.name,
+        "scores": {side: {score.metric.name: encoded(score) for score in each} for side, each in found.items()},
+        "facts": {side: dict(each.facts) for side, each in predictions.items()},
+        "difference": encoded(compare(task, predictions["dense"], predictions["pruned"], examples)),
+        "baselines": {name: encoded(scores(task, each, examples)[0]) for name, each in known.items()},
+        "beams": None if one_pass(task) else run.recipe.num_beams,
+    }
+
+
+def one_pass(task: Task) -> bool:
+    """Whether a task's outputs are not searched for."""
+    return not isinstance(task, WritesSentences)
+
+
+def predictions_file(task: Task) -> str:
+    """Where what both models predict is written."""
+    return "predictions.json" if one_pass(task) else "translations.json"
+
+
+def shown(task: Task, examples: Examples, predictions: Mapping[str, Predictions]) -> dict[str, list[str]]:
+    """All examples with what both models predict, in words."""
+    rows = {side: [task.shown(each, examples, i) for i in range(len(examples))] for side, each in predictions.items()}
+    first = rows["dense"]
+    return {
+        "input" if one_pass(task) else "source": [row.input for row in first],
+        "reference": [row.reference for row in first],
+        **{side: [row.prediction for row in each] for side, each in rows.items()},
     }
 
 
@@ -82,7 +100,7 @@ def timing(run: Run) -> dict[str, Any]:
     how = run.recipe.bench
     work = Workload(beams=1, sentences=how.sentences)
     dense, pruned = (run.out / "onnx" / side for side in SIDES)
-    sentences = run.corpus.pooled_test().source
+    sentences = preparation_of(run.task).sentences(run.corpus.pooled_test()) or None
     return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work).as_dict()
 
 
@@ -97,18 +115,11 @@ def harm(run: Run) -> list[str]:
     ]
 
 
-def limits(found: Translated) -> dict[str, Any]:
-    """The share of translations that end at the limit, and the limit in tokens."""
-    return {"at_limit": round(found.share, 4), "limit": found.limit}
-
-
 def cut_short(run: Run) -> list[str]:
     """Warnings where many translations end at the limit, the teacher's too that the pruned model learnt from."""
     done = {name: markers(run.out).get(name) for name in ("distill-data", "evaluate") if run.has(name)}
-    sides = {
-        "teacher": done.get("distill-data", {}),
-        **{side: done.get("evaluate", {}).get(side, {}) for side in SIDES},
-    }
+    facts = evaluated(done["evaluate"])["facts"] if "evaluate" in done else {}
+    sides = {"teacher": done.get("distill-data", {}), **facts}
     return [
         line
         for side, found in sides.items()
@@ -122,54 +133,55 @@ def _spelled(run: Run) -> WrittenTokens | None:
     spelling = spelling_of(run)
     if spelling is None:
         return None
-    never = load(run.base).generation_config.suppress_tokens or ()
-    before = len(load_tokenizer(run.base)) - len(never)
+    never = run.load(run.base).generation_config.suppress_tokens or ()
+    before = len(run.processor(run.base)) - len(never)
     return WrittenTokens(len(spelling.kept), before, spelling.longer)
 
 
 def results_of(run: Run) -> RunResults:
     """What a run found, from what its stages left; which model it was given, and what it warned of, is to be added."""
     done = {name: markers(run.out).get(name) for name in markers(run.out).names()}
-    times, scores, shrunk = done["bench"], done["evaluate"], done["shrink"]
+    times, scored, shrunk = done["bench"], evaluated(done["evaluate"]), done["shrink"]
     unit, value = (None, None) if run.plan else run.recipe.prune.target()
     training = read_json(run.out / "run.json").get("training")
     made = provenance(run.command)
     return RunResults(
-        dense=_side(run, "dense", done),
-        pruned=_side(run, "pruned", done),
+        dense=_side(run, "dense", done, scored),
+        pruned=_side(run, "pruned", done, scored),
         speedup=times["speedup"],
         speedup_interval={
             runtime: {measure: tuple(ends) for measure, ends in each.items()}
             for runtime, each in times["speedup_interval"].items()
         },
         noise=decoded(Noise, times["noise"], "noise"),
-        bleu_difference=decoded(Paired, scores["paired"], "paired"),
-        signatures=decoded(Signatures, scores["dense"], "dense"),
+        metric=scored["metric"],
+        difference=decoded(Difference, scored["difference"], "difference"),
         target=Outcome(shrunk["asked"], shrunk["reached"], unit, value),
-        taught=decoded(Taught, done["distill-data"], "distill-data")
+        taught=decoded(PseudoTargets, done["distill-data"], "distill-data")
         if "at_limit" in done.get("distill-data", {})
         else None,
         spelling=_spelled(run),
         certificate=decoded(Certificate, shrunk["certificate"], "certificate"),
         export=decoded(ExportedSides, done["export"], "export"),
-        beams=scores["beams"],
+        beams=scored["beams"],
         bench=decoded(Protocol, times, "bench"),
         seed=run.recipe.seed,
-        training=None if training is None else decoded(Training, training, "training"),
+        training=None if training is None else decoded(TrainedWith, training, "training"),
         command=made["command"],
         commit=made["commit"],
         versions=made["versions"],
         machine=decoded(Machine, made["machine"], "machine"),
+        task=run.task.name,
+        baselines={name: decoded(Score, each, name) for name, each in scored["baselines"].items()},
     )
 
 
-def _side(run: Run, side: str, done: Mapping[str, Any]) -> SideResults:
-    weighs, times, scores = size(load(run.out / side)), done["bench"], done["evaluate"][side]
+def _side(run: Run, side: str, done: Mapping[str, Any], scored: Mapping[str, Any]) -> SideResults:
+    weighs, times, facts = size(run.load(run.out / side)), done["bench"], scored["facts"][side]
     return SideResults(
-        bleu=scores["bleu"],
-        chrf=scores["chrf"],
-        at_limit=scores.get("at_limit"),
-        limit=scores.get("limit"),
+        scores={name: decoded(Score, each, name) for name, each in scored["scores"][side].items()},
+        at_limit=facts.get("at_limit"),
+        limit=facts.get("limit"),
         parameters=weighs.parameters,
         macs=weighs.macs,
         bytes=sum(done["export"][side]["files"].values()),

@@ -17,7 +17,6 @@ from tprune.budget.evidence import (
     select_plan,
     verify_latency,
     vocabulary_speedup,
-    with_output_vocabulary,
 )
 from tprune.budget.samples import CALIBRATION
 from tprune.core.units import TIMES
@@ -28,12 +27,11 @@ from tprune.run.stage import stage_named
 from tprune.run.steps import (
     analyse_step,
     cut_step,
-    distill_data_step,
     plan_step,
     recover_step,
     regularise_step,
-    resegment_step,
 )
+from tprune.run.translation.steps import distill_data, resegment, respelled
 from tprune.run.work import Start, Work
 from tprune.train.losses import kept_width
 from tprune.train.training_data import TrainingData
@@ -77,15 +75,6 @@ def to_small(work: Work, take: Take) -> Work:
     return work
 
 
-def resegment(work: Work) -> Work:
-    """Chooses the tokens that the smaller model writes."""
-    start = work.start
-    found = resegment_step(start.dense, start.tokenizer, start.corpus.train.target, start.recipe.prune)
-    if found is not None:
-        start.note(f"{len(found.kept):,} tokens are written, translations have {found.longer:.3f} times as many")
-    return replace(work, spelling=found)
-
-
 def sized(work: Work) -> Work:
     """What is asked for, in numbers of the model that writes so many tokens; a plan that was given is counted.
 
@@ -117,47 +106,37 @@ def gather(work: Work) -> Work:
 
 def measured(work: Work) -> Work:
     """The loss that every coupling adds alone, and the latency table."""
-    start, sentences = work.start, work.start.corpus.valid.source
+    start, inputs = work.start, work.inputs
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
-        after = start.dense, start.tokenizer
-        faster = vocabulary_speedup(start.before(), after, sentences, start.setting, start.report)
+        after = start.dense, start.processor
+        faster = vocabulary_speedup(start.before(), after, start.sentences, start.setting, start.report)
         start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
-    clock = gather_evidence(
-        start.dense, start.tokenizer, work.plan, work.material, sentences, work.how, start.setting, start.report, faster
+    evidence = gather_evidence(
+        start.dense, start.tokenizer, work.plan, work.material, inputs, work.how, start.setting, start.report, faster
     )
-    return replace(work, clock=clock)
-
-
-def respelled(work: Work) -> Work:
-    """The latency table of the model that writes the tokens of the spelling alone."""
-    start, clock = work.start, work.clock
-    if clock is None or work.spelling is None or work.how.target()[0] not in TIMES:
-        return work
-    sentences = start.corpus.valid.source
-    clock = with_output_vocabulary(clock, start.dense, start.tokenizer, work.spelling, sentences, start.report)
-    start.note(f"with fewer tokens to write, before anything is cut: {clock.faster:.2f}x faster")
-    return replace(work, clock=clock)
+    return replace(work, evidence=evidence)
 
 
 def searched(work: Work) -> Work:
     """The losses scaled such that the selection that they lead to has the least loss, as a whole."""
-    if work.clock is None:
+    if work.evidence is None:
         return work
-    clock = search_allocation(work.writer, work.plan, work.how, work.clock, work.material, work.start.report)
-    return replace(work, clock=clock)
+    evidence = search_allocation(work.writer, work.plan, work.how, work.evidence, work.material, work.start.report)
+    return replace(work, evidence=evidence)
 
 
 def confirmed(work: Work) -> Work:
     """The latency table corrected until it predicts the sizes that it leads to, where a time is asked for."""
-    start, clock = work.start, work.clock
-    if clock is None or work.how.target()[0] not in TIMES:
+    start, evidence = work.start, work.evidence
+    if evidence is None or work.how.target()[0] not in TIMES:
         return work
-    sentences = start.corpus.valid.source
-    found = verify_latency(work.writer, start.tokenizer, work.plan, work.how, clock, sentences, report=start.report)
-    last, asked = found.measured.total, clock.milliseconds(work.how)
-    start.note(f"the chosen sizes, timed: {last:.3g} ms a sentence, asked for {asked:.3g}")
-    return replace(work, clock=replace(clock, table=found.table), measured=last)
+    found = verify_latency(
+        work.writer, start.tokenizer, work.plan, work.how, evidence, work.inputs, report=start.report
+    )
+    last, asked, quoted = found.measured.total, evidence.milliseconds(work.how), found.table.phases.quoted
+    start.note(f"the chosen sizes, timed: {last:.3g} ms a {quoted}, asked for {asked:.3g}")
+    return replace(work, evidence=replace(evidence, table=found.table), measured=last)
 
 
 def analyse(work: Work) -> Work:
@@ -176,16 +155,7 @@ def select(work: Work) -> Work:
     """
     if work.start.given is not None:
         return work
-    return replace(work, goal=select_plan(work.writer, work.plan, work.how, work.analysis, work.clock))
-
-
-def distill_data(work: Work) -> Work:
-    """The material with the dense model's translations of the training sentences; those that are made already are read."""
-    start = work.start
-    material = distill_data_step(
-        start.dense, start.tokenizer, start.corpus.train, work.material, start.translations, start.report
-    )
-    return replace(work, material=material)
+    return replace(work, goal=select_plan(work.writer, work.plan, work.how, work.analysis, work.evidence))
 
 
 def regularise(work: Work) -> Work:
@@ -210,10 +180,10 @@ def recover(work: Work) -> Work:
     """The smaller model fine-tuned in place, and the losses before and after."""
     start, material, longer = work.start, work.material, 1.0
     teacher = copy.deepcopy(start.dense).eval()
-    losses = {"dense": token_loss_on(material.batches(material.valid, CALIBRATION))(teacher)}
+    losses = {"dense": token_loss_on(material.batches(material.valid, CALIBRATION), material.task)(teacher)}
     if work.spelling is not None:
         material, longer = material.resegmented(work.spelling, start.dense), work.spelling.longer
-    loss = token_loss_on(material.batches(material.valid, CALIBRATION))
+    loss = token_loss_on(material.batches(material.valid, CALIBRATION), material.task)
     losses["cut"] = loss(work.made) * longer  # for a token of the dense model
     how, checkpoints = start.recipe.recover, start.checkpoints("recover")
     small = recover_step(work.made, teacher, material, how, checkpoints, kept_width(work.final))

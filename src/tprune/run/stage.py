@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from tprune.core.units import MEMORY, SIZES, TIMES
 from tprune.recipe.schema import Recipe
-from tprune.run.workload import Workload
+from tprune.run.stage_times import StageTimes
 from tprune.support.errors import InputError
 
 # parts of a run's description, by the keys of `run.json`; of `recipe.train_precision` says `training.precision` what came of it
-SENTENCES = ("corpus.train", "corpus.valid", "recipe.data.long_lines", "recipe.data.long_share")
+DATA = ("corpus.train", "corpus.valid", "recipe.data.long_lines", "recipe.data.long_share")
 ASKED = tuple(
     f"recipe.prune.{key}"
     for key in (
@@ -44,14 +44,14 @@ class Asked:
         trims: whether the vocabulary is cut to some sentences.
         given: whether a plan is given, so that nothing is measured for one.
         model: that is pruned; None where the run trains one.
-        tests: number of test sentences.
+        tests: number of test examples, in words.
     """
 
     recipe: Recipe
     trims: bool = False
     given: bool = False
     model: str | None = None
-    tests: int = 0
+    tests: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Stage:
 
     Attributes:
         name: as in `--until` and in the folder `stages` of a run directory.
-        says: what it does, in a phrase for the progress.
+        message: what it does, in a phrase for the progress.
         needed: whether a run has it.
         leaves: files and folders in the run directory, beside its model.
         model: folder of the model that it leaves.
@@ -68,16 +68,16 @@ class Stage:
         seconds: how long it takes, roughly.
         dry: whether a dry run does it: what is asked for is known after these.
         cheap: whether nobody would miss it: it is no reason to keep a run that is refused.
-        copies: whether it only makes a copy where a model is given, which is cheap and reads no sentence.
+        copies: whether it only makes a copy where a model is given, which is cheap and reads no data.
     """
 
     name: str
-    says: Callable[[Asked], str] = lambda asked: ""
+    message: Callable[[Asked], str] = lambda asked: ""
     needed: Callable[[Asked], bool] = lambda asked: True
     leaves: tuple[str, ...] = ()
     model: str | None = None
     reads: tuple[str, ...] = ()
-    seconds: Callable[[Recipe, Workload], float] = lambda recipe, load: 0.0
+    seconds: Callable[[Recipe, StageTimes], float] = lambda recipe, load: 0.0
     dry: bool = False
     cheap: bool = False
     copies: bool = False
@@ -89,7 +89,7 @@ class Stage:
 
     def depends_on(self, key: str, copied: bool) -> bool:
         """Whether it depends on a part of the run's description; `copied`: a model is given."""
-        if copied and self.copies and key in SENTENCES:
+        if copied and self.copies and key in DATA:
             return False
         return any(key == part or key.startswith(f"{part}.") for part in self.reads)
 
@@ -97,11 +97,11 @@ class Stage:
 STAGES: tuple[Stage, ...] = (
     Stage(
         "train",
-        says=lambda asked: f"{asked.recipe.train.steps} steps" if asked.model is None else f"from {asked.model}",
+        message=lambda asked: f"{asked.recipe.train.steps} steps" if asked.model is None else f"from {asked.model}",
         model="dense",
         reads=(
             *("model", "recipe.task", "recipe.seed", "recipe.data", "recipe.model", "recipe.train", "training"),
-            *SENTENCES,
+            *DATA,
         ),
         seconds=lambda recipe, load: load.training(recipe.train),
         dry=True,
@@ -109,7 +109,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "trim",
-        says=lambda asked: "only the tokens that the given sentences need",
+        message=lambda asked: "only the tokens that the given sentences need",
         needed=lambda asked: asked.trims,
         model="trimmed",
         reads=("corpus.train", "corpus.valid", "corpus.vocabulary"),
@@ -119,83 +119,83 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "resegment",
-        says=lambda asked: f"with at most {asked.recipe.prune.output_vocabulary:,} tokens",
+        message=lambda asked: f"with at most {asked.recipe.prune.output_vocabulary:,} tokens",
         needed=lambda asked: asked.recipe.prune.output_vocabulary is not None,
-        reads=("recipe.prune.output_vocabulary", *SENTENCES),
+        reads=("recipe.prune.output_vocabulary", *DATA),
         seconds=lambda recipe, load: 10.0,
         dry=True,
         cheap=True,
     ),
     Stage(
         "profile",
-        says=lambda asked: (
+        message=lambda asked: (
             "what each sublayer costs, in loss" + (" and on this machine" if asked.recipe.prune.timed else "")
         ),
         needed=lambda asked: asked.recipe.prune.by_loss and not asked.given,
         leaves=("latency.json",),
-        reads=("corpus.vocabulary", "training", *ASKED, *TIMED, *SENTENCES),
+        reads=("corpus.vocabulary", "training", *ASKED, *TIMED, *DATA),
         seconds=lambda recipe, load: load.evidence(recipe.prune),
         dry=True,
     ),
     Stage(
         "analyze",
-        says=lambda asked: f"{asked.recipe.analyze.steps} steps of group lasso on all lines",
+        message=lambda asked: f"{asked.recipe.analyze.steps} steps of group lasso on all lines",
         needed=lambda asked: asked.recipe.analyze.steps > 0,
         leaves=("analysis.json",),
-        reads=("corpus.vocabulary", "recipe.analyze", "recipe.prune.kinds", "training", *SENTENCES),
+        reads=("corpus.vocabulary", "recipe.analyze", "recipe.prune.kinds", "training", *DATA),
         seconds=lambda recipe, load: load.steps(recipe.analyze.steps, recipe.analyze.batch_tokens, factor=1.3),
         dry=True,
     ),
     Stage(
         "distill-data",
-        says=lambda asked: "translations of the training sentences",
+        message=lambda asked: "translations of the training sentences",
         needed=lambda asked: asked.recipe.prune.translates or asked.recipe.recover.translates,
         leaves=("taught",),
-        reads=("training", *SENTENCES),
+        reads=("training", *DATA),
         seconds=lambda recipe, load: load.translating(),
     ),
     Stage(
         "prune",
-        says=lambda asked: (
+        message=lambda asked: (
             f"{asked.recipe.prune.steps} steps of {asked.recipe.prune.method}"
             if asked.recipe.prune.steps
             else "one shot, what is left fitted again"
         ),
         model="regularised",
-        reads=("plan", "corpus.vocabulary", "recipe.prune", "training", *SENTENCES),
+        reads=("plan", "corpus.vocabulary", "recipe.prune", "training", *DATA),
         seconds=lambda recipe, load: load.taught(recipe.prune, 1.1) + load.fitting,
     ),
     Stage(
         "shrink",
-        says=lambda asked: "cut, and compare with the masked model",
+        message=lambda asked: "cut, and compare with the masked model",
         model="cut",
         reads=("recipe.prune.output_vocabulary",),
         seconds=lambda recipe, load: 5.0,
     ),
     Stage(
         "recover",
-        says=lambda asked: f"{asked.recipe.recover.steps} steps",
+        message=lambda asked: f"{asked.recipe.recover.steps} steps",
         model="pruned",
         reads=("recipe.recover", "training"),
         seconds=lambda recipe, load: load.taught(recipe.recover),
     ),
     Stage(
         "export",
-        says=lambda asked: f"to {asked.recipe.bench.runtime}, checked against PyTorch",
+        message=lambda asked: f"to {asked.recipe.bench.runtime}, checked against PyTorch",
         leaves=("onnx/dense", "onnx/pruned"),
         reads=("recipe.bench.runtime", "training"),
         seconds=lambda recipe, load: 2 * load.export,
     ),
     Stage(
         "evaluate",
-        says=lambda asked: f"{asked.tests} sentences in {asked.recipe.bench.runtime}, beam {asked.recipe.num_beams}",
-        leaves=("translations.json",),
+        message=lambda asked: f"{asked.tests} in {asked.recipe.bench.runtime}",
+        leaves=("predictions.json", "translations.json"),
         reads=("corpus.test", "recipe.num_beams", "recipe.bleu_tokenize"),
         seconds=lambda recipe, load: 15.0,
     ),
     Stage(
         "bench",
-        says=lambda asked: "dense and pruned in turns",
+        message=lambda asked: "dense and pruned in turns",
         reads=("recipe.bench",),
         seconds=lambda recipe, load: 20.0 + load.timing(recipe.bench.rounds),
     ),
@@ -224,8 +224,8 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> tuple[s
         given: whether a plan is given, so that nothing is measured for one.
 
     Example:
-        >>> from tprune.recipe.schema import Data, Prune, Recover, Stage
-        >>> few = Recipe(data=Data(), train=Stage(steps=0), prune=Prune(steps=0, macs=0.5), recover=Recover(steps=0))
+        >>> from tprune.recipe.schema import Data, Prune, Recover, Train
+        >>> few = Recipe(data=Data(), train=Train(steps=0), prune=Prune(steps=0, macs=0.5), recover=Recover(steps=0))
         >>> planned(few, trims=True)
         ('train', 'trim', 'analyze', 'prune', 'shrink', 'recover', 'export', 'evaluate', 'bench')
     """

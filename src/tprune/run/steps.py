@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, BlockShape, analyse, with_ablation_losses
 from tprune.analysis.loss_curves import token_loss_on
@@ -20,7 +18,6 @@ from tprune.budget.size import keep_largest
 from tprune.core.kinds import STOCK, Scope, rule_of
 from tprune.core.method_json import made
 from tprune.core.plan import Mode, Plan, make_plan
-from tprune.data.parallel import Parallel
 from tprune.families.registry import couplings, family_of
 from tprune.methods.controller import Controller
 from tprune.methods.group_lasso import GroupLasso
@@ -31,12 +28,10 @@ from tprune.recipe.schema import Analyze, Prune, Recover
 from tprune.recipe.training import training_of
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report, counted
-from tprune.tasks.translation.encoding import encode, max_length
 from tprune.train.losses import Width
-from tprune.train.pseudo_targets import make_pseudo_targets
 from tprune.train.schedule import TrainingConfig
 from tprune.train.training_data import SAVE_EVERY, TrainingData
-from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentation
+from tprune.vocabulary.output_vocabulary import Resegmentation
 from tprune.vocabulary.trim import write_only_
 
 
@@ -57,12 +52,12 @@ def analyse_step(
     shown = tuple(kind for kind in kinds if rule_of(kind).scope is not Scope.MATRIX)
     found = analyse(
         model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=BlockShape(how.blocks),
-        loss=token_loss_on(material.batches(material.valid)),
+        loss=token_loss_on(material.batches(material.valid), material.task),
     )  # fmt: skip
     if not shown:
         return found
     cut = couplings(model, shown)
-    loss = token_loss_on(material.batches(material.train, CALIBRATION))
+    loss = token_loss_on(material.batches(material.train, CALIBRATION), material.task)
     return with_ablation_losses(found, model, cut, counted(loss, len(cut) + 1, report, "couplings cut on trial"))
 
 
@@ -86,15 +81,6 @@ def plan_step(model: Any, how: Prune) -> Plan:
     return replace(plan, entries=tuple(alone))
 
 
-def distill_data_step(
-    model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Parallel, material: TrainingData, out: Path,
-    report: Report = lambda text: None,
-) -> TrainingData:  # fmt: skip
-    """The material with the model's translations of the training sentences, made in `out`; see `tprune.train.pseudo_targets`."""
-    said = make_pseudo_targets(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
-    return replace(material, pseudo_targets=encode(said, tokenizer, max_length(model)))
-
-
 def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, work: Path) -> tuple[Any, Plan]:
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
@@ -110,19 +96,6 @@ def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, 
     regulariser = Regulariser(twin, goal, max(1, how.steps // 10), controller)
     material.run(twin, training_of(how), work, teacher=model, callbacks=[regulariser], save_every=SAVE_EVERY)
     return twin.eval(), keep_largest(twin, goal)
-
-
-def resegment_step(
-    model: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], how: Prune
-) -> Resegmentation | None:
-    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see `tprune.vocabulary.output_vocabulary`.
-
-    Raises:
-        InputError: too few tokens, or a tokeniser whose pieces do not join.
-    """
-    return (
-        None if how.output_vocabulary is None else find_resegmentation(model, tokenizer, texts, how.output_vocabulary)
-    )
 
 
 def cut_step(

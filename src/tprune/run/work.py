@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from tprune.analysis import Analysis
 from tprune.budget.evidence import Evidence, ModelAndTokenizer
 from tprune.core.plan import Plan
+from tprune.costs.latency.subject import Inputs
 from tprune.costs.latency.table import TimingConfig
-from tprune.data.parallel import Corpus
+from tprune.data.splits import Splits
 from tprune.realise.certificate import Certificate
 from tprune.recipe.schema import Prune, Recipe
 from tprune.run.stage import planned
 from tprune.support.reporting import Report
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation
+
+
+def tokenizer_of(processor: Any) -> Any:
+    """A processor that is a tokeniser; None for another, or for none."""
+    return processor if hasattr(processor, "get_vocab") else None
 
 
 def silent(text: str) -> None:
@@ -32,8 +36,8 @@ class Start:
 
     Attributes:
         dense: the model to make smaller, which is the teacher too; no step changes it.
-        tokenizer: its own.
-        corpus: sentences that the model can take.
+        processor: its own: a tokeniser, or image preprocessing.
+        corpus: data that the model can take.
         recipe: its sections `analyze`, `prune` and `recover` say how.
         setting: what is timed, where a time or memory is asked for.
         folder: for checkpoints and the teacher's translations: a run directory, or a temporary one.
@@ -41,11 +45,12 @@ class Start:
         note: is told what a step found.
         given: the file of a plan that says what is kept, where that was decided before.
         before: loads the model before its vocabulary was trimmed, and its tokeniser; None where it was not.
+        sentences: the validation sentences, which searches are timed on; none where nothing is searched for.
     """
 
     dense: Any
-    tokenizer: PreTrainedTokenizerBase
-    corpus: Corpus
+    processor: Any
+    corpus: Splits[Any]
     recipe: Recipe
     setting: TimingConfig
     folder: Path
@@ -53,6 +58,12 @@ class Start:
     note: Report = silent
     given: Path | None = None
     before: Callable[[], ModelAndTokenizer] | None = None
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def tokenizer(self) -> Any:
+        """What an export writes beside the graphs: the processor, where it is a tokeniser."""
+        return tokenizer_of(self.processor)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -75,19 +86,19 @@ class Work:
 
     Attributes:
         start: what it started from.
-        material: the encoded sentences; with the teacher's translations, once these are made.
+        material: the encoded data; with the teacher's translations, once these are made.
         how: to prune; a size counts from the model before it lost words, once it is known which it loses.
         writer: the dense model; where it is to write fewer tokens, one that does.
         plan: couplings, method and strength, before selection.
         goal: with the number of groups that each coupling keeps; until it is chosen, the plan.
         final: with the groups that are left after training; until then, the plan.
         spelling: which tokens are written, where these are fewer than all.
-        clock: the evidence that a budget shared by loss needs.
+        evidence: that that a budget shared by loss needs.
         measured: milliseconds of the sizes that the evidence leads to, where a time is asked for.
         analysis: of the dense model, where one is asked for.
         made: the model as far as it is made: regularised, cut, recovered.
         certificate: of the cut.
-        losses: on validation sentences, of `dense`, `cut` and `recovered`, in nats per token of the dense model.
+        losses: on validation data, of `dense`, `cut` and `recovered`, in nats per output of the dense model.
     """
 
     start: Start
@@ -98,9 +109,14 @@ class Work:
     goal: Plan
     final: Plan
     spelling: Resegmentation | None = None
-    clock: Evidence | None = None
+    evidence: Evidence | None = None
     measured: float | None = None
     analysis: Analysis | None = None
     made: Any = None
     certificate: Certificate | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What is timed: the validation sentences of a task that searches, else its encoded validation data."""
+        return self.start.sentences or self.material.valid

@@ -31,7 +31,17 @@ from tprune.support.files import atomic_directory
 from tprune.support.manifest import Manifest
 
 GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
-WRITTEN = {*GRAPHS, *EXPORTED, "tokenizer.json", *SENTENCEPIECE, "target_vocab.json", SETTINGS}
+MODEL_SETTINGS = "model_settings.json"  # what of its configuration encodes data; with those of images it is written beside the graphs
+WRITTEN = {
+    *GRAPHS,
+    *EXPORTED,
+    "tokenizer.json",
+    *SENTENCEPIECE,
+    "target_vocab.json",
+    SETTINGS,
+    MODEL_SETTINGS,
+    "preprocessor_config.json",
+}
 ENOUGH = 12  # sentences for the check of an export where nobody gives any for that alone
 
 

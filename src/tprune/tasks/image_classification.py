@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tprune.core.data import Sources
 from tprune.core.model import Outputs
 from tprune.core.task import Batch
+from tprune.core.words import Words
 from tprune.data.image_processor import ImageProcessor
 from tprune.data.images import LabeledImages
 from tprune.data.read_images import read_images
@@ -42,6 +43,7 @@ class ImageClassification(Classification):
     channels: int = 3
     size: int = 32
     name: ClassVar[str] = "image-classification"
+    words: ClassVar[Words] = Words("an image", "images", "predictions", "Image", "an image", "image")
 
     def matches(self, model: nn.Module) -> bool:
         """Whether it is of transformers' classes for this, or no model of transformers and begins with a convolution of images."""

@@ -18,6 +18,7 @@ from tprune.core.labels import IGNORED
 from tprune.core.model import Tokenizer
 from tprune.core.score import Measure
 from tprune.core.task import Batch, Predictions, Shown
+from tprune.core.words import Words
 from tprune.data.read_texts import read_texts
 from tprune.data.texts import Texts, TokenSequences
 from tprune.support.errors import InputError
@@ -44,6 +45,7 @@ class LanguageModelling(OneStack, OnePass):
     tokens: int = 25
     window: int = 512
     name: ClassVar[str] = "language-modelling"
+    words: ClassVar[Words] = Words("a text", "texts", "predictions", "Text", "25 tokens", "token")
 
     def matches(self, model: nn.Module) -> bool:
         """Whether its class is one of transformers' for this."""

@@ -13,6 +13,7 @@ from torch import nn
 from tprune.core.data import Sources
 from tprune.core.model import Tokenizer
 from tprune.core.task import Batch
+from tprune.core.words import Words
 from tprune.data.read_texts import read_labeled_texts
 from tprune.data.texts import LabeledTexts
 from tprune.tasks.class_names import classes_of
@@ -63,6 +64,7 @@ class TextClassification(Classification, OneStack):
     tokens: int = 25
     longest: int = 512
     name: ClassVar[str] = "text-classification"
+    words: ClassVar[Words] = Words("a text", "texts", "predictions", "Text", "25 tokens", "text")
 
     def matches(self, model: nn.Module) -> bool:
         """Whether its class is one of transformers' for this."""

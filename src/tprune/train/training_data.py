@@ -1,4 +1,4 @@
-"""The data that all steps share: encoded sentences, pseudo-targets, and how a stage trains on them."""
+"""The data that all steps share: encoded examples, pseudo-targets, and how a stage trains on them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from torch import nn
+from transformers import TrainerCallback
 
-from tprune.core.known_tasks import task_of
-from tprune.core.task import Batch, Task
-from tprune.data.parallel import Parallel, check_parallel, sampled
+from tprune.core.data import Data, sampled, spread
+from tprune.core.task import Batch, Examples, Task
+from tprune.support.errors import InputError
 from tprune.tasks.batches import TokenBatches
-from tprune.tasks.translation.encoding import EncodedPairs, encode, max_length
+from tprune.tasks.translation.encoding import EncodedPairs, max_length
 from tprune.train.losses import MixedTargets, Width
 from tprune.train.schedule import TrainingConfig
 from tprune.train.trainer import dropout_at, train
@@ -23,74 +23,117 @@ from tprune.vocabulary.output_vocabulary import Resegmentation
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
 
 
+def pad_of(model: nn.Module) -> int:
+    """The id of padding in a model's configuration; 0 where it has none."""
+    config: Any = getattr(model, "config", None)
+    return int(getattr(config, "pad_token_id", None) or 0)
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """The sentences and settings that all steps share.
+    """The encoded examples and the settings that all steps share.
 
-    `pseudo_targets` are the training sources with the teacher's translations as targets.
+    Attributes:
+        task: what the model is for.
+        train: what is trained on.
+        valid: what losses and certificates are of.
+        pad: the id of padding.
+        seed: of batches and dropout.
+        precision: of training.
+        callbacks: of every training.
+        pseudo_targets: the training sources with the teacher's outputs as targets.
     """
 
     task: Task
-    train: EncodedPairs
-    valid: EncodedPairs
+    train: Examples
+    valid: Examples
     pad: int = 0
     seed: int = 0
     precision: str = "auto"
     callbacks: tuple[TrainerCallback, ...] = ()
-    pseudo_targets: EncodedPairs | None = None
+    pseudo_targets: Examples | None = None
 
     @staticmethod
-    def of(
-        model: Any, tokenizer: PreTrainedTokenizerBase, train: Parallel, valid: Parallel, **settings: Any
-    ) -> TrainingData:
-        """Encodes both sets for a model. Raises `InputError` naming a sentence that is too long for it."""
-        for name, pairs in (("train", train), ("valid", valid)):
-            check_parallel(pairs, name)
-        limit = max_length(model)
-        pad = int(model.config.pad_token_id)
-        return TrainingData(
-            task_of(model), encode(train, tokenizer, limit), encode(valid, tokenizer, limit), pad, **settings
-        )
+    def of(task: Task, model: Any, processor: Any, train: Data, valid: Data, **settings: Any) -> TrainingData:
+        """Encodes both sets for a model.
+
+        Args:
+            task: what the model is for.
+            model: whose limits and classes count.
+            processor: of `Task.processor`: a tokeniser, or image preprocessing.
+            train: what is trained on.
+            valid: what losses and certificates are of.
+            settings: further fields, such as `seed`.
+
+        Raises:
+            InputError: no data of this task, or an item that the model cannot take, by file and line.
+        """
+        for name, given in (("train", train), ("valid", valid)):
+            if not isinstance(given, Data):
+                raise InputError(f"{name}: {type(given).__name__}; expected data, as a task reads it")
+        known, chosen = (task.encode(data, processor, model) for data in (train, valid))
+        return TrainingData(task, known, chosen, pad_of(model), **settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What became of examples that do not fit the model."""
+        return tuple(dict.fromkeys((*self.train.notes, *self.valid.notes)))
 
     def resegmented(self, resegmentation: Resegmentation, model: Any) -> TrainingData:
-        """The same sentences with all targets resegmented."""
+        """The same sentences with all targets resegmented. Raises `InputError` for examples that are no sentence pairs."""
         limit = max_length(model)
-        pseudo_targets = None if self.pseudo_targets is None else resegmentation.of_pairs(self.pseudo_targets, limit)
-        train, valid = (resegmentation.of_pairs(pairs, limit) for pairs in (self.train, self.valid))
-        return replace(self, train=train, valid=valid, pseudo_targets=pseudo_targets)
+
+        def again(pairs: Examples) -> Examples:
+            return resegmentation.of_pairs(_pairs(pairs), limit)
+
+        pseudo_targets = None if self.pseudo_targets is None else again(self.pseudo_targets)
+        return replace(self, train=again(self.train), valid=again(self.valid), pseudo_targets=pseudo_targets)
 
     def run(
-        self, model: Any, how: TrainingConfig, work: Path, *, teacher: Any = None, width: Width | None = None,
-        callbacks: Sequence[TrainerCallback] = (), save_every: int = 0,
-    ) -> list[dict[str, float]]:  # fmt: skip
+        self,
+        model: Any,
+        how: TrainingConfig,
+        work: Path,
+        *,
+        teacher: Any = None,
+        width: Width | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+        save_every: int = 0,
+    ) -> list[dict[str, float]]:
         """Trains a model in place for one stage, in the precision and by the seed of all of them.
 
         Without a teacher, all weights of distillation are 0.
 
         Raises:
-            InputError: `sequence` asks for translations that were not made, or `hidden` for states that do not match.
+            InputError: `sequence` asks for pseudo-targets that were not made, or `hidden` for states that do not match.
         """
         how = replace(how, precision=self.precision, seed=self.seed)
         if teacher is None:
             how = replace(how, distill=0.0, hidden=0.0, sequence=0.0, rewind=0)
-        data: EncodedPairs | MixedTargets = self.train
+        data: Examples = self.train
         if how.sequence and self.pseudo_targets is not None:
-            data = MixedTargets(self.train, self.pseudo_targets)
+            data = MixedTargets(_pairs(self.train), _pairs(self.pseudo_targets))
+        every = [*self.callbacks, *callbacks]
         with dropout_at(model, how.dropout):
             return train(
-                model, data, self.valid, how, work, teacher=teacher, width=width,
-                callbacks=[*self.callbacks, *callbacks], save_every=save_every,
-            )  # fmt: skip
+                model, data, self.valid, how, work, teacher=teacher, width=width, callbacks=every, save_every=save_every
+            )
 
-    def batches(self, data: EncodedPairs, most: int | None = None, tokens: int = 1000) -> list[Batch]:
-        """Batches of a set, or of `most` sentences evenly spaced over it; small ones, for little padding."""
-        picked = np.linspace(0, len(data) - 1, min(most or len(data), len(data))).astype(int)
+    def batches(self, data: Examples, most: int | None = None, tokens: int = 1000) -> list[Batch]:
+        """Batches of a set, or of `most` examples evenly spaced over it; small ones, for little padding."""
+        picked = spread(len(data), most or len(data))
         return [
-            self.task.collate([data[int(picked[i])] for i in rows], self.pad)
-            for rows in TokenBatches(data.lengths[picked], tokens)
+            self.task.collate([data[picked[i]] for i in rows], self.pad)
+            for rows in TokenBatches(data.lengths[list(picked)], tokens)
         ]
 
-    def batch(self, sentences: int = 8) -> Batch:
-        """Some validation sentences, drawn at random and so of unequal length, as one padded batch."""
-        rows = [self.valid[i] for i in sampled(len(self.valid), sentences, self.seed)]
+    def batch(self, examples: int = 8) -> Batch:
+        """Some validation examples, drawn at random and so of unequal length, as one padded batch."""
+        rows = [self.valid[i] for i in sampled(len(self.valid), examples, self.seed)]
         return self.task.collate(rows, self.pad)
+
+
+def _pairs(examples: Examples) -> EncodedPairs:
+    if not isinstance(examples, EncodedPairs):
+        raise InputError(f"{type(examples).__name__}: only sentence pairs have pseudo-targets and can be resegmented")
+    return examples

@@ -38,8 +38,7 @@ def check_translates(model: Any, where: str) -> None:
     """Raises `InputError` for a model that does not translate."""
     if not model.config.is_encoder_decoder:
         raise InputError(
-            f"{where}: a {type(model).__name__} does not translate; the commands take translation models (Marian, BART), in Python "
-            "tprune.couplings, make_plan and shrink take this one"
+            f"{where}: a {type(model).__name__} does not translate; expected a translation model (Marian, BART)"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -14,8 +14,10 @@ from tprune.core.labels import IGNORED
 from tprune.core.model import Outputs
 from tprune.core.score import Measure
 from tprune.core.task import Batch, Predictions, Shown, States
+from tprune.core.words import Words
 from tprune.data.parallel import Parallel
-from tprune.tasks.metrics.translation import translation_measures
+from tprune.support.papers import Papers, papers_of
+from tprune.tasks.metrics.translation import quality, translation_measures
 from tprune.tasks.one_stack import OverTokens, check_data, settings
 from tprune.tasks.translation.encoding import Collate, EncodedPairs, encode, max_length
 from tprune.tasks.translation.scoring import predictions as predicted
@@ -42,6 +44,12 @@ class Translation(OverTokens):
     beams: int | None = None
     tokenize: str | None = None
     name: ClassVar[str] = "translation"
+    words: ClassVar[Words] = Words("a sentence", "sentences", "translations", "Source", "25 + 25 tokens", "token")
+    papers: ClassVar[Papers] = papers_of([quality])
+
+    def searching(self, beams: int, tokenize: str | None) -> Translation:
+        """With so many beams, scored with this tokeniser."""
+        return replace(self, beams=beams, tokenize=tokenize)
 
     def matches(self, model: nn.Module) -> bool:
         """Whether it is an encoder-decoder that writes tokens."""

@@ -8,8 +8,8 @@ import torch
 
 from small_pairs import PAIRS, model_and_tokenizer
 from tprune.data.parallel import Parallel
-from tprune.run import dense_score
-from tprune.run.dense_score import hardly_translates, own_score
+from tprune.run.translation import own_score as dense_score
+from tprune.run.translation.own_score import hardly_translates, own_score
 from tprune.tasks.metrics.translation import quality
 
 

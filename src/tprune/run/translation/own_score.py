@@ -9,15 +9,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tprune.analysis.loss_curves import token_loss_on
-from tprune.budget.samples import ALONE
 from tprune.data.parallel import Parallel
-from tprune.run.folder import Run
 from tprune.support.activity import doing
 from tprune.support.errors import TpruneWarning
 from tprune.tasks.metrics.translation import Quality, quality
-from tprune.train.training_data import TrainingData
-from tprune.vocabulary.coverage import guesses
 
 SENTENCES = 32
 BATCH = 32  # at a time
@@ -67,15 +62,3 @@ def hardly_translates(found: Quality) -> list[str]:
         f"the dense model's own greedy translations of {found.sentences} validation sentences get BLEU {found.bleu:.1f} and chrF {found.chrf:.1f} "
         f"({found.bleu_signature}): it hardly translates them, and a pruned one will do no better; is it trained, on this pair of languages?"
     ]
-
-
-def warned_of(run: Run, dense: Any, tokenizer: PreTrainedTokenizerBase, material: TrainingData) -> list[str]:
-    """Warnings about the dense model of a run on its validation sentences, before it is pruned; they are said, too."""
-    found = []
-    if run.model is not None:
-        loss = token_loss_on(material.batches(material.valid, ALONE))(dense)
-        found += guesses(loss, dense.config.vocab_size)
-    found += hardly_translates(own_score(dense, tokenizer, run.corpus.valid, tokenize=run.recipe.bleu_tokenize))
-    for line in found:
-        run.progress.note(f"warning: {line}")
-    return found

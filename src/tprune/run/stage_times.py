@@ -1,11 +1,11 @@
-"""What the stages of a run work through, in plain numbers, and how long that takes at a model's pace."""
+"""How long the stages of a run take, from what they work through and a model's pace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
-from tprune.recipe.schema import Prune, Stage, Taught
+from tprune.recipe.schema import Distilled, Prune, Train
 
 FORWARD = 1 / 3  # of a step is its forward pass, which is all that measuring a loss or a teacher takes
 SIZES = 7  # of a coupling that are tried
@@ -29,8 +29,8 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A model and its sentences, as far as they say how long a stage takes.
+class StageTimes:
+    """How long the stages of a run take: what of a model and its data says so.
 
     Attributes:
         pace: at which the model trains.
@@ -55,11 +55,11 @@ class Workload:
         looks = steps // every if every else 0
         return steps * self.pace.seconds(tokens) * factor + looks * self.pace.seconds(self.valid) * FORWARD
 
-    def training(self, stage: Stage) -> float:
+    def training(self, stage: Train) -> float:
         """Seconds of a training without a teacher."""
         return self.steps(stage.steps, stage.batch_tokens, stage.eval_every)
 
-    def taught(self, stage: Taught, factor: float = 1.0) -> float:
+    def taught(self, stage: Distilled, factor: float = 1.0) -> float:
         """Seconds of a training with one, if it takes anything from it in every step."""
         teacher = FORWARD if stage.distill or stage.hidden_distillation else 0.0
         return self.steps(stage.steps, stage.batch_tokens, stage.eval_every, factor + teacher)

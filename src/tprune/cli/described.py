@@ -1,0 +1,80 @@
+"""What an exported folder keeps of a model's configuration: what its task needs to encode data, beside the graphs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from torch import nn
+
+from tprune.core.graph import TOKENS
+from tprune.core.task import Task
+from tprune.data.image_processor import FILE
+from tprune.realise.model_files import CONFIG, content
+from tprune.runtimes.export import MODEL_SETTINGS
+from tprune.runtimes.layout import Layout
+from tprune.runtimes.tokens import SETTINGS, load_tokens
+from tprune.support.files import read_json, write_json
+
+KEPT = ("label2id", "num_labels", "vocab_size", "max_position_embeddings", "pad_token_id")
+
+
+class Described(nn.Module):
+    """Stands for an exported model where its data is encoded: it has the configuration, and no weights."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(**config)
+
+
+def describe(model: Any, source: str, out: Path) -> None:
+    """Writes what `described` reads into an exported folder.
+
+    Args:
+        model: that was exported.
+        source: its folder or hub id, where the settings of image preprocessing may lie.
+        out: the exported folder.
+    """
+    config = getattr(model, "config", None)
+    said = {key: getattr(config, key, None) for key in KEPT}
+    write_json(out / MODEL_SETTINGS, {key: value for key, value in said.items() if value is not None})
+    if (Path(source) / FILE).is_file():
+        shutil.copyfile(Path(source) / FILE, out / FILE)
+
+
+def described(folder: Path, layout: Layout) -> Described:
+    """The model of an exported folder, as far as encoding data asks for it."""
+    said: dict[str, Any] = {}
+    if (folder / MODEL_SETTINGS).is_file():
+        said = read_json(folder / MODEL_SETTINGS)
+    elif (checkpoint := _of_run(folder)) is not None:
+        said = {key: value for key, value in content(checkpoint / CONFIG).items() if key in KEPT}
+    if TOKENS in layout.limits:
+        said.setdefault("max_position_embeddings", layout.limits[TOKENS])
+    return Described(said)
+
+
+class ExportedTokenizer:
+    """The tokeniser of an exported folder, called as those of transformers are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokens = load_tokens(folder)
+
+    def __call__(self, text: list[str], *, verbose: bool = True) -> SimpleNamespace:
+        """The ids of texts."""
+        return SimpleNamespace(input_ids=[list(ids) for ids in self.tokens.encode(text)])
+
+
+def processor_of(folder: Path, task: Task) -> Any:
+    """What encodes inputs for an exported model: its tokeniser where it has one, else what its task finds in the folder."""
+    has_tokens = any((folder / name).is_file() for name in ("tokenizer.json", SETTINGS))
+    return ExportedTokenizer(folder) if has_tokens else task.processor(_of_run(folder) or folder)
+
+
+def _of_run(exported: Path) -> Path | None:
+    """The checkpoint that a run exported, by the place of both in its directory; None for any other folder."""
+    run = exported.absolute().parent.parent
+    checkpoint = run / exported.name
+    return checkpoint if (run / "run.json").is_file() and (checkpoint / CONFIG).is_file() else None

@@ -1,0 +1,64 @@
+"""`tprune export`: a model to a folder that a runtime executes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tprune.cli.described import describe
+from tprune.core.known_tasks import task_of
+from tprune.core.task import Task
+from tprune.data.synthetic.grammar import corpus
+from tprune.families.graphs.graph import skeleton_of
+from tprune.realise.checkpoint import load
+from tprune.run.lookup import model_at
+from tprune.runtimes.export import export
+from tprune.runtimes.runtime import runtime_named
+from tprune.support.errors import InputError
+from tprune.support.reporting import Report
+
+CHECKED = 8  # sentences that an export is checked on where nothing else is said
+
+
+def export_to(
+    model: str,
+    out: Path,
+    sentences: Sequence[str] | None,
+    report: Report = lambda text: None,
+    runtime: str = "onnxruntime",
+) -> dict[str, Any]:
+    """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
+
+    Raises:
+        InputError: no such model, or one that is exported already; see `export`.
+        CertificateError: the export does not compute what the model computes.
+    """
+    where = model_at(model)
+    loaded = load(where, dtype=torch.float32).eval()
+    try:
+        searched, task = skeleton_of(loaded).searched, task_of(loaded)
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from None
+    if sentences is None:
+        checked = f"{CHECKED} built-in English sentences" if searched else "random inputs"
+        report(f"it will be checked on {checked}; --sentences FILE takes yours")
+        sentences = built_in() if searched else ()
+    tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
+    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime))
+    if not searched:
+        describe(loaded, where, out)
+    return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
+
+
+def reads_tokens(task: Task, model: Any) -> bool:
+    """Whether a model's inputs are token ids, and not numbers such as pixels."""
+    return not any(x.is_floating_point() for x in task.prompt(task.example(model)).values())
+
+
+def built_in() -> tuple[str, ...]:
+    """Some sentences for a check where the user gives none."""
+    return corpus(train=200, valid=CHECKED, test=1).valid.source

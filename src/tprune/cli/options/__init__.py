@@ -1,0 +1,1 @@
+"""Options: groups that several verbs share, and the options that stand alone."""

@@ -1,0 +1,54 @@
+"""Arguments and options that stand alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tprune.cli.options.checks import named, not_empty
+
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        callback=not_empty, help="A hub id, a model's folder, or a run (its pruned model; --dense for the other)."
+    ),
+]
+AnyModel = Annotated[
+    str,
+    typer.Argument(
+        callback=not_empty,
+        help="An exported folder, a run (its pruned model; --dense for the other), a model's folder, or a hub id.",
+    ),
+]
+Exported = Annotated[
+    str,
+    typer.Argument(
+        callback=not_empty,
+        help="An exported folder, or a run (its exported pruned model; --dense for the other).",
+    ),
+]
+Dense = Annotated[bool, typer.Option("--dense", help="Take the dense model of a run instead of its pruned model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        callback=not_empty,
+        help="Runtime that runs the model (default: onnxruntime); see `tprune runtimes`.",
+    ),
+]
+Beams = Annotated[
+    int | None, typer.Option("--beam", min=1, help="Number of beams; 1 is greedy search (default: as exported).")
+]
+BenchThreads = Annotated[int, typer.Option("--threads", min=1, help="Number of threads of the runtime.")]
+Sentences = Annotated[
+    Path | None,
+    typer.Option(
+        "--sentences",
+        parser=named,
+        metavar="<path>",
+        help="Source sentences of a translation model, one a line (.gz too).",
+    ),
+]

@@ -1,0 +1,49 @@
+"""`tprune bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tprune.cli.console import show
+from tprune.cli.options.checks import even, not_empty
+from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, Sentences
+from tprune.cli.sides import exported_sides
+from tprune.run.lookup import is_run
+
+
+def bench(
+    model: Exported,
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            callback=not_empty,
+            help="Second exported folder or run; the first one again shows the noise of the machine (default: for a run, "
+            "its dense model is timed against its pruned model).",
+        ),
+    ] = None,
+    sentences: Sentences = None,
+    threads: BenchThreads = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Number of inputs in a batch; of sentences in translation.")] = 1,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            min=4,
+            callback=even,
+            help="Number of rounds, an even number; with fewer than 6 the intervals are the range of the measurements.",
+        ),
+    ] = 16,
+    dense: Dense = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time two exported models side by side: one process each, in turns."""
+    if other is None and (dense or not is_run(model)):
+        why = "--dense takes one side of a run" if dense else f"{model} is no run, of which both sides would be timed"
+        raise typer.BadParameter(f"{why}; name a second model")
+    sides, names = exported_sides(model, other, dense)
+    from tprune.bench import harness as benching
+    from tprune.report.verb_tables import bench_table
+
+    found = benching.bench(*sides, sentences, threads, batch, rounds)
+    show(found.as_dict(), as_json, lambda _: bench_table(found, names))

@@ -1,0 +1,79 @@
+"""`tprune evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tprune.cli.console import say, show
+from tprune.cli.given import TRANSLATION, Given, task_name
+from tprune.cli.options.checks import not_empty
+from tprune.cli.options.choices import LongLinesHow
+from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
+from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
+from tprune.cli.sides import sides_of
+from tprune.support.errors import InputError
+
+
+def evaluate(
+    model: AnyModel,
+    sets: TestSets,
+    pairs: TestPairs,
+    scoring: Scoring,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            callback=not_empty,
+            help="Another model to compare with on the same data; a run stands for its pruned model (default: for a run, "
+            "its dense model).",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of threads (default: the usable cores, or fewer where OMP_NUM_THREADS says so)."
+        ),
+    ] = None,
+    runtime: Runtime = None,
+    dense: Dense = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model by the metric of its task, with a 95 % interval; a run's pruned model against its dense one."""
+    where, other = sides_of(model, against, dense)
+    given = given_data(sets, pairs)
+    task = task_name(given, where, scores=True)
+    if task == TRANSLATION:
+        _translations(where, other, given, scoring, threads, runtime, as_json)
+        return
+    given.check_task(task, "test")
+    if scoring.given:
+        raise InputError(f"{scoring.given[0]} is for translation, and the model is for {task}; leave it out")
+    from tprune.cli.score import scored
+    from tprune.report.score_table import scores_table
+
+    show(scored(task, where, other, given, threads, say, runtime), as_json, scores_table)
+
+
+def _translations(
+    model: str,
+    against: str | None,
+    given: Given,
+    scoring: Scoring,
+    threads: int | None,
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    from tprune.cli.sentences import test_of
+
+    if "train" in given.files:
+        raise InputError("--train is for baselines, which translation has none of; leave it out")
+    pairs = test_of(given)
+    from tprune.cli.evaluate import evaluate as evaluated
+    from tprune.report.verb_tables import quality_table
+    from tprune.tasks.translation.long_lines import OPTION, LongLines
+
+    long = LongLines((scoring.long_lines or LongLinesHow.SKIP).value, scoring.long_share, OPTION)
+    tokenize = scoring.bleu_tokenize
+    found = evaluated(model, pairs, against, scoring.beams, threads, say, runtime, tokenize=tokenize, long_lines=long)
+    show(found, as_json, quality_table)

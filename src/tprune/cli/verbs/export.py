@@ -1,0 +1,55 @@
+"""`tprune export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tprune.cli.console import chosen, say, show
+from tprune.cli.options.checks import named
+from tprune.cli.options.choices import ExportPrecisions
+from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
+
+ONNX = "onnxruntime"
+
+
+def export(
+    model: AnyModel,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=named,
+            metavar="<path>",
+            help="Folder of the exported model; an older export there is replaced once the new one is checked.",
+        ),
+    ],
+    sentences: Annotated[
+        Path | None,
+        typer.Option(
+            "--sentences",
+            parser=named,
+            metavar="<path>",
+            help="Sentences for the check, one a line (.gz too) (default: built-in English sentences for translation, "
+            "random inputs for other tasks).",
+        ),
+    ] = None,
+    runtime: Runtime = None,
+    precision: Annotated[
+        ExportPrecisions, typer.Option("--precision", help="Precision of the exported model.")
+    ] = ExportPrecisions.FP32,
+    dense: Dense = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export a model (a run's pruned model) for a runtime, and check its outputs against PyTorch."""
+    from tprune.data.parallel import read_lines
+
+    where = chosen(model, dense)
+    texts = None if sentences is None else read_lines(sentences)
+    from tprune.cli.export import export_to
+    from tprune.report.verb_tables import export_table
+
+    found = export_to(where, out, texts, say, runtime or ONNX)
+    show(found, as_json, export_table)

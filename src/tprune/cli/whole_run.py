@@ -1,0 +1,168 @@
+"""A whole run as the command line starts it: what is wrong is refused at once, then its stages are done and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tprune.cli.console import show, typed
+from tprune.cli.given import TRANSLATION, Given
+from tprune.cli.options.run import Begin, Budget, Cutting, Training
+from tprune.data.splits import Splits
+from tprune.recipe.schema import Recipe
+from tprune.support.errors import InputError, printable
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole run.
+
+    Attributes:
+        out: its directory.
+        recipe: with what the options said.
+        data: its training, validation and test sets.
+        model: the model to start from; None where the recipe trains one.
+        trim: as `--trim-vocab` says it.
+        plan: the file of a plan that says what is kept.
+        dry: stop before anything is trained.
+        until: the last stage.
+        device: to train on.
+        force: delete what `out` holds of an earlier run.
+    """
+
+    out: Path
+    recipe: Recipe
+    data: Splits[Any]
+    model: str | None
+    trim: str | None = None
+    plan: Path | None = None
+    dry: bool = False
+    until: str | None = None
+    device: str = "auto"
+    force: bool = False
+
+    @staticmethod
+    def of(
+        begin: Begin,
+        recipe: Recipe,
+        given: Given,
+        model: str | None,
+        budget: Budget,
+        cutting: Cutting,
+        training: Training,
+        needed: tuple[str, ...],
+    ) -> Whole:
+        """From the groups of options; `needed` are the sets that must be given. Raises `InputError` as `splits_of`."""
+        from tprune.cli.data_sets import splits_of
+
+        task = recipe.task or TRANSLATION
+        if task != TRANSLATION and needed == ("train", "valid", "test"):
+            needed = ("train", "valid")
+        if task != TRANSLATION and (wrong := cutting.trim_vocab or cutting.output_vocab):
+            option = "--trim-vocab" if cutting.trim_vocab else "--output-vocab"
+            raise InputError(f"{option} {wrong} is for translation, and the model is for {task}; leave it out")
+        if budget.plan is not None:
+            check_plan(budget.plan)
+        data = splits_of(task, given, recipe.data, needed, recipe.seed)
+        where = (begin.out, recipe, data, model, cutting.trim_vocab, budget.plan)
+        return Whole(*where, begin.dry_run, begin.until, training.device, begin.force)
+
+
+def check_plan(file: Path) -> None:
+    """Raises `InputError` for a file that is no plan, before a model is loaded; whether it fits is known only then."""
+    from tprune.support.files import read_json
+
+    found = read_json(file)
+    if not isinstance(found, dict) or not isinstance(found.get("entries"), list):
+        raise InputError(f"--plan {file}: no plan; expected the plan.json of a pruned model")
+    if not found["entries"]:
+        raise InputError(f"--plan {file}: the plan has no entries; expected a plan after selection")
+
+
+def start(whole: Whole, as_json: bool) -> None:
+    """Checks what can be checked before anything heavy is imported, does the stages and shows what they found."""
+    from tprune.bench.harness import check_batch
+    from tprune.run.out_folder import check_folder
+    from tprune.run.stage import check_until
+    from tprune.support.machine import check_threads, use_device
+
+    recipe = whole.recipe
+    check_folder(whole.out)
+    check_threads(recipe.bench.threads)
+    check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
+    if whole.until is not None:
+        check_until(whole.until, recipe, whole.trim is not None, whole.plan is not None)
+    vocabulary = _vocabulary(whole)
+    use_device(whole.device)
+    results = _stages(whole, vocabulary)
+    if whole.until is not None:
+        show(
+            results, as_json, lambda _: f"stopped after {whole.until}; to go on, give the same command without --until"
+        )
+    elif whole.dry:
+        show(results, as_json, lambda _: f"{whole.out / 'forecast.json'}")
+    else:
+        _show_results(whole.out, results, as_json)
+
+
+def _vocabulary(whole: Whole) -> Any:
+    if whole.trim is None:
+        return None
+    from tprune.cli.sentences import vocabulary_of
+    from tprune.data.parallel import Corpus
+
+    assert isinstance(whole.data, Corpus)  # no other task has this option
+    return vocabulary_of(whole.trim, whole.data)
+
+
+def _stages(whole: Whole, vocabulary: Any) -> dict[str, Any]:
+    """Does the stages of the run."""
+    from tprune.cli.hints import hinting
+    from tprune.run.folder import Run
+    from tprune.run.log import logged
+    from tprune.run.stages import run
+    from tprune.support.reporting import Progress
+
+    data: Any = whole.data
+    trims = whole.trim is not None
+    progress = Progress(_planned(whole))
+    with logged(whole.out, progress.show), progress.pulse, hinting(whole.recipe, trims, lambda: progress.name):
+        return run(
+            Run(
+                whole.out,
+                whole.recipe,
+                data,
+                whole.model,
+                typed(),
+                progress,
+                whole.plan,
+                vocabulary,
+                whole.dry,
+                whole.until,
+                whole.force,
+            )
+        )
+
+
+def _planned(whole: Whole) -> dict[str, float]:
+    """Seconds by stage, of the stages that are done this time."""
+    from tprune.run.estimates import planned
+    from tprune.run.stage import stage_named
+
+    found = dict(planned(whole.recipe, whole.trim is not None, whole.plan is not None))
+    if whole.dry:
+        return {name: seconds for name, seconds in found.items() if stage_named(name).dry}
+    names = list(found)
+    last = names.index(whole.until) + 1 if whole.until in found else len(names)
+    return {name: found[name] for name in names[:last]}
+
+
+def _show_results(out: Path, results: Mapping[str, Any], as_json: bool) -> None:
+    from tprune.report.results import RunResults
+    from tprune.report.table import results_table
+
+    show(results, as_json, lambda found: results_table(RunResults.from_dict(dict(found))))
+    if not as_json:
+        print(printable(f"\n{out / 'results.json'}\n{out / 'report.html'}\n{out / 'pruned'}  (the pruned model)"))

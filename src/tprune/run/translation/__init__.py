@@ -1,0 +1,1 @@
+"""What a run does for models that write sentences alone: a model to start from, vocabularies, long sentences, pseudo-targets."""
