@@ -18,6 +18,7 @@ from peers.means import table
 from peers.rows import markdown
 from peers.words import gap
 from recipes import Shown
+from strangers.table import strangers_table
 from tprune.bench.statistics import QUIET, half_width
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,7 @@ AGAIN, SCREENING = (NUMBERS.with_name(name) for name in ("again.json", "screenin
 RECOVERY = ROOT / "benchmarks" / "recovery.json"
 RECIPES = ROOT / "benchmarks" / "recipes.json"
 ONE_SHOT = ROOT / "benchmarks" / "one_shot.json"
+STRANGERS = ROOT / "benchmarks" / "strangers" / "results.json"
 LATENCY = ROOT / "benchmarks" / "latency.json"
 KEPT = LATENCY.with_name("latency-kept-table.json")
 PARTS = {
@@ -137,6 +139,7 @@ PAGES = (
     (DOCS / "one-shot.md", "one-shot", ONE_SHOT, one_shot_table),
     (DOCS / "milliseconds.md", "latency", LATENCY, partial(latency_text, source=LATENCY)),
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
+    (DOCS / "tasks.md", "strangers", STRANGERS, strangers_table),
 )
 
 if __name__ == "__main__":

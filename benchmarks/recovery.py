@@ -31,7 +31,8 @@ from tprune.data.parallel import Parallel, read_lines, read_pair
 from tprune.experimental.gradual import cut_in_rounds, share_left
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.recipe.schema import Prune, Recover
-from tprune.run.steps import distill_data_step, recover_step
+from tprune.run.steps import recover_step
+from tprune.run.translation.steps import distill_data_step
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.files import read_json, write_json
@@ -58,7 +59,11 @@ def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     row that does not ask trains `(3 share + 1) / (3 share)` times as long.
     """
     plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, batch_tokens=asked.tokens, distill=0.0)
-    word, sequence, hidden = {"distill": asked.word}, {"sequence": asked.sequence}, {"hidden": asked.hidden}
+    word, sequence, hidden = (
+        {"distill": asked.word},
+        {"sequence_distillation": asked.sequence},
+        {"hidden_distillation": asked.hidden},
+    )
     every = {**word, **sequence, **hidden}
     rewound = {"rewind": asked.rewind, "lr": asked.rewind_lr, "warmup": asked.rewind_warmup}
     parts: dict[str, dict[str, Any]] = {
@@ -67,7 +72,9 @@ def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     }  # fmt: skip
     found = {name: Recover.model_validate(plain.model_dump() | changes) for name, changes in parts.items()}
     longer = round(asked.steps * (3 * share + 1) / (3 * share)) if asked.equal_compute else asked.steps
-    return {k: h if h.distill or h.hidden else h.model_copy(update={"steps": longer}) for k, h in found.items()}
+    return {
+        k: h if h.distill or h.hidden_distillation else h.model_copy(update={"steps": longer}) for k, h in found.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def calibration_gradients(job: Job, plan: Plan) -> tuple[dict[str, Tensor], floa
     data, stage = job.material.train, job.recovery.stage
     collate = Collate(job.material.pad)
     found: dict[str, list[Tensor]] = {}
-    for rows in TokenBatches(data.lengths, stage.tokens, job.calibration, job.seed):
+    for rows in TokenBatches(data.lengths, stage.batch_tokens, job.calibration, job.seed):
         for name, gradient in sentence_gradients(job.dense, plan.couplings, collate([data[i] for i in rows])).items():
             found.setdefault(name, []).append(gradient)
     return {name: torch.cat(rows) for name, rows in found.items()}, 3.0 * job.calibration

@@ -149,7 +149,7 @@ def test_the_table_has_what_the_training_was_asked_for_and_rounds_of_which_speed
         write_json(tmp_path / "done" / f"train-{name}.json", {"recovery_steps": 9, "aim": 3.2, "asked": 3.0})
     write_json(tmp_path / "done" / "time.json", {name: time_of(each) for name, each in rounds.items()})
     corpus = SimpleNamespace(pooled_test=Pairs)
-    queue: Any = SimpleNamespace(out=tmp_path, corpus=corpus, recipe=SimpleNamespace(beams=4, bench=Bench()))
+    queue: Any = SimpleNamespace(out=tmp_path, corpus=corpus, recipe=SimpleNamespace(num_beams=4, bench=Bench()))
     specs = [
         Spec("dense-more", 1.0, 0),
         Spec("fewer-tokens", 1.0, 0),

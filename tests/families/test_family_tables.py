@@ -67,11 +67,12 @@ def test_masked_is_shrunk(name: str, seed: int) -> None:
 def test_other_attention_functions(name: str) -> None:
     model = table_model(name)
     model.set_attn_implementation("eager")
-    small = assert_exact(model, kept_by(model, [k for k in kinds_of(model) if k != "sublayer"]), limit(name))
+    within = 5 * limit(name)  # eager attentions take their softmax in single precision
+    small = assert_exact(model, kept_by(model, [k for k in kinds_of(model) if k != "sublayer"]), within)
     assert small.config._attn_implementation == "eager"
     eager = outputs(small)
     small.set_attn_implementation("sdpa")
-    assert 0 < apart(eager, outputs(small)) <= limit(name)
+    assert 0 < apart(eager, outputs(small)) <= within
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -207,7 +207,7 @@ ROW = Channels(Site("", 0, "channels"), "", ("first", "second"), ("depthwise", "
 @torch.no_grad()
 def test_depthwise_convolutions_and_flattening_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table("separable", lambda model: isinstance(model, Separable), lambda model: [ROW])
-    monkeypatch.setattr("tprune.realise.shrink.family_of", lambda model: table)
+    monkeypatch.setattr("tprune.realise.cut.family_of", lambda model: table)
     model = Separable().double().eval()
     randomise_(model)
     x = torch.randn(2, 3, 6, 6, dtype=torch.float64)

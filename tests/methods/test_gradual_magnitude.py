@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_net import UNITS, Net, Pairs, plan_of
 from tprune.core.coupling import Coupling, Groups, groups_of, producer
 from tprune.core.plan import Mode, Plan, make_plan
-from tprune.methods import regulariser as module
+from tprune.methods import exact_masks as module
 from tprune.methods.gradual_magnitude import GradualMagnitude
 from tprune.methods.regulariser import Regulariser
 from tprune.support.errors import InputError
@@ -139,7 +139,7 @@ def test_with_adam_masked_groups_are_zero_at_every_step_and_never_come_back(monk
     assert all((later | earlier).equal(later) for earlier, later in pairwise(masked))
     assert all((members == 0).all() for members in seen)  # while the masks hold, and once they are gone
 
-    monkeypatch.setattr(module, "_moments", lambda optimizer, weight: [])
+    monkeypatch.setattr(module, "moments", lambda optimizer, weight: [])
     masked, seen = [], []
     train(Net(), 14, masked, seen)
     assert all((members == 0).all() for members in seen[:14])

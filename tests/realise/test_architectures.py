@@ -1,13 +1,17 @@
 """What a configuration names is what is loaded."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModel, AutoTokenizer
 
+import tprune
 from table_models import kept_by, table_model
+from tprune.realise.architectures import ARCHITECTURES
 from tprune.realise.checkpoint import load, load_tokenizer, save
 from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
@@ -51,3 +55,34 @@ def test_the_tokenizer_of_a_pruned_model_needs_no_remote_code(tmp_path: Path) ->
     assert load_tokenizer(out).get_vocab() == words.get_vocab()
     assert AutoTokenizer.from_pretrained(out).get_vocab() == words.get_vocab()
     assert AutoModel.from_pretrained(out, trust_remote_code=True).encoder.layer[0].intermediate.dense.out_features == 12
+
+
+def test_a_folder_without_a_tokeniser_is_refused_by_the_names_of_its_files(tmp_path: Path) -> None:
+    out = save(table_model("bert").float(), tmp_path / "m")
+    with pytest.raises(InputError, match=r"m: no tokeniser here; expected .*tokenizer\.json"):
+        load_tokenizer(out)
+
+
+@pytest.mark.parametrize("name", [3, None, b"m"])
+def test_what_is_no_name_of_a_model_is_refused(name: Any) -> None:
+    with pytest.raises(InputError, match=re.escape(f"a model named by {name!r}; expected a model's directory")):
+        tprune.load(name)
+
+
+def test_the_path_of_a_file_is_refused(tmp_path: Path) -> None:
+    out = save(table_model("bert").float(), tmp_path / "m")
+    with pytest.raises(InputError, match=r"model\.safetensors: is a file; expected the directory"):
+        tprune.load(out / "model.safetensors")
+
+
+def test_a_class_that_was_entered_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ARCHITECTURES, "entered", {})
+    model = table_model("resnet").float()
+    out = save(model, tmp_path / "m")
+    with pytest.raises(InputError, match=re.escape('ARCHITECTURES.enter("ResNet", "my_module:ResNet")')):
+        load(out)
+    for entered in (type(model), "small_resnet:ResNet"):
+        ARCHITECTURES.enter("ResNet", entered)
+        again = load(out)
+        assert type(again) is type(model)
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))

@@ -106,3 +106,22 @@ def test_translations_that_end_at_the_limit_are_told_of_where_they_were_counted(
     assert got.taught == PseudoTargets(9, 0.25, 20) and (got.dense.at_limit, got.dense.limit) == (0.5, 30)
     markers(run.out).put("distill-data", {"sentences": 9})  # a run of before they were counted
     assert results_of(run).taught is None
+
+
+def test_scores_of_a_run_of_before_it_named_its_metric_are_taken_over(run: Run) -> None:
+    side = {
+        "bleu": 30.0,
+        "chrf": 50.0,
+        "bleu_signature": "b",
+        "chrf_signature": "c",
+        "sentences": 32,
+        "at_limit": 0.5,
+        "limit": 9,
+    }
+    paired = {"delta": -0.2, "low": -0.5, "high": 0.1, "p_value": 0.5, "samples": 1000, "seed": 12345}
+    markers(run.out).put("evaluate", {"dense": side, "pruned": {**side, "bleu": 29.8}, "paired": paired, "beams": 4})
+    got = results_of(run)
+    assert (got.metric, got.beams, got.difference) == ("BLEU", 4, MADE.difference)
+    assert [each.scores["BLEU"].value for each in (got.dense, got.pruned)] == [30.0, 29.8]
+    assert got.dense.scores["chrF"].signature == "c" and got.dense.scores["chrF"].count == 32
+    assert (got.dense.at_limit, got.dense.limit) == (0.5, 9) and RunResults.from_dict(got.to_dict()) == got

@@ -47,10 +47,7 @@ def test_a_recovery_that_does_harm_is_named(tmp_path: Path, after: float, warned
     found = harm(run_)
     assert bool(found) is warned
     if warned:
-        assert (
-            "from 2.000 to 2.500 nats per token: give it more steps than 20" in found[0]
-            and str(tmp_path / "cut") in found[0]
-        )
+        assert "from 2.000 to 2.500 nats: give it more steps than 20" in found[0] and str(tmp_path / "cut") in found[0]
 
 
 def test_translations_that_end_at_the_limit_are_named(tmp_path: Path) -> None:

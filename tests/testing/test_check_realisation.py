@@ -116,8 +116,8 @@ def test_a_mistake_in_decoding_is_found(marian_small: Any) -> None:
     def other_scale(model: nn.Module, plan: Plan) -> nn.Module:
         small: Any = SHRUNK(model, plan)
         for module in small.modules():
-            if hasattr(module, "qk_dim"):
-                module.scaling = module.qk_dim**-0.5
+            if hasattr(module, "q_proj"):
+                module.scaling = (module.q_proj.out_features // module.num_heads) ** -0.5
         return small  # type: ignore[no-any-return]
 
     with pytest.raises(AssertionError, match="other_scale: the realised model is off"):

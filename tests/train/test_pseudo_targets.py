@@ -10,7 +10,7 @@ import torch
 
 import tprune
 from small_pairs import PAIRS, model_and_tokenizer
-from tprune.run.steps import distill_data_step
+from tprune.run.translation.steps import distill_data_step
 from tprune.runtimes.translator import Translated
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import encode

@@ -18,7 +18,8 @@ from tprune.data.parallel import Parallel
 from tprune.data.synthetic.grammar import corpus
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Prune
-from tprune.run.steps import cut_step, plan_step, resegment_step
+from tprune.run.steps import cut_step, plan_step
+from tprune.run.translation.steps import resegment_step
 from tprune.runtimes.export import export
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError

@@ -96,4 +96,7 @@ def start_of(job: Job, how: Prune) -> Start:
 
 def passes(job: Job, data: EncodedPairs, sentences: int) -> float:
     """Units of one look at so many sentences, padding included."""
-    return sum(batch["labels"].numel() for batch in job.material.batches(data, sentences)) / job.recovery.stage.tokens
+    return (
+        sum(batch["labels"].numel() for batch in job.material.batches(data, sentences))
+        / job.recovery.stage.batch_tokens
+    )

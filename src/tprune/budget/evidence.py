@@ -216,7 +216,7 @@ def search_allocation(
     select = counted(select, how.search + 1, report, "selections made")
     best = search(len(evidence.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
-        f"loss before training: {best.loss:.3f} nats per token, dense {loss(model):.3f} ({best.measured} selection{'s' * (best.measured != 1)} measured; "
+        f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} selection{'s' * (best.measured != 1)} measured; "
         f"the one that single losses add up to: {best.additive:.3f})"
     )
     return best.selection[1]

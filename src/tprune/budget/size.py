@@ -27,8 +27,16 @@ UNITS = tuple(ATTRIBUTES)
 class Budget:
     """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`; above, a number, `Budget("params", 3e6)`.
 
+    Attributes:
+        unit: `macs`, `params` (or `parameters`) or `bytes`.
+        value: a fraction of the dense model's size in (0, 1], or a number of at least 1000.
+
     Raises:
         InputError: an unknown unit, or neither a fraction nor at least 1000.
+
+    Example:
+        >>> Budget("macs", 0.5)
+        Budget(unit='macs', value=0.5)
     """
 
     unit: str
@@ -73,6 +81,15 @@ def select_to(model: nn.Module, plan: Plan, budget: Budget, select: Select, scor
 
     Raises:
         UnreachableError: the smallest allowed selection is still larger; says what can be reached.
+
+    Example:
+        >>> import tprune
+        >>> from tprune.tasks.translation.encoding import MarianSize, new_model
+        >>> model = new_model(MarianSize(16, (1, 1), heads=2, ffn=32, positions=16), vocabulary=40)
+        >>> plan = tprune.make_plan(model, "marian", tprune.couplings(model, ["ffn"]))
+        >>> goal = select_to(model, plan, Budget("params", 0.8), tprune.Uniform())
+        >>> [len(entry.kept) for entry in goal.entries]
+        [13, 13]
     """
     kinds = {c.name: c.kind for c in plan.couplings}
     limit = budget.limit(size(model))
@@ -141,6 +158,10 @@ def size_cost_models(sizes: PlanSizes, unit: str, read: Callable[[Size], float])
 
 def keep_largest(model: nn.Module, goal: Plan) -> Plan:
     """The goal with as many groups kept of every coupling, but those with the largest norms in this model.
+
+    Args:
+        model: the model that the plan is for.
+        goal: after selection; says how many groups every coupling keeps.
 
     Raises:
         InputError: the goal is not selected, or the plan is for another model.

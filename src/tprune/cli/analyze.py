@@ -89,18 +89,9 @@ def analyze(
     """
     if out is not None:
         check_free(out)
-    loaded: Any = load(model, dtype=torch.float32)
-    known_task = task_of(loaded, task)
-    processor = known_task.processor(model)
     use_threads()
-    set_seed(seed)
-    odd: list[str] = []
-    if isinstance(train, Parallel) and isinstance(valid, Parallel):
-        text, long = (long_lines or LongLines()).fit_corpus(Corpus(train, valid, {}), loaded, processor)
-        train, valid = text.train, text.valid
-        odd += [*long, *unfamiliar(text.train, processor), *unfamiliar(text.valid, processor)]
-    material = TrainingData.of(known_task, loaded, processor, train, valid, seed=seed, callbacks=tuple(callbacks))
-    odd = list(dict.fromkeys([*odd, *material.notes]))
+    loaded, material, odd = _prepared(task, model, train, valid, long_lines or LongLines(), seed, tuple(callbacks))
+    set_seed(seed)  # loading may draw numbers
     for line in odd:
         report(f"warning: {line}")
     known = {coupling.kind for coupling in couplings(loaded)}
@@ -129,6 +120,27 @@ def analyze(
             write_json(fresh / "analysis.json", result.as_dict())
             write_page(fresh / "analysis.html", result.as_dict())
     return result
+
+
+def _prepared(
+    task: str,
+    model: str,
+    train: Data,
+    valid: Data,
+    long_lines: LongLines,
+    seed: int,
+    callbacks: tuple[TrainerCallback, ...],
+) -> tuple[Any, TrainingData, list[str]]:
+    """The model, its data as it takes them, and what looks odd about them."""
+    loaded: Any = load(model, dtype=torch.float32)
+    known = task_of(loaded, task)
+    processor, odd = known.processor(model), list[str]()
+    if isinstance(train, Parallel) and isinstance(valid, Parallel):
+        text, long = long_lines.fit_corpus(Corpus(train, valid, {}), loaded, processor)
+        train, valid = text.train, text.valid
+        odd += [*long, *unfamiliar(text.train, processor), *unfamiliar(text.valid, processor)]
+    material = TrainingData.of(known, loaded, processor, train, valid, seed=seed, callbacks=callbacks)
+    return loaded, material, list(dict.fromkeys([*odd, *material.notes]))
 
 
 def check_free(out: Path) -> None:

@@ -66,7 +66,7 @@ class Given:
         elif pairs and self.columns:
             told.append(f"--columns {self.columns}")
         if len(told) > 1:
-            raise InputError(f"give either files or a data set, not both; got {told[0]}, and {told[1]}")
+            raise InputError(f"name the data in one way, by files or as a data set; got {told[0]}, and {told[1]}")
 
     def check_task(self, task: str, *needed: str) -> None:
         """Raises `InputError` for data options that only translation has, where the task is another one; names the right ones.
@@ -112,8 +112,8 @@ def task_name(given: Given, model: str | None, recipe: str = TRANSLATION, *, sco
         return recipe
     if layout_file(Path(model)) is not None:
         return read_layout(Path(model)).task
-    if Path(model, CONFIG).is_file() and (found := task_of_config(content(Path(model, CONFIG)))) is not None:
-        return found
+    if Path(model, CONFIG).is_file():
+        return task_of_config(content(Path(model, CONFIG))) or task_of_class(model)
     if given.sides or given.data is not None:
         return TRANSLATION  # whether the model is for it shows when it is loaded
     if not given.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from tprune.cli.options.run import Begin, Budget, Cutting, Training
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import InputError, printable
+from tprune.support.regular_file import regular_bytes
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,12 @@ class Whole:
 
 def check_plan(file: Path) -> None:
     """Raises `InputError` for a file that is no plan, before a model is loaded; whether it fits is known only then."""
-    from tprune.support.files import read_json
-
-    found = read_json(file)
+    try:
+        found = json.loads(regular_bytes(file, "a plan"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"--plan {file}: no JSON ({error}); expected the plan.json of a pruned model") from None
     if not isinstance(found, dict) or not isinstance(found.get("entries"), list):
         raise InputError(f"--plan {file}: no plan; expected the plan.json of a pruned model")
     if not found["entries"]:

@@ -39,6 +39,15 @@ class Coupling:
             (the lines of a single matrix) is realised by gathering.
         kind: what it is a coupling of (`ffn`, `heads`, ...), the same word for every layer.
         site: where in the model it lies, as its family says; None where it does not say.
+
+    Raises:
+        InputError: it has no views.
+
+    Example:
+        >>> from tprune.core.coupling import bias, consumer, producer
+        >>> fc1, fc2 = (producer("0.weight", "u i -> u"), bias("0.bias", "u -> u")), (consumer("2.weight", "o u -> u"),)
+        >>> print(Coupling("units", (*fc1, *fc2), kind="ffn"))
+        units: 0.weight `u i -> u`; 0.bias `u -> u`; 2.weight `o u -> u`
     """
 
     name: str

@@ -47,12 +47,22 @@ D = TypeVar("D", bound=Data)
 
 
 def sampled(total: int, n: int, seed: int = 0) -> Sequence[int]:
-    """Places of `n` of `total` items, drawn at random without replacement, in ascending order; all where there are few."""
+    """Places of `n` of `total` items, drawn at random without replacement, in ascending order; all where there are few.
+
+    Args:
+        total: how many items there are.
+        n: how many are wanted.
+        seed: of the draw.
+    """
     return range(total) if n >= total else sorted(random.Random(seed).sample(range(total), n))
 
 
 def spread(total: int, n: int) -> Sequence[int]:
     """Places of at most `n` of `total` items, evenly spaced, the first and the last among them.
+
+    Args:
+        total: how many items there are.
+        n: how many are wanted.
 
     Example:
         >>> spread(10, 4), spread(3, 5)
@@ -63,12 +73,20 @@ def spread(total: int, n: int) -> Sequence[int]:
 
 
 def evenly(data: D, n: int) -> D:
-    """At most `n` items of a set, evenly spaced over it."""
+    """At most `n` items of a set, evenly spaced over it.
+
+    Args:
+        data: any data set.
+        n: how many items are wanted.
+    """
     return data.picked(spread(len(data), n))
 
 
 def paths(sources: Sources) -> tuple[Path, ...]:
     """The sources as paths.
+
+    Args:
+        sources: one path, or several.
 
     Example:
         >>> [path.name for path in paths("train.tsv")], len(paths(["a.tsv", "b.tsv"]))

@@ -81,6 +81,10 @@ class Signature:
 def sizes_of(specs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The values of the free sizes in inputs of these shapes.
 
+    Args:
+        specs: of the inputs.
+        shapes: of the tensors that are given, by name.
+
     Raises:
         ValueError: an input is missing, or a shape does not fit, with what was expected.
 

@@ -82,12 +82,19 @@ OTHER = KindRule("what its family says", Scope.OTHER)
 
 
 def known(kind: str) -> TypeGuard[Kind]:
-    """Whether a kind is in the table."""
+    """Whether a kind is in the table.
+
+    Args:
+        kind: any word.
+    """
     return kind in KINDS
 
 
 def rule_of(kind: str) -> KindRule:
     """The row of a kind; `OTHER` for one that is not in the table.
+
+    Args:
+        kind: any word.
 
     Example:
         >>> rule_of("qk").within, rule_of("ffn").balanced, rule_of("experts").scope
@@ -98,6 +105,9 @@ def rule_of(kind: str) -> KindRule:
 
 def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
     """The kinds that may be cut, too, where these are.
+
+    Args:
+        kinds: that a model has.
 
     Example:
         >>> beside(["channels"]), beside(["heads"])[:2]

@@ -29,5 +29,9 @@ REALISATIONS: Registry[Realisation] = Registry(
 
 
 def usual_realisation(closed: bool) -> str:
-    """What becomes of a coupling where nothing is said: a closed one is shrunk, an open one gathered."""
+    """What becomes of a coupling where nothing is said: a closed one is shrunk, an open one gathered.
+
+    Args:
+        closed: whether the coupling lists every consumer.
+    """
     return "shrunk" if closed else "gathered"

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def fault(task: object) -> str | None:
-    """The members of the protocol that what is entered as a task lacks; None where it has all."""
+    """The members of the protocol that what is entered as a task lacks; None where it has all.
+
+    Args:
+        task: what is entered.
+    """
     from tprune.core.task import missing_members
 
     if missing := missing_members(task):
@@ -45,6 +49,9 @@ HEADS = {  # by the ends of the names that transformers gives its classes
 
 def task_of_config(config: Mapping[str, Any]) -> str | None:
     """The name of the task that a model is made for, by its configuration alone; None where only its class could tell.
+
+    Args:
+        config: the content of `config.json`.
 
     Example:
         >>> task_of_config({"architectures": ["BertForSequenceClassification"]}), task_of_config({})

@@ -33,7 +33,8 @@ class Plan:
         family: the model family whose table the couplings come from.
         fingerprint: of the names and shapes of the model's tensors; a plan fits only models with the same.
         entries: one per coupling.
-        asked: what the user asked for, and `reached`, once selected.
+        asked: sizes that the user asked for, by name; empty before selection.
+        reached: sizes that the selection has, by name; empty before selection.
 
     Example:
         >>> Plan.from_json(Plan("marian", "0" * 16, ()).to_json()) == Plan("marian", "0" * 16, ())
@@ -184,6 +185,14 @@ def make_plan(
 
     Raises:
         InputError: a coupling does not fit the model, a method or mode is unknown, or a coupling has no strength.
+
+    Example:
+        >>> from tprune.core.coupling import consumer, producer
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> units = Coupling("units", (producer("0.weight", "u i -> u"), consumer("2.weight", "o u -> u")))
+        >>> plan = make_plan(net, "by hand", [units], strengths=0.1)
+        >>> plan.entries[0].groups, plan.entries[0].strength
+        ((3,), 0.1)
     """
     chosen, entries = _method(method), []
     for groups in bind(_couplings(couplings), model):

@@ -45,13 +45,21 @@ class Cutting(Realisation, Protocol):
 
 
 def cutting_of(name: str) -> Cutting | None:
-    """The realisation of a name, where it is one that cuts."""
+    """The realisation of a name, where it is one that cuts.
+
+    Args:
+        name: as in plans.
+    """
     found = REALISATIONS.named(name)
     return found if isinstance(found, Cutting) else None
 
 
 def parts(plan: Plan) -> dict[str, Plan]:
-    """The plan by realisation: each part has the entries of one, in the order of the plan."""
+    """The plan by realisation: each part has the entries of one, in the order of the plan.
+
+    Args:
+        plan: any plan.
+    """
     names = dict.fromkeys(entry.realisation for entry in plan.entries)
     return {name: plan.only(partial(_of, name)) for name in names}
 

@@ -156,6 +156,10 @@ class Limits:
         floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
         floors: likewise for single kinds, where it differs.
+
+    Example:
+        >>> Limits(multiple={"ffn": 8}).round(21.0, total=64, kind="ffn")
+        24
     """
 
     multiple: Mapping[str, int] = field(default_factory=dict)
@@ -185,7 +189,16 @@ class Select(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Every coupling keeps the same share of its groups, the best by score."""
+    """Every coupling keeps the same share of its groups, the best by score.
+
+    Attributes:
+        limits: floors and multiples of what is kept.
+
+    Example:
+        >>> scores = {"a": torch.tensor([3.0, 1.0, 2.0, 0.5]), "b": torch.tensor([1.0, 1.0, 1.0, 0.1])}
+        >>> Uniform()(scores, {"a": "ffn", "b": "ffn"}, level=0.5)["a"]
+        tensor([ True, False,  True, False])
+    """
 
     limits: Limits = Limits()
 
@@ -207,6 +220,12 @@ class Shared:
 
     Attributes:
         weights: worth of each coupling's groups, by name.
+        limits: floors and multiples of what is kept.
+
+    Example:
+        >>> scores = {"a": torch.tensor([3.0, 1.0, 2.0, 0.5]), "b": torch.tensor([1.0, 1.0, 1.0, 0.1])}
+        >>> {name: int(keep.sum()) for name, keep in Shared()(scores, {"a": "ffn", "b": "ffn"}, level=0.5).items()}
+        {'a': 1, 'b': 3}
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)

@@ -16,6 +16,7 @@ FEED_FORWARD, RESIDUAL, CHANNELS = "feed_forward", "residual", "channels"
 MODULES = {SELF_ATTENTION: "self_attn", CROSS_ATTENTION: "encoder_attn", FEED_FORWARD: "ffn"}  # as files write them
 BLOCKS = {module: block for block, module in MODULES.items()} | {"fc1": FEED_FORWARD, "fc2": FEED_FORWARD}
 WRITTEN = re.compile(r"(?:^|\.)(?P<stack>\w+)\.layers\.(?P<layer>\d+)\.(?P<module>\w+)(?:\.|$)")
+OTHER = re.compile(r"^(?P<stack>\w+)\.(?P<layer>\d+)\.(?P<module>\w+)$")  # a block that Transformers has no module for
 
 
 class Site(NamedTuple):
@@ -30,6 +31,9 @@ class Site(NamedTuple):
     Example:
         >>> Site("decoder", 2, "cross_attention").name, Site("encoder", 0, "feed_forward").place
         ('model.decoder.layers.2.encoder_attn', 'encoder.ffn')
+
+        >>> Site("layer1", 0, "channels").name
+        'layer1.0.channels'
     """
 
     stack: str
@@ -39,8 +43,11 @@ class Site(NamedTuple):
     @property
     def name(self) -> str:
         """The block, as latency tables and results write it."""
-        module = MODULES.get(self.block, self.block)
-        return f"model.{self.stack}.layers.{self.layer}.{module}" if self.layer is not None else self.place
+        if self.layer is None:
+            return self.place
+        if self.block not in MODULES:
+            return f"{self.stack}.{self.layer}.{self.block}"
+        return f"model.{self.stack}.layers.{self.layer}.{MODULES[self.block]}"
 
     @property
     def place(self) -> str:
@@ -57,7 +64,11 @@ WHOLE_MODEL = Site("", None, RESIDUAL)
 
 
 def site_from_json(data: Any) -> Site | None:
-    """A site as JSON holds it. Raises `ValueError` for what is none."""
+    """A site as JSON holds it. Raises `ValueError` for what is none.
+
+    Args:
+        data: `[stack, layer or null, block]`, or None.
+    """
     if data is None:
         return None
     if (
@@ -74,20 +85,27 @@ def site_from_name(name: str) -> Site | None:
 
     For reading files alone: plans and analyses from before they held sites, and latency tables, which name blocks.
 
+    Args:
+        name: of a coupling or block, as older files have it.
+
     Example:
         >>> site_from_name("model.decoder.layers.2.encoder_attn.heads")
         Site(stack='decoder', layer=2, block='cross_attention')
     """
     if name == "width":  # of the couplings of Marian and BART the only one outside the layers
         return WHOLE_MODEL
-    found = WRITTEN.search(name)
+    found = WRITTEN.search(name) or OTHER.match(name)
     if found is None:
         return None
     return Site(found["stack"], int(found["layer"]), BLOCKS.get(found["module"], found["module"]))
 
 
 def no_site(name: str) -> InputError:
-    """The error for a coupling that needs a site and has none."""
+    """The error for a coupling that needs a site and has none.
+
+    Args:
+        name: of the coupling.
+    """
     return InputError(
         f"{name}: the coupling has no site (stack, layer and block, such as decoder, 2, cross_attention), so what else lies in its block "
         "is not known; its family must give it one (tprune.core.sites.Site)"

@@ -93,6 +93,11 @@ class Structure:
 
     Norm of group g: `n_g = (Σ_{e in g} w_e²)^½`, accumulated in at least fp32; exactly zero for a zero group.
 
+    Attributes:
+        pattern: the axes of the tensor left of the arrow, factors of one axis in brackets; right of it the axes
+            that index groups.
+        sizes: of all but one of the factors of every bracketed axis, by name.
+
     Raises:
         InputError: the pattern cannot be parsed, or does not fit a tensor it is used on; the message holds pattern, shape and sizes.
 

@@ -31,7 +31,13 @@ class States(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An example with its prediction, in words, for a page."""
+    """An example with its prediction, in words, for a page.
+
+    Attributes:
+        input: what the model was given.
+        reference: what was expected.
+        prediction: what the model gave.
+    """
 
     input: str
     reference: str
@@ -226,14 +232,28 @@ class WritesSentences(Protocol):
 
 
 def decoded(task: Task, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-    """The steps of `Decodes.decode`; none where the task's models run in one pass."""
+    """The steps of `Decodes.decode`; none where the task's models run in one pass.
+
+    Args:
+        task: of the models.
+        models: that are compared.
+        batch: their inputs.
+        steps: how many outputs are made at most.
+    """
     return task.decode(models, batch, steps) if isinstance(task, Decodes) else iter(())
 
 
 def first_difference(
     task: Task, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
 ) -> str:
-    """Where two models begin to differ, as far as the task can say it."""
+    """Where two models begin to differ, as far as the task can say it.
+
+    Args:
+        task: of the models.
+        models: two, which are compared.
+        batch: their inputs.
+        differs: whether two tensors differ.
+    """
     if isinstance(task, LocatesDifference):
         return task.first_difference(models, batch, differs)
     return "somewhere in the model"
@@ -241,6 +261,9 @@ def first_difference(
 
 def missing_members(task: object) -> list[str]:
     """The members of `Task` that something lacks.
+
+    Args:
+        task: any object.
 
     Example:
         >>> missing_members(object())[:3]

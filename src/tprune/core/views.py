@@ -21,7 +21,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class View:
-    """A structure on one named tensor of the model, or on the rows `part` of it (fused projections)."""
+    """A structure on one named tensor of the model, or on the rows `part` of it (fused projections).
+
+    Attributes:
+        param: the name of the tensor.
+        structure: how the tensor, or its part, falls into groups.
+        role: what it does with the values of a group.
+        part: the rows that are viewed, `slice(start, stop)`; all if None.
+
+    Raises:
+        InputError: a part that is no range of rows.
+    """
 
     param: str
     structure: Structure
@@ -48,15 +58,40 @@ class View:
 
 
 def producer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that makes the group's values."""
+    """A view that makes the group's values.
+
+    Args:
+        param: the name of the tensor.
+        pattern: see `Structure`.
+        part: the rows that are viewed; all if None.
+        sizes: of factors in the pattern, by name.
+
+    Example:
+        >>> producer("k_proj.weight", "(h d) i -> h", h=8).role
+        <Role.PRODUCER: 'producer'>
+    """
     return View(param, Structure(pattern, sizes), Role.PRODUCER, part)
 
 
 def consumer(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that reads the group's values."""
+    """A view that reads the group's values.
+
+    Args:
+        param: the name of the tensor.
+        pattern: see `Structure`.
+        part: the rows that are viewed; all if None.
+        sizes: of factors in the pattern, by name.
+    """
     return View(param, Structure(pattern, sizes), Role.CONSUMER, part)
 
 
 def bias(param: str, pattern: str, part: slice | None = None, **sizes: int) -> View:
-    """A view that shifts or rescales the group's values: cut with it, not counted in its norm."""
+    """A view that shifts or rescales the group's values: cut with it, not counted in its norm.
+
+    Args:
+        param: the name of the tensor.
+        pattern: see `Structure`.
+        part: the rows that are viewed; all if None.
+        sizes: of factors in the pattern, by name.
+    """
     return View(param, Structure(pattern, sizes), Role.BIAS, part)

@@ -31,6 +31,14 @@ PACKED = 300  # how many times smaller gzip makes text, at most
 class Parallel(Rows):
     """Sentence pairs: `source[i]` translates to `target[i]`.
 
+    Attributes:
+        source: one sentence a line.
+        target: their translations, in the same order.
+        name: for messages.
+        files: where the sides were read from, for messages.
+        lines: the line of each pair in these files, where it is not its place here.
+        joined: the files of several sets that are joined here.
+
     Raises:
         InputError: the two sides differ in length, or are empty.
 
@@ -211,7 +219,13 @@ def one_line(text: str) -> str:
 
 
 def read_pair(source: str | Path, target: str | Path, name: str | None = None) -> Parallel:
-    """Reads two line-aligned files. Raises `InputError` when they differ in length, naming both."""
+    """Reads two line-aligned files. Raises `InputError` when they differ in length, naming both.
+
+    Args:
+        source: a file of UTF-8 text with one sentence a line.
+        target: the file with their translations, line by line.
+        name: for messages; the source's file name if not given.
+    """
     src, tgt = read_lines(source), read_lines(target)
     if len(src) != len(tgt):
         raise InputError(

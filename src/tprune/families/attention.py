@@ -17,7 +17,14 @@ from tprune.support.errors import InputError
 
 
 class Projections(NamedTuple):
-    """The linear maps of an attention: of queries, keys, values, and of the output."""
+    """The linear maps of an attention: of queries, keys, values, and of the output.
+
+    Attributes:
+        q: the map of queries.
+        k: the map of keys.
+        v: the map of values.
+        o: the output map.
+    """
 
     q: str
     k: str
@@ -144,7 +151,11 @@ class Attention:
         yield whole(self.module, self.site, [*maps, *norms])
 
     def changes(self, cuts: Cuts, heads: Heads) -> Changes:
-        """The sizes that the code reads; an attention that is removed, or has no heads left, is replaced."""
+        """The sizes that the code reads; an attention that is removed, or has no heads left, is replaced.
+
+        Raises:
+            InputError: what is cut is no small attention of this row's code; says why.
+        """
         q, _, v, o = self.maps
         if f"{q}.weight" in cuts.removed:
             return self._without(False)

@@ -33,7 +33,12 @@ class Families(Registry[Family]):
 
 
 def check_members(name: str, family: object) -> None:
-    """Raises `InputError` unless a family has all that `tprune.core.family.Family` lists, naming what it lacks."""
+    """Raises `InputError` unless a family has all that `tprune.core.family.Family` lists, naming what it lacks.
+
+    Args:
+        name: that it is entered under, for the message.
+        family: what is to be checked.
+    """
     lacks = [method for method in METHODS if not callable(getattr(family, method, None))]
     kinds: Mapping[str, type | tuple[type, ...]] = {"name": str, "tolerance": (int, float)}
     lacks += [member for member, kind in kinds.items() if not isinstance(getattr(family, member, None), kind)]
@@ -60,7 +65,11 @@ FAMILIES = Families(
 
 
 def family_of(model: Any) -> Family:
-    """The family of a model. Raises `InputError` naming the supported ones, and what to do next."""
+    """The family of a model. Raises `InputError` naming the supported ones, and what to do next.
+
+    Args:
+        model: any module.
+    """
     for family in FAMILIES.values():
         if family.matches(model):
             return family
@@ -70,8 +79,18 @@ def family_of(model: Any) -> Family:
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:
     """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`, `channels`).
 
+    Args:
+        model: of a supported family.
+        kinds: the wanted kinds; all if not given.
+
     Raises:
         InputError: the model's family is not supported, or it has no coupling of an asked kind.
+
+    Example:
+        >>> from tprune.tasks.translation.encoding import MarianSize, new_model
+        >>> model = new_model(MarianSize(16, (1, 1), heads=2, ffn=32, positions=16), vocabulary=40)
+        >>> [coupling.name for coupling in couplings(model, ["ffn"])]
+        ['model.encoder.layers.0.ffn', 'model.decoder.layers.0.ffn']
     """
     table = family_of(model).couplings(model)
     if kinds is None:

@@ -99,12 +99,23 @@ class Row(Protocol):
 
 
 def shapes_of(model: nn.Module) -> dict[str, Shape]:
-    """The shapes of all tensors of a model."""
+    """The shapes of all tensors of a model.
+
+    Args:
+        model: any module.
+    """
     return {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
 
 
 def part(model: nn.Module, row: str, name: str, *kinds: type[nn.Module]) -> Any:
-    """The module that a row names. Raises `InputError` where there is none, or one of another kind."""
+    """The module that a row names. Raises `InputError` where there is none, or one of another kind.
+
+    Args:
+        model: any module.
+        row: the row's module, for messages.
+        name: of the wanted module.
+        kinds: the classes that it may have; any if none is given.
+    """
     try:
         found = model.get_submodule(name)
     except AttributeError:
@@ -116,12 +127,25 @@ def part(model: nn.Module, row: str, name: str, *kinds: type[nn.Module]) -> Any:
 
 
 def gone(model: nn.Module, module: str) -> bool:
-    """Whether earlier pruning has left nothing of a block. Raises `InputError` where the model has no such module."""
+    """Whether earlier pruning has left nothing of a block. Raises `InputError` where the model has no such module.
+
+    Args:
+        model: any module.
+        module: the name of the block.
+    """
     return bool(getattr(part(model, module, module), "removed", False))
 
 
 def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | None) -> Shape:
-    """The shape of a module's tensor. Raises `InputError` unless it is as expected, where None stands for any size."""
+    """The shape of a module's tensor. Raises `InputError` unless it is as expected, where None stands for any size.
+
+    Args:
+        model: any module.
+        row: the row's module, for messages.
+        module: that holds the tensor.
+        tensor: its name inside the module.
+        shape: the expected size of every axis; None for any.
+    """
     held = getattr(part(model, row, module), tensor, None)
     if not isinstance(held, Tensor):
         raise InputError(f"{row}: its row names {module!r}, which has no {tensor}")
@@ -137,7 +161,16 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
 def linear(
     model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None, held: Weights = LINEAR
 ) -> int:
-    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands for any."""
+    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands for any.
+
+    Args:
+        model: any module.
+        row: the row's module, for messages.
+        name: of the map.
+        outputs: expected features; None for any number.
+        inputs: expected features; None for any number.
+        held: how the map holds its weight.
+    """
     module = part(model, row, name, held.kind)
     rows: int = expect(model, row, name, "weight", *held.axes(outputs, inputs))[held.outputs]
     if module.bias is not None:
@@ -173,18 +206,37 @@ def features(
 
 
 def reads(module: str, axis: str, groups: str, sizes: Mapping[str, int] | None = None, held: Weights = LINEAR) -> View:
-    """The view of a matrix's input features; see `features`."""
+    """The view of a matrix's input features; see `features`.
+
+    Args:
+        module: the matrix.
+        axis: how its columns are made up, such as `(h d)`.
+        groups: which of those index groups.
+        sizes: of factors.
+        held: how the matrix is held.
+    """
     pattern = f"{' '.join(held.axes('o', axis))} -> {groups}".rstrip()
     return View(f"{module}.weight", Structure(pattern, sizes or {}), Role.CONSUMER)
 
 
 def whole(block: str, site: Site, views: Iterable[View]) -> Coupling:
-    """The coupling of a whole block, kept or removed."""
+    """The coupling of a whole block, kept or removed.
+
+    Args:
+        block: the name of the block's module.
+        site: where it lies.
+        views: of all its tensors.
+    """
     return Coupling(f"{block}.sublayer", tuple(views), kind="sublayer", site=site)
 
 
 def lines(matrix: str, site: Site) -> Iterator[Coupling]:
-    """The input and the output lines of one matrix, which no other matrix has to follow: open, to be gathered."""
+    """The input and the output lines of one matrix, which no other matrix has to follow: open, to be gathered.
+
+    Args:
+        matrix: the name of the module that holds it.
+        site: where it lies.
+    """
     weight = f"{matrix}.weight"
     yield Coupling(f"{matrix}.in", (consumer(weight, "o i -> i"),), closed=False, kind="lines", site=site)
     yield Coupling(f"{matrix}.out", (producer(weight, "o i -> o"),), closed=False, kind="lines", site=site)

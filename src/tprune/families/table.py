@@ -144,6 +144,10 @@ def _of_transformers(kind: type[Any]) -> type[Any]:
 def checked_rows(table: Table, model: nn.Module) -> list[Row]:
     """The rows of a model's blocks that are still there.
 
+    Args:
+        table: of the model's family.
+        model: any model of the family.
+
     Raises:
         InputError: a row names what the model does not have, a tensor does not fit it, or two rows claim the same features.
     """

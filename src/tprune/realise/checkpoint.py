@@ -60,10 +60,21 @@ def save(
     plan: Plan | None = None,
     certificate: Certificate | None = None,
 ) -> Path:
-    """Writes a Hugging Face directory: weights, configuration, generation settings, tokeniser, our code where it is needed,
-    and beside them `plan.json` (of large plans with `plan.safetensors`) and `certificate.json`. An existing directory is replaced only when all is written.
+    """Writes a model as a Hugging Face directory, with `plan.json` and `certificate.json` beside it.
 
-    A model that is no part of transformers is written as the files of `huggingface_hub.PyTorchModelHubMixin`.
+    The directory holds weights, configuration, generation settings and tokeniser, and our code where the model needs it; large plans have
+    `plan.safetensors` too. An existing directory is replaced only when all is written. A model that is no part of transformers is
+    written as the files of `huggingface_hub.PyTorchModelHubMixin`.
+
+    Args:
+        model: dense or realised.
+        out: the directory.
+        tokenizer: written beside the model; none if not given.
+        plan: by which the model was made.
+        certificate: of the model; see `certify`.
+
+    Returns:
+        The directory.
 
     Raises:
         InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can hold.
@@ -112,7 +123,8 @@ def load(
     """
     path = model_folder(path)
     try:
-        if architecture is None and Path(path).is_dir():
+        if architecture is None and Path(path, "config.json").exists():
+            check_files(Path(path))
             architecture = entered_class(content(Path(path, "config.json")))
         if architecture is not None:
             if not Path(path).is_dir():

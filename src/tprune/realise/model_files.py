@@ -156,7 +156,7 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
 
 
-def existing(name: str | Path) -> str:
+def existing(name: object) -> str:
     """A name of a model as text. Raises `InputError` where it is no name, or looks like a path and is none of a directory."""
     if not isinstance(name, str | Path):
         raise InputError(

@@ -27,6 +27,15 @@ def shrink(model: nn.Module, plan: Plan, *, stock: bool = False) -> Model:
     Raises:
         InputError: the plan is for another model, has no selection, cannot be cut out densely, or, with `stock`, leaves
             shapes that stock configurations do not express; or a realisation changes tensors that others are to cut.
+
+    Example:
+        >>> import tprune
+        >>> from tprune.tasks.translation.encoding import MarianSize, new_model
+        >>> model = new_model(MarianSize(16, (1, 1), heads=2, ffn=32, positions=16), vocabulary=40)
+        >>> plan = tprune.make_plan(model, "marian", tprune.couplings(model, ["ffn"]))
+        >>> goal = tprune.select_to(model, plan, tprune.Budget("params", 0.8), tprune.Uniform())
+        >>> shrink(model, goal).model.encoder.layers[0].fc1
+        Linear(in_features=16, out_features=13, bias=True)
     """
     if not plan.selected:
         name = next(entry.coupling.name for entry in plan.entries if entry.kept is None)

@@ -53,6 +53,12 @@ def load_tokenizer(
 ) -> Tokenizer:
     """Loads a model's tokeniser; of a run, that of its pruned model, or with `dense` of its dense one.
 
+    Args:
+        path: a directory, a hub id, or a run.
+        offline: never ask the hub.
+        trust_remote_code: run code that comes with the tokeniser.
+        dense: of a run, the tokeniser of its dense model.
+
     Raises:
         InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
 

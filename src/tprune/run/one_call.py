@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from tprune.core.data import Data
 from tprune.core.known_tasks import TASKS, task_of
+from tprune.core.model import Processor
 from tprune.core.task import Task, WritesSentences
 from tprune.core.words import words_of
 from tprune.costs.latency.table import TimingConfig
@@ -42,7 +43,7 @@ from tprune.train.training_data import TrainingData
 
 def compress(
     model: nn.Module,
-    processor: Any,
+    processor: Processor | None,
     train: Data | tuple[Sequence[str], Sequence[str]],
     valid: Data | tuple[Sequence[str], Sequence[str]],
     *,
@@ -71,7 +72,7 @@ def compress(
 
     Args:
         model: of a supported family and task; the task is the one that the model is made for.
-        processor: what encodes its inputs: its tokeniser, or its image preprocessing.
+        processor: what encodes its inputs: its tokeniser, or its image preprocessing; None for data that is encoded already.
         train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair` gives, or
             `(sources, translations)`.
         valid: likewise, for losses and the certificate.

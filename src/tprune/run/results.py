@@ -110,7 +110,7 @@ def harm(run: Run) -> list[str]:
     if not run.recipe.recover.steps or found is None or found["recovered"] <= found["cut"]:
         return []
     return [
-        f"recovery raised the validation loss from {found['cut']:.3f} to {found['recovered']:.3f} nats per token: give it more "
+        f"recovery raised the validation loss from {found['cut']:.3f} to {found['recovered']:.3f} nats: give it more "
         f"steps than {run.recipe.recover.steps} (--steps), or a lower lr than {run.recipe.recover.lr:g} (--set recover.lr=...); the model before it is in {run.out / 'cut'}"
     ]
 

@@ -106,7 +106,14 @@ def runtimes() -> tuple[Runtime, ...]:
 
 @contextmanager
 def blamed(runtime: Runtime) -> Iterator[None]:
-    """Errors of a plugin's runtime are said to be its own."""
+    """Errors of a plugin's runtime are said to be its own.
+
+    Args:
+        runtime: the runtime whose code runs inside.
+
+    Raises:
+        InputError: in place of any error of a plugin's runtime; says which runtime it was.
+    """
     try:
         yield
     except Exception as error:
@@ -118,6 +125,9 @@ def blamed(runtime: Runtime) -> Iterator[None]:
 
 def runtime_named(name: str) -> Runtime:
     """The runtime of a name.
+
+    Args:
+        name: as on the command line.
 
     Raises:
         InputError: naming those there are.
@@ -132,6 +142,11 @@ def runtime_named(name: str) -> Runtime:
 
 def opened(folder: Path, layout: Layout, threads: int) -> Session:
     """The graphs of an exported folder, by the runtime that it is for.
+
+    Args:
+        folder: an exported folder.
+        layout: what the folder holds.
+        threads: of one operation.
 
     Raises:
         InputError: there are not as many cores as `threads`, the runtime is not known here, or a file cannot be used.

@@ -40,6 +40,10 @@ def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
     """For every coupling of a plan the weights of the layers whose columns its groups index; see `tprune.scores.readers`.
 
     Tied weights are left out: fitting them as a linear would change what else they are.
+
+    Args:
+        model: the model that the plan is for.
+        plan: says which couplings.
     """
     tensors = tensors_of(model)
     shared = [id(tensor) for tensor in tensors.values()]
@@ -51,7 +55,12 @@ def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
-    """For every consumer in a plan (by its weight) a bool per column: whether all couplings keep it."""
+    """For every consumer in a plan (by its weight) a bool per column: whether all couplings keep it.
+
+    Args:
+        model: the model that the plan is for.
+        plan: after selection.
+    """
     kept = {
         p: torch.ones(matrix_of(model, p).shape[1], dtype=torch.bool)
         for found in consumers(model, plan).values()
@@ -67,6 +76,11 @@ def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
 @torch.no_grad()
 def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
     """What the layers with these weights read in one forward pass, in the order they run: (rows, columns), padding left out.
+
+    Args:
+        model: runs the batch, evaluating; its mode is restored.
+        params: the weights of the layers.
+        batch: of the model's task.
 
     Raises:
         InputError: a layer does not run, or its inputs are not of the batch.
@@ -104,6 +118,10 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
 
 def of_source(model: nn.Module, params: Iterable[str]) -> frozenset[str]:
     """Those of these weights whose linears have one input per token of the source; all others have one per token of the target.
+
+    Args:
+        model: of a supported family.
+        params: the names of weights.
 
     Raises:
         InputError: one that lies in couplings without a site alone, so that it is not known.
@@ -144,7 +162,12 @@ def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, G
 
 
 def checked(batches: Sequence[Batch], task: Task) -> Sequence[Batch]:
-    """The batches. Raises `InputError` where there are none, or one has no token."""
+    """The batches. Raises `InputError` where there are none, or one has no token.
+
+    Args:
+        batches: for calibration.
+        task: says which positions are no padding.
+    """
     if not batches:
         raise InputError("no calibration batches; expected at least one")
     for number, batch in enumerate(batches):
@@ -154,5 +177,9 @@ def checked(batches: Sequence[Batch], task: Task) -> Sequence[Batch]:
 
 
 def augmented(x: Tensor) -> Tensor:
-    """`(x, 1)` for every row, in float64."""
+    """`(x, 1)` for every row, in float64.
+
+    Args:
+        x: (rows, columns).
+    """
     return torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64, device=x.device)], dim=1)

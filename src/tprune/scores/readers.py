@@ -71,12 +71,21 @@ LINEAR, TRANSPOSED, PATCHES = _Features(1), _Features(0), _Patches()
 
 
 def layer(model: nn.Module, param: str) -> Any:
-    """The module that a weight belongs to."""
+    """The module that a weight belongs to.
+
+    Args:
+        model: holds the layer.
+        param: the name of its weight.
+    """
     return model.get_submodule(param.removesuffix(".weight"))
 
 
 def reader_of(module: nn.Module) -> Reader | None:
-    """How a layer is seen as a matrix; None for layers that are not."""
+    """How a layer is seen as a matrix; None for layers that are not.
+
+    Args:
+        module: any layer.
+    """
     if isinstance(module, nn.Linear):
         return LINEAR
     if isinstance(module, Conv1D):
@@ -86,7 +95,12 @@ def reader_of(module: nn.Module) -> Reader | None:
 
 
 def matrix_of(model: nn.Module, param: str) -> Tensor:
-    """The weight of a reader as a matrix (outputs, columns). Raises `InputError` for a layer that is none."""
+    """The weight of a reader as a matrix (outputs, columns). Raises `InputError` for a layer that is none.
+
+    Args:
+        model: holds the layer.
+        param: the name of its weight.
+    """
     module = layer(model, param)
     reader = reader_of(module)
     if reader is None:
@@ -97,7 +111,12 @@ def matrix_of(model: nn.Module, param: str) -> Tensor:
 
 
 def columns(model: nn.Module, view: View) -> Tensor | None:
-    """The flat group of every column of a reader, or None where the view's groups are no columns that a layer reads."""
+    """The flat group of every column of a reader, or None where the view's groups are no columns that a layer reads.
+
+    Args:
+        model: holds the layer.
+        view: of the layer's weight.
+    """
     if view.role is not Role.CONSUMER or view.part is not None or not view.param.endswith(".weight"):
         return None
     module = layer(model, view.param)
@@ -112,7 +131,14 @@ def columns(model: nn.Module, view: View) -> Tensor | None:
 
 @torch.no_grad()
 def write_(model: nn.Module, param: str, matrix: Tensor, bias: Tensor | None) -> None:
-    """Sets weight and bias of a reader, in place."""
+    """Sets weight and bias of a reader, in place.
+
+    Args:
+        model: holds the layer, which is changed.
+        param: the name of its weight.
+        matrix: the new weight, (outputs, columns).
+        bias: the new bias; None leaves it as it is.
+    """
     module = layer(model, param)
     matrix_of(model, param).copy_(matrix)
     if bias is not None:

@@ -72,7 +72,12 @@ def fitted(
 
 
 def damping(moments: Tensor, damp: float) -> float:
-    """λ: `damp` times the mean square of the inputs (above 0 even where all inputs are 0)."""
+    """λ: `damp` times the mean square of the inputs (above 0 even where all inputs are 0).
+
+    Args:
+        moments: `Σ x xᵀ / N` with `x = (input, 1)`, (in + 1, in + 1).
+        damp: a share of the mean square.
+    """
     return damp * max(float(moments.diagonal()[:-1].mean()), torch.finfo(torch.float32).tiny)
 
 

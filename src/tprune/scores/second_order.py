@@ -172,7 +172,17 @@ def removal_of(
     model: nn.Module, coupling: Coupling, shape: Sequence[int], found: Mapping[str, Gram], params: Sequence[str],
     sizes: Collection[int] = (), damp: float = DAMP,
 ) -> Removal:  # fmt: skip
-    """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common unit."""
+    """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common unit.
+
+    Args:
+        model: holds the consumer.
+        coupling: whose groups are ranked.
+        shape: of its groups.
+        found: the second moments of what consumers read, by weight; see `grams`.
+        params: the weights of its consumers, exactly one.
+        sizes: as in `removal`.
+        damp: as in `removal`.
+    """
     if len(params) != 1:
         raise InputError(f"{coupling.name}: {len(params)} layers read its groups as columns; expected one")
     weight, bias = matrix_of(model, params[0]), layer(model, params[0]).bias
@@ -182,7 +192,14 @@ def removal_of(
 
 
 def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp: float = DAMP) -> Scores:
-    """For every coupling of a plan the order of removal as scores; group norms where not exactly one linear reads it."""
+    """For every coupling of a plan the order of removal as scores; group norms where not exactly one linear reads it.
+
+    Args:
+        model: the model that the plan is for.
+        plan: says which couplings.
+        found: the second moments of what consumers read, by weight; see `grams`.
+        damp: as in `removal`.
+    """
     readers, scores = consumers(model, plan), Scores()
     for number, g in enumerate(plan.bind(model), 1):
         name = g.coupling.name
@@ -198,6 +215,10 @@ def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
     """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them; empty if none.
 
     A coupling of a single group needs no ranking.
+
+    Args:
+        model: the model that the plan is for.
+        plan: says which couplings.
     """
     readers = consumers(model, plan)
     kinds = Counter(e.coupling.kind for e in plan.entries if e.groups and len(readers[e.coupling.name]) != 1)
@@ -209,6 +230,10 @@ def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
 
 def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
     """The goal with as many groups kept of every coupling, but those with the best scores.
+
+    Args:
+        goal: after selection; says how many groups every coupling keeps.
+        scores: one value per group, by coupling; larger is better.
 
     Raises:
         InputError: the goal does not say how many groups it keeps.

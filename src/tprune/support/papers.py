@@ -12,6 +12,9 @@ Papers = tuple[str, ...]
 def cites(*papers: str) -> Callable[[Thing], Thing]:
     """Marks a function, or a class, with the papers it stands on; a dataclass may have them as a `ClassVar` instead.
 
+    Args:
+        papers: BibTeX entries.
+
     Example:
         >>> @cites("@article{a}")
         ... def f() -> int:
@@ -28,5 +31,9 @@ def cites(*papers: str) -> Callable[[Thing], Thing]:
 
 
 def papers_of(things: Iterable[object]) -> Papers:
-    """The BibTeX entries of things, each once, in the order of the things; those that carry none give none."""
+    """The BibTeX entries of things, each once, in the order of the things; those that carry none give none.
+
+    Args:
+        things: classes, functions or objects, with papers or without.
+    """
     return tuple(dict.fromkeys(entry for thing in things for entry in getattr(thing, "papers", ())))

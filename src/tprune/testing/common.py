@@ -18,6 +18,10 @@ def randomise_(model: nn.Module, seed: int = 0) -> None:
     Fresh models hide every mistake about biases and norms. Vectors called `weight` (norms) and running variances lie
     in 0.5 to 1.5, away from 0; linear maps get a spread of 1/√inputs, so that attention is not nearly uniform.
 
+    Args:
+        model: is changed in place.
+        seed: of the random values.
+
     Example:
         >>> norm = nn.LayerNorm(3)
         >>> randomise_(norm)

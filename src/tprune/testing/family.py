@@ -28,6 +28,12 @@ STEPS = 8  # of cached decoding
 def random_kept(model: nn.Module, plan: Plan, *, share: float = 0.6, seed: int = 0) -> Plan:
     """The plan with a random share of the groups kept, at least one of each coupling; of sublayers about a third go.
 
+    Args:
+        model: the model that the plan is for.
+        plan: before selection.
+        share: of the groups that are kept, of every coupling.
+        seed: of the draw.
+
     Raises:
         InputError: the plan is for another model.
     """
@@ -87,6 +93,15 @@ def check_agrees(
 ) -> None:
     """Two models agree: a padded forward pass, and where they generate, cached decoding step by step and beam search.
 
+    Args:
+        reference: the masked model.
+        small: the realised one.
+        batch: of the task, padded.
+        where: for messages.
+        beams: of the beam search.
+        task: the models' task if not given.
+        tolerance: the largest difference that counts as agreement, relative to the largest output.
+
     Raises:
         AssertionError: they do not; says in what.
     """
@@ -110,6 +125,12 @@ def check_agrees(
 @torch.no_grad()
 def check_saved(small: Any, plan: Plan, batch: Batch, where: str = "model") -> None:
     """A model comes back from disk bit for bit, and its plan from JSON.
+
+    Args:
+        small: a realised model.
+        plan: that it was made by.
+        batch: of its task.
+        where: for messages.
 
     Raises:
         AssertionError: it does not.

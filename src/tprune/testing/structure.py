@@ -12,6 +12,11 @@ from tprune.testing.common import TOLERANCE, apart, require
 def check_structure(structure: Structure, shape: Shape, *, seed: int = 0) -> None:
     """Norms, mask and cut of one structure on one tensor shape agree with its index map, element by element.
 
+    Args:
+        structure: to be checked.
+        shape: of the tensor.
+        seed: of its values.
+
     Raises:
         AssertionError: they do not, or a group set to zero has a norm above zero.
 

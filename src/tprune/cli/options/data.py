@@ -169,7 +169,7 @@ class Scoring(LongSentences):
             "--bleu-tokenize",
             callback=bleu_tokenizer,
             metavar="NAME",
-            help="sacreBLEU's tokeniser for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: the "
+            help="Tokeniser of sacreBLEU for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: the "
             "tokeniser that fits the script of the references).",
         ),
     ] = None

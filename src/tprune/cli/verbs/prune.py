@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import typer
+
 from tprune.cli.console import chosen
 from tprune.cli.given import TRANSLATION, task_name
 from tprune.cli.options.data import AllPairs, AllSets, given_data
 from tprune.cli.options.run import BaseRecipe, Begin, Budget, Cutting, Timing, Training
 from tprune.cli.options.single import Checkpoint, Dense
+from tprune.support.errors import InputError
 
 
 def prune(
@@ -29,7 +32,10 @@ def prune(
     from tprune.recipe.reader import read_recipe
 
     given = given_data(sets, pairs)
-    given.pairs()  # one of a pair without the other
+    try:
+        given.pairs()
+    except InputError as error:  # one of a pair without the other
+        raise typer.BadParameter(str(error)) from None
     asked = Options(cutting, training, timing, settings, targets, budget.plan is not None, settings.recipe is None)
     asked.check()
     own = read_recipe(settings.recipe) if settings.recipe else None

@@ -45,9 +45,9 @@ class TimingConfig:
         threads: cores that one operation may use.
         batch: inputs at once.
         source: tokens of an encoder's pass. Models of one pass, and prompts, are timed on the task's data.
-        rounds: at least.
-        sentences: that are translated in a round.
-        runtime: by its name.
+        rounds: how often each model is timed, in turns, at least.
+        sentences: how many are translated in a round.
+        runtime: the name of the runtime.
         new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half of what
             the model has positions for.
 
@@ -120,6 +120,7 @@ class LatencyTable:
         curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
             prices need not add up to its time either; empty where they do.
         phases: what is timed, and what is quoted.
+        format: the version of the table's file format.
     """
 
     key: str

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from tprune.budget.evidence import with_output_vocabulary
 from tprune.core.units import TIMES
+from tprune.data.parallel import Parallel
+from tprune.recipe.schema import Prune
 from tprune.run.work import Work
+from tprune.support.reporting import Report
 from tprune.tasks.translation.encoding import encode, max_length
 from tprune.train.pseudo_targets import make_pseudo_targets
-from tprune.vocabulary.output_vocabulary import find_resegmentation
+from tprune.train.training_data import TrainingData
+from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentation
 
 
-def resegment(work: Work) -> Work:
-    """Chooses the tokens that the smaller model writes, where fewer than all are asked for.
+def resegment_step(model: Any, tokenizer: Any, texts: Sequence[str], how: Prune) -> Resegmentation | None:
+    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see `tprune.vocabulary.output_vocabulary`.
 
     Raises:
         InputError: too few tokens, or a tokeniser whose pieces do not join.
     """
-    start, size = work.start, work.start.recipe.prune.output_vocabulary
-    found = None if size is None else find_resegmentation(start.dense, start.processor, start.corpus.train.target, size)
+    size = how.output_vocabulary
+    return None if size is None else find_resegmentation(model, tokenizer, texts, size)
+
+
+def distill_data_step(
+    model: Any,
+    tokenizer: Any,
+    pairs: Parallel,
+    material: TrainingData,
+    out: Path,
+    report: Report = lambda text: None,
+) -> TrainingData:
+    """The material with the model's translations of the training sentences, made in `out`; see `tprune.train.pseudo_targets`."""
+    said = make_pseudo_targets(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
+    return replace(material, pseudo_targets=encode(said, tokenizer, max_length(model)))
+
+
+def resegment(work: Work) -> Work:
+    """Chooses the tokens that the smaller model writes."""
+    start = work.start
+    found = resegment_step(start.dense, start.processor, start.corpus.train.target, start.recipe.prune)
     if found is not None:
         start.note(f"{len(found.kept):,} tokens are written, translations have {found.longer:.3f} times as many")
     return replace(work, spelling=found)
@@ -41,9 +67,7 @@ def respelled(work: Work) -> Work:
 def distill_data(work: Work) -> Work:
     """The material with the dense model's translations of the training sentences; those that are made already are read."""
     start = work.start
-    out, threads = start.translations, torch.get_num_threads()
-    said = make_pseudo_targets(
-        start.dense, start.processor, start.corpus.train, out, threads=threads, report=start.report
+    made = distill_data_step(
+        start.dense, start.processor, start.corpus.train, work.material, start.translations, start.report
     )
-    pseudo_targets = encode(said, start.processor, max_length(start.dense))
-    return replace(work, material=replace(work.material, pseudo_targets=pseudo_targets))
+    return replace(work, material=made)

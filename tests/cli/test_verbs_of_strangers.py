@@ -147,8 +147,8 @@ def test_options_of_translation_are_refused_with_the_right_ones(tprune: Call, st
 @pytest.mark.slow
 def test_prune_to_report(tprune: Call, stranger: Stranger) -> None:
     data = ("--train", stranger.data, "--valid", stranger.data)
-    line = ("prune", stranger.model, "--macs", 0.8, "--one-shot", "--out", "run", *data, *stranger.plugin)
-    code, out, notes = tprune(*line, "--set", "bench.rounds=4")
+    line = ("prune", stranger.model, "--macs", 0.8, "--one-shot", "--out", "run", "--kind", stranger.kind)
+    code, out, notes = tprune(*line, *data, *stranger.plugin, "--set", "bench.rounds=4")
     assert code == 0 and Path("run/report.html").exists(), notes
     code, out, notes = tprune("evaluate", "run", "--test", stranger.data, *stranger.plugin)
     assert code == 0 and "run/onnx/pruned against run/onnx/dense: " in out, notes

@@ -1,0 +1,87 @@
+"""The table of the strangers' runs, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+MODELS = {
+    "bert": "BERT, 128 wide, 4 layers, SST-2",
+    "llama": "stories260K (Llama, grouped queries), its own sequences",
+    "resnet": "ResNet-20, CIFAR-10 as JPEG",
+}
+WHAT = {
+    "half": "half of the multiplications, one shot",
+    "half, recovered": "half of the multiplications, recovered",
+    "speed": "1.5 times as fast, recovered",
+}
+HEAD = "| model | asked | seeds | metric | dense | pruned | difference | speed | dense, ms | multiplications |"
+
+
+def strangers_table(data: Mapping[str, Any]) -> str:
+    """A line for each model and budget: means over the seeds, and intervals from the lowest to the highest end of the seeds' own.
+
+    Args:
+        data: the content of `results.json`.
+    """
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in data["rows"]:
+        groups.setdefault((row["model"], row["asked"]), []).append(row)
+    lines = [_line(*name, groups[name]) for name in sorted(groups, key=_order)]
+    made = [row for row in data["rows"] if "refused" not in row]
+    machines = sorted({row["machine"]["cpu"] for row in made})
+    commits = sorted({str(row["commit"]) for row in made})
+    bench = made[0]["bench"]
+    how = (
+        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch {bench['batch']}, in turns, of one run each; "
+        f"{', '.join(machines)}; source at {', '.join(commits)}; commands in `benchmarks/strangers/results.json`."
+    )
+    return "\n".join([HEAD, "|---" * 10 + "|", *lines, "", how])
+
+
+def _order(name: tuple[str, str]) -> tuple[int, int]:
+    return list(MODELS).index(name[0]), list(WHAT).index(name[1])
+
+
+def _line(model: str, asked: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    refused = [row["refused"] for row in rows if "refused" in row]
+    made = [row for row in rows if "refused" not in row]
+    start = f"| {MODELS[model]} | {WHAT[asked]} | {len(rows)} |"
+    if not made:
+        return f"{start} refused: {refused[0].removeprefix('tprune: ')} |" + " |" * 6
+    metric = made[0]["metric"]
+    values = {side: [row[side]["scores"][metric]["value"] for row in made] for side in ("dense", "pruned")}
+    delta = _hull(
+        [(row["difference"]["delta"], row["difference"]["low"], row["difference"]["high"]) for row in made], "+.2f"
+    )
+    phase = made[0]["target"].get("phase") or _quoted(made[0])
+    speeds = [
+        (row["speedup"][runtime][phase], *row["speedup_interval"][runtime][phase])
+        for row in made
+        for runtime in row["speedup"]
+    ]
+    dense = [times[phase] for row in made for times in row["dense"]["latency_ms"].values()]
+    share = fmean(row["pruned"]["macs"] / row["dense"]["macs"] for row in made)
+    noisy = " (noisy)" if any(row["noise"]["noisy"] for row in made) else ""
+    cells = (
+        metric,
+        f"{fmean(values['dense']):.2f}",
+        f"{fmean(values['pruned']):.2f} ({min(values['pruned']):.2f} to {max(values['pruned']):.2f})",
+        delta,
+        f"{_hull(speeds, '.2f')}{noisy}",
+        f"{min(dense):.2f} to {max(dense):.2f}",
+        f"{share:.0%}",
+    )
+    return f"{start} {' | '.join(cells)} |"
+
+
+def _quoted(row: Mapping[str, Any]) -> str:
+    """The phase that is quoted: a whole pass, or a step where there is no pass."""
+    phases = next(iter(row["speedup"].values()))
+    return "pass" if "pass" in phases else "step"
+
+
+def _hull(found: Sequence[tuple[float, float, float]], form: str) -> str:
+    middle = fmean(value for value, _, _ in found)
+    return f"{middle:{form}} [{min(low for _, low, _ in found):{form}}, {max(high for _, _, high in found):{form}}]"
