@@ -1,10 +1,15 @@
-"""Does the analysis predict? Every coupling of a dense model is cut alone and refitted; what came before is ranked against that.
+"""Does the analysis predict? Every coupling of a dense model is cut alone and refitted; what came before is ranked
+against that.
 
-    python benchmarks/analysis.py --data DIR --model DIR --out DIR --json FILE [--steps N] [--refit N] [--seeds N] [--threads N]
+    python benchmarks/analysis.py --data DIR --model DIR --out DIR --json FILE [--steps N] [--refit N] [--seeds N]
+    [--threads N]
 
-Components are all FFNs, heads, query-key and value-output dimensions. The truth of each is the validation loss after its 30 % of
-groups with the smallest norms were cut (held at zero) and the model refitted, less that of the dense model refitted alike.
-Predictors see training sentences only. Every unit of work leaves a marker in --out, so a killed run goes on where it was.
+Components are all FFNs, heads, query-key and value-output dimensions. The truth of each is the validation loss after
+its 30 % of
+groups with the smallest norms were cut (held at zero) and the model refitted, less that of the dense model refitted
+alike.
+Predictors see training sentences only. Every unit of work leaves a marker in --out, so a killed run goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -128,9 +133,11 @@ def results(bench: Bench) -> dict[str, Any]:
     for title, values in table.items():
         rows[title] = with_interval([values[n] for n in mean], list(mean.values()))
         rows[title]["within"] = {
-            kind: round(spearman([values[n] for n in mean if kinds[n] == kind], [mean[n] for n in mean if kinds[n] == kind]), 4)
+            kind: round(
+                spearman([values[n] for n in mean if kinds[n] == kind], [mean[n] for n in mean if kinds[n] == kind]), 4
+            )
             for kind in KINDS
-        }  # fmt: skip
+        }
     between = [
         spearman([v[i] for v in found.values()], [v[j] for v in found.values()])
         for i in range(bench.seeds)
@@ -139,9 +146,12 @@ def results(bench: Bench) -> dict[str, Any]:
     svg = scatter(mean, {title: table[title] for title in DRAWN}, kinds)
     (bench.out / "analysis.svg").write_text(svg, encoding="utf-8")
     return {
-        "components": len(mean), "spearman": rows, "between_seeds": round(fmean(between), 3) if between else None,
-        "truth": found, "predicted": table,
-    }  # fmt: skip
+        "components": len(mean),
+        "spearman": rows,
+        "between_seeds": round(fmean(between), 3) if between else None,
+        "truth": found,
+        "predicted": table,
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -184,7 +194,9 @@ def main(arguments: list[str] | None = None) -> None:
             "seeds": given.seeds,
         }
         write_json(given.json, {**found, "settings": made, **provenance(command)})
-        (Path(__file__).parents[1] / "docs" / "analysis.svg").write_text((given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8")  # fmt: skip
+        (Path(__file__).parents[1] / "docs" / "analysis.svg").write_text(
+            (given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

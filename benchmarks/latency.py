@@ -2,9 +2,12 @@
 
     python benchmarks/latency.py --model DIR --sentences FILE --out runs/latency [--plans 24] [--threads 1] [--batch 1]
 
-The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes some
-sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on average, so that
-sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on. Times need a quiet machine.
+The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes
+some
+sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on average,
+so that
+sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on. Times need a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ MISS = 0.05
 
 
 def random_plan(model: Any, seed: int) -> Plan:
-    """Half of the plans' sublayers keep from an eighth to all of their lines, the others more; one in eight loses all."""
+    """Half of the plans' sublayers keep from an eighth to all of their lines, the others more.
+
+    One in eight loses all.
+    """
     rng = random.Random(seed)
     plan = make_plan(model, "any", couplings(model, KINDS))
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
@@ -60,10 +66,19 @@ def row(table: LatencyTable, seed: int, plan: Plan, ratios: Ratios) -> dict[str,
     predicted, measured = table.dense.total / times.total, median(ratios["sentence"])
     error = predicted / measured - 1
     return {
-        "seed": seed, "predicted": predicted, "measured": measured, "interval": median_interval(ratios["sentence"]),
-        "rounds": len(ratios["sentence"]), "ratios": list(ratios["sentence"]), "error": error, "missed": abs(error) > MISS,
-        "encoder": {"predicted": table.dense.of("encoder") / times.of("encoder"), "measured": median(ratios["encoder"])},
-    }  # fmt: skip
+        "seed": seed,
+        "predicted": predicted,
+        "measured": measured,
+        "interval": median_interval(ratios["sentence"]),
+        "rounds": len(ratios["sentence"]),
+        "ratios": list(ratios["sentence"]),
+        "error": error,
+        "missed": abs(error) > MISS,
+        "encoder": {
+            "predicted": table.dense.of("encoder") / times.of("encoder"),
+            "measured": median(ratios["encoder"]),
+        },
+    }
 
 
 def main() -> None:
@@ -99,9 +114,16 @@ def main() -> None:
         print(f"plan {each['seed']}: predicted {each['predicted']:.2f}x, measured {each['measured']:.2f}x")
     errors = [abs(row["error"]) for row in rows]
     result = {
-        "rows": rows, "median_error": median(errors), "largest_error": max(errors), "missed": sum(row["missed"] for row in rows),
-        "table": table.to_dict(), **provenance(f"python benchmarks/latency.py --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} --model DIR --sentences FILE"),
-    }  # fmt: skip
+        "rows": rows,
+        "median_error": median(errors),
+        "largest_error": max(errors),
+        "missed": sum(row["missed"] for row in rows),
+        "table": table.to_dict(),
+        **provenance(
+            f"python benchmarks/latency.py --plans {asked.plans} --threads "
+            f"{asked.threads} --batch {asked.batch} --model DIR --sentences FILE"
+        ),
+    }
     kept = Kept.beside(asked.json)
     for name, plan in plans.items():
         kept.plan(name, plan)

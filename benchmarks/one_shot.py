@@ -1,8 +1,10 @@
-"""What cutting costs without any training: the loss of a Multi30k model at several sizes, by how groups are chosen and repaired.
+"""What cutting costs without any training: the loss of a Multi30k model at several sizes, by how groups are chosen and
+repaired.
 
     python benchmarks/one_shot.py --model DIR --data DIR [--json FILE]
 
-DIR of --data holds train and val, `.en.gz` and `.de.gz`. The first 256 training pairs are what matrices are fitted on, the next
+DIR of --data holds train and val, `.en.gz` and `.de.gz`. The first 256 training pairs are what matrices are fitted on,
+the next
 256 say what each coupling's cut costs; the losses reported are those of the whole validation set.
 """
 
@@ -65,7 +67,10 @@ def batches_of(model: Any, tokenizer: Any, pairs: Parallel) -> list[dict[str, Te
 
 
 def mac_options(model: Any, plan: Plan, curves: Sequence[Curve]) -> list[Options]:
-    """What each size of each coupling costs in MACs above the model without it; heads and FFN units cost the same each."""
+    """What each size of each coupling costs in MACs above the model without it.
+
+    Heads and FFN units cost the same each.
+    """
     whole = size(model).macs
     full = {e.coupling.name: torch.ones(e.groups, dtype=torch.bool) for e in plan.entries}
     options = []
@@ -158,17 +163,26 @@ def main(arguments: list[str] | None = None) -> int:
             pruned, plan = way.make(share)
             seconds = time.perf_counter() - start
             row = {
-                "way": way.name, "share": share, "macs": size_after(model, plan).macs, "loss": round(reported(pruned), 4),
-                "seconds": round(seconds, 1), "kept": {e.coupling.name: len(e.kept or ()) for e in plan.entries},
-            }  # fmt: skip
+                "way": way.name,
+                "share": share,
+                "macs": size_after(model, plan).macs,
+                "loss": round(reported(pruned), 4),
+                "seconds": round(seconds, 1),
+                "kept": {e.coupling.name: len(e.kept or ()) for e in plan.entries},
+            }
             rows.append(row)
             kept.plan(f"{way.name} {share:g}", plan)
             print(
                 f"{way.name:46} {share:5.0%} {row['macs'] / macs:6.1%} {row['loss']:8.4f} {seconds:7.1f} s", flush=True
             )
     about = {
-        "pairs": PAIRS, "tries": TRIES, "damp": given.damp, "valid": len(valid), "dense_loss": dense, "dense_macs": macs,
-    }  # fmt: skip
+        "pairs": PAIRS,
+        "tries": TRIES,
+        "damp": given.damp,
+        "valid": len(valid),
+        "dense_loss": dense,
+        "dense_macs": macs,
+    }
     command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
     write_json(given.json, provenance(command) | about | {"rows": rows, "kept": kept.folder.name})
     return 0

@@ -38,7 +38,10 @@ def combined(*tables: dict[str, float]) -> dict[str, float]:
 
 
 def from_gradients(model: Any, batches: Sequence[Batch]) -> Table:
-    """First order, `Σ_groups |Σ_e g_e w_e|` of the groups that go, per batch and on average; and `(Σ_e g_e w_e)²` per batch."""
+    """First order, `Σ_groups |Σ_e g_e w_e|` of the groups that go, per batch and on average.
+
+    And `(Σ_e g_e w_e)²` per batch.
+    """
     bound = bind(couplings(model, KINDS), model)
     taylor = {g.coupling.name: 0.0 for g in bound}
     fisher = dict(taylor)

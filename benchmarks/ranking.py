@@ -55,7 +55,8 @@ def scatter(truth: Mapping[str, float], tables: Mapping[str, Mapping[str, float]
             )
     width, height = 20 + columns * (side + gap), 50 + rows * (side + gap) + 10
     legend = "".join(
-        f'<circle cx="{26 + 80 * i}" cy="{height - 18}" r="4" fill="{c}"/><text x="{36 + 80 * i}" y="{height - 14}">{k}</text>'
+        f'<circle cx="{26 + 80 * i}" cy="{height - 18}" r="4" fill="{c}"/><text x="{36 + 80 * i}" '
+        f'y="{height - 14}">{k}</text>'
         for i, (k, c) in enumerate(COLOURS.items())
     )
     style = (

@@ -1,4 +1,5 @@
-"""Writes the tables of the README and the docs from the JSON files in benchmarks, so that they cannot differ (a test checks it).
+"""Writes the tables of the README and the docs from the JSON files in benchmarks, so that they cannot differ (a test
+checks it).
 
 python benchmarks/readme_table.py
 """
@@ -31,11 +32,18 @@ STRANGERS = ROOT / "benchmarks" / "strangers" / "results.json"
 LATENCY = ROOT / "benchmarks" / "latency.json"
 KEPT = LATENCY.with_name("latency-kept-table.json")
 PARTS = {
-    "dense": "the dense model", "cut": "cut, untrained", "labels": "references", "sequence": "the teacher's translations",
-    "word": "references, and words", "word+sequence": "translations, and words", "hidden": "references, and hidden states",
-    "all": "translations, words, hidden states", "all+rewound": "the same, rates rewound", "at once": "cut by norms at once, references",
+    "dense": "the dense model",
+    "cut": "cut, untrained",
+    "labels": "references",
+    "sequence": "the teacher's translations",
+    "word": "references, and words",
+    "word+sequence": "translations, and words",
+    "hidden": "references, and hidden states",
+    "all": "translations, words, hidden states",
+    "all+rewound": "the same, rates rewound",
+    "at once": "cut by norms at once, references",
     "in rounds": "cut by norms in 3 rounds, references",
-}  # fmt: skip
+}
 FIRST, SECOND = (
     (1, 2, 2.7),
     (1, 3),
@@ -49,14 +57,18 @@ def recovery_table(data: Mapping[str, Any]) -> str:
         steps = row["training"]["steps"] if "training" in row else ""
         delta = gap(row["against_labels"]["beam4"]) if row["name"] not in ("labels", "dense", "cut") else ""
         lines.append(f"| {PARTS[row['name']]} | {steps} | {row['nll']:.2f} | {row['beam4']['bleu']:.2f} | {delta} |")
-    how = f"{data['sentences']:,} validation sentences, one seed, {data['machine']['cpu']}, source at {data['commit']}. 95 % intervals over sentences."
+    how = (
+        f"{data['sentences']:,} validation sentences, one seed, {data['machine']['cpu']}, source at {data['commit']}. "
+        "95 % intervals over sentences."
+    )
     return "\n".join([*lines, "", f"{how}{not_stored(data)}"])
 
 
 def recipes_table(data: Mapping[str, Any]) -> str:
     """What the recipes gave, in Markdown, a line for each run."""
     lines = [
-        "| recipe | asked | BLEU (beam): dense | pruned | difference | speed of a sentence, greedy | dense, ms | parameters | the machine |",
+        "| recipe | asked | BLEU (beam): dense | pruned | difference | speed of a sentence, greedy | dense, "
+        "ms | parameters | the machine |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     runs = {name: Shown.from_dict(each) for name, each in data.items()}
@@ -68,7 +80,8 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         lines.append(
             f"| `{name}` | {run.target.unit} {run.target.value:g} | {run.dense.bleu:.2f} ({run.beams}) "
             f"| {run.pruned.bleu:.2f} | {gap(asdict(run.bleu_difference))} "
-            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {run.dense.latency_ms[runtime]['sentence']:.2f} | {sizes} M "
+            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {run.dense.latency_ms[runtime]['sentence']:.2f} "
+            f"| {sizes} M "
             f"| {run.machine.cpu}, {state}; source at {run.commit or 'a commit not stored'} |"
         )
     missing = [f"`{name}`" for name, run in runs.items() if not run.kept]
@@ -77,7 +90,8 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            f"*Noisy*: the 95 % interval of the speed reaches farther than ±{QUIET:.0%}. Each run was timed on another occasion, so speeds compare with the run's own dense "
+            f"*Noisy*: the 95 % interval of the speed reaches farther than ±{QUIET:.0%}. Each run was timed on "
+            "another occasion, so speeds compare with the run's own dense "
             f"model only; differences in BLEU have 95 % intervals over sentences, of one seed.{stored}",
         ]
     )
@@ -96,7 +110,8 @@ def one_shot_table(data: Mapping[str, Any]) -> str:
         lines.append(f"| {way} | {cells} | {sum(row['seconds'] for row in rows.values()):.0f} |")
     lines += [
         "",
-        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. `{data['command']}` at {data['commit']}, {data['machine']['cpu']}.{not_stored(data, 'plans')}",
+        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. `{data['command']}` at "
+        f"{data['commit']}, {data['machine']['cpu']}.{not_stored(data, 'plans')}",
     ]
     return "\n".join(lines)
 
@@ -106,10 +121,14 @@ def latency_text(data: Mapping[str, Any], source: Path) -> str:
     rows, setting = data["rows"], data["table"]["setting"]
     measured = [row["measured"] for row in rows]
     return (
-        f"Over {len(rows)} random plans (heads, dimensions inside heads, FFN units, whole sublayers, and in every third the width) of a Marian (256 wide, 3+3 layers), "
-        f"predicted and measured speedup of whole sentences differ by {data['median_error']:.1%} in the median; {data['missed']} of {len(rows)} miss by more than 5 %, "
-        f"the worst by {data['largest_error']:.0%} ({min(measured):.2f}x to {max(measured):.2f}x measured; {setting['runtime']}, {setting['threads']} thread, batch "
-        f"{setting['batch']}, greedy, {data['table']['dense']['sentence']:.2f} ms a sentence of the dense model, {data['machine']['cpu']}, source at {data['commit']}; "
+        f"Over {len(rows)} random plans (heads, dimensions inside heads, FFN units, whole sublayers, and in "
+        "every third the width) of a Marian (256 wide, 3+3 layers), "
+        f"predicted and measured speedup of whole sentences differ by {data['median_error']:.1%} in the "
+        f"median; {data['missed']} of {len(rows)} miss by more than 5 %, "
+        f"the worst by {data['largest_error']:.0%} ({min(measured):.2f}x to {max(measured):.2f}x measured; "
+        f"{setting['runtime']}, {setting['threads']} thread, batch "
+        f"{setting['batch']}, greedy, {data['table']['dense']['sentence']:.2f} ms a sentence of the dense "
+        f"model, {data['machine']['cpu']}, source at {data['commit']}; "
         f"`benchmarks/{source.name}`).{not_stored(data, 'plans and rounds')}"
     )
 

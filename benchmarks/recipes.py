@@ -3,7 +3,8 @@
     tprune demo --out runs/demo; tprune run recipes/tprune/multi30k.yaml --data DIR --out runs/m30k
     python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
 
-A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes stays.
+A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes
+    stays.
 Plans and translations go to `recipes.kept`, a folder for each recipe.
 """
 
@@ -69,7 +70,10 @@ class Signatures:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What docs/recipes.md says of a run; see `tprune.report.results.RunResults`. `kept` names the folder of what is kept of it."""
+    """What docs/recipes.md says of a run; see `tprune.report.results.RunResults`.
+
+    `kept` names the folder of what is kept of it.
+    """
 
     dense: Side
     pruned: Side

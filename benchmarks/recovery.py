@@ -1,11 +1,17 @@
-"""What brings a cut model back: one cut model, one teacher, equal steps or equal compute, and the parts of recovery one by one.
+"""What brings a cut model back: one cut model, one teacher, equal steps or equal compute, and the parts of recovery one
+by one.
 
-    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute] [--threads 3]
+    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute]
+    [--threads 3]
 
-DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says which residual
-dimensions it kept). Two more rows cut DENSE to CUT's size by norms, at once and in rounds, with the training of `labels`: what rounds
-add, at equal compute. Every row is judged on the validation set: negative log-likelihood of the references (nats per token) and BLEU,
-greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in training its checkpoints: a killed benchmark goes on.
+DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says
+which residual
+dimensions it kept). Two more rows cut DENSE to CUT's size by norms, at once and in rounds, with the training of
+`labels`: what rounds
+add, at equal compute. Every row is judged on the validation set: negative log-likelihood of the references (nats per
+token) and BLEU,
+greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in training its checkpoints: a killed benchmark
+goes on.
 """
 
 from __future__ import annotations
@@ -55,7 +61,8 @@ FLOOR = 0.03  # of every coupling's groups
 def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     """The rows' names and trainings; `share` is that of the cut model in the dense one's multiplications.
 
-    A step is three passes of the cut model, and one of the teacher where it is asked for words or states: with equal compute a
+    A step is three passes of the cut model, and one of the teacher where it is asked for words or states: with equal
+        compute a
     row that does not ask trains `(3 share + 1) / (3 share)` times as long.
     """
     plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, batch_tokens=asked.tokens, distill=0.0)
@@ -67,9 +74,14 @@ def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     every = {**word, **sequence, **hidden}
     rewound = {"rewind": asked.rewind, "lr": asked.rewind_lr, "warmup": asked.rewind_warmup}
     parts: dict[str, dict[str, Any]] = {
-        BASE: {}, "word": word, "sequence": sequence, "word+sequence": {**word, **sequence}, "hidden": hidden,
-        "all": every, "all+rewound": {**every, **rewound},
-    }  # fmt: skip
+        BASE: {},
+        "word": word,
+        "sequence": sequence,
+        "word+sequence": {**word, **sequence},
+        "hidden": hidden,
+        "all": every,
+        "all+rewound": {**every, **rewound},
+    }
     found = {name: Recover.model_validate(plain.model_dump() | changes) for name, changes in parts.items()}
     longer = round(asked.steps * (3 * share + 1) / (3 * share)) if asked.equal_compute else asked.steps
     return {
@@ -111,7 +123,8 @@ def train_row(bench: Bench, name: str, how: Recover) -> dict[str, Any]:
 
 
 def rounds_row(bench: Bench, name: str, how: Recover, share: float) -> dict[str, Any]:
-    """Cuts the dense model by norms to a share of its multiplications, in as many rounds as the name says, and scores it.
+    """Cuts the dense model by norms to a share of its multiplications, in as many rounds as the name says, and scores
+    it.
 
     A larger model's steps cost more, so there are fewer of them where the cut comes in rounds.
     """
@@ -139,9 +152,11 @@ def score(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
     write_json(bench.out / "said" / f"{name}.json", said)
     found = size(model)
     return {
-        "nll": nll(model, bench.material), "parameters": found.parameters, "macs": found.macs,
+        "nll": nll(model, bench.material),
+        "parameters": found.parameters,
+        "macs": found.macs,
         **{key: quality(lines, bench.valid.target).to_dict() for key, lines in said.items()},
-    }  # fmt: skip
+    }
 
 
 def nll(model: Any, material: TrainingData) -> float:
@@ -155,20 +170,33 @@ def table(bench: Bench, names: list[str], found: dict[str, dict[str, Any]]) -> l
     """All rows, each with its difference in BLEU to training on the labels alone."""
     said = {name: read_json(bench.out / "said" / f"{name}.json") for name in names}
     return [
-        {"name": name, **found[name], "against_labels": {
-            f"beam{k}": paired_bootstrap(said[BASE][f"beam{k}"], said[name][f"beam{k}"], bench.valid.target).to_dict() for k in BEAMS
-        }}
+        {
+            "name": name,
+            **found[name],
+            "against_labels": {
+                f"beam{k}": paired_bootstrap(
+                    said[BASE][f"beam{k}"], said[name][f"beam{k}"], bench.valid.target
+                ).to_dict()
+                for k in BEAMS
+            },
+        }
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def keep(bench: Bench, names: list[str], kept: Kept) -> None:
-    """Keeps all translations, and the plans of the cut model and of the cuts by norms, so that intervals can be computed again."""
+    """Keeps all translations, and the plans of the cut model and of the cuts by norms, so that intervals can be
+    computed again.
+    """
     for name in names:
         for search, lines in read_json(bench.out / "said" / f"{name}.json").items():
             kept.said(f"{name}.{search}", lines, bench.valid.target)
     plans = {"cut": bench.cut / "plan.json"}
-    plans |= {f"{name}.{file.parent.name}": file for name in ROUNDS for file in sorted((bench.out / "plans" / name).glob("*/plan.json"))}  # fmt: skip
+    plans |= {
+        f"{name}.{file.parent.name}": file
+        for name in ROUNDS
+        for file in sorted((bench.out / "plans" / name).glob("*/plan.json"))
+    }
     for name, file in plans.items():
         if file.exists():
             kept.plan(name, Plan.load(file))
@@ -198,8 +226,20 @@ def prepare(asked: argparse.Namespace) -> Bench:
 
 
 SETTINGS = (
-    "steps", "equal_compute", "lr", "warmup", "tokens", "word", "hidden", "sequence", "rewind", "rewind_lr", "rewind_warmup", "seed", "precision",
-)  # fmt: skip
+    "steps",
+    "equal_compute",
+    "lr",
+    "warmup",
+    "tokens",
+    "word",
+    "hidden",
+    "sequence",
+    "rewind",
+    "rewind_lr",
+    "rewind_warmup",
+    "seed",
+    "precision",
+)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -255,9 +295,12 @@ def main(arguments: list[str] | None = None) -> None:
     compute = " --equal-compute" if asked.equal_compute else ""
     command = f"python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --steps {asked.steps}{compute}"
     result = {
-        "rows": table(bench, list(work), found), "sentences": len(bench.valid), "threads": asked.threads,
-        "settings": {key: vars(asked)[key] for key in SETTINGS} | {"precision": bench.material.precision}, **provenance(command),
-    }  # fmt: skip
+        "rows": table(bench, list(work), found),
+        "sentences": len(bench.valid),
+        "threads": asked.threads,
+        "settings": {key: vars(asked)[key] for key in SETTINGS} | {"precision": bench.material.precision},
+        **provenance(command),
+    }
     numbers = asked.json or asked.out / "recovery.json"
     kept = Kept.beside(numbers)
     keep(bench, list(work), kept)

@@ -2,9 +2,12 @@
 
     python benchmarks/regulariser.py [--out FILE.json] [--threads N]
 
-A plain step is forward, backward, clip and AdamW on a batch of about 2048 tokens. Steps with and without the regulariser
-take turns in one process, so that whatever else the machine does meets both. Two numbers come out: the time spent in the
-regulariser itself over the time of a plain step, which is exact even on a busy machine, and the difference of whole steps,
+A plain step is forward, backward, clip and AdamW on a batch of about 2048 tokens. Steps with and without the
+regulariser
+take turns in one process, so that whatever else the machine does meets both. Two numbers come out: the time spent in
+the
+regulariser itself over the time of a plain step, which is exact even on a busy machine, and the difference of whole
+steps,
 which is not.
 """
 
@@ -56,7 +59,10 @@ CASES = (
 
 
 class Loop:
-    """One model in training; every call is one step and says how long it took and how much of that the regulariser did."""
+    """One model in training.
+
+    Every call is one step and says how long it took and how much of that the regulariser did.
+    """
 
     def __init__(self, size: MarianSize) -> None:
         torch.manual_seed(0)
@@ -147,7 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     rows: list[dict[str, Any]] = []
     print(
-        f"{'model':6} {'mode':10} {'couplings':14} {'plain step':>12} {'regulariser':>12} {'share':>8} {'whole step':>11}"
+        f"{'model':6} {'mode':10} {'couplings':14} {'plain step':>12} {'regulariser':>12} {'share':>8} "
+        f"{'whole step':>11}"
     )
     for case in CASES:
         if case.name not in given.models:
@@ -156,7 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows.append(row)
             print(
                 f"{row['model']:6} {row['mode']:10} {'+'.join(row['kinds']):14} {row['plain_ms']['median']:9.1f} ms "
-                f"{row['regulariser_ms']['median']:9.2f} ms {row['percent']:6.2f} % {row['difference_percent']:+9.1f} %",
+                f"{row['regulariser_ms']['median']:9.2f} ms {row['percent']:6.2f} % "
+                f"{row['difference_percent']:+9.1f} %",
                 flush=True,
             )
     worst = max(row["percent"] for row in rows)

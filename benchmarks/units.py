@@ -1,4 +1,6 @@
-"""What the benchmarks on real data share: a queue of units of work that goes on where it was killed, exports, scores, times."""
+"""What the benchmarks on real data share: a queue of units of work that goes on where it was killed, exports, scores,
+times.
+"""
 
 from __future__ import annotations
 
@@ -106,9 +108,12 @@ def deploy(queue: Queue, name: str) -> dict[str, Any]:
     write_json(queue.out / "said" / f"{name}.json", said)
     found = size(model)
     return {
-        **quality(said, pairs.target).to_dict(), "parameters": found.parameters, "macs": found.macs,
-        "bytes": sum(report.files.values()), "export_error": report.max_relative_error,
-    }  # fmt: skip
+        **quality(said, pairs.target).to_dict(),
+        "parameters": found.parameters,
+        "macs": found.macs,
+        "bytes": sum(report.files.values()),
+        "export_error": report.max_relative_error,
+    }
 
 
 def timings(queue: Queue, names: Sequence[str]) -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""How `allocation: analysis` should share a size: the loss at half the multiplications, cut in one shot, by what a coupling's worth is taken from.
+"""How `allocation: analysis` should share a size: the loss at half the multiplications, cut in one shot, by what a
+coupling's worth is taken from.
 
     python benchmarks/worth.py --model DIR --data DIR --analysis analysis.json [--out FILE.json]
 
-The analysis is that of the same model (`tprune analyze`). DIR of --data holds train and val, `.en.gz` and `.de.gz`. Losses are those of
-256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is `tprune.analysis.one_shot` in all rows.
+The analysis is that of the same model (`tprune analyze`). DIR of --data holds train and val, `.en.gz` and `.de.gz`.
+Losses are those of
+256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is
+`tprune.analysis.one_shot` in all rows.
 """
 
 from __future__ import annotations

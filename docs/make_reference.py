@@ -1,4 +1,5 @@
-"""Writes docs/reference.md: every verb with its options, and every key of a recipe, from the code itself (a test compares).
+"""Writes docs/reference.md: every verb with its options, and every key of a recipe, from the code itself (a test
+compares).
 
 python docs/make_reference.py
 """

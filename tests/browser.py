@@ -1,4 +1,4 @@
-"""Pages in a headless Chromium: what of a page lies outside the window, is hidden, overlaps, or is too small to read."""
+"""Pages in a headless Chromium: what lies outside the window, is hidden, overlaps, or is too small to read."""
 
 import html
 import json
@@ -67,14 +67,25 @@ def browse(page: Path, *options: str) -> str:
     assert CHROMIUM is not None, (
         "no Chromium is installed (Debian: apt-get install chromium), so no page can be measured"
     )
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", *options]  # fmt: skip
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        *options,
+    ]
     profile = f"--user-data-dir={page.parent / 'profile'}"
     done = subprocess.run([*command, profile, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
 
 
 def measured(page: Path, widths: Sequence[int], *options: str) -> list[dict[str, Any]]:
-    """For each width what `faults` finds in a page, its details open. A headless window has at least 500 pixels, a frame may have less."""
+    """For each width what `faults` finds in a page, its details open.
+
+    A headless window has at least 500 pixels, a frame may have less.
+    """
     copy = page.with_name("measured.html")
     copy.write_text(page.read_text(encoding="utf-8").replace("<details>", "<details open>"), encoding="utf-8")
     frames = "".join(f'<iframe src="{copy.name}" style="width:{w}px;height:4000px;border:0"></iframe>' for w in widths)

@@ -1,4 +1,4 @@
-"""Small models that do not translate, examples of their tasks, and a machine on which time goes with multiplications."""
+"""Small models that do not translate, examples of their tasks, and a machine whose time is multiplications."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,10 @@ def material(name: str, model: Any) -> TrainingData:
 
 @dataclass
 class Machine:
-    """Exports are the number of multiplications; a phase takes `fixed + each · multiplications`, `slower` where it is cut."""
+    """Exports are the number of multiplications.
+
+    A phase takes `fixed + each · multiplications`, `slower` where it is cut.
+    """
 
     slower: float = 1.0
     timed: int = 0
@@ -66,8 +69,16 @@ class Machine:
         return fixed + each * macs
 
     def bench(
-        self, dense: Path, others: Mapping[str, Path], sentences: Any, threads: int, batch: int, rounds: int, work: Any, inputs: Any
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        dense: Path,
+        others: Mapping[str, Path],
+        sentences: Any,
+        threads: int,
+        batch: int,
+        rounds: int,
+        work: Any,
+        inputs: Any,
+    ) -> dict[str, Any]:
         self.timed += len(others)
         return {name: self.result(dense, folder, rounds, work) for name, folder in others.items()}
 
@@ -80,8 +91,10 @@ class Machine:
         }
         ratios = {phase: [took["dense"][phase][0] / took["pruned"][phase][0]] * rounds for phase in work.measures}
         return SimpleNamespace(
-            ratios=ratios, rounds_ms=took, footprint={"dense": SimpleNamespace(peak_memory=10**8, tokens_per_sentence=0.0)}
-        )  # fmt: skip
+            ratios=ratios,
+            rounds_ms=took,
+            footprint={"dense": SimpleNamespace(peak_memory=10**8, tokens_per_sentence=0.0)},
+        )
 
 
 def time_is_multiplications(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Machine:

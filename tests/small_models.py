@@ -9,11 +9,22 @@ from transformers import BartConfig, BartForConditionalGeneration, MarianConfig,
 from tprune.testing import randomise_
 
 SIZES: dict[str, Any] = {
-    "d_model": 16, "encoder_layers": 2, "decoder_layers": 3, "encoder_ffn_dim": 12, "decoder_ffn_dim": 20,
-    "encoder_attention_heads": 4, "decoder_attention_heads": 2, "max_position_embeddings": 30, "scale_embedding": True,
-    "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, "decoder_start_token_id": 0, "forced_eos_token_id": None,
+    "d_model": 16,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "encoder_ffn_dim": 12,
+    "decoder_ffn_dim": 20,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 2,
+    "max_position_embeddings": 30,
+    "scale_embedding": True,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+    "decoder_start_token_id": 0,
+    "forced_eos_token_id": None,
     "activation_function": "gelu",
-}  # fmt: skip
+}
 EXTRA: dict[str, dict[str, Any]] = {
     "marian": {},
     "marian_untied": {"decoder_vocab_size": 33, "share_encoder_decoder_embeddings": False},

@@ -117,11 +117,22 @@ class InOrder(Trainer):
 
 def trainer_for(model: nn.Module, out: Path, callbacks: list[TrainerCallback], **changes: Any) -> Trainer:
     arguments = {
-        "output_dir": str(out), "max_steps": HOW["steps"], "per_device_train_batch_size": HOW["size"],
-        "gradient_accumulation_steps": HOW["micro"], "max_grad_norm": HOW["clip"], "learning_rate": HOW["lr"],
-        "lr_scheduler_type": "constant", "weight_decay": 0.0, "optim": "adamw_torch", "use_cpu": True, "report_to": [],
-        "disable_tqdm": True, "save_strategy": "no", "remove_unused_columns": False, "dataloader_pin_memory": False,
-    } | changes  # fmt: skip
+        "output_dir": str(out),
+        "max_steps": HOW["steps"],
+        "per_device_train_batch_size": HOW["size"],
+        "gradient_accumulation_steps": HOW["micro"],
+        "max_grad_norm": HOW["clip"],
+        "learning_rate": HOW["lr"],
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,
+        "optim": "adamw_torch",
+        "use_cpu": True,
+        "report_to": [],
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+    } | changes
     return InOrder(model, TrainingArguments(**arguments), train_dataset=Pairs(60), callbacks=callbacks)
 
 

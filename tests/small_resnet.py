@@ -1,4 +1,7 @@
-"""A ResNet for images of 32 x 32 (He et al.) whose shortcuts have no parameters; needs torch and huggingface_hub alone."""
+"""A ResNet for images of 32 x 32 (He et al.) whose shortcuts have no parameters.
+
+Needs torch and huggingface_hub alone.
+"""
 
 import torch
 import torch.nn.functional as F

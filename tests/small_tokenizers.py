@@ -1,4 +1,7 @@
-"""A small tokeniser of OPUS-MT's kind: two SentencePiece models, whose pieces share one list of ids; padding is the last."""
+"""A small tokeniser of OPUS-MT's kind: two SentencePiece models, whose pieces share one list of ids.
+
+Padding is the last.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Small models of the families that are tables, in double precision with random biases and norms, and inputs for them."""
+"""Small models of the families that are tables, in double precision, random biases and norms, with inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

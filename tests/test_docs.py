@@ -1,6 +1,8 @@
-"""The documentation is true: its Python blocks run, its patterns parse, its links lead somewhere, docstring examples hold.
+"""The documentation is true: its Python blocks run, its patterns parse, its links lead somewhere, docstring examples
+hold.
 
-A block titled "not run by the tests" is only compiled. One titled "takes a minute", and the page up to it, runs with the slow tests.
+A block titled "not run by the tests" is only compiled. One titled "takes a minute", and the page up to it, runs with
+the slow tests.
 """
 
 import ast
@@ -227,7 +229,10 @@ def test_every_cited_paper_has_a_row() -> None:
 
 
 def test_papers_in_prose_are_found() -> None:
-    text = "Our own; it follows Wang et al., A way, 2021. Kim and Rush, Sequences, 2016 (words). Wilson, Probable inference, 1927."
+    text = (
+        "Our own; it follows Wang et al., A way, 2021. Kim and Rush, Sequences, 2016 (words). "
+        "Wilson, Probable inference, 1927."
+    )
     assert cited(text) == {("Wang", "2021"), ("Kim", "2016"), ("Wilson", "1927")}
     assert cited("Our own rescaling; the measure is that of `HoyerSquare`.") == set()
 

@@ -12,9 +12,29 @@ import tprune
 
 HOUSE = Path(tprune.__file__).parent
 ROOMS = (
-    "support", "core", "methods", "families", "realise", "scores", "data", "tasks", "counting", "vocabulary", "runtimes",
-    "bench", "train", "analysis", "costs", "budget", "recipe", "report", "run", "testing", "cli", "experimental",
-)  # fmt: skip
+    "support",
+    "core",
+    "methods",
+    "families",
+    "realise",
+    "scores",
+    "data",
+    "tasks",
+    "counting",
+    "vocabulary",
+    "runtimes",
+    "bench",
+    "train",
+    "analysis",
+    "costs",
+    "budget",
+    "recipe",
+    "report",
+    "run",
+    "testing",
+    "cli",
+    "experimental",
+)
 MODULES = sorted(path for path in HOUSE.rglob("*.py") if path.parent != HOUSE)
 
 

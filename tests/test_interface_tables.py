@@ -95,10 +95,18 @@ def check_table(model: Any, table: Sequence[Coupling], run: Run) -> None:
 
 def llama(kv: int = 3, ffn: int = 10) -> Any:
     config = LlamaConfig(
-        vocab_size=11, hidden_size=12, intermediate_size=ffn, num_hidden_layers=2, num_attention_heads=2 * kv,
-        num_key_value_heads=kv, head_dim=4, max_position_embeddings=16, attention_bias=True,
-        mlp_bias=True, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=11,
+        hidden_size=12,
+        intermediate_size=ffn,
+        num_hidden_layers=2,
+        num_attention_heads=2 * kv,
+        num_key_value_heads=kv,
+        head_dim=4,
+        max_position_embeddings=16,
+        attention_bias=True,
+        mlp_bias=True,
+        pad_token_id=0,
+    )
     return LlamaForCausalLM(config)
 
 
@@ -111,20 +119,24 @@ def llama_table(layer: int, kv: int = 3) -> list[Coupling]:
             (
                 producer(f"{a}.q_proj.weight", "(k r d) i -> k", **sizes),
                 bias(f"{a}.q_proj.bias", "(k r d) -> k", **sizes),
-                producer(f"{a}.k_proj.weight", "(k d) i -> k", k=kv), bias(f"{a}.k_proj.bias", "(k d) -> k", k=kv),
-                producer(f"{a}.v_proj.weight", "(k d) i -> k", k=kv), bias(f"{a}.v_proj.bias", "(k d) -> k", k=kv),
+                producer(f"{a}.k_proj.weight", "(k d) i -> k", k=kv),
+                bias(f"{a}.k_proj.bias", "(k d) -> k", k=kv),
+                producer(f"{a}.v_proj.weight", "(k d) i -> k", k=kv),
+                bias(f"{a}.v_proj.bias", "(k d) -> k", k=kv),
                 consumer(f"{a}.o_proj.weight", "o (k r d) -> k", **sizes),
             ),
         ),
         Coupling(
             f"{m}.ffn",
             (
-                producer(f"{m}.gate_proj.weight", "u i -> u"), bias(f"{m}.gate_proj.bias", "u -> u"),
-                producer(f"{m}.up_proj.weight", "u i -> u"), bias(f"{m}.up_proj.bias", "u -> u"),
+                producer(f"{m}.gate_proj.weight", "u i -> u"),
+                bias(f"{m}.gate_proj.bias", "u -> u"),
+                producer(f"{m}.up_proj.weight", "u i -> u"),
+                bias(f"{m}.up_proj.bias", "u -> u"),
                 consumer(f"{m}.down_proj.weight", "o u -> u"),
             ),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def test_llama_loses_grouped_query_heads_and_gated_units() -> None:
@@ -156,9 +168,14 @@ def test_gated_units_without_their_gate_or_reader_are_found() -> None:
 
 def neox(heads: int = 4) -> Any:
     config = GPTNeoXConfig(
-        vocab_size=11, hidden_size=16, num_hidden_layers=1, num_attention_heads=4, intermediate_size=8,
-        max_position_embeddings=16, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=11,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=8,
+        max_position_embeddings=16,
+        pad_token_id=0,
+    )
     model = GPTNeoXForCausalLM(config)
     if heads != 4:  # stock GPT-NeoX ties the heads' total width to the residual's
         for layer in model.gpt_neox.layers:
@@ -199,9 +216,17 @@ def test_gpt_neox_loses_heads_of_a_fused_interleaved_projection() -> None:
 
 def phi3(kv: int = 2, ffn: int = 6) -> Any:
     config = Phi3Config(
-        vocab_size=11, hidden_size=16, intermediate_size=ffn, num_hidden_layers=1, num_attention_heads=2 * kv,
-        num_key_value_heads=kv, max_position_embeddings=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=11,
+        hidden_size=16,
+        intermediate_size=ffn,
+        num_hidden_layers=1,
+        num_attention_heads=2 * kv,
+        num_key_value_heads=kv,
+        max_position_embeddings=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     config.head_dim = 4
     return Phi3ForCausalLM(config)
 
@@ -260,10 +285,12 @@ def test_a_gru_loses_hidden_units_on_both_axes_of_its_matrix() -> None:
         (
             producer("cell.weight_ih", "(three u) i -> u", three=3),
             producer("cell.weight_hh", "(three u) i -> u", three=3),
-            bias("cell.bias_ih", "(three u) -> u", three=3), bias("cell.bias_hh", "(three u) -> u", three=3),
-            consumer("cell.weight_hh", "o u -> u"), consumer("out.weight", "o u -> u"),
+            bias("cell.bias_ih", "(three u) -> u", three=3),
+            bias("cell.bias_hh", "(three u) -> u", three=3),
+            consumer("cell.weight_hh", "o u -> u"),
+            consumer("out.weight", "o u -> u"),
         ),
-    )  # fmt: skip
+    )
     sizes = groups_of(coupling, tensors_of(model)).sizes
     # weight_ih 3·3, rows of weight_hh 3·5, its column 15 less the 3 counted as rows, out 2
     assert sizes.tolist() == [9 + 15 + 12 + 2] * 5
@@ -286,10 +313,14 @@ class Block(nn.Module):
 
 def block_table(lost: str = "none") -> Coupling:
     views = (
-        producer("conv1.weight", "f i y x -> f"), bias("conv1.bias", "f -> f"), bias("norm.weight", "f -> f"),
-        bias("norm.bias", "f -> f"), bias("norm.running_mean", "f -> f"), bias("norm.running_var", "f -> f"),
+        producer("conv1.weight", "f i y x -> f"),
+        bias("conv1.bias", "f -> f"),
+        bias("norm.weight", "f -> f"),
+        bias("norm.bias", "f -> f"),
+        bias("norm.running_mean", "f -> f"),
+        bias("norm.running_var", "f -> f"),
         consumer("conv2.weight", "o f y x -> f"),
-    )  # fmt: skip
+    )
     return Coupling("filters", tuple(view for view in views if view.param != lost))
 
 

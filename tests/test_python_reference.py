@@ -30,7 +30,10 @@ NAMES = REFERENCE.public_names()
 
 
 def lacks(node: ast.ClassDef | ast.FunctionDef, doc: str) -> list[str]:
-    """What a docstring leaves out: its first line, a parameter, an error that the body raises; or what it says of no parameter."""
+    """What a docstring leaves out: its first line, a parameter, an error that the body raises.
+
+    Or what it says of no parameter.
+    """
     first, _, rest = doc.partition("\n")
     found = [] if first.endswith((".", ":")) and (not rest or rest.startswith("\n")) else ["a one-line summary"]
     parts = dict(REFERENCE.sections(doc))
@@ -67,7 +70,8 @@ def test_docstrings_are_whole(public: object) -> None:
 
 
 def test_what_a_docstring_lacks_is_seen() -> None:
-    source = "def f(a, b=1):\n    '''Says.\n\n    Args:\n        a: one.\n        c: none.\n    '''\n    raise InputError('no')\n"
+    said = "'''Says.\n\n    Args:\n        a: one.\n        c: none.\n    '''"
+    source = f"def f(a, b=1):\n    {said}\n    raise InputError('no')\n"
     node = ast.parse(source).body[0]
     assert isinstance(node, ast.FunctionDef)
     doc = ast.get_docstring(node) or ""

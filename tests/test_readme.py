@@ -36,7 +36,12 @@ def test_the_tables_are_those_of_the_jsons() -> None:
 
 def test_a_page_has_the_speeds_of_one_ruler() -> None:
     """No page has two comparisons of peers, and each says its dense milliseconds, protocol, machine and commit."""
-    for page, numbers in (("README.md", "peers"), ("docs/peers.md", "peers"), ("docs/peers-again.md", "again"), ("docs/peers-screening.md", "screening")):  # fmt: skip
+    for page, numbers in (
+        ("README.md", "peers"),
+        ("docs/peers.md", "peers"),
+        ("docs/peers-again.md", "again"),
+        ("docs/peers-screening.md", "screening"),
+    ):
         data = json.loads((ROOT / "benchmarks" / "peers" / f"{numbers}.json").read_text(encoding="utf-8"))
         text = (ROOT / page).read_text(encoding="utf-8")
         rulers = [line for line in text.splitlines() if "Ruler of this table" in line]
@@ -126,11 +131,20 @@ def test_the_analysis_page_has_the_losses_by_worth() -> None:
 
 
 def test_the_analysis_page_has_the_numbers_of_the_json() -> None:
-    """Whether the ablation loss predicts, and what does not, is said with the benchmark's own numbers; the aims of the analysis hold."""
+    """Whether the ablation loss predicts, and what does not, is said with the benchmark's own numbers.
+
+    The aims of the analysis hold.
+    """
     found = json.loads((ROOT / "benchmarks" / "analysis.json").read_text(encoding="utf-8"))["spearman"]
     page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("**", "").replace("−", "-")
-    shown = {"harm": "ablation loss: ", "Fisher": "Fisher: ", "Taylor": "Taylor: ", "norm": "norm of", "BSSL: shrunk, area": "BSSL: `area`",
-             "permuted: shrunk, area": "the null"}  # fmt: skip
+    shown = {
+        "harm": "ablation loss: ",
+        "Fisher": "Fisher: ",
+        "Taylor": "Taylor: ",
+        "norm": "norm of",
+        "BSSL: shrunk, area": "BSSL: `area`",
+        "permuted: shrunk, area": "the null",
+    }
     for title, begins in shown.items():
         row = found[title]
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {begins}")]

@@ -1,1 +1,4 @@
-"""Pruning methods against each other: same dense model, data, training compute, predicted speed and runtime; see `run.py`."""
+"""Pruning methods against each other: same dense model, data, training compute, predicted speed and runtime.
+
+See `run.py`.
+"""

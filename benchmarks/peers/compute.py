@@ -1,7 +1,10 @@
-"""What training costs. The unit is one forward pass of the dense model over one batch (2048 tokens in the recipes here).
+"""What training costs. The unit is one forward pass of the dense model over one batch (2048 tokens in the recipes
+here).
 
-A training step of a model is three passes of it (forward, and backward at twice that), and one of the dense model where that
-is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.counting.size`. So 800 steps of the dense model with
+A training step of a model is three passes of it (forward, and backward at twice that), and one of the dense model where
+that
+is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.counting.size`. So 800 steps of the
+dense model with
 itself as teacher are 3200 units.
 """
 

@@ -30,7 +30,8 @@ LIMITS = Limits({"ffn": 16}, floor=0.03)  # at least one head and 32 of 1024 uni
 class Recovery:
     """How what a method has made is trained with the units that are left.
 
-    `extra` are units that no other method has: what the dense model's own training cost, for a model that could be trained
+    `extra` are units that no other method has: what the dense model's own training cost, for a model that could be
+    trained
     instead of it.
     """
 
@@ -113,7 +114,8 @@ class Method:
     """One row of the comparison: `make` gives the smaller model, `recovery` how it is trained from there.
 
     `timed` is false where the model is not made to a speed: the dense reference, or element sparsity, which gains none.
-    `shaped` is true where shapes are timed that the latency table does not know. `aimed` is true where a plan is made without
+    `shaped` is true where shapes are timed that the latency table does not know. `aimed` is true where a plan is made
+    without
     training, so that it can be timed and made again until it is as fast as asked.
     """
 
@@ -135,7 +137,10 @@ def finish(job: Job, made: Made, how: Recovery) -> tuple[Any, int, float]:
 
 
 def train_while_pruning(job: Job, twin: Any, callback: TrainerCallback) -> float:
-    """Trains a model of the dense size in place by the recovery recipe, with a callback that prunes; returns the units spent."""
+    """Trains a model of the dense size in place by the recovery recipe, with a callback that prunes.
+
+    Returns the units spent.
+    """
     stage = job.recovery.stage
     steps = job.pruning_steps
     how = stage.model_copy(update={"steps": steps, "warmup": min(stage.warmup, steps)})

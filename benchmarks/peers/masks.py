@@ -42,7 +42,10 @@ def masked_by(model: nn.Module, couplings: Sequence[Coupling], masks: Mapping[st
 
 
 def sentence_gradients(model: Any, couplings: Sequence[Coupling], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """∂L(x)/∂m of every mask at 1, one row a sentence x: `(sentences, groups)`; L is the sentence's negative log-likelihood."""
+    """∂L(x)/∂m of every mask at 1, one row a sentence x: `(sentences, groups)`.
+
+    L is the sentence's negative log-likelihood.
+    """
     sentences = len(batch["input_ids"])
     sizes = {c.name: model.get_submodule(c.views[-1].param.removesuffix(".weight")).in_features for c in couplings}
     groups = {c.name: c.views[-1].structure.sizes.get("h", sizes[c.name]) for c in couplings}

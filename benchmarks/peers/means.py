@@ -1,4 +1,4 @@
-"""The README's table: a line for each method and size, means over seeds, with intervals over sentences and over seeds."""
+"""The README's table: a line for each method and size, means over seeds, intervals over sentences and seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ LABELS = {
     "tprune-paper": "Hoyer-square, our settings",
 }
 HEAD = (
-    "| model | asked | aimed at | speed, greedy | like for like | BLEU, beam 4 | against dense, trained on: over sentences | over seeds | parameters | updates |",
+    "| model | asked | aimed at | speed, greedy | like for like | BLEU, beam 4 | against dense, trained "
+    "on: over sentences | over seeds | parameters | updates |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )
 
@@ -48,8 +49,10 @@ def table(data: Mapping[str, Any], speeds: Sequence[float]) -> str:
         updates = "" if "recovery_steps" not in rows[0] else f"{fmean(row['recovery_steps'] for row in rows):,.0f}"
         seeds = over_seeds(rows, dense_more) if group["method"] != "dense-more" else None
         lines.append(
-            f"| {LABELS[group['method']]}{marks.get(group['method'], '')} | {asked(rows[0])} | {aimed(rows[0])} | {sentence(group):.2f}x [{low:.2f}, {high:.2f}] "
-            f"| {like_for_like(group, control(done))} | {group['bleu']:.2f}{_range(group)} | {gap(group.get('against_dense_more'))} | {gap(seeds)} "
+            f"| {LABELS[group['method']]}{marks.get(group['method'], '')} | {asked(rows[0])} | {aimed(rows[0])} | "
+            f"{sentence(group):.2f}x [{low:.2f}, {high:.2f}] "
+            f"| {like_for_like(group, control(done))} | {group['bleu']:.2f}{_range(group)} | "
+            f"{gap(group.get('against_dense_more'))} | {gap(seeds)} "
             f"| {group['parameters'] / 1e6:.2f} M | {updates} |"
         )
     return "\n".join([*lines, "", *_made(data, shown), *notes])
@@ -64,11 +67,14 @@ def _made(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[st
     """How quality and speed were measured, and what does not follow from them."""
     signature = next(row["bleu_signature"] for row in rows)
     return [
-        f"Multi30k English to German, {data['sentences']:,} test sentences (four sets pooled). BLEU: beam {data['beams']}, `{signature}`; in brackets range and number "
-        f"of seeds, else one. Differences to *dense, trained on* (same seeds) with 95 % intervals: by paired bootstrap over sentences, and by Student's t over "
+        f"Multi30k English to German, {data['sentences']:,} test sentences (four sets pooled). BLEU: beam "
+        f"{data['beams']}, `{signature}`; in brackets range and number "
+        "of seeds, else one. Differences to *dense, trained on* (same seeds) with 95 % intervals: by paired "
+        "bootstrap over sentences, and by Student's t over "
         f"three seeds. {_caution(data)}",
         "",
-        f"{ruler(data)} In brackets from the lowest to the highest end of the seeds' 95 % intervals; {noisy(rows)}. *asked*: what was asked for first; "
+        f"{ruler(data)} In brackets from the lowest to the highest end of the seeds' 95 % intervals; "
+        f"{noisy(rows)}. *asked*: what was asked for first; "
         f"*aimed at*: what the latency table was asked for. {shortlist(data)}",
         "",
     ]
@@ -79,7 +85,10 @@ def _caution(data: Mapping[str, Any]) -> str:
     pairs = sum("against_dense_more" in group for group in data["together"]) + sum(
         "against_ours" in group for group in data["together"]
     )
-    return f"Neither interval covers both; {pairs} differences were looked at in this comparison, and nothing is corrected for their number{stored}."
+    return (
+        f"Neither interval covers both; {pairs} differences were looked at in this comparison, "
+        f"and nothing is corrected for their number{stored}."
+    )
 
 
 def shortlist(data: Mapping[str, Any]) -> str:
@@ -89,7 +98,8 @@ def shortlist(data: Mapping[str, Any]) -> str:
         return "All models write all tokens."
     if found is None:
         return (
-            "All smaller models write fewer tokens than the dense one, which is a part of their speed; the dense model with as few tokens was not timed here, so "
+            "All smaller models write fewer tokens than the dense one, which is a part of their speed; the dense "
+            "model with as few tokens was not timed here, so "
             "there is no like-for-like speed."
         )
     exact = any("like_for_like" in row for row in data["rows"])
@@ -99,6 +109,7 @@ def shortlist(data: Mapping[str, Any]) -> str:
         else "a point estimate, the ratio of both speeds, as rounds were not stored"
     )
     return (
-        f"All smaller models write 2,941 of 4,000 tokens; *like for like* is the speed against the dense model, trained on, that writes as few, alone {sentence(found):.2f}x "
+        "All smaller models write 2,941 of 4,000 tokens; *like for like* is the speed against the dense "
+        f"model, trained on, that writes as few, alone {sentence(found):.2f}x "
         f"({how})."
     )

@@ -55,12 +55,21 @@ def plot(data: Mapping[str, Any], out: Path) -> None:
             [abs(edge([r["bleu"] for r in rows]) - m) for rows, m in zip(mine, y, strict=True)] for edge in (min, max)
         ]
         axes.errorbar(
-            x, y, yerr=span, label=method, marker=MARKS[i % len(MARKS)], color=f"C{i % 10}", capsize=2,
-            linestyle="-" if len(x) > 1 else "none", linewidth=0.8, markersize=5,
-        )  # fmt: skip
+            x,
+            y,
+            yerr=span,
+            label=method,
+            marker=MARKS[i % len(MARKS)],
+            color=f"C{i % 10}",
+            capsize=2,
+            linestyle="-" if len(x) > 1 else "none",
+            linewidth=0.8,
+            markersize=5,
+        )
     ms = data["rows"][0]["dense_latency_ms"]["onnxruntime"]["sentence"]
     axes.set(
-        xlabel=f"times faster than dense: whole sentences, greedy, measured\n({ms:.2f} ms dense, {data['bench']['threads']} thread, {data['machine']['cpu']})",
+        xlabel=f"times faster than dense: whole sentences, greedy, measured\n({ms:.2f} ms dense, "
+        f"{data['bench']['threads']} thread, {data['machine']['cpu']})",
         ylabel=f"BLEU, beam {data['beams']}, {data['sentences']:,} test sentences",
     )
     axes.grid(alpha=0.3)

@@ -12,7 +12,10 @@ from tprune.core.selection import Kept, Limits, Scores, keep_best, top_k
 
 @dataclass(frozen=True)
 class Ranked:
-    """One ranking of all groups, as their scores are; every coupling keeps as many of its own as fall in the best `level`."""
+    """One ranking of all groups, as their scores are.
+
+    Every coupling keeps as many of its own as fall in the best `level`.
+    """
 
     limits: Limits
 
@@ -28,7 +31,9 @@ class Ranked:
 
 @dataclass(frozen=True)
 class RankedByKind:
-    """A ranking of heads and one of FFN units, the same share of both: for scores that cannot be compared between kinds."""
+    """A ranking of heads and one of FFN units, the same share of both: for scores that cannot be compared between
+    kinds.
+    """
 
     limits: Limits
 

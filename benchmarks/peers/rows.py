@@ -1,4 +1,6 @@
-"""A line for every model of a comparison, in Markdown: the best first at each size, then what was not reached, with the reason."""
+"""A line for every model of a comparison, in Markdown: the best first at each size, then what was not reached, with the
+reason.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from peers.means import shortlist
 from peers.words import aimed, asked, control, footnotes, gap, like_for_like, named, noisy, ruler, sentence
 
 HEAD = (
-    "| method | asked | aimed at | seed | speed, greedy | like for like | BLEU, beam {beams} | against dense{trained} (95 %, over sentences) | MACs "
+    "| method | asked | aimed at | seed | speed, greedy | like for like | BLEU, beam {beams} | against "
+    "dense{trained} (95 %, over sentences) | MACs "
     "| updates | pruning: s, GiB | units: pruning, all | notes |"
 )
 
@@ -25,15 +28,18 @@ def markdown(data: Mapping[str, Any]) -> str:
         low, high = row["speedup_interval"]["onnxruntime"]["sentence"]
         cost, rival = row.get("pruning"), "against_dense_more" if trained_on else "against_dense"
         lines.append(
-            f"| {row['method']}{marks.get(row['method'], '')} | {asked(row)} | {aimed(row)} | {_seed(row)} | {sentence(row):.2f}x [{low:.2f}, {high:.2f}] "
-            f"| {like_for_like(row, control(done))} | {row['bleu']:.2f} | {gap(row.get(rival)) if row['method'] != 'dense-more' else ''} "
+            f"| {row['method']}{marks.get(row['method'], '')} | {asked(row)} | {aimed(row)} | {_seed(row)} | "
+            f"{sentence(row):.2f}x [{low:.2f}, {high:.2f}] "
+            f"| {like_for_like(row, control(done))} | {row['bleu']:.2f} | "
+            f"{gap(row.get(rival)) if row['method'] != 'dense-more' else ''} "
             f"| {row['macs'] / 1e6:.0f} M | {row.get('recovery_steps', '')} "
             f"| {'' if cost is None else _cost(cost)} | {'' if cost is None else _units(row)} | {_notes(row)} |"
         )
     for row in data["rows"]:
         if "failed" in row:
             lines.append(
-                f"| {row['method']} | {asked(row)} | {aimed(row)} | {_seed(row)} | not reached{' |' * 8} {row['failed']} |"
+                f"| {row['method']} | {asked(row)} | {aimed(row)} | {_seed(row)} | not reached{' |' * 8} "
+                f"{row['failed']} |"
             )
     stored = (
         ""
@@ -42,7 +48,8 @@ def markdown(data: Mapping[str, Any]) -> str:
     )
     lines += [
         "",
-        f"{data['sentences']:,} test sentences (four sets pooled). {ruler(data)} In brackets the 95 % interval of each model's speed; {noisy(done)}. "
+        f"{data['sentences']:,} test sentences (four sets pooled). {ruler(data)} In brackets the 95 % interval "
+        f"of each model's speed; {noisy(done)}. "
         f"{shortlist(data)} `{data['command']}`.{stored}",
         "",
         *notes,

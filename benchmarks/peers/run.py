@@ -1,18 +1,27 @@
-"""Every pruning method on the same work: Multi30k English to German, one dense model, one budget of training, one runtime.
+"""Every pruning method on the same work: Multi30k English to German, one dense model, one budget of training, one
+runtime.
 
     python benchmarks/peers/run.py --data DIR [--model DENSE] [--taught FILE] [--table latency.json] --out runs/peers
         [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 2400] [--only 'train-*']
 
-What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency table.
+What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency
+    table.
 
-Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know), `aim-METHOD-SPEEDx` (the plan is timed, and made again
+Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know), `aim-METHOD-SPEEDx` (the
+    plan is timed, and made again
 for a little more or less, until it is as fast as asked; both best on a quiet machine),
-`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU), and at last `time`: all
-models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on from its last
-checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute is counted as
-in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine only: run
-`--only 'shape-*'` and `--only time` then. Where a model was not timed yet, all are timed again: only what ran in the same rounds
-compares. Then the table goes to `--json`, with all models that OUT has, and their plans and translations to a folder beside it.
+`train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU), and at last
+`time`: all
+models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on
+from its last
+checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute
+is counted as
+in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine
+only: run
+`--only 'shape-*'` and `--only time` then. Where a model was not timed yet, all are timed again: only what ran in the
+same rounds
+compares. Then the table goes to `--json`, with all models that OUT has, and their plans and translations to a folder
+beside it.
 """
 
 from __future__ import annotations
@@ -84,7 +93,8 @@ def specs(methods: list[str], speeds: list[float], seeds: list[int]) -> Iterator
 
 
 def train_unit(queue: Queue, job: Job, method: Method, name: str, asked: float) -> dict[str, Any]:
-    """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the budget.
+    """Makes the smaller model (or takes it from where the unit was killed), and recovers it with what is left of the
+    budget.
 
     `asked` is noted, so that the table has it whatever the model is called later.
     """
@@ -99,11 +109,21 @@ def train_unit(queue: Queue, job: Job, method: Method, name: str, asked: float) 
         return {"failed": str(error)}
     queue.save(model, name, made.plan, made.certificate)
     return {
-        "asked": asked, "aim": job.target, "predicted": made.speedup, "units": job.units + how.extra, "spent": spent, "pruning_units": made.spent,
-        "recovery_steps": steps, "macs_share": share_of_macs(model, job.dense), "pruning": cost, "recovery": asdict(meter),
-        "kept": dict(kept_shares(made.plan)) if made.plan else None, "notes": list(made.notes), "seed": job.seed,
+        "asked": asked,
+        "aim": job.target,
+        "predicted": made.speedup,
+        "units": job.units + how.extra,
+        "spent": spent,
+        "pruning_units": made.spent,
+        "recovery_steps": steps,
+        "macs_share": share_of_macs(model, job.dense),
+        "pruning": cost,
+        "recovery": asdict(meter),
+        "kept": dict(kept_shares(made.plan)) if made.plan else None,
+        "notes": list(made.notes),
+        "seed": job.seed,
         "certificate": made.certificate.to_dict() if made.certificate else None,
-    }  # fmt: skip
+    }
 
 
 def shape_unit(job: Job, method: Method) -> dict[str, Any]:
@@ -116,7 +136,10 @@ def shape_unit(job: Job, method: Method) -> dict[str, Any]:
 
 
 def aim_unit(job: Job, method: Method) -> dict[str, Any]:
-    """What to ask the latency table for, so that a plan is measured to be as fast as the job asks; over at most `AIMS` plans."""
+    """What to ask the latency table for, so that a plan is measured to be as fast as the job asks.
+
+    Over at most `AIMS` plans.
+    """
     tried: list[tuple[float, float]] = []
     aim = job.target
     for _ in range(AIMS):
@@ -217,10 +240,18 @@ def job_of(queue: Queue, spec: Spec, speed: Speed, taught: TrainingData | None, 
     aimed = f"aim-{spec.method}-{spec.speed:g}x"
     target = float(queue.units.get(aimed)["aim"]) if queue.units.done(aimed) else spec.speed
     return Job(
-        start_of(queue), seeded(queue.material), None if taught is None else seeded(taught), speed, target, units,
-        dataclasses.replace(how, material=seeded(how.material)), spec.seed, load_tokenizer(queue.out / "dense"),
-        queue.corpus.train.target, queue.out / "work" / f"train-{spec}",
-    )  # fmt: skip
+        start_of(queue),
+        seeded(queue.material),
+        None if taught is None else seeded(taught),
+        speed,
+        target,
+        units,
+        dataclasses.replace(how, material=seeded(how.material)),
+        spec.seed,
+        load_tokenizer(queue.out / "dense"),
+        queue.corpus.train.target,
+        queue.out / "work" / f"train-{spec}",
+    )
 
 
 def arguments() -> argparse.Namespace:

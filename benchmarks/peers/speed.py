@@ -1,4 +1,6 @@
-"""Predicted whole-sentence speedup: of plans from the latency table, of other shapes from their measured encoder and step."""
+"""Predicted whole-sentence speedup: of plans from the latency table, of other shapes from their measured encoder and
+step.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ Stop = Callable[[Any], Faster]
 class Speed:
     """Dense over predicted milliseconds of a sentence, both with as many tokens as the dense model writes.
 
-    The table is of the dense model that writes only tokens of translations, which is `faster` times as fast as the dense model.
+    The table is of the dense model that writes only tokens of translations, which is `faster` times as fast as the
+    dense model.
     """
 
     table: LatencyTable
@@ -60,7 +63,10 @@ class Speed:
         return self.dense / (encoder + longer * (sentence - encoder))
 
     def with_output_vocabulary(self, model: Any, spelling: Resegmentation) -> Speed:
-        """Predictions for models that write the tokens of a spelling; what that saves is timed with `model`, not cut yet."""
+        """Predictions for models that write the tokens of a spelling.
+
+        What that saves is timed with `model`, not cut yet.
+        """
         faster = self.faster * self.timer(restricted_to(model, spelling.kept)).sentence / self.timer(model).sentence
         saved = self.dense * (1 / self.faster - 1 / faster) / self.table.tokens
         table = self.table.with_output_vocabulary(saved, spelling.longer)

@@ -1,4 +1,7 @@
-"""The comparison's numbers, one row for each model, from what the units left behind; plans and translations are kept beside them."""
+"""The comparison's numbers, one row for each model, from what the units left behind.
+
+Plans and translations are kept beside them.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,32 @@ Row = Mapping[str, Any]
 
 
 def table(queue: Queue, specs: Sequence[Any], command: str) -> dict[str, Any]:
-    """Rows of all models that were asked for, failures with their reason; BLEU against dense and dense trained on (same seed)."""
+    """Rows of all models that were asked for, failures with their reason.
+
+    BLEU against dense and dense trained on (same seed).
+    """
     reasons = read_json(REASONS) if REASONS.exists() else {}
     rows = [_row(queue, "dense", {"method": "dense", "named": 1.0, "asked": 1.0, "seed": None})]
     for spec in specs:
         # what was asked is what the training noted, whatever the model is called since
-        facts = {"method": spec.method, "named": spec.speed, "asked": spec.speed, "seed": spec.seed, "reason": reasons.get(spec.method)}  # fmt: skip
+        facts = {
+            "method": spec.method,
+            "named": spec.speed,
+            "asked": spec.speed,
+            "seed": spec.seed,
+            "reason": reasons.get(spec.method),
+        }
         rows.append(_row(queue, str(spec), facts))
     rows = with_like_for_like(rows)
     protocol = read_json(queue.out / "done" / "time.json")["dense"].get("protocol")
     return {
-        "rows": rows, "together": together(queue, rows), "sentences": len(queue.corpus.pooled_test()), "beams": queue.recipe.num_beams,
-        "bench": {**queue.recipe.bench.model_dump(), "protocol": protocol}, **provenance(command),
-    }  # fmt: skip
+        "rows": rows,
+        "together": together(queue, rows),
+        "sentences": len(queue.corpus.pooled_test()),
+        "beams": queue.recipe.num_beams,
+        "bench": {**queue.recipe.bench.model_dump(), "protocol": protocol},
+        **provenance(command),
+    }
 
 
 def keep(queue: Queue, rows: Sequence[Row], kept: Kept) -> None:
@@ -49,7 +65,10 @@ def keep(queue: Queue, rows: Sequence[Row], kept: Kept) -> None:
 
 
 def with_like_for_like(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows with their speed against the dense model that writes as few tokens, round by round; all were timed in the same ones."""
+    """The rows with their speed against the dense model that writes as few tokens, round by round.
+
+    All were timed in the same ones.
+    """
     (control,) = [row for row in rows if row["method"] == SHORTLIST and "ratios" in row][:1] or [None]
     found = []
     for row in rows:
@@ -71,10 +90,15 @@ def _row(queue: Queue, name: str, facts: dict[str, Any]) -> dict[str, Any]:
         return {**row, "failed": found["train"].get("failed", "not done")}
     time = found["time"]
     row |= {
-        "latency_ms": time["latency_ms"]["pruned"], "dense_latency_ms": time["latency_ms"]["dense"], "speedup": time["speedup"],
-        "speedup_interval": time["speedup_interval"], "noise": time["noise"], "ratios": time["ratios"]["onnxruntime"]["sentence"],
-        "tokens_per_sentence": time["tokens_per_sentence"]["pruned"], "peak_memory": time["peak_memory"]["pruned"],
-    }  # fmt: skip
+        "latency_ms": time["latency_ms"]["pruned"],
+        "dense_latency_ms": time["latency_ms"]["dense"],
+        "speedup": time["speedup"],
+        "speedup_interval": time["speedup_interval"],
+        "noise": time["noise"],
+        "ratios": time["ratios"]["onnxruntime"]["sentence"],
+        "tokens_per_sentence": time["tokens_per_sentence"]["pruned"],
+        "peak_memory": time["peak_memory"]["pruned"],
+    }
     references = queue.corpus.pooled_test().target
     said = read_json(queue.out / "said" / f"{name}.json")
     for rival in ("dense", f"dense-more-1x-s{facts['seed']}"):
@@ -86,7 +110,9 @@ def _row(queue: Queue, name: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def together(queue: Queue, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line for each method and size: means over its seeds, and the differences to dense trained on and to `ours` (`ours-regain`)."""
+    """One line for each method and size: means over its seeds, and the differences to dense trained on and to `ours`
+    (`ours-regain`).
+    """
     groups: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
         if "failed" not in row:
@@ -100,15 +126,24 @@ def _group(queue: Queue, groups: Mapping[tuple[str, float], Sequence[Row]], key:
     alike = [row["like_for_like"] for row in mine if "like_for_like" in row]
     bleu = [row["bleu"] for row in mine]
     found = {
-        "method": key[0], "named": key[1], "asked": mine[0]["asked"], "aim": mine[0].get("aim"), "seeds": [row["seed"] for row in mine], "bleu": round(fmean(bleu), 4),
-        "bleu_range": [min(bleu), max(bleu)], "speedup": {part: round(fmean(s[part] for s in speeds), 4) for part in PARTS},
+        "method": key[0],
+        "named": key[1],
+        "asked": mine[0]["asked"],
+        "aim": mine[0].get("aim"),
+        "seeds": [row["seed"] for row in mine],
+        "bleu": round(fmean(bleu), 4),
+        "bleu_range": [min(bleu), max(bleu)],
+        "speedup": {part: round(fmean(s[part] for s in speeds), 4) for part in PARTS},
         "speedup_range": [min(e["sentence"][0] for e in edges), max(e["sentence"][1] for e in edges)],
-        "parameters": round(fmean(row["parameters"] for row in mine)), "noisy": sum(row["noise"]["noisy"] for row in mine),
-    }  # fmt: skip
+        "parameters": round(fmean(row["parameters"] for row in mine)),
+        "noisy": sum(row["noise"]["noisy"] for row in mine),
+    }
     if alike:  # the mean, and the outermost ends of the seeds' intervals
         found["like_for_like"] = {
-            "sentence": fmean(a["sentence"] for a in alike), "low": min(a["low"] for a in alike), "high": max(a["high"] for a in alike),
-        }  # fmt: skip
+            "sentence": fmean(a["sentence"] for a in alike),
+            "low": min(a["low"] for a in alike),
+            "high": max(a["high"] for a in alike),
+        }
     rivals = {
         "against_dense_more": groups.get(("dense-more", 1.0), ()),
         "against_ours": groups.get(("ours", key[1])) or groups.get(("ours-regain", key[1]), ()),

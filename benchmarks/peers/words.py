@@ -1,4 +1,6 @@
-"""What the tables of the peers say beside their numbers: names, in what rows differ from the method they name, and the ruler."""
+"""What the tables of the peers say beside their numbers: names, in what rows differ from the method they name, and the
+ruler.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,24 @@ from tprune.support.files import read_json
 DIFFERS: Mapping[str, str] = read_json(Path(__file__).with_name("differs.json"))
 SHORTLIST = "fewer-tokens"  # the dense model, trained on, that writes only the tokens that smaller models may write
 WITHOUT = ("dense", "dense-more")  # they write all tokens
-WHOLE = "one process a model for all rounds, not pinned to cores; in a round one model translates all sentences, then the next"
+WHOLE = (
+    "one process a model for all rounds, not pinned to cores; "
+    "in a round one model translates all sentences, then the next"
+)
 # of tables that were made before results said it
-PROTOCOLS = {"c29e292b14fb+": WHOLE, "8a534645b2f6": WHOLE, "d581d16c8ea9": "new processes in every round, pinned to the same cores; models take turns by the sentence"}  # fmt: skip
+PROTOCOLS = {
+    "c29e292b14fb+": WHOLE,
+    "8a534645b2f6": WHOLE,
+    "d581d16c8ea9": "new processes in every round, pinned to the same cores; models take turns by the sentence",
+}
 Row = Mapping[str, Any]
 
 
 def named(row: Row) -> float:
-    """The speed in a row's name, which tells apart what one method made at several; see `asked.py` for what was asked."""
+    """The speed in a row's name, which tells apart what one method made at several.
+
+    See `asked.py` for what was asked.
+    """
     return float(row.get("named", row["asked"]))
 
 
@@ -87,13 +99,19 @@ def ruler(data: Mapping[str, Any]) -> str:
     protocol = bench.get("protocol") or PROTOCOLS.get(data["commit"], "protocol not stored")
     dense = f"{ms[0]:.2f} ms" if max(ms) == min(ms) else f"{min(ms):.2f} to {max(ms):.2f} ms, by occasion"
     return (
-        f"Ruler of this table: a sentence takes the dense model {dense} (median); onnxruntime fp32, {bench['threads']} thread, batch {bench['batch']}, "
-        f"greedy, {bench['sentences']} sentences a round, median of {bench['rounds']} rounds ({protocol}); {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['system']}, Python {machine['python']}; source at {data['commit']}. Speeds compare within this table only."
+        f"Ruler of this table: a sentence takes the dense model {dense} (median); onnxruntime fp32, "
+        f"{bench['threads']} thread, batch {bench['batch']}, "
+        f"greedy, {bench['sentences']} sentences a round, median of {bench['rounds']} rounds ({protocol}); "
+        f"{machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['system']}, Python {machine['python']}; source at {data['commit']}. Speeds compare within "
+        "this table only."
     )
 
 
 def noisy(rows: Sequence[Row]) -> str:
-    """In how many rows the quoted speed is known worse than to 3 %; judged by the stored interval, not by a stored flag."""
+    """In how many rows the quoted speed is known worse than to 3 %.
+
+    Judged by the stored interval, not by a stored flag.
+    """
     wide = sum(half_width(row["speedup_interval"]["onnxruntime"]["sentence"]) > QUIET for row in rows)
     return f"the 95 % interval of the speed reaches farther than ±{QUIET:.0%} in {wide} of {len(rows)} timings"

@@ -81,7 +81,9 @@ def accuracy(model: nn.Module, ids: Sequence[Sequence[int]], classes: Sequence[i
 
 
 def write_splits(data: Path, out: Path) -> None:
-    """`train.tsv`, `valid.tsv` (every 60th row of the training file, in no other) and `test.tsv`, which is the development file."""
+    """`train.tsv`, `valid.tsv` (every 60th row of the training file, in no other) and `test.tsv`, which is the
+    development file.
+    """
     texts, classes = read_sst2(data / "train.tsv.gz")
     rows = list(zip(texts, classes, strict=True))
     splits = {"train": [row for i, row in enumerate(rows) if i % EVERY], "valid": rows[::EVERY]}

@@ -1,6 +1,8 @@
-"""ResNet-20 and its siblings for images of 32 x 32 (He et al., 2016), whose shortcuts have no parameters: no model of transformers.
+"""ResNet-20 and its siblings for images of 32 x 32 (He et al., 2016), whose shortcuts have no parameters: no model of
+transformers.
 
-As a plug-in (`tprune ... --plugin cifar_resnet`) it enters its class, so that its folders load by name; the class itself needs torch and
+As a plug-in (`tprune ... --plugin cifar_resnet`) it enters its class, so that its folders load by name; the class
+itself needs torch and
 huggingface_hub alone.
 """
 

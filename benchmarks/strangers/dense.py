@@ -1,8 +1,10 @@
-"""The dense models of the strangers with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on CIFAR-10.
+"""The dense models of the strangers with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on
+CIFAR-10.
 
     python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
 
-`DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the model and with
+`DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the
+model and with
 the files of its data; what is there already is left alone.
 """
 

@@ -3,7 +3,8 @@
     python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
     python benchmarks/strangers/run.py runs/strangers && python benchmarks/readme_table.py
 
-Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is not made again,
+Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is
+not made again,
 one that was killed goes on. What a budget cannot reach is a row too, with the message.
 """
 

@@ -10,7 +10,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 
 def read_stories(file: Path) -> LlamaForCausalLM:
-    """The model of a file of llama2.c, whose rotations are of neighbouring pairs; those of transformers are of a head's two halves."""
+    """The model of a file of llama2.c, whose rotations are of neighbouring pairs.
+
+    Those of transformers are of a head's two halves.
+    """
     dim, hidden, layers, heads, kv, vocabulary, positions = np.fromfile(file, dtype="<i4", count=7).tolist()
     numbers = np.fromfile(file, dtype="<f4", offset=28)
     place = 0

@@ -20,7 +20,8 @@ HEAD = "| model | asked | seeds | metric | dense | pruned | difference | speed |
 
 
 def strangers_table(data: Mapping[str, Any]) -> str:
-    """A line for each model and budget: means over the seeds, and intervals from the lowest to the highest end of the seeds' own.
+    """A line for each model and budget: means over the seeds, and intervals from the lowest to the highest end of the
+    seeds' own.
 
     Args:
         data: the content of `results.json`.
@@ -34,7 +35,8 @@ def strangers_table(data: Mapping[str, Any]) -> str:
     commits = sorted({str(row["commit"]) for row in made})
     bench = made[0]["bench"]
     how = (
-        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch {bench['batch']}, in turns, of one run each; "
+        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch "
+        f"{bench['batch']}, in turns, of one run each; "
         f"{', '.join(machines)}; source at {', '.join(commits)}; commands in `benchmarks/strangers/results.json`."
     )
     return "\n".join([HEAD, "|---" * 10 + "|", *lines, "", how])

@@ -97,11 +97,14 @@ def test_noise_is_said(side: str) -> None:
 @pytest.mark.parametrize(
     ("measures", "noisy_one", "flag"),
     [
-        (MEASURES, "encoder", False), (MEASURES, "decoder_step", False), (MEASURES, "sentence", True),
-        (("encoder", "decoder_step"), "encoder", False), (("encoder", "decoder_step"), "decoder_step", True),
+        (MEASURES, "encoder", False),
+        (MEASURES, "decoder_step", False),
+        (MEASURES, "sentence", True),
+        (("encoder", "decoder_step"), "encoder", False),
+        (("encoder", "decoder_step"), "decoder_step", True),
         (("encoder",), "encoder", True),
     ],
-)  # fmt: skip
+)
 def test_noise_of_what_is_quoted_is_what_counts(measures: tuple[str, ...], noisy_one: str, flag: bool) -> None:
     """A quiet quoted speed beside another measure that is noisy raises no flag; a noisy quoted one does."""
     footprint = dict.fromkeys(("dense", "pruned"), Footprint(1.0, 1, 1, 1, 1, 1))
@@ -135,9 +138,11 @@ def test_plain_data(tmp_path: Path) -> None:
     assert plain["speedup"]["onnxruntime"]["sentence"] == 2.0
     assert plain["speedup_interval"]["onnxruntime"]["encoder"] == [2.0, 2.0]
     assert {k: v for k, v in plain["noise"].items() if k != "self_ratio"} == {
-        "noisy": False, "says": "The machine was quiet: the 95 % interval of the ratio of sentence reaches ±0.0%.",
-        "measure": "sentence", "half_width": 0.0,
-    }  # fmt: skip
+        "noisy": False,
+        "says": "The machine was quiet: the 95 % interval of the ratio of sentence reaches ±0.0%.",
+        "measure": "sentence",
+        "half_width": 0.0,
+    }
     assert {"cpu", "cores", "onnxruntime"} <= set(plain["machine"])
     assert plain["work"]["source"] == 25
 
@@ -155,11 +160,17 @@ def test_statistics() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"threads": 0}, "threads 0"), ({"rounds": 3}, "rounds 3"), ({"rounds": 5}, "rounds 5"),
-        ({"batch": 0}, "batch 0"), ({"work": Workload(source=0)}, "source=0"), ({"work": Workload(beams=0)}, "beams=0"),
-        ({"batch": 99}, "batch 99, but there are only"), ({"sentences": []}, "no sentences"), ({"sentences": Path("absent.txt")}, r"absent\.txt"),
+        ({"threads": 0}, "threads 0"),
+        ({"rounds": 3}, "rounds 3"),
+        ({"rounds": 5}, "rounds 5"),
+        ({"batch": 0}, "batch 0"),
+        ({"work": Workload(source=0)}, "source=0"),
+        ({"work": Workload(beams=0)}, "beams=0"),
+        ({"batch": 99}, "batch 99, but there are only"),
+        ({"sentences": []}, "no sentences"),
+        ({"sentences": Path("absent.txt")}, r"absent\.txt"),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments(tmp_path: Path, change: dict[str, Any], text: str) -> None:
     arguments: dict[str, Any] = {"dense": tmp_path, "pruned": tmp_path, "sentences": SENTENCES} | change
     with pytest.raises(InputError, match=text):

@@ -36,9 +36,7 @@ class Recorder:
 
 
 def made(task: str, phases: tuple[str, ...], graph: Signature, **limits: int) -> OnePass:
-    layout = Layout(
-        task=task, phases=phases, graphs=(graph,), limits=limits, parameters=1, macs=1, files=Manifest({})
-    )  # fmt: skip
+    layout = Layout(task=task, phases=phases, graphs=(graph,), limits=limits, parameters=1, macs=1, files=Manifest({}))
     return OnePass(layout, Recorder())
 
 
@@ -64,12 +62,18 @@ def test_a_prefill_reads_and_a_step_follows() -> None:
     model = llama()
     assert measure(model, request("prefill"))["ms"] > 0
     assert fed(model)[-1] == {
-        "input_ids": (2, 7), "attention_mask": (2, 7), "past_key_0": (2, 2, 0, 4), "past_value_0": (2, 2, 0, 4)
-    }  # fmt: skip
+        "input_ids": (2, 7),
+        "attention_mask": (2, 7),
+        "past_key_0": (2, 2, 0, 4),
+        "past_value_0": (2, 2, 0, 4),
+    }
     measure(model, request("step"))
     assert fed(model)[-1] == {
-        "input_ids": (2, 1), "attention_mask": (2, 6), "past_key_0": (2, 2, 5, 4), "past_value_0": (2, 2, 5, 4)
-    }  # fmt: skip
+        "input_ids": (2, 1),
+        "attention_mask": (2, 6),
+        "past_key_0": (2, 2, 5, 4),
+        "past_value_0": (2, 2, 5, 4),
+    }
     measure(model, request("step", past=0))
     assert fed(model)[-1]["attention_mask"] == (2, 1)
 

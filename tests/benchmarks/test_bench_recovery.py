@@ -1,4 +1,6 @@
-"""The benchmark of recovery on a toy: every row with equal steps, markers that a killed run goes on from, one JSON file."""
+"""The benchmark of recovery on a toy: every row with equal steps, markers that a killed run goes on from, one JSON
+file.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +66,11 @@ def arguments(tmp_path: Path) -> list[str]:
             text = "".join(f"{line}\n" for line in lines).encode()
             (tmp_path / "data" / f"{split}.{language}.gz").write_bytes(gzip.compress(text))
     (tmp_path / "taught.de").write_text("x y z\n" * len(PAIRS))
-    folders = [arg for name, at in (("model", "dense"), ("cut", "cut"), ("data", "data"), ("out", "out"))
-               for arg in (f"--{name}", str(tmp_path / at))]  # fmt: skip
+    folders = [
+        arg
+        for name, at in (("model", "dense"), ("cut", "cut"), ("data", "data"), ("out", "out"))
+        for arg in (f"--{name}", str(tmp_path / at))
+    ]
     taught = ["--taught", str(tmp_path / "taught.de")]
     how = "--steps 2 --tokens 64 --warmup 1 --rewind 4 --rewind-warmup 1 --precision fp32"
     return [*folders, *taught, *how.split()]
@@ -86,13 +91,22 @@ def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: 
     assert gradual["rounds"] == gradual["training"]["steps"] == 3 and rows["at once"]["rounds"] == 1
     steps = {row["training"]["steps"] for name, row in rows.items() if "training" in row and name != "in rounds"}
     assert steps == {2}
-    asked = {name: [row["training"][k] for k in ("distill", "sequence", "hidden", "rewind")]
-             for name, row in rows.items() if "training" in row}  # fmt: skip
+    asked = {
+        name: [row["training"][k] for k in ("distill", "sequence", "hidden", "rewind")]
+        for name, row in rows.items()
+        if "training" in row
+    }
     assert asked == {
-        "labels": [0, 0, 0, 0], "word": [0.5, 0, 0, 0], "sequence": [0, 1, 0, 0], "word+sequence": [0.5, 1, 0, 0],
-        "hidden": [0, 0, 1, 0], "all": [0.5, 1, 1, 0], "all+rewound": [0.5, 1, 1, 4],
-        "at once": [0, 0, 0, 0], "in rounds": [0, 0, 0, 0],
-    }  # fmt: skip
+        "labels": [0, 0, 0, 0],
+        "word": [0.5, 0, 0, 0],
+        "sequence": [0, 1, 0, 0],
+        "word+sequence": [0.5, 1, 0, 0],
+        "hidden": [0, 0, 1, 0],
+        "all": [0.5, 1, 1, 0],
+        "all+rewound": [0.5, 1, 1, 4],
+        "at once": [0, 0, 0, 0],
+        "in rounds": [0, 0, 0, 0],
+    }
     assert rows["cut"]["parameters"] < rows["dense"]["parameters"] == found["rows"][0]["parameters"]
     assert len({rows[name]["nll"] for name in ROWS}) == len(ROWS)  # no two of them trained alike
     assert all(row["beam4"]["sentences"] == 6 and row["against_labels"]["beam1"]["delta"] == 0 for row in rows.values())

@@ -130,10 +130,15 @@ def time_of(ratios: list[float]) -> dict[str, Any]:
     by_runtime = {"onnxruntime": dict.fromkeys(("encoder", "decoder_step", "sentence"), ratios[0])}
     sides = {"dense": by_runtime, "pruned": by_runtime}
     return {
-        "latency_ms": sides, "speedup": by_runtime, "noise": {"noisy": False}, "protocol": "in turns",
-        "speedup_interval": {"onnxruntime": {"sentence": [min(ratios), max(ratios)]}}, "ratios": {"onnxruntime": {"sentence": ratios}},
-        "tokens_per_sentence": {"pruned": 7.0}, "peak_memory": {"pruned": 1},
-    }  # fmt: skip
+        "latency_ms": sides,
+        "speedup": by_runtime,
+        "noise": {"noisy": False},
+        "protocol": "in turns",
+        "speedup_interval": {"onnxruntime": {"sentence": [min(ratios), max(ratios)]}},
+        "ratios": {"onnxruntime": {"sentence": ratios}},
+        "tokens_per_sentence": {"pruned": 7.0},
+        "peak_memory": {"pruned": 1},
+    }
 
 
 def test_the_table_has_what_the_training_was_asked_for_and_rounds_of_which_speeds_follow(tmp_path: Path) -> None:

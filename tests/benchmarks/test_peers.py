@@ -29,17 +29,29 @@ UNITS, TARGET = 40.0, 1.5
 TEXTS = ("a cat sat on a mat", "the dogs ran", "two cats and a dog", "the mat is red")
 TOKENIZER = train_tokenizer(TEXTS, vocabulary=40, max_length=24)
 MORE_UNITS = {  # they read 150 to 250 losses, or fit matrices, before they train
-    "ours": 900.0, "ours-1500-tokens": 900.0, "ours-regain": 900.0, "ours-regain-inside": 900.0, "ours-faded": 900.0, "second-order": 900.0,
-    "fisher-repaired": 80.0, "michel-repaired": 80.0, "magnitude-repaired": 80.0,
-}  # fmt: skip
+    "ours": 900.0,
+    "ours-1500-tokens": 900.0,
+    "ours-regain": 900.0,
+    "ours-regain-inside": 900.0,
+    "ours-faded": 900.0,
+    "second-order": 900.0,
+    "fisher-repaired": 80.0,
+    "michel-repaired": 80.0,
+    "magnitude-repaired": 80.0,
+}
 SHARES = {
-    "encoder.self_attn": (0.3, 0.0), "encoder.ffn": (0.5, 0.0),
-    "decoder.self_attn": (0.0, 0.2), "decoder.encoder_attn": (0.05, 0.2), "decoder.ffn": (0.0, 0.25),
-}  # fmt: skip
+    "encoder.self_attn": (0.3, 0.0),
+    "encoder.ffn": (0.5, 0.0),
+    "decoder.self_attn": (0.0, 0.2),
+    "decoder.encoder_attn": (0.05, 0.2),
+    "decoder.ffn": (0.0, 0.25),
+}
 
 
 def fake_table(layers: int) -> LatencyTable:
-    """Savings in proportion to what is cut, `SHARES` of the encoder's 1.3 ms and the decoder step's 0.34 ms in all layers."""
+    """Savings in proportion to what is cut, `SHARES` of the encoder's 1.3 ms and the decoder step's 0.34 ms in all
+    layers.
+    """
     prices = []
     for place, (encoder, step) in SHARES.items():
         kinds = {"ffn": 1.0} if place.endswith("ffn") else {"heads": 1.0, "qk": 0.5, "vo": 0.5}
@@ -318,18 +330,38 @@ def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path
 def row(method: str, asked: float, seed: int, bleu: float, speed: float) -> dict[str, Any]:
     pruning = {"seconds": 3.0, "peak": 2**30}
     return {
-        "name": f"{method}-{asked:g}x-s{seed}", "method": method, "asked": asked, "seed": seed, "bleu": bleu, "macs": 3e8,
-        "speedup": {"onnxruntime": {"sentence": speed}}, "speedup_interval": {"onnxruntime": {"sentence": [speed, speed]}},
-        "pruning": pruning, "pruning_units": 24.0, "spent": 3199.0, "notes": ["a note"], "predicted": 2.0, "recovery_steps": 900,
-        "noise": {"noisy": False}, "reason": None, "dense_latency_ms": {"onnxruntime": {"sentence": 6.0}}, "bleu_signature": "s",
-    }  # fmt: skip
+        "name": f"{method}-{asked:g}x-s{seed}",
+        "method": method,
+        "asked": asked,
+        "seed": seed,
+        "bleu": bleu,
+        "macs": 3e8,
+        "speedup": {"onnxruntime": {"sentence": speed}},
+        "speedup_interval": {"onnxruntime": {"sentence": [speed, speed]}},
+        "pruning": pruning,
+        "pruning_units": 24.0,
+        "spent": 3199.0,
+        "notes": ["a note"],
+        "predicted": 2.0,
+        "recovery_steps": 900,
+        "noise": {"noisy": False},
+        "reason": None,
+        "dense_latency_ms": {"onnxruntime": {"sentence": 6.0}},
+        "bleu_signature": "s",
+    }
 
 
 def comparison(*rows: dict[str, Any]) -> dict[str, Any]:
     return {
-        "rows": list(rows), "sentences": 10, "beams": 4, "bench": {"threads": 1, "batch": 1, "sentences": 20, "rounds": 16, "protocol": "in turns"},
-        "machine": {"cpu": "C", "cores": 2, "system": "Linux", "python": "3.11"}, "command": "run", "commit": "abc", "together": [],
-    }  # fmt: skip
+        "rows": list(rows),
+        "sentences": 10,
+        "beams": 4,
+        "bench": {"threads": 1, "batch": 1, "sentences": 20, "rounds": 16, "protocol": "in turns"},
+        "machine": {"cpu": "C", "cores": 2, "system": "Linux", "python": "3.11"},
+        "command": "run",
+        "commit": "abc",
+        "together": [],
+    }
 
 
 FAILED = {"method": "layer-drop", "asked": 3.0, "seed": 0, "failed": "cannot be so fast"}

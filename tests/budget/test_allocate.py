@@ -83,11 +83,15 @@ def test_the_choice_is_the_best_of_all_combinations(model: Any, fraction: float)
 
 
 EVERY: dict[str, dict[str, int]] = {
-    "model.encoder.layers.0.self_attn": {"heads": 2, "qk": 3, "vo": 2}, "model.encoder.layers.1.self_attn": {"heads": 0},
-    "model.encoder.layers.1.ffn": {"sublayer": 0}, "model.decoder.layers.0.self_attn": {"sublayer": 0},
-    "model.decoder.layers.1.encoder_attn": {"sublayer": 0}, "model.decoder.layers.2.encoder_attn": {"heads": 1, "qk": 5},
-    "model.decoder.layers.0.ffn": {"ffn": 7}, "model.decoder.layers.2.ffn": {"ffn": 0},
-}  # fmt: skip
+    "model.encoder.layers.0.self_attn": {"heads": 2, "qk": 3, "vo": 2},
+    "model.encoder.layers.1.self_attn": {"heads": 0},
+    "model.encoder.layers.1.ffn": {"sublayer": 0},
+    "model.decoder.layers.0.self_attn": {"sublayer": 0},
+    "model.decoder.layers.1.encoder_attn": {"sublayer": 0},
+    "model.decoder.layers.2.encoder_attn": {"heads": 1, "qk": 5},
+    "model.decoder.layers.0.ffn": {"ffn": 7},
+    "model.decoder.layers.2.ffn": {"ffn": 0},
+}
 
 
 def test_a_plan_of_all_kinds_at_once_is_certified_and_reads_back(model: Any) -> None:
@@ -168,9 +172,14 @@ def test_the_decoder_goes_on_reading_its_source(model: Any, kinds: tuple[str, ..
         assert reading(chosen)
         assert certify(model, chosen, shrink(model, chosen), small_batch()).forward < 1e-9
     least = select_by_loss(
-        model, plan, curves, size_cost_models(PlanSizes(model, plan), "params", lambda s: s.parameters), 1.0 * size(model).parameters, lambda p: 0.0,
+        model,
+        plan,
+        curves,
+        size_cost_models(PlanSizes(model, plan), "params", lambda s: s.parameters),
+        1.0 * size(model).parameters,
+        lambda p: 0.0,
         norm_scores(model, plan),
-    )  # fmt: skip
+    )
     assert reading(least)
 
 
@@ -181,8 +190,9 @@ def test_the_reader_that_stays_is_the_one_with_most_to_lose(model: Any) -> None:
     found = allocate(plan, curves, lambda width: cost_model, 98.0)
     assert found.counts["model.decoder.layers.1.encoder_attn"] == {}
     assert {n for n, left in found.counts.items() if "encoder_attn" in n and left == {"sublayer": 0}} == {
-        "model.decoder.layers.0.encoder_attn", "model.decoder.layers.2.encoder_attn",
-    }  # fmt: skip
+        "model.decoder.layers.0.encoder_attn",
+        "model.decoder.layers.2.encoder_attn",
+    }
     with pytest.raises(UnreachableError, match=r"can reach 98, 98%"):  # 97 would drop the source
         allocate(plan, curves, lambda width: cost_model, 97.5)
 
@@ -201,9 +211,18 @@ def test_what_nobody_can_reach_says_what_can_be_and_what_binds(model: Any) -> No
     everything = {s.name: {"sublayer": 0} for s in sublayers_of(plan) if "ffn" in s.couplings}
     smallest = {s.name: {"sublayer": 0} for s in sublayers_of(plan)} | {"model.decoder.layers.2.encoder_attn": {}}
     outside = untouched(cost_models(None), sublayers_of(plan))
-    assert everything and outside == size_after(
-        model, filled(plan, Allocation(None, {s.name: {"sublayer": 0} for s in sublayers_of(plan)}, 0.0), norm_scores(model, plan))
-    ).parameters  # fmt: skip
+    assert (
+        everything
+        and outside
+        == size_after(
+            model,
+            filled(
+                plan,
+                Allocation(None, {s.name: {"sublayer": 0} for s in sublayers_of(plan)}, 0.0),
+                norm_scores(model, plan),
+            ),
+        ).parameters
+    )
     least = size_after(model, filled(plan, Allocation(None, smallest, 0.0), norm_scores(model, plan))).parameters
     with pytest.raises(
         UnreachableError,

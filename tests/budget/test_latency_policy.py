@@ -30,10 +30,11 @@ def price(place: str, kind: str, of: float = 1.0) -> Price:
 
 
 PRICES = (
-    *(price(p, "ffn" if p.endswith("ffn") else "heads") for p in PLACES), *(price(p, "sublayer", 0.3) for p in PLACES),
+    *(price(p, "ffn" if p.endswith("ffn") else "heads") for p in PLACES),
+    *(price(p, "sublayer", 0.3) for p in PLACES),
     *(price(p, kind, 0.5) for p in PLACES if p.endswith("attn") for kind in ("qk", "vo")),
     Price("model", "width", (1.6, 0.6)),
-)  # fmt: skip
+)
 TABLE = LatencyTable("0" * 16, TimingConfig(), sentence_times(2.0, 1.05, 23.0), 20.0, (), {}, 60_000_000, PRICES)
 ALL = ("ffn", "heads", "qk", "vo", "sublayer", "width")
 
@@ -80,7 +81,8 @@ def test_what_nobody_can_reach_says_what_can_be(problem: tuple[Any, Plan, tuple[
     model, plan, curves = problem
     with pytest.raises(
         UnreachableError,
-        match=r"asked for 5 sentence_ms, 21.7% of the dense 23; these couplings can reach 1\d\.\d+, .* \d+\.\d+ lie outside",
+        match=r"asked for 5 sentence_ms, 21.7% of the dense 23; "
+        r"these couplings can reach 1\d\.\d+, .* \d+\.\d+ lie outside",
     ):
         select_within(model, plan, TABLE, curves, 5.0)
     with pytest.raises(InputError, match="the loss that it adds was not measured"):

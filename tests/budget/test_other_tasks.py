@@ -1,4 +1,6 @@
-"""A time that is asked for of models that do not translate: evidence, selection, verification and forecast, and what is refused."""
+"""A time that is asked for of models that do not translate: evidence, selection, verification and forecast, and what is
+refused.
+"""
 
 from dataclasses import replace
 from itertools import islice
@@ -85,9 +87,14 @@ def test_a_small_bert_is_really_made_faster(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=40, hidden_size=128, num_hidden_layers=1, num_attention_heads=4, intermediate_size=4096,
-        max_position_embeddings=64, num_labels=5,
-    )  # fmt: skip
+        vocab_size=40,
+        hidden_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=4096,
+        max_position_embeddings=64,
+        num_labels=5,
+    )
     model: Any = BertForSequenceClassification(config).eval()
     data = examples("bert-classifier")
     longer = replace(data, texts=tuple(row * 5 for row in data.texts))

@@ -89,8 +89,12 @@ def test_a_run_directory_is_analysed(
     assert len(found.path) == 5 and found.blocks == "heads" and found.loss is not None
     assert {c.kind for c in found.components} == {"lines", "ffn", "heads", "qk", "vo"}
     assert [a["sublayer"] for a in data["advice"]] == [
-        "encoder 0 self", "decoder 0 self", "decoder 0 cross", "encoder 0 ffn", "decoder 0 ffn",
-    ]  # fmt: skip
+        "encoder 0 self",
+        "decoder 0 self",
+        "decoder 0 cross",
+        "encoder 0 ffn",
+        "decoder 0 ffn",
+    ]
     checker, page = Checker(), (out / "analysis.html").read_text(encoding="utf-8")
     checker.feed(page)
     assert f"<title>tprune: what gives way in {model.parent.name}/dense on s/t</title>" in page
@@ -173,9 +177,14 @@ def test_names_from_outside_are_escaped(tmp_path: Path) -> None:
         "versions": {},
     }
     found = {
-        "made": made, "advice": [], "warnings": ["<u>odd</u>"], "components": [component], "telling": 0, "loss": 1.0,
+        "made": made,
+        "advice": [],
+        "warnings": ["<u>odd</u>"],
+        "components": [component],
+        "telling": 0,
+        "loss": 1.0,
         "path": [{"strength": 1.0, "step": 1, "loss": 2.0}],
-    }  # fmt: skip
+    }
     page = write_page(tmp_path / "p.html", found).read_text(encoding="utf-8")
     assert not any(bad in page for bad in ("<script>", "<b>", "<u>", "<i>", "a & b"))
     assert "&lt;script&gt;" in page and "http" not in page
@@ -186,9 +195,14 @@ def test_the_heat_map_has_a_row_a_layer_and_input_before_output_lines() -> None:
         return {"name": name, "groups": 8, "path": [{"zero": zero}], **origin_from_name(name, "lines")}
 
     encoder, decoder = "model.encoder.layers.0", "model.decoder.layers.0"
-    found = heat_map([
-        lines(f"{encoder}.fc1.out", 0.25), lines(f"{encoder}.fc1.in", 0.5), lines(f"{decoder}.encoder_attn.q_proj.in", 1.0),
-    ], 0)  # fmt: skip
+    found = heat_map(
+        [
+            lines(f"{encoder}.fc1.out", 0.25),
+            lines(f"{encoder}.fc1.in", 0.5),
+            lines(f"{decoder}.encoder_attn.q_proj.in", 1.0),
+        ],
+        0,
+    )
     assert found["columns"] == ["cross q_proj", "ffn fc1"]
     assert [row["name"].split() for row in found["rows"]] == [["encoder", "0"], ["decoder", "0"]]
     assert [[[cell["text"] for cell in cells] for cells in row["cells"]] for row in found["rows"]] == [

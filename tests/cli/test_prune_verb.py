@@ -87,13 +87,17 @@ def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--macs", 0.001), "On the command line, more can be cut with --kind ffn --kind heads --kind qk --kind vo --kind sublayer --kind width; "
-         "--set prune.floor=0; --trim-vocab train"),
+        (
+            ("--macs", 0.001),
+            "On the command line, more can be cut with --kind ffn --kind heads --kind qk --kind vo "
+            "--kind sublayer --kind width; "
+            "--set prune.floor=0; --trim-vocab train",
+        ),
         (("--macs", 0.001, "--stock"), "more can be cut with no --stock, which allows ffn alone; --set prune.floor=0"),
         (("--params", 1e9), "has 1,000,000,000 params"),
         (("--plan", "s"), "s: no JSON"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, arguments: tuple[Any, ...], says: str) -> None:
     if "1e9" in str(arguments) or 1e9 in arguments:
         says = "asked for 1,000,000,000 params"
@@ -110,7 +114,10 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--speedup", 2), "give one target, got --macs 0.5 and --speedup 2"),
         (("--speedup", 0.5), "'--speedup': got 0.5; expected how many times faster, above 1"),
         (("--latency-ms", 0), "'--latency-ms': got 0; expected milliseconds above 0"),
-        (("--macs", "nan"), "'--macs': got nan; expected a fraction of the dense model in (0, 1], or a number of at least 1000"),
+        (
+            ("--macs", "nan"),
+            "'--macs': got nan; expected a fraction of the dense model in (0, 1], or a number of at least 1000",
+        ),
         (("--macs", 2), "'--macs': got 2;"),
         (("--macs", "half"), "'--macs'"),
         (("--macs", 0.5, "--runtime", "tflite"), "--runtime tflite: expected onnxruntime"),
@@ -118,15 +125,24 @@ def test_what_cannot_be_is_refused_in_a_line(tprune: Call, model: Path, argument
         (("--macs", 0.5, "--trim-vocab", "corpus"), "got 'corpus'; expected `train`, or two files"),
         (("--macs", 0.5, "--plan", "s"), "--plan says what is kept; leave out --macs 0.5"),
         (("--macs", 0.5, "--one-shot", "--steps", 3), "--one-shot trains nothing; leave out --steps 3"),
-        (("--macs", 0.5, "--output-vocab", 30, "--one-shot"), "--output-vocab 30 has to be learnt; leave out --one-shot"),
-        (("--macs", 0.5, "--output-vocab", 30, "--steps", 0), "--output-vocab 30 has to be learnt; leave out --steps 0"),
+        (
+            ("--macs", 0.5, "--output-vocab", 30, "--one-shot"),
+            "--output-vocab 30 has to be learnt; leave out --one-shot",
+        ),
+        (
+            ("--macs", 0.5, "--output-vocab", 30, "--steps", 0),
+            "--output-vocab 30 has to be learnt; leave out --steps 0",
+        ),
         (("--macs", 0.5, "--threads", 0), "'--threads'"),
         (("--macs", 0.5, "--src", "s"), "--src and --tgt belong together; got s alone"),
         (("--macs", 0.5, "--test-tgt", "s"), "--test-src and --test-tgt belong together; got s alone"),
-        (("--macs", 0.5, "--until", "lunch"), "got 'lunch'; expected one of train, trim, resegment, profile, analyze, distill-data, prune, shrink, "),
+        (
+            ("--macs", 0.5, "--until", "lunch"),
+            "got 'lunch'; expected one of train, trim, resegment, profile, analyze, distill-data, prune, shrink, ",
+        ),
         (("--macs", 0.5, "--stock", "--kind", "heads"), "--stock cuts ffn only; leave out --kind heads"),
     ],
-)  # fmt: skip
+)
 def test_wrong_options_are_named_before_anything_is_read(
     tprune: Call, tmp_path: Path, arguments: tuple[Any, ...], says: str
 ) -> None:
@@ -227,9 +243,19 @@ def test_one_shot_with_a_smaller_vocabulary_and_its_plan_again(tprune: Call, mod
     assert len(read_pair(folder / "few-s", folder / "few-t")) == 8
 
     code, said, notes = tprune(
-        "prune", model, "--steps", 2, "--trim-vocab", "few-s,few-t", "--plan", "run/pruned/plan.json",
-        "--json", "--out", "again", *few,
-    )  # fmt: skip
+        "prune",
+        model,
+        "--steps",
+        2,
+        "--trim-vocab",
+        "few-s,few-t",
+        "--plan",
+        "run/pruned/plan.json",
+        "--json",
+        "--out",
+        "again",
+        *few,
+    )
     assert code == 0, notes
     again = json.loads(said)
     assert again["pruned"]["macs"] == again["target"]["reached"]["macs"] == results["pruned"]["macs"]
@@ -257,8 +283,14 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
     [
         (("--set", "prune.serach=1"), "unknown key 'prune.serach'; did you mean 'search'?"),
         (("--set", "seed.x=1"), "seed is a value, not a section"),
-        (("--until", "analyze"), "--until analyze: this run has no such stage; its stages are train, profile, distill-data, prune, "),
-        (("--set", "bench.lunch=1"), "unknown key 'bench.lunch'; expected one of threads, batch, sentences, rounds, runtime"),
+        (
+            ("--until", "analyze"),
+            "--until analyze: this run has no such stage; its stages are train, profile, distill-data, prune, ",
+        ),
+        (
+            ("--set", "bench.lunch=1"),
+            "unknown key 'bench.lunch'; expected one of threads, batch, sentences, rounds, runtime",
+        ),
         (("--threads", "999"), "threads 999; expected 1"),
         (("--batch", "999"), "batch 999, but there are only "),
         (
@@ -266,7 +298,7 @@ def test_values_of_the_recipe_may_be_set_and_a_run_stopped_on_its_way(tprune: Ca
             "prune.output_vocabulary: the dense model spells otherwise",
         ),
     ],
-)  # fmt: skip
+)
 def test_settings_that_a_recipe_cannot_have(tprune: Call, model: Path, options: tuple[str, ...], says: str) -> None:
     code, _, notes = tprune("prune", model, "--macs", 0.9, *options, "--out", "run", *DATA)
     assert code == 1 and says in notes and not (model.parent / "run").exists()

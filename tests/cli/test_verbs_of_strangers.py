@@ -1,4 +1,6 @@
-"""Models that do not translate go the same road by the same verbs: a BERT classifier, a grouped-query Llama, a ResNet of no library."""
+"""Models that do not translate go the same road by the same verbs: a BERT classifier, a grouped-query Llama, a ResNet
+of no library.
+"""
 
 import json
 import sys

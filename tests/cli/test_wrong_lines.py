@@ -24,7 +24,8 @@ for line in json.loads(sys.stdin.read()):
             cli.main()
         except SystemExit as left:
             code = left.code
-    found.append({"code": code, "said": " ".join(said.getvalue().split()), "heavy": [m for m in HEAVY if m in sys.modules]})
+    heavy = [m for m in HEAVY if m in sys.modules]
+    found.append({"code": code, "said": " ".join(said.getvalue().split()), "heavy": heavy})
 print(json.dumps(found))
 """
 DATA = ("--src", "s", "--tgt", "s", "--valid-src", "s", "--valid-tgt", "s")
@@ -35,28 +36,52 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("prune", "m"), 2, "Missing option '--out'"),
     (("prune", "m", "--out", "run"), 2, "what should it become? give one of --macs"),
     ((*GOOD, "--speedup", "2"), 2, "give one target, got --macs 0.5 and --speedup 2"),
-    ((*GOOD, "--kind", "lunch"), 2, "'lunch' is not one of 'ffn', 'heads', 'qk', 'vo', 'channels', 'sublayer', 'width'"),
+    (
+        (*GOOD, "--kind", "lunch"),
+        2,
+        "'lunch' is not one of 'ffn', 'heads', 'qk', 'vo', 'channels', 'sublayer', 'width'",
+    ),
     ((*GOOD, "--until", "lunch"), 2, "got 'lunch'; expected one of train, trim, resegment, profile, "),
     ((*GOOD, *DATA, "--until", "trim"), 1, "--until trim: this run has no such stage; its stages are train, profile, "),
     ((*GOOD, "--set", "prune.search"), 2, "--set prune.search: expected KEY=VALUE"),
     ((*GOOD, "--set", "prune.serach=1"), 1, "unknown key 'prune.serach'; did you mean 'search'?"),
-    ((*GOOD, "--set", "prune.method=lunch"), 1, "prune.method: expected one of gradual_magnitude, group_lasso, hoyer_square, paced_hoyer_square"),
+    (
+        (*GOOD, "--set", "prune.method=lunch"),
+        1,
+        "prune.method: expected one of gradual_magnitude, group_lasso, hoyer_square, paced_hoyer_square",
+    ),
     ((*GOOD, "--runtime", "lunch"), 2, "--runtime lunch: expected onnxruntime"),
     ((*GOOD, *DATA, "--threads", "9999"), 1, "threads 9999; expected 1"),
     (("prune", "owner/name", "--out", "s", "--macs", "0.5", *DATA), 1, "--out s: is a file, and no tprune run"),
-    (("prune", "owner/name", "--out", "begun", "--macs", "0.5", *DATA, "--force"), 1, "--out begun exists and is no tprune run"),
+    (
+        ("prune", "owner/name", "--out", "begun", "--macs", "0.5", *DATA, "--force"),
+        1,
+        "--out begun exists and is no tprune run",
+    ),
     ((*GOOD, *DATA, "--batch", "99"), 1, "batch 99, but there are only 2 sentences"),
-    (GOOD, 1, "no data: give --train and --valid, for translation --src and --tgt, --valid-src and --valid-tgt, or --data"),
+    (
+        GOOD,
+        1,
+        "no data: give --train and --valid, for translation --src and --tgt, --valid-src and --valid-tgt, or --data",
+    ),
     ((*GOOD, *DATA[:4]), 1, "no valid sentences: give --valid-src and --valid-tgt"),
     ((*GOOD, *DATA[:6], "--valid-tgt", "absent"), 1, "absent: cannot be read"),
     ((*GOOD, *DATA, "--trim-vocab", "absent,s"), 1, "absent: cannot be read"),
-    (("prune", "./absent", *GOOD[2:], *DATA), 1, "./absent: no such directory; expected a Hugging Face model directory, a run or a hub id"),
+    (
+        ("prune", "./absent", *GOOD[2:], *DATA),
+        1,
+        "./absent: no such directory; expected a Hugging Face model directory, a run or a hub id",
+    ),
     (("prune", "empty", *GOOD[2:], *DATA), 1, "empty: no model here (it has no config.json)"),
     (("prune", "begun", *GOOD[2:], *DATA), 1, "begun: this run has no pruned model yet; no stage of it is finished"),
     (("run", "absent.yaml", "--out", "run"), 1, "absent.yaml: cannot be read"),
     (("run", "typo.yaml", "--out", "run"), 1, "typo.yaml, line 1: unknown key 'sead'; did you mean 'seed'?"),
     (("inspect", "./absent"), 1, "./absent: no such directory"),
-    (("inspect", "owner/name", "--kind", "lunch"), 2, "--kind lunch: expected one of ffn, heads, qk, vo, channels, sublayer, width, lines"),
+    (
+        ("inspect", "owner/name", "--kind", "lunch"),
+        2,
+        "--kind lunch: expected one of ffn, heads, qk, vo, channels, sublayer, width, lines",
+    ),
     (("analyze", "owner/name", "--blocks", "lunch"), 2, "'lunch' is not one of 'matrix', 'heads'"),
     (("analyze", "owner/name", *DATA[:-1], "absent"), 1, "absent: cannot be read"),
     (("evaluate", "owner/name"), 1, "no data: give --test, for translation --src and --tgt, or --data"),
@@ -68,7 +93,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("report", "empty"), 1, "empty: no run; expected a directory"),
     (("report", "begun"), 1, "begun: this run has no results yet; no stage of it is finished"),
     (("demo", "--device", "lunch"), 2, "'lunch' is not one of 'auto', 'cpu', 'cuda'"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -82,7 +107,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def probe(lines: list[tuple[str, ...]], folder: Path, heavy: tuple[str, ...] = HEAVY) -> list[dict[str, Any]]:
-    """What several command lines, one after the other in one fresh process, say, and what they have imported until then."""
+    """What several command lines, one after the other in one fresh process, say, and what they have imported until
+    then.
+    """
     code = f"HEAVY = {heavy!r}\n{PROBE}"
     done = subprocess.run(
         [sys.executable, "-c", code],

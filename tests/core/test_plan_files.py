@@ -106,10 +106,16 @@ def test_damaged_masks_and_those_of_another_plan_are_named(large: Path) -> None:
     [
         (b"nonsense", "large.safetensors: damaged"),
         (save({"weights": torch.ones(200, 200)}), "weights is torch.float32; expected a mask of torch.bool"),
-        (save({"rows": torch.ones(200, dtype=torch.bool)}), "coupling weights: the file of tensors holds nothing of it"),
-        (save({"weights": torch.ones(3, dtype=torch.bool)}), "coupling weights: its mask has shape (3,); expected (200, 200)"),
+        (
+            save({"rows": torch.ones(200, dtype=torch.bool)}),
+            "coupling weights: the file of tensors holds nothing of it",
+        ),
+        (
+            save({"weights": torch.ones(3, dtype=torch.bool)}),
+            "coupling weights: its mask has shape (3,); expected (200, 200)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_masks_are_refused(large: Path, content: bytes, says: str) -> None:
     large.with_name("large.safetensors").write_bytes(content)
     data = json.loads(large.read_text())

@@ -21,15 +21,25 @@ from tprune.support.errors import InputError
 
 ENCODER_FFN, DECODER_FFN = Site("encoder", 0, "feed_forward"), Site("decoder", 0, "feed_forward")
 TABLE = LatencyTable(
-    "0" * 16, TimingConfig(), sentence_times(2.0, 0.5, 12.0), 20.0, (TimedPlan({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
-    {}, 50_000_000,
+    "0" * 16,
+    TimingConfig(),
+    sentence_times(2.0, 0.5, 12.0),
+    20.0,
+    (TimedPlan({DECODER_FFN: {"ffn": 0.5}}, 1.0, {"encoder": (1.0, 1.0, 1.3), "sentence": (1.25, 1.2, 1.3)}),),
+    {},
+    50_000_000,
     (
-        Price("decoder.ffn", "ffn", (0.0, 0.08)), Price("decoder.ffn", "sublayer", (0.0, 0.02)), Price("encoder.ffn", "ffn", (0.8, 0.0)),
-        Price("encoder.self_attn", "heads", (0.4, 0.0)), Price("encoder.self_attn", "qk", (0.16, 0.0)),
-        Price("encoder.self_attn", "vo", (0.24, 0.0)), Price("decoder.encoder_attn", "heads", (0.06, 0.03)),
-        Price("decoder.encoder_attn", "sublayer", (0.04, 0.02)), Price("model", "width", (2.0, 0.4)),
+        Price("decoder.ffn", "ffn", (0.0, 0.08)),
+        Price("decoder.ffn", "sublayer", (0.0, 0.02)),
+        Price("encoder.ffn", "ffn", (0.8, 0.0)),
+        Price("encoder.self_attn", "heads", (0.4, 0.0)),
+        Price("encoder.self_attn", "qk", (0.16, 0.0)),
+        Price("encoder.self_attn", "vo", (0.24, 0.0)),
+        Price("decoder.encoder_attn", "heads", (0.06, 0.03)),
+        Price("decoder.encoder_attn", "sublayer", (0.04, 0.02)),
+        Price("model", "width", (2.0, 0.4)),
     ),
-)  # fmt: skip
+)
 BENT = replace(TABLE, curve=LatencyCurve((((1.6, 1.7), (2.2, 2.0)), ((0.46, 0.44), (0.5, 0.5)))))
 HALF = {ENCODER_FFN: {"ffn": 0.5}, DECODER_FFN: {"ffn": 0.5}}
 
@@ -73,7 +83,10 @@ def test_savings_of_sublayers_add_and_those_of_kinds_combine() -> None:
 
 
 def test_prices_need_not_add_up() -> None:
-    """Encoder: prices add up to 2.2 for the dense model, which takes 2.0; what they say takes 1.6 takes 1.7. Token: 0.46, 0.44."""
+    """Encoder: prices add up to 2.2 for the dense model, which takes 2.0; what they say takes 1.6 takes 1.7.
+
+    Token: 0.46, 0.44.
+    """
     assert BENT.additive_dense_ms == pytest.approx([2.2, 0.5])
     assert BENT.predicted_ms(np.array([1.9, 0.48])) == pytest.approx([1.85, 0.47])  # between
     assert BENT.predicted_ms(np.array([1.0, 0.42])) == pytest.approx([1.4, 0.38])  # on along the line

@@ -80,8 +80,15 @@ class Fake:
     together = 24
 
     def __init__(
-        self, model: Any, tokenizer: Any, sentences: Any, setting: TimingConfig, folder: Path, tokens: Any = None, report: Any = None
-    ) -> None:  # fmt: skip
+        self,
+        model: Any,
+        tokenizer: Any,
+        sentences: Any,
+        setting: TimingConfig,
+        folder: Path,
+        tokens: Any = None,
+        report: Any = None,
+    ) -> None:
         Fake.made += 1
 
     def dense(self, key: str) -> LatencyTable:
@@ -149,8 +156,11 @@ def test_only_what_is_missing_is_timed(cache: Cache) -> None:
     assert {timed.medians["sentence"] for timed in ffn.plans} == {1.25} and ffn.prices
     assert cache.said == [
         f"exporting {len(ffn.plans)} plans, to be timed side by side",
-        *(f"{rounds} rounds; {good} of {len(ffn.plans)} plans are known to within ±6%" for rounds, good in ((4, 0), (8, len(ffn.plans)))),
-    ]  # fmt: skip
+        *(
+            f"{rounds} rounds; {good} of {len(ffn.plans)} plans are known to within ±6%"
+            for rounds, good in ((4, 0), (8, len(ffn.plans)))
+        ),
+    ]
     made = Fake.made
     assert cache.table("ffn") == ffn and not cache.said and Fake.made == made
     both = cache.table("ffn", "qk")
@@ -320,11 +330,17 @@ def a_run(
     out: Path, speedup: float, vocabulary: Parallel | None = None, *, prune: Any = None, recover: Any = None
 ) -> RunResults:
     stage = {"steps": 2, "warmup": 1, "batch_tokens": 64}
-    recipe = check_recipe({
-        "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": stage, "analyze": {"steps": 2, "batch_tokens": 64}, "prune": {**stage, "speedup": speedup, **(prune or {})}, "recover": {**stage, **(recover or {})},
-        "bench": {"sentences": 2, "rounds": 4},
-    })  # fmt: skip
+    recipe = check_recipe(
+        {
+            "data": {},
+            "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
+            "train": stage,
+            "analyze": {"steps": 2, "batch_tokens": 64},
+            "prune": {**stage, "speedup": speedup, **(prune or {})},
+            "recover": {**stage, **(recover or {})},
+            "bench": {"sentences": 2, "rounds": 4},
+        }
+    )
     corpus = Corpus(PAIRS, PAIRS.head(8), {"test": PAIRS.head(8)})
     progress = Progress(planned(recipe, vocabulary is not None))
     return RunResults.from_dict(run(Run(out, recipe, corpus, None, "test", progress, vocabulary=vocabulary)))

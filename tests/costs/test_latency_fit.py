@@ -38,7 +38,7 @@ def model() -> Any:
 
 
 def milliseconds(model: Any, plan: Plan) -> Floats:
-    """What a machine takes on which times add up: weights that are left, sublayers that are left, and something fixed."""
+    """What a machine takes on which times add up: weights that are left, sublayers, and something fixed."""
     sizes, width = weights_of(model, ("ffn", "qk", "vo"), TRANSLATION), width_of(plan)
     output = model.get_output_embeddings().weight.numel()
     total = FIXED + WEIGHT * np.array([0, width * output])

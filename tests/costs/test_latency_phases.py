@@ -169,11 +169,18 @@ def test_a_table_of_the_format_before_is_read_where_it_was_kept(
     model, setting = small_model("marian"), TimingConfig()
     old = _old_key_of(model, setting)
     table = {
-        "key": old, "setting": {k: v for k, v in asdict(setting).items() if k != "new_tokens"}, "machine": {}, "format": 5,
-        "dense": {"encoder": 2.0, "token": 0.5, "sentence": 12.0}, "tokens": 20.0, "plans": [], "peak_memory": 5, "dense_spread": 0.0,
+        "key": old,
+        "setting": {k: v for k, v in asdict(setting).items() if k != "new_tokens"},
+        "machine": {},
+        "format": 5,
+        "dense": {"encoder": 2.0, "token": 0.5, "sentence": 12.0},
+        "tokens": 20.0,
+        "plans": [],
+        "peak_memory": 5,
+        "dense_spread": 0.0,
         "prices": [{"place": "encoder.ffn", "kind": "ffn", "encoder": 0.5, "token": 0.0}],
         "curve": {"encoder": [[1.0, 1.5], [2.0, 2.0]], "token": [[0.5, 0.5]]},
-    }  # fmt: skip
+    }
     (tmp_path / f"{old}.json").write_text(json.dumps(table))
     monkeypatch.setattr("tprune.costs.latency.cache.Timer", None)  # nothing is timed
     found = measured(model, None, ["a"], setting, tmp_path, kinds=())

@@ -27,17 +27,20 @@ def taking(ratio: float, rounds: int, noise: float = 0.0) -> Any:
     """What a benchmark says of a model so many times faster than the dense one."""
     ratios = [ratio * (1 + noise * (-1) ** number) for number in range(rounds)]
     return SimpleNamespace(
-        latency_ms={"dense": {"encoder": 1.0, "sentence": 6.5}}, ratios=dict.fromkeys(TRANSLATION.timed, ratios),
+        latency_ms={"dense": {"encoder": 1.0, "sentence": 6.5}},
+        ratios=dict.fromkeys(TRANSLATION.timed, ratios),
         footprint={"dense": SimpleNamespace(tokens_per_sentence=10.0, peak_memory=10**8)},
         rounds_ms={"dense": {"encoder": [1.0] * rounds, "sentence": [6.5] * rounds}},
-    )  # fmt: skip
+    )
 
 
 SAID: list[str] = []  # by the timer
 
 
 class Machine:
-    """A benchmark in which plans are this many times faster than the dense model, by the name they have, and vary so much."""
+    """A benchmark in which plans are this many times faster than the dense model, by the name they have, and vary so
+    much.
+    """
 
     def __init__(self, ratio: Mapping[str, float], noise: Mapping[str, float]) -> None:
         self.ratio, self.noise, self.calls = ratio, noise, list[tuple[str, ...]]()

@@ -56,9 +56,12 @@ def models() -> dict[str, tuple[Any, Any]]:
     suppressed = never(model_and_tokenizer()[0], range(20, 30))
     small = shrink(suppressed, select_plan(suppressed, plan_step(suppressed, HOW), HOW, None))
     return {
-        "plain": (model, tokenizer), "trimmed": (trimmed.model, trimmed.tokenizer), "suppressed": (suppressed, tokenizer),
-        "written": (restricted_to(model, range(30)), tokenizer), "pruned": (small, tokenizer),
-    }  # fmt: skip
+        "plain": (model, tokenizer),
+        "trimmed": (trimmed.model, trimmed.tokenizer),
+        "suppressed": (suppressed, tokenizer),
+        "written": (restricted_to(model, range(30)), tokenizer),
+        "pruned": (small, tokenizer),
+    }
 
 
 HOW = Prune(steps=0, macs=0.6, allocation="uniform")

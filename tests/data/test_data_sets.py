@@ -86,15 +86,23 @@ def test_a_limit_draws_from_the_whole_split_by_its_seed_and_names_rows_of_the_fi
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("train.csv", "en,de\nHello, world,Hallo Welt\nYes, no,Ja\n", r"train\.csv: row 1 has 3 fields; the header has 2"),
+        (
+            "train.csv",
+            "en,de\nHello, world,Hallo Welt\nYes, no,Ja\n",
+            r"train\.csv: row 1 has 3 fields; the header has 2",
+        ),
         ("train.csv", "en,de\nYes\n", r"train\.csv: row 1 has 1 field;"),
         ("train.tsv", "en\tde\nYes\tJa\nHello\tworld\tHallo\n", r"train\.tsv: row 2 has 3 fields"),
         ("train.csv", "en,en,de\na,b,c\n", r"train\.csv: the header has 2 columns 'en'"),
         ("train.csv", "en,de\na\0b,c\n", r"train\.csv: row 1 holds a NUL byte"),
-        ("train.jsonl", '{"en": "a", "de": "b"}\n{"en": "hello \\ud83d", "de": "c"}\n', r"train\.jsonl: row 2 holds half of a surrogate"),
+        (
+            "train.jsonl",
+            '{"en": "a", "de": "b"}\n{"en": "hello \\ud83d", "de": "c"}\n',
+            r"train\.jsonl: row 2 holds half of a surrogate",
+        ),
         ("train.jsonl", '{"en": "a", "en": "b", "de": "c"}\n', r"train\.jsonl: line 1 has the key 'en' more than once"),
     ],
-)  # fmt: skip
+)
 def test_damaged_tables_in_a_folder_are_named_with_their_row(folder: Path, name: str, content: str, says: str) -> None:
     folder.mkdir()
     (folder / name).write_text(content, encoding="utf-8")

@@ -138,24 +138,30 @@ class TestLanguage:
     def test_a_fronted_adverbial_puts_the_subject_after_the_verb(self) -> None:
         self.check(
             Clause(np("the dog"), verb("see"), front=TIME["today"], direct=np("a cat")),
-            "Today the dog sees a cat.", "Heute sieht der Hund eine Katze.",
-        )  # fmt: skip
+            "Today the dog sees a cat.",
+            "Heute sieht der Hund eine Katze.",
+        )
 
     def test_a_time_stands_before_the_german_object_and_after_the_english_one(self) -> None:
         self.check(
             Clause(np("the dog"), verb("see"), "past", direct=np("my cat"), time=TIME["yesterday"]),
-            "The dog saw my cat yesterday.", "Der Hund hat gestern meine Katze gesehen.",
-        )  # fmt: skip
+            "The dog saw my cat yesterday.",
+            "Der Hund hat gestern meine Katze gesehen.",
+        )
 
     @pytest.mark.parametrize(
         ("phrase", "plural", "german"),
         [
-            ("the old man", False, "dem alten Mann"), ("a old woman", False, "einer alten Frau"),
-            ("my old child", False, "meinem alten Kind"), ("the old man", True, "den alten Männern"),
-            ("a old man", True, "alten Männern"), ("two old woman", True, "zwei alten Frauen"),
-            ("some old dog", True, "einigen alten Hunden"), ("this old boy", False, "diesem alten Jungen"),
+            ("the old man", False, "dem alten Mann"),
+            ("a old woman", False, "einer alten Frau"),
+            ("my old child", False, "meinem alten Kind"),
+            ("the old man", True, "den alten Männern"),
+            ("a old man", True, "alten Männern"),
+            ("two old woman", True, "zwei alten Frauen"),
+            ("some old dog", True, "einigen alten Hunden"),
+            ("this old boy", False, "diesem alten Jungen"),
         ],
-    )  # fmt: skip
+    )
     def test_dative_objects(self, phrase: str, plural: bool, german: str) -> None:
         helps = Clause(PRONOUN["she"], verb("help"), direct=np(phrase, plural))
         assert Sentence(helps).german() == f"Sie hilft {german}."
@@ -163,22 +169,28 @@ class TestLanguage:
     @pytest.mark.parametrize(
         ("phrase", "plural", "german"),
         [
-            ("the big dog", False, "den großen Hund"), ("a big dog", False, "einen großen Hund"),
-            ("a big horse", False, "ein großes Pferd"), ("our big cat", False, "unsere große Katze"),
-            ("a big dog", True, "große Hunde"), ("their big dog", True, "ihre großen Hunde"),
-            ("three big horse", True, "drei große Pferde"), ("the student", False, "den Studenten"),
+            ("the big dog", False, "den großen Hund"),
+            ("a big dog", False, "einen großen Hund"),
+            ("a big horse", False, "ein großes Pferd"),
+            ("our big cat", False, "unsere große Katze"),
+            ("a big dog", True, "große Hunde"),
+            ("their big dog", True, "ihre großen Hunde"),
+            ("three big horse", True, "drei große Pferde"),
+            ("the student", False, "den Studenten"),
         ],
-    )  # fmt: skip
+    )
     def test_accusative_objects(self, phrase: str, plural: bool, german: str) -> None:
         assert Sentence(Clause(PRONOUN["I"], verb("see"), direct=np(phrase, plural))).german() == f"Ich sehe {german}."
 
     @pytest.mark.parametrize(
         ("phrase", "plural", "german"),
         [
-            ("a tired man", False, "Ein müder Mann schläft."), ("a tired horse", False, "Ein müdes Pferd schläft."),
-            ("the tired cat", False, "Die müde Katze schläft."), ("the tired cat", True, "Die müden Katzen schlafen."),
+            ("a tired man", False, "Ein müder Mann schläft."),
+            ("a tired horse", False, "Ein müdes Pferd schläft."),
+            ("the tired cat", False, "Die müde Katze schläft."),
+            ("the tired cat", True, "Die müden Katzen schlafen."),
         ],
-    )  # fmt: skip
+    )
     def test_subjects(self, phrase: str, plural: bool, german: str) -> None:
         assert Sentence(Clause(np(phrase, plural), verb("sleep"))).german() == german
 
@@ -188,23 +200,27 @@ class TestLanguage:
         self.check(opened, "The boy opens the window.", "Der Junge macht das Fenster auf.")
         self.check(
             Sentence(laughs, LINK["because"], opened),
-            "She laughs because the boy opens the window.", "Sie lacht, weil der Junge das Fenster aufmacht.",
-        )  # fmt: skip
+            "She laughs because the boy opens the window.",
+            "Sie lacht, weil der Junge das Fenster aufmacht.",
+        )
         self.check(
             Sentence(laughs, LINK["because"], opened, fronted=True),
-            "Because the boy opens the window, she laughs.", "Weil der Junge das Fenster aufmacht, lacht sie.",
-        )  # fmt: skip
+            "Because the boy opens the window, she laughs.",
+            "Weil der Junge das Fenster aufmacht, lacht sie.",
+        )
 
     def test_participle_and_infinitive_go_last_and_movement_takes_sein(self) -> None:
         lake = Place(("at", "an"), np("the lake"))
         self.check(
             Clause(np("the dog", True), verb("swim"), "past", place=lake),
-            "The dogs swam at the lake.", "Die Hunde sind am See geschwommen.",
-        )  # fmt: skip
+            "The dogs swam at the lake.",
+            "Die Hunde sind am See geschwommen.",
+        )
         self.check(
             Clause(PRONOUN["you"], verb("open"), "have to", direct=np("the old door")),
-            "You have to open the old door.", "Du musst die alte Tür aufmachen.",
-        )  # fmt: skip
+            "You have to open the old door.",
+            "Du musst die alte Tür aufmachen.",
+        )
         arrived = Clause(PRONOUN["he"], verb("arrive"), "had")
         after = Sentence(Clause(PRONOUN["we"], verb("laugh"), "past"), LINK["after"], arrived, fronted=True)
         self.check(after, "After he had arrived, we laughed.", "Nachdem er angekommen war, haben wir gelacht.")
@@ -212,43 +228,51 @@ class TestLanguage:
     def test_negation(self) -> None:
         self.check(
             Clause(np("the woman"), verb("buy"), negated=True, direct=np("a red dress")),
-            "The woman does not buy a red dress.", "Die Frau kauft kein rotes Kleid.",
-        )  # fmt: skip
+            "The woman does not buy a red dress.",
+            "Die Frau kauft kein rotes Kleid.",
+        )
         self.check(
             Clause(np("the woman"), verb("buy"), "can", negated=True, direct=np("the red dress")),
-            "The woman cannot buy the red dress.", "Die Frau kann das rote Kleid nicht kaufen.",
-        )  # fmt: skip
+            "The woman cannot buy the red dress.",
+            "Die Frau kann das rote Kleid nicht kaufen.",
+        )
         self.check(
             Clause(np("the woman"), verb("wait"), "past", negated=True, direct=np("a friend")),
-            "The woman did not wait for a friend.", "Die Frau hat nicht auf einen Freund gewartet.",
-        )  # fmt: skip
+            "The woman did not wait for a friend.",
+            "Die Frau hat nicht auf einen Freund gewartet.",
+        )
 
     def test_two_objects_and_their_order(self) -> None:
         self.check(
             Clause(np("the king"), verb("give"), indirect=np("the child"), direct=np("a apple"), time=TIME["today"]),
-            "The king gives the child an apple today.", "Der König gibt heute dem Kind einen Apfel.",
-        )  # fmt: skip
+            "The king gives the child an apple today.",
+            "Der König gibt heute dem Kind einen Apfel.",
+        )
         self.check(
             Clause(np("the king"), verb("give"), indirect=PRONOUN["he"], direct=np("a apple"), time=TIME["today"]),
-            "The king gives him an apple today.", "Der König gibt ihm heute einen Apfel.",
-        )  # fmt: skip
+            "The king gives him an apple today.",
+            "Der König gibt ihm heute einen Apfel.",
+        )
 
     def test_relative_clauses_agree_and_follow_the_whole_clause_when_they_describe_its_object(self) -> None:
         helps = Clause(np("the man"), verb("help"), direct=Gap(word("woman")))
         self.check(
             Clause(np("the woman", relative=helps), verb("sleep")),
-            "The woman whom the man helps sleeps.", "Die Frau, der der Mann hilft, schläft.",
-        )  # fmt: skip
+            "The woman whom the man helps sleeps.",
+            "Die Frau, der der Mann hilft, schläft.",
+        )
         waits = Clause(Gap(word("dog"), True), verb("wait"), direct=PRONOUN["I"])
         self.check(
             Clause(PRONOUN["he"], verb("see"), "past", direct=np("the dog", True, waits)),
-            "He saw the dogs that wait for me.", "Er hat die Hunde gesehen, die auf mich warten.",
-        )  # fmt: skip
+            "He saw the dogs that wait for me.",
+            "Er hat die Hunde gesehen, die auf mich warten.",
+        )
         played = Clause(PRONOUN["she"], verb("play"), direct=Gap(word("dog"), True))
         self.check(
             Clause(np("the dog", True, played), verb("sleep")),
-            "The dogs that she plays with sleep.", "Die Hunde, mit denen sie spielt, schlafen.",
-        )  # fmt: skip
+            "The dogs that she plays with sleep.",
+            "Die Hunde, mit denen sie spielt, schlafen.",
+        )
 
     def test_no_comma_before_und_unless_it_closes_a_relative_clause(self) -> None:
         sleeps = Clause(Gap(word("dog")), verb("sleep"))
@@ -261,12 +285,14 @@ class TestLanguage:
     def test_questions(self) -> None:
         self.check(
             Clause(np("the girl"), verb("see"), question=True, direct=PRONOUN["they"]),
-            "Does the girl see them?", "Sieht das Mädchen sie?",
-        )  # fmt: skip
+            "Does the girl see them?",
+            "Sieht das Mädchen sie?",
+        )
         self.check(
             Clause(np("the girl"), verb("call"), "past", question=True, front=lx.ASKING[2], direct=PRONOUN["he"]),
-            "Why did the girl call him?", "Warum hat das Mädchen ihn angerufen?",
-        )  # fmt: skip
+            "Why did the girl call him?",
+            "Warum hat das Mädchen ihn angerufen?",
+        )
 
 
 def test_a_preposition_meets_the_article_only_as_an_article() -> None:

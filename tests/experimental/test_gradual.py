@@ -50,10 +50,14 @@ def test_every_round_has_the_size_the_cubic_asks_for_and_a_certificate(tmp_path:
         assert share_left(0.85, t, 2) - unit < share <= share_left(0.85, t, 2)
     assert size(found.model).macs / dense == sizes[-1] < sizes[0]
     assert not list(tmp_path.glob("training-*"))
-    assert all(not torch.equal(a, b) for a, b in zip(  # the rounds did train
-        tprune.load(tmp_path / "round-2").model.decoder.layers[0].self_attn.parameters(),
-        model_and_tokenizer()[0].model.decoder.layers[0].self_attn.parameters(), strict=True,
-    ))  # fmt: skip
+    assert all(
+        not torch.equal(a, b)
+        for a, b in zip(  # the rounds did train
+            tprune.load(tmp_path / "round-2").model.decoder.layers[0].self_attn.parameters(),
+            model_and_tokenizer()[0].model.decoder.layers[0].self_attn.parameters(),
+            strict=True,
+        )
+    )
 
 
 @pytest.mark.slow

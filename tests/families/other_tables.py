@@ -35,7 +35,10 @@ def t5_blocks(model: Any) -> Iterator[tuple[Site, str]]:
 
 
 def t5_rows(model: Any) -> Iterator[Row]:
-    """T5: a bias by distance for each head, which the first layer of each stack computes for all of them; no other biases."""
+    """T5: a bias by distance for each head, which the first layer of each stack computes for all of them.
+
+    No other biases.
+    """
     for site, module in t5_attentions(model):
         if not gone(model, module):
             attention, own = model.get_submodule(module), site.block == SELF_ATTENTION

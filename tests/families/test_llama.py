@@ -140,7 +140,10 @@ def test_norms_of_queries_go_with_the_whole_block() -> None:
 
 
 def stories(file: Path) -> LlamaForCausalLM:
-    """stories260K, from llama2.c's format; its rotations are of neighbouring pairs, ours of the two halves of a head."""
+    """stories260K, from llama2.c's format.
+
+    Its rotations are of neighbouring pairs, ours of the two halves of a head.
+    """
     numbers = np.fromfile(file, dtype="<f4", offset=28)
     dim, hidden, layers, heads, kv, vocabulary, positions = np.fromfile(file, dtype="<i4", count=7).tolist()
     place = 0

@@ -1,4 +1,6 @@
-"""Tables for T5 (a bias that layers share), GPT-2 and GPT-NeoX (one map for queries, keys and values): the small model is the masked one."""
+"""Tables for T5 (a bias that layers share), GPT-2 and GPT-NeoX (one map for queries, keys and values): the small model
+is the masked one.
+"""
 
 import subprocess
 import sys
@@ -32,16 +34,36 @@ from tprune.testing import check_coupling, random_kept, randomise_
 from tprune.testing.common import apart
 
 T5_SIZES: dict[str, Any] = {
-    "vocab_size": 40, "d_model": 24, "d_kv": 6, "d_ff": 20, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 40,
+    "d_model": 24,
+    "d_kv": 6,
+    "d_ff": 20,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
 GPT2_SIZES: dict[str, Any] = {
-    "vocab_size": 40, "n_embd": 24, "n_layer": 2, "n_head": 4, "n_inner": 20, "n_positions": 30, "bos_token_id": 1, "eos_token_id": 2,
+    "vocab_size": 40,
+    "n_embd": 24,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_inner": 20,
+    "n_positions": 30,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
     "pad_token_id": 0,
-}  # fmt: skip
+}
 NEOX_SIZES: dict[str, Any] = {
-    "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 20,
-    "max_position_embeddings": 30, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "max_position_embeddings": 30,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 MODELS: dict[str, Any] = {
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES)),
     "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES, feed_forward_proj="gated-gelu")),

@@ -82,9 +82,15 @@ def test_a_pruned_model_keeps_them(tmp_path: Path) -> None:
         if stock:
             kept = torch.arange(12) < 7, torch.arange(20) < 9
             plan = plan.with_kept(
-                {e.coupling.name: kept[".decoder." in e.coupling.name] for e in plan.entries if e.coupling.kind == "ffn"}
-                | {e.coupling.name: torch.ones((), dtype=torch.bool) for e in plan.entries if e.coupling.kind != "ffn"}, {}, {},
-            )  # fmt: skip
+                {
+                    e.coupling.name: kept[".decoder." in e.coupling.name]
+                    for e in plan.entries
+                    if e.coupling.kind == "ffn"
+                }
+                | {e.coupling.name: torch.ones((), dtype=torch.bool) for e in plan.entries if e.coupling.kind != "ffn"},
+                {},
+                {},
+            )
         small = shrink(model, plan, stock=stock)
         folder = save(small, tmp_path / "p")
         assert torch.equal(logits(load(folder)), logits(small)) and own_positions(small)

@@ -1,6 +1,7 @@
 """Small seeded models and sentences, and how values are pinned; nothing here is tprune's.
 
-Sums of floating-point numbers hang on the processor's instructions. So the values go by a fingerprint of its arithmetic: where it is the
+Sums of floating-point numbers hang on the processor's instructions. So the values go by a fingerprint of its
+arithmetic: where it is the
 recorded one, all are compared to the bit; elsewhere whole numbers, and norms to a hundredth.
 """
 
@@ -31,11 +32,23 @@ from transformers import (
 GOLDEN = Path(__file__).with_name("golden.json")
 RECORD = bool(os.environ.get("TPRUNE_RECORD_PINS"))  # writes the values instead of comparing them
 SHAPE: dict[str, Any] = {
-    "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 64,
-    "encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 40, "scale_embedding": True,
-    "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2, "decoder_start_token_id": 0, "forced_eos_token_id": None,
-    "activation_function": "gelu", "dropout": 0.1,
-}  # fmt: skip
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 64,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "max_position_embeddings": 40,
+    "scale_embedding": True,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+    "decoder_start_token_id": 0,
+    "forced_eos_token_id": None,
+    "activation_function": "gelu",
+    "dropout": 0.1,
+}
 
 
 def sentences(count: int, seed: int) -> tuple[list[str], list[str]]:

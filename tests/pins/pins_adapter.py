@@ -1,4 +1,7 @@
-"""What the pinned tests call of tprune: public names and the command line. What is renamed is mapped here, and nowhere else."""
+"""What the pinned tests call of tprune: public names and the command line.
+
+What is renamed is mapped here, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,15 @@ def lines(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
 def trained(model: Any, tokenizer: Any, train: Pairs, valid: Pairs) -> Any:
     """Analysed, regularised, cut, and recovered with its teacher."""
     return tprune.compress(
-        model, tokenizer, train, valid, seed=3,
+        model,
+        tokenizer,
+        train,
+        valid,
+        seed=3,
         prune=tprune.Prune(kinds=["ffn", "heads"], steps=12, lr=2e-3, warmup=2, batch_tokens=256, macs=0.6),
         recover=tprune.Recover(steps=8, lr=1e-3, warmup=2, batch_tokens=256, distill=0.5),
         analyze=tprune.Analyze(steps=10, batch_tokens=256, strength=2.0),
-    )  # fmt: skip
+    )
 
 
 def model_of(done: Any) -> Any:
@@ -70,7 +77,9 @@ def losses(done: Any) -> list[float]:
 
 
 def analysis(done: Any) -> list[tuple[str, list[float]]]:
-    """Of everything that was analysed how much of its norm it gave up at each strength, and the loss without its smallest groups."""
+    """Of everything that was analysed how much of its norm it gave up at each strength, and the loss without its
+    smallest groups.
+    """
     return [(c.name, [r.shrunk for r in c.path] + [c.ablation_loss or 0.0]) for c in done.analysis.components]
 
 
@@ -110,7 +119,9 @@ def translations(out: Path, sentences: Sequence[str], beams: int) -> list[str]:
 
 
 def demo(out: Path) -> dict[str, Any]:
-    """A finished demo: counts and scores of both models, the plan's kept groups, the translations, both folders of weights."""
+    """A finished demo: counts and scores of both models, the plan's kept groups, the translations, both folders of
+    weights.
+    """
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     plan = tprune.Plan.from_json((out / "pruned" / "plan.json").read_text(encoding="utf-8"))
     said = json.loads((out / "translations.json").read_text(encoding="utf-8"))

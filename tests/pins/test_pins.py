@@ -28,8 +28,11 @@ def of_model(found: Any) -> dict[str, Any]:
 
 def of_outcome(done: Any) -> dict[str, Any]:
     return {
-        **of_model(tp.model_of(done)), "kept": tp.kept(done), "counts": tp.counts(done), "losses": pinned_floats(tp.losses(done))
-    }  # fmt: skip
+        **of_model(tp.model_of(done)),
+        "kept": tp.kept(done),
+        "counts": tp.counts(done),
+        "losses": pinned_floats(tp.losses(done)),
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -81,12 +81,19 @@ def test_sides_with_vocabularies_of_their_own() -> None:
         check_tokenizer(Apart(), config, "m")
 
 
-@pytest.mark.parametrize(("file", "key", "value"), [
-    ("config.json", "pad_token_id", 5000), ("config.json", "eos_token_id", -1), ("config.json", "decoder_start_token_id", 5000),
-    ("generation_config.json", "pad_token_id", 5000), ("generation_config.json", "eos_token_id", [1, 5000]),
-    ("generation_config.json", "bad_words_ids", [[3, 5000]]), ("generation_config.json", "suppress_tokens", [5000]),
-    ("generation_config.json", "forced_bos_token_id", "de"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "pad_token_id", 5000),
+        ("config.json", "eos_token_id", -1),
+        ("config.json", "decoder_start_token_id", 5000),
+        ("generation_config.json", "pad_token_id", 5000),
+        ("generation_config.json", "eos_token_id", [1, 5000]),
+        ("generation_config.json", "bad_words_ids", [[3, 5000]]),
+        ("generation_config.json", "suppress_tokens", [5000]),
+        ("generation_config.json", "forced_bos_token_id", "de"),
+    ],
+)
 def test_tokens_that_there_are_not(file: str, key: str, value: Any, folder: Path) -> None:
     change(folder / file, **{key: value})
     with pytest.raises(
@@ -105,12 +112,19 @@ def test_what_counts_for_nothing_may_be_wrong(folder: Path) -> None:
         load(folder)
 
 
-@pytest.mark.parametrize(("config", "generation", "says"), [
-    ({"decoder_start_token_id": 3}, {}, "decoder_start_token_id 3, which training reads, and generation_config.json 0"),
-    ({"max_length": 512}, {}, "max_length 512, which counts for nothing .*where it is missing"),
-    ({"num_beams": 6}, {"num_beams": 2}, "num_beams 6, which counts for nothing .*which says 2"),
-    ({}, {"decoder_start_token_id": "gone"}, "decoder_start_token_id 0, which counts for nothing .*missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "generation", "says"),
+    [
+        (
+            {"decoder_start_token_id": 3},
+            {},
+            "decoder_start_token_id 3, which training reads, and generation_config.json 0",
+        ),
+        ({"max_length": 512}, {}, "max_length 512, which counts for nothing .*where it is missing"),
+        ({"num_beams": 6}, {"num_beams": 2}, "num_beams 6, which counts for nothing .*which says 2"),
+        ({}, {"decoder_start_token_id": "gone"}, "decoder_start_token_id 0, which counts for nothing .*missing"),
+    ],
+)
 def test_values_in_one_of_two_configurations(config: Any, generation: Any, says: str, folder: Path) -> None:
     change(folder / "config.json", **config)
     change(folder / "generation_config.json", **generation)

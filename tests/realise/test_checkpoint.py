@@ -73,8 +73,10 @@ def test_what_is_learned_stays_learned_and_nothing_else(tmp_path: Path) -> None:
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {name for name, p in back.named_parameters() if p.requires_grad} == learned
     assert not any("embed_positions" in name for name in learned)
-    pruned = shrink(model, make_plan(model, "marian", couplings(model, ["width"])).with_kept(
-        {"width": torch.arange(16) < 12}, {}, {}))  # fmt: skip
+    pruned = shrink(
+        model,
+        make_plan(model, "marian", couplings(model, ["width"])).with_kept({"width": torch.arange(16) < 12}, {}, {}),
+    )
     again = load(save(pruned, tmp_path / "p"))
     for small in (pruned, again):
         assert not any("embed_positions" in name for name, p in small.named_parameters() if p.requires_grad)
@@ -165,7 +167,8 @@ def set_config(**values: Any) -> Any:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (truncate, "cannot be loaded"), (garble, "cannot be loaded"),
+        (truncate, "cannot be loaded"),
+        (garble, "cannot be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "config.json").unlink(), "no model here"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json: cannot be read"),
@@ -178,7 +181,7 @@ def set_config(**values: Any) -> Any:
         (set_config(model_type="nothing"), "code of its own"),
         (set_config(model_type="nothing", auto_map=None), "supported families are"),
     ],
-)  # fmt: skip
+)
 def test_damaged_folders_are_input_errors(damage: Any, says: str, saved: Path) -> None:
     damage(saved)
     with pytest.raises(InputError, match=says) as error:

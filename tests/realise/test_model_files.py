@@ -53,10 +53,13 @@ def configure(**values: object) -> Change:
         (write("adapter_model.bin"), r"adapter_model\.bin: an adapter"),
         (write("pytorch_lora_weights.safetensors"), r"pytorch_lora_weights\.safetensors: an adapter"),
         (write("quantize_config.json"), r"quantize_config\.json: says that these weights are quantised"),
-        (configure(quantization_config={"quant_method": "gptq"}), r"config\.json: quantization_config is \{'quant_method': 'gptq'\}; expected the model before"),
+        (
+            configure(quantization_config={"quant_method": "gptq"}),
+            r"config\.json: quantization_config is \{'quant_method': 'gptq'\}; expected the model before",
+        ),
         (configure(quantization={"bits": 4}), r"config\.json: quantization is"),
     ],
-)  # fmt: skip
+)
 def test_what_changes_the_weights_is_refused_by_name(change: Change, says: str, folder: Path) -> None:
     load(folder)  # without it all is well
     change(folder)
@@ -112,13 +115,20 @@ def huge(name: str, size: int) -> Change:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        *((pipe(name), f"{name}: is a pipe") for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")),
-        (device, "config.json: is a device"), (unix_socket, "vocab.json: is a socket"),
+        *(
+            (pipe(name), f"{name}: is a pipe")
+            for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
+        ),
+        (device, "config.json: is a device"),
+        (unix_socket, "vocab.json: is a socket"),
         (huge("config.json", 10**12), r"config.json: has 1,000,000,000,000 bytes; expected at most 50,000,000"),
         (huge("tokenizer.json", 10**12), r"tokenizer.json: has 1,000,000,000,000 bytes"),
-        (huge("model.safetensors", 10**12), r"model.safetensors is damaged: it has 1,000,000,000,000 bytes, its header says"),
+        (
+            huge("model.safetensors", 10**12),
+            r"model.safetensors is damaged: it has 1,000,000,000,000 bytes, its header says",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_file_is_refused_at_once(change: Change, says: str, folder: Path) -> None:
     load_tokenizer(folder)
     change(folder)
@@ -147,12 +157,15 @@ def first(content: bytes) -> Change:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (cut(5), "model.safetensors is cut short: it has 5 bytes"), (cut(100), "is cut short: it has 100 bytes, its header alone"),
-        (cut(40_000), r"is cut short: it has 40,000 bytes of \d\d,\d\d\d"), (append, "is damaged: it has"),
-        (first(b"\xff" * 64), "is damaged: it has no header"), (first(struct.pack("<Q", 4) + b"[[[["), "is damaged: its header cannot be read"),
+        (cut(5), "model.safetensors is cut short: it has 5 bytes"),
+        (cut(100), "is cut short: it has 100 bytes, its header alone"),
+        (cut(40_000), r"is cut short: it has 40,000 bytes of \d\d,\d\d\d"),
+        (append, "is damaged: it has"),
+        (first(b"\xff" * 64), "is damaged: it has no header"),
+        (first(struct.pack("<Q", 4) + b"[[[["), "is damaged: its header cannot be read"),
         (first(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "is a pointer of Git LFS"),
     ],
-)  # fmt: skip
+)
 def test_a_cause_that_is_known_is_named(change: Change, says: str, folder: Path) -> None:
     assert damage_of_weights(folder) == ""
     change(folder)

@@ -53,9 +53,7 @@ def entered() -> Iterator[None]:
 
 def plan_of(model: Any, **realisations: str) -> Plan:
     plan = random_kept(model, make_plan(model, "marian", couplings(model, ["ffn", "heads", "qk"])))
-    entries = tuple(
-        replace(e, realisation=realisations.get(e.coupling.kind, e.realisation)) for e in plan.entries
-    )  # fmt: skip
+    entries = tuple(replace(e, realisation=realisations.get(e.coupling.kind, e.realisation)) for e in plan.entries)
     return replace(plan, entries=entries)
 
 

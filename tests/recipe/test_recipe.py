@@ -138,10 +138,13 @@ def prune(**asked: Any) -> Any:
 @pytest.mark.parametrize(
     ("asked", "target", "timed"),
     [
-        ({"parameters": 0.5}, ("params", 0.5), False), ({"params": 2e6, "parameters": None}, ("params", 2e6), False),
-        ({"bytes": 1}, ("bytes", 1.0), False), ({"memory_mb": 90}, ("memory_mb", 90.0), True), ({"speedup": 2}, ("speedup", 2.0), True),
+        ({"parameters": 0.5}, ("params", 0.5), False),
+        ({"params": 2e6, "parameters": None}, ("params", 2e6), False),
+        ({"bytes": 1}, ("bytes", 1.0), False),
+        ({"memory_mb": 90}, ("memory_mb", 90.0), True),
+        ({"speedup": 2}, ("speedup", 2.0), True),
     ],
-)  # fmt: skip
+)
 def test_targets_are_fractions_numbers_times_or_memory(asked: dict[str, Any], target: Any, timed: bool) -> None:
     found = prune(**asked)
     assert found.target() == target and found.timed == found.by_loss == timed
@@ -151,11 +154,13 @@ def test_targets_are_fractions_numbers_times_or_memory(asked: dict[str, Any], ta
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"macs": 1.5}, "in \\(0, 1\\], or a number of at least 1000"), ({"params": 0}, "greater than 0"),
-        ({"params": 0.5, "parameters": 0.6}, "are the same; give one"), ({"memory_mb": -1}, "greater than 0"),
+        ({"macs": 1.5}, "in \\(0, 1\\], or a number of at least 1000"),
+        ({"params": 0}, "greater than 0"),
+        ({"params": 0.5, "parameters": 0.6}, "are the same; give one"),
+        ({"memory_mb": -1}, "greater than 0"),
         ({"macs": 0.5, "allocation": "lost"}, "prune.allocation"),
     ],
-)  # fmt: skip
+)
 def test_bad_targets_are_refused(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         prune(**asked)

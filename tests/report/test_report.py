@@ -66,9 +66,12 @@ def run(tmp_path: Path) -> Path:
         "pruned": ["a word\u2028more"] * 3,
     }
     for name, content in {
-        "run": {"recipe": recipe, "plan": None}, "results": small_results().to_dict(), "translations": said, "forecast": {"speedup": 2.05},
+        "run": {"recipe": recipe, "plan": None},
+        "results": small_results().to_dict(),
+        "translations": said,
+        "forecast": {"speedup": 2.05},
         "norms": sorted_norms(dense, small),
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     return tmp_path
 

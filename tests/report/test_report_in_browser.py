@@ -129,9 +129,11 @@ def analysis(layers: int, points: int) -> dict[str, Any]:
     ]
     cross = [f"encoder_attn.{name}" for name in attention]
     names = [
-        f"model.{stack}.layers.{layer}.{name}" for stack in ("encoder", "decoder") for layer in range(layers)
+        f"model.{stack}.layers.{layer}.{name}"
+        for stack in ("encoder", "decoder")
+        for layer in range(layers)
         for name in [*inner, *(cross if stack == "decoder" else [])]
-    ]  # fmt: skip
+    ]
     reading = [{"zero": 1.0 if i else 0.0, "shrunk": 1.0, "norms": [0.5, 0.4, 0.1]} for i in range(points)]
 
     def component_of(name: str) -> dict[str, Any]:
@@ -149,13 +151,20 @@ def analysis(layers: int, points: int) -> dict[str, Any]:
     }
     return {
         "made": {
-            "model": f"models/{LONG}", "data": f"{LONG}.en/{LONG}.de", "command": f"tprune analyze {LONG}", "commit": None,
-            "machine": {"cpu": "a cpu", "cores": 2}, "versions": {"tprune": "0"},
+            "model": f"models/{LONG}",
+            "data": f"{LONG}.en/{LONG}.de",
+            "command": f"tprune analyze {LONG}",
+            "commit": None,
+            "machine": {"cpu": "a cpu", "cores": 2},
+            "versions": {"tprune": "0"},
         },
         "advice": [{**advice, "sublayer": f"decoder {i} cross", "why": NASTY[i % 6]} for i in range(12)],
-        "warnings": list(NASTY), "components": [component_of(name) for name in names] + [{**component_of(f"model.{LONG}.ffn"), "kind": "ffn"}],
-        "telling": points - 1, "loss": 2.0, "path": [{"strength": 0.001 * 1.3**i, "step": i, "loss": 2.0 + 0.01 * (i % 3)} for i in range(points)],
-    }  # fmt: skip
+        "warnings": list(NASTY),
+        "components": [component_of(name) for name in names] + [{**component_of(f"model.{LONG}.ffn"), "kind": "ffn"}],
+        "telling": points - 1,
+        "loss": 2.0,
+        "path": [{"strength": 0.001 * 1.3**i, "step": i, "loss": 2.0 + 0.01 * (i % 3)} for i in range(points)],
+    }
 
 
 @pytest.mark.parametrize(("layers", "points"), [(2, 1), (40, 15)])
@@ -177,9 +186,15 @@ def test_the_measuring_finds_what_it_is_to_find(tmp_path: Path) -> None:
     (seen,) = measured(page, (375,))
     said = "\n".join(seen["faults"])
     for fault in (
-        "outside the window: P  wide", "hides what does not fit: DIV", "too small: P  small", "text outside its box: P  unbreak", "not shown: TD",
-        'overlaps "one": text  two', "cut off by its drawing: text  three", "too small: text  tiny",
-    ):  # fmt: skip
+        "outside the window: P  wide",
+        "hides what does not fit: DIV",
+        "too small: P  small",
+        "text outside its box: P  unbreak",
+        "not shown: TD",
+        'overlaps "one": text  two',
+        "cut off by its drawing: text  three",
+        "too small: text  tiny",
+    ):
         assert fault in said, said
 
 

@@ -31,8 +31,11 @@ def test_files_are_named_without_their_folder_and_those_of_a_recipe_with_it(tmp_
     pair = (folder / "a.en", folder / "a.de")
     found = read_corpus({"train": [pair], "valid": [pair], "test": [pair, (folder / "b.en", folder / "b.de")]})
     assert names_of(recipe(), found, str(tmp_path / "marian")) == {
-        "model": "marian", "train": "a.en/a.de", "valid": "a.en/a.de", "test": "a.en/a.de, b.en/b.de",
-    }  # fmt: skip
+        "model": "marian",
+        "train": "a.en/a.de",
+        "valid": "a.en/a.de",
+        "test": "a.en/a.de, b.en/b.de",
+    }
     assert data_name(found.train, Data(files={"train": [("a.en", "a.de")]})) == "multi30k (a.en/a.de)"
     several = read_corpus({"train": [pair, pair], "valid": [pair], "test": [pair]})
     assert data_name(several.train, Data()) == "a.en+a.en"
@@ -47,8 +50,14 @@ def test_a_data_set_has_its_own_name_and_the_demo_says_what_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("models/opus", "opus"), ("Helsinki-NLP/opus-mt-en-de", "opus-mt-en-de"), ("runs/demo/dense", "demo/dense"), ("/", "/"), ("a/b/..", "a")],
-)  # fmt: skip
+    [
+        ("models/opus", "opus"),
+        ("Helsinki-NLP/opus-mt-en-de", "opus-mt-en-de"),
+        ("runs/demo/dense", "demo/dense"),
+        ("/", "/"),
+        ("a/b/..", "a"),
+    ],
+)
 def test_a_model_has_its_last_name(given: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert model_name(given) == name

@@ -22,8 +22,11 @@ from tprune.tasks.translation.encoding import train_tokenizer
 pytestmark = pytest.mark.slow
 JUNK = [b"\0", b"{", b"}", b'"', b"null", b"[]", b"9" * 30, b"../", b"\xff", b",", b"NaN", b"[" * 3000]
 ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 300), st.sampled_from([10**6, 10**9, 10**30, 0.5, "x", "../../etc", [], {}, [1], "marian", "bart"]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 300),
+    st.sampled_from([10**6, 10**9, 10**30, 0.5, "x", "../../etc", [], {}, [1], "marian", "bart"]),
+)
 
 
 def made(folder: Path) -> Path:
@@ -88,8 +91,10 @@ def test_weights_that_lie(data: st.DataObject) -> None:
         header[f"{name}.more"] = header.pop(name)
     else:
         odd: dict[str, list[Any]] = {
-            "dtype": ["F16", "I8", "XX", None], "shape": [[10**12], [-1], [], ["a"], None], "data_offsets": [[0, 10**12], [8, 0], [0], None],
-        }  # fmt: skip
+            "dtype": ["F16", "I8", "XX", None],
+            "shape": [[10**12], [-1], [], ["a"], None],
+            "data_offsets": [[0, 10**12], [8, 0], [0], None],
+        }
         header[name][field] = data.draw(st.sampled_from(odd[field]))
     written = json.dumps(header).encode()
     claimed = data.draw(st.sampled_from([len(written), len(written), 2**63, 0, len(raw) * 2]))

@@ -1,4 +1,6 @@
-"""Killed at any moment (kill -9, in the middle of a save or a rename too) on a busy machine, a run ends with the same weights and results."""
+"""Killed at any moment (kill -9, in the middle of a save or a rename too) on a busy machine, a run ends with the same
+weights and results.
+"""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""Odd places to run in: an ASCII locale, names with spaces and umlauts, a disk that is full, one that may only be read."""
+"""Odd places to run in: an ASCII locale, names with spaces and umlauts, a full disk, one that may only be read."""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""Two whole demos, each with an empty home and cache; the second on a busy machine and killed twenty times. `make test-repeat`."""
+"""Two whole demos, each with an empty home and cache; the second on a busy machine and killed twenty times.
+
+`make test-repeat`.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,8 @@ def test_the_demo_gives_the_same_again_killed_and_on_a_busy_machine(tmp_path: Pa
                 break
             runs += 1  # it came to its end between two kills: the next ones are another run's
     print(
-        f"killed {killed} times, {runs} disturbed run{'s' * (runs > 1)} to the end, {time.monotonic() - began:.0f} s in all"
+        f"killed {killed} times, {runs} disturbed run{'s' * (runs > 1)} to the end, "
+        f"{time.monotonic() - began:.0f} s in all"
     )
     for name, digest in expected.items():
         if name in ("dense", "regularised", "cut", "pruned"):

@@ -36,9 +36,14 @@ def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | N
     model, tokenizer = model_and_tokenizer(dtype)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     done = tprune.compress(
-        model, tokenizer, PAIRS, PAIRS.head(8), analyze=analyze,
-        prune=Prune(steps=3, warmup=1, batch_tokens=64, macs=0.8), recover=Recover(steps=3, warmup=1, batch_tokens=64),
-    )  # fmt: skip
+        model,
+        tokenizer,
+        PAIRS,
+        PAIRS.head(8),
+        analyze=analyze,
+        prune=Prune(steps=3, warmup=1, batch_tokens=64, macs=0.8),
+        recover=Recover(steps=3, warmup=1, batch_tokens=64),
+    )
     assert done.certificate.forward <= 1e-5
     assert sum(p.numel() for p in done.model.parameters()) < sum(p.numel() for p in model.parameters())
     assert done.plan.selected and (done.analysis is None) == (analyze is None)
@@ -66,10 +71,13 @@ def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     assert set(shot.losses) == {"dense", "cut"} and shot.times is None
     for line in (
-        "asked for: macs 0.8", f"multiplications: {shot.dense.macs:,} to {shot.reached.macs:,} (",
-        f"kept: heads {shot.kept['heads'][0]} of 6, ffn {shot.kept['ffn'][0]} of 64", "training: one shot, no training of the smaller model",
-        f"validation loss: dense {shot.losses['dense']:.3f}, cut {shot.losses['cut']:.3f} nats per token", "(limit 1e-05), over 8 sentences",
-    ):  # fmt: skip
+        "asked for: macs 0.8",
+        f"multiplications: {shot.dense.macs:,} to {shot.reached.macs:,} (",
+        f"kept: heads {shot.kept['heads'][0]} of 6, ffn {shot.kept['ffn'][0]} of 64",
+        "training: one shot, no training of the smaller model",
+        f"validation loss: dense {shot.losses['dense']:.3f}, cut {shot.losses['cut']:.3f} nats per token",
+        "(limit 1e-05), over 8 sentences",
+    ):
         assert line in str(shot), line
     assert repr(shot) == str(shot) and 0 < shot.kept["ffn"][0] < 64
     timed = str(replace(shot, asked=("speedup", 2.0), times=Latencies(10.0, 4.9, 5.0, TimingConfig(batch=3))))
@@ -119,10 +127,17 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({}, r"what should it become\? give one of speedup, macs, params, bytes, latency_ms, memory_mb, such as speedup=2"),
+        (
+            {},
+            r"what should it become\? give one of speedup, macs, params, bytes, latency_ms, memory_mb, "
+            r"such as speedup=2",
+        ),
         ({"macs": 0.5, "speedup": 2}, "give exactly one of .*got macs 0.5 and speedup 2"),
         ({"macs": 0.5, "prune": Prune(steps=0, macs=0.5)}, "prune= says all of it; leave out macs=0.5"),
-        ({"kinds": ["ffn"], "one_shot": True, "prune": Prune(steps=0, macs=0.5)}, r"leave out kinds=\['ffn'\] and one_shot=True"),
+        (
+            {"kinds": ["ffn"], "one_shot": True, "prune": Prune(steps=0, macs=0.5)},
+            r"leave out kinds=\['ffn'\] and one_shot=True",
+        ),
         ({"macs": 0.5, "steps": 3, "recover": Recover(steps=0)}, "recover= says all of it; leave out steps=3"),
         ({"speedup": 2, "batch": 3, "setting": TimingConfig()}, "setting= says all of it; leave out batch=3"),
         ({"macs": 0.5, "one_shot": True, "steps": 3}, "one_shot=True trains nothing; leave out steps=3"),
@@ -133,7 +148,7 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
         ({"speedup": 2, "threads": 999}, "threads 999; expected 1"),
         ({"speedup": 2, "runtime": "lunch"}, "bench.runtime: expected one of onnxruntime"),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_refused_by_name(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         tprune.compress(None, None, PAIRS, PAIRS, **arguments)
@@ -193,9 +208,13 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
 
     table = LatencyTable("0", TimingConfig(), sentence_times(2.0, 1.0, 12.0), 10.0, (), {}, 40_000_000)
     for target, floor, refused, looks in (
-        ({"speedup": 1.9}, 0.1, False, 0), ({"speedup": 2.9}, 0.1, False, 1), ({"speedup": 4.0}, 0.1, True, 1),
-        ({"speedup": 4.0}, 0.0, False, 1), ({"latency_ms": 0.001}, 0.0, True, 1), ({"memory_mb": 1.0}, 0.1, False, 0),
-    ):  # fmt: skip
+        ({"speedup": 1.9}, 0.1, False, 0),
+        ({"speedup": 2.9}, 0.1, False, 1),
+        ({"speedup": 4.0}, 0.1, True, 1),
+        ({"speedup": 4.0}, 0.0, False, 1),
+        ({"latency_ms": 0.001}, 0.0, True, 1),
+        ({"memory_mb": 1.0}, 0.1, False, 0),
+    ):
         how = Prune(steps=0, floor=floor, **target)
         timed.clear()
         check: Any = Feasibility(model, plan_step(model, how), how).quick_feasibility_check

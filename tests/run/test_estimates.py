@@ -18,10 +18,16 @@ from tprune.train.training_data import TrainingData
 
 
 def recipe(**parts: Any) -> Recipe:
-    return check_recipe({
-        "data": {}, "train": {"steps": 100, "batch_tokens": 64}, "analyze": {"steps": 0}, "prune": {"steps": 0, "macs": 0.5},
-        "recover": {"steps": 1000, "batch_tokens": 64, "distill": 0.0}, **parts,
-    })  # fmt: skip
+    return check_recipe(
+        {
+            "data": {},
+            "train": {"steps": 100, "batch_tokens": 64},
+            "analyze": {"steps": 0},
+            "prune": {"steps": 0, "macs": 0.5},
+            "recover": {"steps": 1000, "batch_tokens": 64, "distill": 0.0},
+            **parts,
+        }
+    )
 
 
 @pytest.fixture

@@ -23,17 +23,28 @@ STAGE = {"steps": 2, "warmup": 1, "batch_tokens": 64}
 
 
 def recipe_with(prune: dict[str, Any], recover: dict[str, Any]) -> Recipe:
-    return check_recipe({
-        "data": {}, "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
-        "train": STAGE, "analyze": {"steps": 2, "batch_tokens": 64}, "prune": {**STAGE, "macs": 0.85, **prune},
-        "recover": {**STAGE, **recover}, "bench": {"sentences": 2, "rounds": 4},
-    })  # fmt: skip
+    return check_recipe(
+        {
+            "data": {},
+            "model": {"d_model": 16, "layers": [1, 1], "heads": 2, "ffn": 32, "vocabulary": 40, "positions": 32},
+            "train": STAGE,
+            "analyze": {"steps": 2, "batch_tokens": 64},
+            "prune": {**STAGE, "macs": 0.85, **prune},
+            "recover": {**STAGE, **recover},
+            "bench": {"sentences": 2, "rounds": 4},
+        }
+    )
 
 
 @pytest.mark.parametrize(
     ("prune", "recover", "asked"),
-    [({}, {}, False), ({"sequence_distillation": 1}, {}, True), ({}, {"sequence_distillation": 0.1}, True), ({}, {"sequence_distillation": 1, "steps": 0}, False)],
-)  # fmt: skip
+    [
+        ({}, {}, False),
+        ({"sequence_distillation": 1}, {}, True),
+        ({}, {"sequence_distillation": 0.1}, True),
+        ({}, {"sequence_distillation": 1, "steps": 0}, False),
+    ],
+)
 def test_the_stage_is_planned_where_it_is_needed(prune: dict[str, Any], recover: dict[str, Any], asked: bool) -> None:
     recipe = recipe_with(prune, recover)
     assert ("distill-data" in planned(recipe)) is asked

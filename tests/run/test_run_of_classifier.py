@@ -123,12 +123,18 @@ def test_recovery_learns_from_the_dense_models_outputs(tmp_path: Path, dense: Pa
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"recover__sequence_distillation": 0.5, "recover__steps": 3}, r"recover.sequence_distillation 0.5: text-classification has no pseudo-targets"),
-        ({"prune__output_vocabulary": 20, "recover__steps": 3, "recover__distill": 0.0}, "output_vocabulary 20: text-classification writes no tokens"),
+        (
+            {"recover__sequence_distillation": 0.5, "recover__steps": 3},
+            r"recover.sequence_distillation 0.5: text-classification has no pseudo-targets",
+        ),
+        (
+            {"prune__output_vocabulary": 20, "recover__steps": 3, "recover__distill": 0.0},
+            "output_vocabulary 20: text-classification writes no tokens",
+        ),
         ({"bleu_tokenize": "13a"}, "bleu_tokenize 13a: text-classification is not scored by BLEU"),
         ({"task": "image-classification"}, "is for text-classification; expected a model for image-classification"),
     ],
-)  # fmt: skip
+)
 def test_what_means_nothing_for_the_task_is_refused_before_anything_is_written(
     given: dict[str, Any], says: str, tmp_path: Path, dense: Path
 ) -> None:
@@ -192,9 +198,14 @@ def test_one_call_compresses_a_classifier() -> None:
     model, said = classifier(), list[str]()
     before = json.dumps({name: float(x.sum()) for name, x in model.state_dict().items()})
     small = tprune.compress(
-        model, tokenizer(), TEXTS, evenly(TEXTS, 8), report=said.append,
-        prune=tprune.Prune(steps=0, macs=0.5, allocation="loss", search=2, floor=0.0), recover=tprune.Recover(steps=0),
-    )  # fmt: skip
+        model,
+        tokenizer(),
+        TEXTS,
+        evenly(TEXTS, 8),
+        report=said.append,
+        prune=tprune.Prune(steps=0, macs=0.5, allocation="loss", search=2, floor=0.0),
+        recover=tprune.Recover(steps=0),
+    )
     assert small.reached.macs <= 0.5 * small.dense.macs and small.certificate.forward <= 1e-5
     assert "nats per text" in str(small) and "over 8 texts" in str(small) and "sentence" not in str(small)
     assert before == json.dumps({name: float(x.sum()) for name, x in model.state_dict().items()})

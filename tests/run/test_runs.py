@@ -103,7 +103,8 @@ def test_an_unfinished_run_says_what_is_there_and_what_is_missing(tmp_path: Path
     state = "its last finished stage is prune, missing are shrink, recover, export, evaluate, bench"
     with pytest.raises(
         InputError,
-        match=f"this run has no pruned model yet; {state}; give its command again to finish it, or name one of its models .*run/dense",
+        match=f"this run has no pruned model yet; {state}; give its command again to finish it, or name one of its "
+        "models .*run/dense",
     ):
         model_at(run)
     assert model_at(run, dense=True) == str(run / "dense")

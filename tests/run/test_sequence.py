@@ -1,4 +1,6 @@
-"""One sequence: `tprune.compress` and a run that is asked for the same make the same, and a run says whose each file is."""
+"""One sequence: `tprune.compress` and a run that is asked for the same make the same, and a run says whose each file
+is.
+"""
 
 from __future__ import annotations
 

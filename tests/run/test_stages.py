@@ -111,9 +111,15 @@ def test_what_depends_on_a_part(key: str, stages: tuple[str, ...]) -> None:
 
 def test_a_stage_is_added_in_the_table_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = table.Stage(
-        "polish", needed=lambda asked: asked.trims, leaves=("shine.json",), model="polished",
-        reads=("recipe.num_beams",), seconds=lambda recipe, load: 9.0, cheap=True, message=lambda asked: f"{asked.tests}, again",
-    )  # fmt: skip
+        "polish",
+        needed=lambda asked: asked.trims,
+        leaves=("shine.json",),
+        model="polished",
+        reads=("recipe.num_beams",),
+        seconds=lambda recipe, load: 9.0,
+        cheap=True,
+        message=lambda asked: f"{asked.tests}, again",
+    )
     monkeypatch.setattr(table, "STAGES", (*table.STAGES, last))
     recipe = recipes()[0]
     assert planned(recipe, trims=True)[-1] == "polish" and "polish" not in planned(recipe)

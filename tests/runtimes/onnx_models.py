@@ -8,11 +8,17 @@ from tprune.realise.earlier import converted
 from tprune.tasks.translation.encoding import MarianSize, new_model
 
 SENTENCES = (
-    "a cat sat on the mat", "two dogs play in the snow", "the old man reads a paper", "a dog",
+    "a cat sat on the mat",
+    "two dogs play in the snow",
+    "the old man reads a paper",
+    "a dog",
     "children run over the green grass",
-    "one woman in a red coat waits for the bus at night", "men at work", "she paints a house and he looks at it",
-    "a boy jumps", "the band plays on a small stage in the park",
-)  # fmt: skip
+    "one woman in a red coat waits for the bus at night",
+    "men at work",
+    "she paints a house and he looks at it",
+    "a boy jumps",
+    "the band plays on a small stage in the park",
+)
 PRUNED = {  # sizes part by part
     "attention": {
         "model.encoder.layers.0.self_attn": {"heads": 3, "qk": 4, "v": 6},
@@ -83,11 +89,23 @@ def pruned_marian(marian: MarianMTModel, extra: dict) -> MarianMTModel:
 def bart(vocabulary: int) -> BartForConditionalGeneration:
     torch.manual_seed(0)
     config = BartConfig(
-        vocab_size=vocabulary, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=40, max_position_embeddings=40,
-        scale_embedding=True, activation_function="gelu",
-        pad_token_id=0, eos_token_id=1, bos_token_id=2, decoder_start_token_id=1, forced_eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=40,
+        decoder_ffn_dim=40,
+        max_position_embeddings=40,
+        scale_embedding=True,
+        activation_function="gelu",
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+        decoder_start_token_id=1,
+        forced_eos_token_id=1,
+    )
     model = BartForConditionalGeneration(config).eval()
     randomise_(model)
     model.generation_config.update(max_length=20, num_beams=3, bad_words_ids=[[0]], forced_eos_token_id=1)

@@ -38,9 +38,11 @@ def test_the_graphs_compute_the_model(model: Any, tokenizer: Any) -> None:
     assert len(cross) == 2 * len(cross_layers(model))
     past = tuple(
         project(torch.zeros(len(ids), 0, model.model.decoder.embed_positions.weight.shape[1]))
-        .unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        for _, attention in self_layers(model) for project in (attention.k_proj, attention.v_proj)
-    )  # fmt: skip
+        .unflatten(-1, (attention.num_heads, -1))
+        .transpose(1, 2)
+        for _, attention in self_layers(model)
+        for project in (attention.k_proj, attention.v_proj)
+    )
     for step in range(targets.shape[1]):
         logits, *past = DecoderStep(model)(targets[:, step : step + 1], torch.tensor([step]), mask, cross, past)
         torch.testing.assert_close(logits, expected[:, step], rtol=0, atol=2e-5)
@@ -218,17 +220,41 @@ def test_generation_settings(marian: MarianMTModel, change: Callable[[Any], None
 
 
 SURPLUS: list[dict[str, Any]] = [
-    {"do_sample": True}, {"num_return_sequences": 2}, {"encoder_no_repeat_ngram_size": 3}, {"encoder_repetition_penalty": 1.2},
-    {"begin_suppress_tokens": [5]}, {"exponential_decay_length_penalty": [3, 1.5]}, {"sequence_bias": [[[5], 1.0]]},
-    {"stop_strings": ["x"]}, {"watermarking_config": {"bias": 1.0}}, {"prompt_lookup_num_tokens": 2}, {"dola_layers": "high"},
-]  # fmt: skip
+    {"do_sample": True},
+    {"num_return_sequences": 2},
+    {"encoder_no_repeat_ngram_size": 3},
+    {"encoder_repetition_penalty": 1.2},
+    {"begin_suppress_tokens": [5]},
+    {"exponential_decay_length_penalty": [3, 1.5]},
+    {"sequence_bias": [[[5], 1.0]]},
+    {"stop_strings": ["x"]},
+    {"watermarking_config": {"bias": 1.0}},
+    {"prompt_lookup_num_tokens": 2},
+    {"dola_layers": "high"},
+]
 IMPOSSIBLE: list[dict[str, Any]] = [
-    {"no_repeat_ngram_size": -1}, {"no_repeat_ngram_size": 2.5}, {"repetition_penalty": 0.0}, {"repetition_penalty": 2},
-    {"repetition_penalty": "x"}, {"bad_words_ids": [5]}, {"bad_words_ids": [[10**9]]}, {"suppress_tokens": "x"},
-    {"max_length": 1}, {"max_length": "x"}, {"num_beams": 0}, {"num_beams": 2.0}, {"length_penalty": float("nan")},
-    {"early_stopping": "x"}, {"pad_token_id": -1}, {"decoder_start_token_id": 10**9}, {"eos_token_id": [1, "a"]},
-    {"forced_bos_token_id": 10**9}, {"forced_eos_token_id": [10**9]}, {"renormalize_logits": 1}, {"min_length": -2},
-]  # fmt: skip
+    {"no_repeat_ngram_size": -1},
+    {"no_repeat_ngram_size": 2.5},
+    {"repetition_penalty": 0.0},
+    {"repetition_penalty": 2},
+    {"repetition_penalty": "x"},
+    {"bad_words_ids": [5]},
+    {"bad_words_ids": [[10**9]]},
+    {"suppress_tokens": "x"},
+    {"max_length": 1},
+    {"max_length": "x"},
+    {"num_beams": 0},
+    {"num_beams": 2.0},
+    {"length_penalty": float("nan")},
+    {"early_stopping": "x"},
+    {"pad_token_id": -1},
+    {"decoder_start_token_id": 10**9},
+    {"eos_token_id": [1, "a"]},
+    {"forced_bos_token_id": 10**9},
+    {"forced_eos_token_id": [10**9]},
+    {"renormalize_logits": 1},
+    {"min_length": -2},
+]
 
 
 @pytest.mark.parametrize("setting", [*SURPLUS, *IMPOSSIBLE], ids=str)

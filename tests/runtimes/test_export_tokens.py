@@ -23,9 +23,15 @@ from tprune.support.errors import CertificateError, InputError
 
 LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3
 ADDED = (
-    "<name>", AddedToken("horse", single_word=True), AddedToken("[left]", lstrip=True), AddedToken("[right]", rstrip=True), "<name>s",
-    AddedToken("[both]", lstrip=True, rstrip=True, single_word=True), "ab", "bc",
-)  # fmt: skip
+    "<name>",
+    AddedToken("horse", single_word=True),
+    AddedToken("[left]", lstrip=True),
+    AddedToken("[right]", rstrip=True),
+    "<name>s",
+    AddedToken("[both]", lstrip=True, rstrip=True, single_word=True),
+    "ab",
+    "bc",
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +108,11 @@ def test_spaces_beside_a_token() -> None:
     """SentencePiece models drop most of them anyway, so that what is compared above may not show them."""
     token = Added("[t]", 0)
     for changes, expected in (
-        ({}, ["a  ", "[t]", "  b"]), ({"lstrip": True}, ["a", "[t]", "  b"]), ({"rstrip": True}, ["a  ", "[t]", "b"]),
+        ({}, ["a  ", "[t]", "  b"]),
+        ({"lstrip": True}, ["a", "[t]", "  b"]),
+        ({"rstrip": True}, ["a  ", "[t]", "b"]),
         ({"single_word": True}, ["a  ", "[t]", "  b"]),
-    ):  # fmt: skip
+    ):
         assert [part for part, _ in Splitter([replace(token, **changes)]).split("a  [t]  b")] == expected
     assert Splitter([replace(token, single_word=True)]).split("a[t] b") == [("a[t]", False), (" b", False)]
 
@@ -199,7 +207,14 @@ def test_settings_round_trip_and_damage(tmp_path: Path) -> None:
     said.write(tmp_path)
     assert TokenSettings.read(tmp_path) == said and TokenSettings.read(tmp_path / "none") == TokenSettings()
     assert TokenSettings.read(tmp_path) != replace(said, clean_up=False)
-    for content in ("{", "[]", "{}", '{"format": 2}', '{"format": 1, "added": [{"x": 1}], "special": []}', '{"format": 1, "added": null, "special": [], "clean_up": 1}'):  # fmt: skip
+    for content in (
+        "{",
+        "[]",
+        "{}",
+        '{"format": 2}',
+        '{"format": 1, "added": [{"x": 1}], "special": []}',
+        '{"format": 1, "added": null, "special": [], "clean_up": 1}',
+    ):
         (tmp_path / SETTINGS).write_text(content)
         with pytest.raises(InputError, match=rf"{SETTINGS}: .*export the model again"):
             TokenSettings.read(tmp_path)

@@ -55,7 +55,7 @@ def dense(name: str) -> Any:
 
 
 def pruned(name: str) -> Any:
-    """Uneven layers: fewer heads here than there, one attention and one feed-forward block gone, a narrower residual."""
+    """Uneven layers: fewer heads here than there, an attention and a feed-forward block gone, a narrower residual."""
     model = table_model(name)
     return shrink(model, kept_by(model, PRUNED[name], gone=GONE[name])).float().eval()
 
@@ -64,10 +64,20 @@ def long_llama() -> Any:
     """With room for all the steps of the check, and biases."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        intermediate_size=12, max_position_embeddings=64, attention_bias=True, mlp_bias=True, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, rope_parameters={"rope_type": "default", "rope_theta": 20.0},
-    )  # fmt: skip
+        vocab_size=30,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=64,
+        attention_bias=True,
+        mlp_bias=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 20.0},
+    )
     model = LlamaForCausalLM(config).eval()
     randomise_(model)
     return model
@@ -98,8 +108,14 @@ def opened(model: Any, dialect: Dialect = "onnx23") -> OnePass:
     graphs = skeleton.graphs(model, task, task.prompt(task.random(model)), dialect)
     signatures, limits = tuple(graph.signature for graph in graphs), skeleton.limits(model)
     layout = Layout(
-        task=task.name, phases=skeleton.phases, graphs=signatures, limits=limits, parameters=1, macs=1, files=Manifest({})
-    )  # fmt: skip
+        task=task.name,
+        phases=skeleton.phases,
+        graphs=signatures,
+        limits=limits,
+        parameters=1,
+        macs=1,
+        files=Manifest({}),
+    )
     return OnePass(layout, Eager(graphs))
 
 
@@ -306,9 +322,14 @@ def test_a_text_model_is_exported_with_its_tokeniser(tokenizer: PreTrainedTokeni
 
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-        max_position_embeddings=40, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=40,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     model = BertForSequenceClassification(config).eval()
     randomise_(model)
     report = export(model, tokenizer, tmp_path / "out", SENTENCES)

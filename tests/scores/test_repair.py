@@ -144,8 +144,10 @@ def test_a_removed_sublayer_stays_removed() -> None:
     half = torch.arange(20) < 10
     plan = plan.with_kept(
         {c.name: torch.ones(e.groups, dtype=torch.bool) for c, e in zip(plan.couplings, plan.entries, strict=True)}
-        | {f"{name}.sublayer": torch.tensor(False), name: half}, {}, {},
-    )  # fmt: skip
+        | {f"{name}.sublayer": torch.tensor(False), name: half},
+        {},
+        {},
+    )
     pruned: Any = repaired(model, plan, [batch])
     assert not pruned.get_submodule("model.decoder.layers.1.fc2").weight.any()
     assert not pruned.get_submodule("model.decoder.layers.1.fc2").bias.any()

@@ -1,4 +1,7 @@
-"""The order of removal against brute force; its weights against least squares; curves that leave the model as it was."""
+"""The order of removal against brute force; its weights against least squares.
+
+Curves that leave the model as it was.
+"""
 
 import math
 import time

@@ -1,4 +1,6 @@
-"""No library reports home or leaves files in the user's home: not in the program, its workers, or where tprune is imported."""
+"""No library reports home or leaves files in the user's home: not in the program, its workers, or where tprune is
+imported.
+"""
 
 import os
 import subprocess
@@ -26,9 +28,13 @@ def ran(home: Path, arguments: Sequence[object], cwd: Path, text: str | None = N
     home.mkdir(exist_ok=True)
     ours = {key: value for key, value in os.environ.items() if key not in OFF and not key.startswith("XDG_")}
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=cwd, env=ours | {"HOME": str(home)} | extra,
-        input=text, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=ours | {"HOME": str(home)} | extra,
+        input=text,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     left = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
     return [path for path in left if not path.startswith(".cache/tprune/")]
@@ -56,7 +62,10 @@ def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
 def test_a_data_set_in_a_folder_leaves_no_copy_in_the_home(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.jsonl").write_text('{"en": "a dog", "de": "ein Hund"}\n' * 3)
-    ours = "from tprune.data.hub import read_data_set; assert len(read_data_set('corpus', 'en', 'de', {'train': 9})['train']) == 3"
+    ours = (
+        "from tprune.data.hub import read_data_set; "
+        "assert len(read_data_set('corpus', 'en', 'de', {'train': 9})['train']) == 3"
+    )
     assert ran(tmp_path / "home", ["-c", ours], tmp_path) == []
     theirs = "import datasets; datasets.load_dataset('corpus')"
     assert ran(tmp_path / "other", ["-c", theirs], tmp_path)  # what the library would leave

@@ -38,7 +38,10 @@ CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "paired": ("expected a list of runs|translations: the string", lambda: paired_bootstrap(WORDS, LINES, LINES)),
     "over runs": ("systems: expected a list of runs", lambda: paired_over_runs([LINES], LINES, LINES)),  # type: ignore[arg-type]
     "export": ("sentences to check the export on: the string", lambda: export(MODEL, TOKENIZER, "x", WORDS)),
-    "couplings": (r"kinds of couplings: the string 'ffn'; expected a list of strings, such as \['ffn'\]", lambda: couplings(MODEL, "ffn")),
+    "couplings": (
+        r"kinds of couplings: the string 'ffn'; expected a list of strings, such as \['ffn'\]",
+        lambda: couplings(MODEL, "ffn"),
+    ),
     "plans": ("kinds of couplings: the string", lambda: list(plans_for(MODEL, "ffn"))),
     "recipe": ("kinds", lambda: Prune(kinds="ffn", steps=0)),  # type: ignore[arg-type]
     "tokenizer": ("sentences: the string", lambda: train_tokenizer(WORDS, 40, 32)),
@@ -47,10 +50,13 @@ CALLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "also": ("also: the string", lambda: trim_vocabulary(MODEL, TOKENIZER, Parallel(("a",), ("b",)), also=WORDS)),
     "trim": ("corpus: list; expected Parallel", lambda: trim_vocabulary(MODEL, TOKENIZER, LINES)),  # type: ignore[arg-type]
     "writable": ("texts: the string", lambda: writable(MODEL, TOKENIZER, WORDS)),
-    "material": ("train: list; expected data, as a task reads it", lambda: TrainingData.of(TRANSLATION, MODEL, TOKENIZER, LINES, LINES)),  # type: ignore[arg-type]
+    "material": (
+        "train: list; expected data, as a task reads it",
+        lambda: TrainingData.of(TRANSLATION, MODEL, TOKENIZER, LINES, LINES),
+    ),  # type: ignore[arg-type]
     "bench": ("the dog: cannot be read", lambda: bench(Path("a"), Path("b"), WORDS, rounds=4)),  # a file's name
     "bench of bytes": ("sentences: a list with bytes at 0", lambda: bench(Path("a"), Path("b"), [b"a"], rounds=4)),  # type: ignore[list-item]
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,4 +1,6 @@
-"""Models that do not translate go the same road by the same calls: couplings, conformance, selection, cut, certificate, one shot."""
+"""Models that do not translate go the same road by the same calls: couplings, conformance, selection, cut, certificate,
+one shot.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def test_a_model_says_its_task(marian_small: Any) -> None:
     assert isinstance(texts(3), Examples)
     with pytest.raises(
         InputError,
-        match=r"Linear is made for no known task; known are: translation, language-modelling, image-classification, text-class",
+        match=r"Linear is made for no known task; known are: translation, language-modelling, "
+        r"image-classification, text-class",
     ):
         task_of(torch.nn.Linear(2, 2))
     assert task_of(bert(), "text-classification") == TASK

@@ -268,16 +268,26 @@ def test_broken_methods_are_found(method: Method, says: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "sizes", "shape"),
     [
-        ("o i -> o i", {}, (3, 4)), ("o i -> o", {}, (3, 4)), ("o i -> i", {}, (3, 4)), ("o i ->", {}, (3, 4)),
-        ("(R r) (C c) -> R r C", {"r": 2, "c": 3}, (4, 6)), ("(R r) (C c) -> R C", {"r": 2, "c": 3}, (5, 7)),
-        ("(h d) i -> h", {"h": 2}, (6, 3)), ("o (h d) -> h", {"h": 2}, (3, 6)), ("(h d) i -> h d", {"h": 2}, (6, 3)),
-        ("(k r d) i -> k", {"k": 2, "r": 3}, (12, 2)), ("(h three d) i -> h", {"h": 2, "three": 3}, (12, 2)),
-        ("o i y x -> o", {}, (3, 2, 3, 3)), ("o i y x -> o i", {}, (3, 2, 3, 3)),
+        ("o i -> o i", {}, (3, 4)),
+        ("o i -> o", {}, (3, 4)),
+        ("o i -> i", {}, (3, 4)),
+        ("o i ->", {}, (3, 4)),
+        ("(R r) (C c) -> R r C", {"r": 2, "c": 3}, (4, 6)),
+        ("(R r) (C c) -> R C", {"r": 2, "c": 3}, (5, 7)),
+        ("(h d) i -> h", {"h": 2}, (6, 3)),
+        ("o (h d) -> h", {"h": 2}, (3, 6)),
+        ("(h d) i -> h d", {"h": 2}, (6, 3)),
+        ("(k r d) i -> k", {"k": 2, "r": 3}, (12, 2)),
+        ("(h three d) i -> h", {"h": 2, "three": 3}, (12, 2)),
+        ("o i y x -> o", {}, (3, 2, 3, 3)),
+        ("o i y x -> o i", {}, (3, 2, 3, 3)),
         ("(O o) (I i) y x -> O I y x", {"o": 4, "i": 1}, (8, 3, 3, 3)),
-        ("(O o) (I i) t y x -> O I", {"o": 2, "i": 2}, (4, 4, 2, 3, 3)), ("o (f m) -> o f", {"m": 4}, (3, 10)),
-        ("(h d) i -> d h", {"h": 2}, (6, 3)), ("u -> u", {}, (5,)),
+        ("(O o) (I i) t y x -> O I", {"o": 2, "i": 2}, (4, 4, 2, 3, 3)),
+        ("o (f m) -> o f", {"m": 4}, (3, 10)),
+        ("(h d) i -> d h", {"h": 2}, (6, 3)),
+        ("u -> u", {}, (5,)),
     ],
-)  # fmt: skip
+)
 def test_structures_conform(pattern: str, sizes: dict[str, int], shape: tuple[int, ...]) -> None:
     for seed in range(3):
         check_structure(Structure(pattern, sizes), shape, seed=seed)

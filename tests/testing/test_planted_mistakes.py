@@ -68,11 +68,14 @@ def forget_output_bias(small: Any) -> None:
 
 
 MISTAKES: list[tuple[list[str], Callable[[Any], None], str]] = [
-    (["qk"], permute_heads, "forward"), (["qk"], rescale_attention, "forward"),
+    (["qk"], permute_heads, "forward"),
+    (["qk"], rescale_attention, "forward"),
     (["width"], divide_by_new_width, "forward"),
-    (["width"], untie, "forward"), (["ffn"], lose_a_bias, "forward"), (["sublayer"], freeze_positions, "cached"),
+    (["width"], untie, "forward"),
+    (["ffn"], lose_a_bias, "forward"),
+    (["sublayer"], freeze_positions, "cached"),
     (["heads"], forget_output_bias, "forward"),
-]  # fmt: skip
+]
 
 
 def cut_with_mistake(model: Any, plan: Plan, break_: Callable[[Any], None]) -> tuple[Plan, Any]:

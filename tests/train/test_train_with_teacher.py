@@ -1,4 +1,4 @@
-"""Training with a teacher: every loss goes down, a killed run resumes to the same weights, rates are replayed exactly."""
+"""Training with a teacher: losses go down, a killed run resumes to the same weights, rates are replayed exactly."""
 
 from __future__ import annotations
 

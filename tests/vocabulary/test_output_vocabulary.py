@@ -129,8 +129,10 @@ def test_a_tokeniser_whose_pieces_do_not_join_is_refused(
     model, tokenizer = byte_pairs
     whole = type(tokenizer).batch_decode
     monkeypatch.setattr(
-        type(tokenizer), "batch_decode", lambda self, rows, **how: [f"{x} {len(r)}" for x, r in zip(whole(self, rows, **how), rows, strict=True)]
-    )  # fmt: skip
+        type(tokenizer),
+        "batch_decode",
+        lambda self, rows, **how: [f"{x} {len(r)}" for x, r in zip(whole(self, rows, **how), rows, strict=True)],
+    )
     with pytest.raises(InputError, match="do not join to the same text"):
         find_resegmentation(model, tokenizer, TEXTS, 100)
 

@@ -23,9 +23,12 @@ from tprune.vocabulary.embedding_rows import special_ids, trim_model
 KEPT = [0, 1, 2, 5, 6, 9, 12, 13, 20, 31, 39]
 EVEN: dict[str, Any] = {"decoder_vocab_size": 40}  # two embeddings over one joint vocabulary
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("marian", {}), ("marian_untied", EVEN), ("marian_untied", EVEN | {"tie_word_embeddings": False}),
-    ("bart", {}), ("bart_untied", {}),
-]  # fmt: skip
+    ("marian", {}),
+    ("marian_untied", EVEN),
+    ("marian_untied", EVEN | {"tie_word_embeddings": False}),
+    ("bart", {}),
+    ("bart_untied", {}),
+]
 
 
 def model_of(name: str, changes: dict[str, Any], kind: str | None = None) -> Any:
@@ -89,11 +92,20 @@ def test_saved_and_loaded(name: str, changes: dict[str, Any], kind: str | None, 
 def test_settings_get_the_new_ids() -> None:
     model = small_model("bart", pad_token_id=39, eos_token_id=31, bos_token_id=5, decoder_start_token_id=31)
     model.generation_config = GenerationConfig(
-        pad_token_id=39, eos_token_id=[31, 12], bos_token_id=5, decoder_start_token_id=31, forced_bos_token_id=6,
-        forced_eos_token_id=31, bad_words_ids=[[39], [7], [5, 9], [5, 8]], suppress_tokens=[7, 9],
-        begin_suppress_tokens=[8], sequence_bias={(9,): -1.0, (9, 8): 2.0}, force_words_ids=[[[9, 13], [20]]],
-        num_beams=3, max_length=11,
-    )  # fmt: skip
+        pad_token_id=39,
+        eos_token_id=[31, 12],
+        bos_token_id=5,
+        decoder_start_token_id=31,
+        forced_bos_token_id=6,
+        forced_eos_token_id=31,
+        bad_words_ids=[[39], [7], [5, 9], [5, 8]],
+        suppress_tokens=[7, 9],
+        begin_suppress_tokens=[8],
+        sequence_bias={(9,): -1.0, (9, 8): 2.0},
+        force_words_ids=[[[9, 13], [20]]],
+        num_beams=3,
+        max_length=11,
+    )
     assert special_ids(model) == {39, 31, 12, 5, 6, 9, 13, 20}
     kept = [5, 6, 9, 12, 13, 20, 31, 39]
     small = trim_model(model, kept)

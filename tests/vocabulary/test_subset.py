@@ -21,9 +21,15 @@ from tprune.tasks.translation.encoding import train_tokenizer
 from tprune.vocabulary.tokenizer_subset import steps, vocabulary_of
 
 TEXT = (
-    "a cat sat on the mat", "two dogs play in the snow", "the old man reads a paper", "children run over the grass",
-    "a woman in a red coat waits for the bus", "men at work", "the band plays on a stage in the park", "rare zebras",
-)  # fmt: skip
+    "a cat sat on the mat",
+    "two dogs play in the snow",
+    "the old man reads a paper",
+    "children run over the grass",
+    "a woman in a red coat waits for the bus",
+    "men at work",
+    "the band plays on a stage in the park",
+    "rare zebras",
+)
 sentences = st.lists(st.text("abcd ", min_size=1, max_size=14).filter(str.strip), min_size=2, max_size=8)
 
 
@@ -47,9 +53,11 @@ def byte_level(corpus: Any = TEXT, **options: Any) -> Tokenizer:
     bpe = Tokenizer(models.BPE(**options))
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=330, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False,
+        vocab_size=330,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     bpe.train_from_iterator(corpus, trainer)
     bpe.add_special_tokens(["<mask>"])
     bpe.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)

@@ -29,9 +29,13 @@ SOURCE = (
     "a rare zebra grazes",
 )
 TARGET = (
-    "eine Katze saß", "zwei Hunde spielen im Schnee", "ein Mann liest", "Männer arbeiten", "die Katze spielt",
+    "eine Katze saß",
+    "zwei Hunde spielen im Schnee",
+    "ein Mann liest",
+    "Männer arbeiten",
+    "die Katze spielt",
     "ein seltenes Zebra grast",
-)  # fmt: skip
+)
 CORPUS = Parallel(SOURCE[:4], TARGET[:4])
 
 

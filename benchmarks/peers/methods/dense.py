@@ -1,4 +1,7 @@
-"""The reference: the dense model, with the extra training that every pruned model gets; and what fewer tokens make of it."""
+"""The reference: the dense model, with the extra training that every pruned model gets.
+
+And what fewer tokens make of it.
+"""
 
 from __future__ import annotations
 

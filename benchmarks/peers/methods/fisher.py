@@ -17,8 +17,10 @@ from tprune.core.selection import Limits, keep_best
 def fisher(job: Job) -> Made:
     """Kwon et al., A fast post-training pruning framework for Transformers, 2022: mask search and rearrangement.
 
-    The search minimises `½ Σ_cut E_x (∂L(x)/∂m)²` under the latency table; the paper's greedy search is for costs that are the
-    same everywhere, here it is solved by dynamic programming. The third step, mask tuning by least squares, is left out: recovery
+    The search minimises `½ Σ_cut E_x (∂L(x)/∂m)²` under the latency table; the paper's greedy search is for costs that
+    are the
+    same everywhere, here it is solved by dynamic programming. The third step, mask tuning by least squares, is left
+    out: recovery
     trains all weights.
     """
     plan = empty_plan(job.dense)
@@ -44,7 +46,8 @@ def curve(name: str, scores: Tensor, kind: str, limits: Limits) -> Curve:
 
 
 def rearranged(gradients: Tensor, keep: Tensor) -> Tensor:
-    """As many groups, exchanged one by one (once each) where that lowers `Σ_x (Σ_cut ∂L(x)/∂m)²`, the layer's block of the Fisher matrix.
+    """As many groups, exchanged one by one (once each) where that lowers `Σ_x (Σ_cut ∂L(x)/∂m)²`, the layer's block of
+    the Fisher matrix.
 
     Example:
         >>> g = torch.tensor([[1.0, 1.0, -1.2]])  # cutting 0 and 1 adds up; 0 and 2 nearly cancel

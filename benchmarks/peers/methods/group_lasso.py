@@ -17,7 +17,8 @@ STRENGTH = 2e-4  # λ of λ Σ √s n, beside a loss in nats per token: its grad
 def group_lasso(job: Job) -> Made:
     """In the style of Behnke and Heafield, Pruning neural machine translation for speed using group lasso, 2021 (WMT).
 
-    The penalty is part of the loss (its gradient goes through Adam). Norms are divided by √(group size) before heads and units
+    The penalty is part of the loss (its gradient goes through Adam). Norms are divided by √(group size) before heads
+    and units
     are ranked together; the threshold is where the predicted time is what was asked for.
     """
     twin = copy.deepcopy(job.dense)

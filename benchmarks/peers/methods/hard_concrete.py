@@ -29,7 +29,8 @@ WARMUP = 0.5  # the share of the steps in which the target goes from all to what
 class Gates(nn.Module):
     """`z = clamp(s (HIGH − LOW) + LOW, 0, 1)`, s a concrete variable with location log α; log α = PACE · parameter.
 
-    It lives inside the model as `gates`, so that the optimiser trains it and checkpoints hold it, with the multipliers as buffers.
+    It lives inside the model as `gates`, so that the optimiser trains it and checkpoints hold it, with the multipliers
+    as buffers.
     """
 
     def __init__(self, sizes: Mapping[str, int], start: float = 2.5) -> None:
@@ -95,10 +96,12 @@ class Lagrangian(TrainerCallback):
 
 
 def hard_concrete(job: Job) -> Made:
-    """Louizos et al., Learning sparse neural networks through L0 regularization, 2018; Voita et al., 2019 (heads); Xia et al.,
+    """Louizos et al., Learning sparse neural networks through L0 regularization, 2018; Voita et al., 2019 (heads); Xia
+    et al.,
     Structured pruning learns compact and accurate models (CoFi), 2022 (the Lagrangian, distillation while pruning).
 
-    CoFi's sparsity is a share of parameters; here it is the predicted time, as for every method. What is kept is scaled by its gate.
+    CoFi's sparsity is a share of parameters; here it is the predicted time, as for every method. What is kept is scaled
+    by its gate.
     """
     twin = copy.deepcopy(job.dense)
     plan = empty_plan(twin)
@@ -121,7 +124,10 @@ def hard_concrete(job: Job) -> Made:
 
 @torch.no_grad()
 def scale_consumers_(model: nn.Module, plan: Plan, gates: Mapping[str, Tensor]) -> None:
-    """Multiplies what reads each group by its gate, so that the gates are not needed any more; closed ones are left as they are."""
+    """Multiplies what reads each group by its gate, so that the gates are not needed any more.
+
+    Closed ones are left as they are.
+    """
     for groups in plan.bind(model):
         view, gate = groups.coupling.views[-1], gates[groups.coupling.name]
         view.structure.scale_(groups.tensors[view.param], torch.where(gate > 0, gate, 1.0))

@@ -1,4 +1,5 @@
-"""This toolkit's pipeline: all kinds of couplings share the milliseconds by the loss they add, as measured with what reads them
+"""This toolkit's pipeline: all kinds of couplings share the milliseconds by the loss they add, as measured with what
+reads them
 fitted again; then one shot, or training that fades the rest."""
 
 from __future__ import annotations
@@ -58,20 +59,36 @@ def ours_two_kinds(job: Job) -> Made:
 
 
 def ours_faded(job: Job) -> Made:
-    """FFN units and heads, their sizes as in `ours`, but structured Hoyer-square training fades out what is cut, and chooses it."""
+    """FFN units and heads, their sizes as in `ours`, but structured Hoyer-square training fades out what is cut, and
+    chooses it.
+    """
     return by_loss(job, TWO, fade=True)
 
 
 def by_loss(
-    job: Job, kinds: Sequence[Kind], fade: bool = False, empties: Sequence[Kind] = (), regain: Mapping[Kind, float] | None = None
-) -> Made:  # fmt: skip
-    """Measures, selects, cuts; `empties`: kinds of which a sublayer may be left with nothing but its mean; `regain`: see the recipe."""
+    job: Job,
+    kinds: Sequence[Kind],
+    fade: bool = False,
+    empties: Sequence[Kind] = (),
+    regain: Mapping[Kind, float] | None = None,
+) -> Made:
+    """Measures, selects, cuts; `empties`: kinds of which a sublayer may be left with nothing but its mean.
+
+    `regain`: see the recipe.
+    """
     stage, limits = job.recovery.stage, job.limits
     steps = job.pruning_steps if fade else 0
     how = Prune(
-        **stage.model_dump(exclude={"steps"}), steps=steps, kinds=list(kinds), speedup=job.target, search=SEARCH,
-        multiple=dict(limits.multiple), floor=limits.floor, floors=dict.fromkeys(empties, 0.0), expected_recovery=dict(regain or {}),
-    )  # fmt: skip
+        **stage.model_dump(exclude={"steps"}),
+        steps=steps,
+        kinds=list(kinds),
+        speedup=job.target,
+        search=SEARCH,
+        multiple=dict(limits.multiple),
+        floor=limits.floor,
+        floors=dict.fromkeys(empties, 0.0),
+        expected_recovery=dict(regain or {}),
+    )
     work = begin(start_of(job, how), job.material)
     curves = measure_loss_curves(job.dense, work.plan, how, job.material)
     looks = 1 + sum(len(curve.kept) - 1 for curve in curves)

@@ -1,4 +1,6 @@
-"""How much of `ours` is the repair: another method's sizes, with the order of removal and the least-squares fit of `ours`."""
+"""How much of `ours` is the repair: another method's sizes, with the order of removal and the least-squares fit of
+`ours`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from tprune.budget.samples import FITTED
 
 
 def repaired(method: Callable[[Job], Made]) -> Callable[[Job], Made]:
-    """The method's number of groups for each coupling; those that are hardest to make up for stay, and what reads them is fitted."""
+    """The method's number of groups for each coupling.
+
+    Those that are hardest to make up for stay, and what reads them is fitted.
+    """
 
     def make(job: Job) -> Made:
         made = method(job)

@@ -1,12 +1,17 @@
 """Trained from scratch at the same speed and compute: a narrower model, and a student with a shallow decoder.
 
-The student learns the dense model's own translations (sequence-level distillation), the narrower one what the pruned models learn.
-What pruned models have from the dense one, a model from scratch has to learn: so there also is a student with the compute of the
+The student learns the dense model's own translations (sequence-level distillation), the narrower one what the pruned
+models learn.
+What pruned models have from the dense one, a model from scratch has to learn: so there also is a student with the
+    compute of the
 dense model's training on top.
 
-Weights are Xavier-uniform and embeddings have unit variance after scaling. From Marian's N(0, 0.02) at learning rate 2e-3 (the
-dense model's) all positions of a post-norm encoder above a single decoder layer became alike within 50 steps, and stayed so: the
-mean cosine between them was above 0.999 with 3 layers and with 6. From Xavier's at 1e-3 it is 0.60 after 400 steps with 3; with 6
+Weights are Xavier-uniform and embeddings have unit variance after scaling. From Marian's N(0, 0.02) at learning rate
+2e-3 (the
+dense model's) all positions of a post-norm encoder above a single decoder layer became alike within 50 steps, and
+stayed so: the
+mean cosine between them was above 0.999 with 3 layers and with 6. From Xavier's at 1e-3 it is 0.60 after 400 steps with
+3; with 6
 it collapsed again.
 """
 
@@ -67,9 +72,14 @@ def untrained(dense: Any, layers: tuple[int, int], width: int, ffn: int) -> Any:
     """A stock Marian of another shape, everything else as in the dense model."""
     given = {k: v for k, v in dense.config.to_dict().items() if k not in ("pruned", "model_type", "architectures")}
     shape = {
-        "d_model": width, "encoder_layers": layers[0], "decoder_layers": layers[1], "encoder_ffn_dim": ffn,
-        "decoder_ffn_dim": ffn, "dropout": DROPOUT, "num_hidden_layers": layers[0],
-    }  # fmt: skip
+        "d_model": width,
+        "encoder_layers": layers[0],
+        "decoder_layers": layers[1],
+        "encoder_ffn_dim": ffn,
+        "decoder_ffn_dim": ffn,
+        "dropout": DROPOUT,
+        "num_hidden_layers": layers[0],
+    }
     model = MarianMTModel(MarianConfig(**{**given, **shape}))
     embedding = model.get_input_embeddings()
     with torch.no_grad():

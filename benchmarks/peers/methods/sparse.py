@@ -1,6 +1,8 @@
-"""Sparsity that an ordinary runtime cannot use: single weights (DeepHoyer), and rows of column blocks (reweighted group lasso).
+"""Sparsity that an ordinary runtime cannot use: single weights (DeepHoyer), and rows of column blocks (reweighted group
+lasso).
 
-Both zero the share of the prunable weights that one-shot magnitude removes at the speed asked for. The matrices keep their size,
+Both zero the share of the prunable weights that one-shot magnitude removes at the speed asked for. The matrices keep
+their size,
 so the speed stays at 1: what is compared is the quality of finer patterns at equal sparsity.
 """
 

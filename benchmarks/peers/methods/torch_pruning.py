@@ -19,8 +19,10 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 def torch_pruning(job: Job) -> Made:
     """Fang et al., DepGraph: towards any structural pruning, 2023: one-shot `GroupMagnitudeImportance`, then recovery.
 
-    The same share goes from every layer, by its own ranking. Its pruning history names what it cut of each layer; those groups
-    are cut here by our plan, because the models that it leaves (other numbers of heads in every layer) do not load from disk.
+    The same share goes from every layer, by its own ranking. Its pruning history names what it cut of each layer; those
+    groups
+    are cut here by our plan, because the models that it leaves (other numbers of heads in every layer) do not load from
+    disk.
     """
     plan = empty_plan(job.dense)
     sized = select_to_speed(
@@ -60,15 +62,26 @@ def pruned_by_package(model: Any, gone: Mapping[str, int], total: Mapping[str, i
         else:
             ratios[twin.get_submodule(f"{name.removesuffix('.ffn')}.fc1")] = ratio
     example = {
-        "input_ids": torch.ones(1, 5, dtype=torch.long), "attention_mask": torch.ones(1, 5, dtype=torch.long),
-        "decoder_input_ids": torch.ones(1, 4, dtype=torch.long), "use_cache": False,
-    }  # fmt: skip
+        "input_ids": torch.ones(1, 5, dtype=torch.long),
+        "attention_mask": torch.ones(1, 5, dtype=torch.long),
+        "decoder_input_ids": torch.ones(1, 4, dtype=torch.long),
+        "use_cache": False,
+    }
     pruner = tp.pruner.BasePruner(
-        twin, example, importance=tp.importance.GroupMagnitudeImportance(), pruning_ratio=0.0, pruning_ratio_dict=ratios,
-        num_heads=heads, prune_num_heads=True, prune_head_dims=False, head_pruning_ratio_dict=head_ratios,
+        twin,
+        example,
+        importance=tp.importance.GroupMagnitudeImportance(),
+        pruning_ratio=0.0,
+        pruning_ratio_dict=ratios,
+        num_heads=heads,
+        prune_num_heads=True,
+        prune_head_dims=False,
+        head_pruning_ratio_dict=head_ratios,
         ignored_layers=[m for n, m in twin.named_modules() if n.endswith(("out_proj", "fc2", "lm_head"))],
-        root_module_types=[torch.nn.Linear], forward_fn=lambda m, inputs: m(**inputs), output_transform=lambda out: out.logits,
-    )  # fmt: skip
+        root_module_types=[torch.nn.Linear],
+        forward_fn=lambda m, inputs: m(**inputs),
+        output_transform=lambda out: out.logits,
+    )
     pruner.step()
     found: dict[str, set[int]] = {name: set() for name in total}
     for module, _, channels in pruner.pruning_history():

@@ -1,4 +1,6 @@
-"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, and what to leave alone."""
+"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, and what to leave
+alone.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Advice:
 
     Attributes:
         sublayer: e.g. `decoder 0 cross`.
-        axis: of which lines of its matrices more vanished: `in`, `out`, or `both` where they differ by less than a tenth.
+        axis: of which lines of its matrices more vanished: `in`, `out`, or `both` where they differ by less than a
+            tenth.
         cut: the kinds of couplings to cut (`heads`, or `qk+vo`), or the lines of one matrix (`q_proj.in`).
         realisation: `shrunk` for couplings, `gathered` for the lines of one matrix.
         keep: the share of its prunable weights to keep when the model keeps half of them.
@@ -72,7 +75,8 @@ class _Option:
 def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
     """Advice for every sublayer of the model that was analysed, in its order.
 
-    The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is its
+    The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is
+    its
     ablation loss. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`.
     Of whole heads and dimensions inside heads, which remove the same weights, the one with the smaller ablation loss is
     advised.
@@ -191,13 +195,25 @@ def _advice(
     if alone and lone is not None:
         cut = f"{module_name(lone.matrix)}.{lone.axis}"
     return Advice(
-        sublayer, axis, cut, usual_realisation(closed=not alone), round(keep, 3),
-        round(relative, 3), leave, zero, shrunk, round(option.ablation_loss, 5), _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
-    )  # fmt: skip
+        sublayer,
+        axis,
+        cut,
+        usual_realisation(closed=not alone),
+        round(keep, 3),
+        round(relative, 3),
+        leave,
+        zero,
+        shrunk,
+        round(option.ablation_loss, 5),
+        _why(option, price, leave, vanished if alone else 0.0, zero["together"]),
+    )
 
 
 def _axis(zero: Mapping[str, float], shrunk: Mapping[str, float]) -> str:
-    """The axis of which more lines vanished, or, where under 1 % did, the one that gave up more of its norm; `both` within a tenth."""
+    """The axis of which more lines vanished, or, where under 1 % did, the one that gave up more of its norm.
+
+    `both` within a tenth.
+    """
     given = zero if max(zero.values(), default=0.0) >= 0.01 else shrunk
     if len(given) < 2:
         return next(iter(given), "both")

@@ -20,7 +20,8 @@ class BlockShape(StrEnum):
 def by_head(lines: Sequence[Coupling], heads: Sequence[Coupling]) -> tuple[Coupling, ...]:
     """The lines of matrices, those of projections split by head, as the couplings of heads slice them.
 
-    A head's view `(h d) i -> h` turns the input lines `o i -> i` into `(h d) i -> h i`, and the output lines into `-> h d`.
+    A head's view `(h d) i -> h` turns the input lines `o i -> i` into `(h d) i -> h i`, and the output lines into `-> h
+    d`.
 
     Example:
         >>> from tprune.core.coupling import producer

@@ -1,6 +1,7 @@
 """Block-wise structured sparsity learning: what a structured penalty takes from every matrix, axis by axis.
 
-From a copy of the dense model, proximal group lasso runs over the lines of every block of every matrix, more strongly from
+From a copy of the dense model, proximal group lasso runs over the lines of every block of every matrix, more strongly
+from
 stage to stage. The lines that vanish first are those that the loss does not hold on to.
 """
 
@@ -59,12 +60,21 @@ class Path(Regulariser):
 
 @cites(*GroupLasso.papers)
 def analyse(
-    model: Any, fit: Fit, *, kinds: Sequence[str], strength: float, steps: int, multiples: Sequence[float] = PATH,
-    blocks: BlockShape = BlockShape.MATRIX, loss: Loss | None = None,
-) -> Analysis:  # fmt: skip
-    """Runs BSSL on a copy of the model: `L = CE + λ Σ_blocks (Σ_rows √s‖row‖ + Σ_columns √s‖column‖)`, by proximal steps.
+    model: Any,
+    fit: Fit,
+    *,
+    kinds: Sequence[str],
+    strength: float,
+    steps: int,
+    multiples: Sequence[float] = PATH,
+    blocks: BlockShape = BlockShape.MATRIX,
+    loss: Loss | None = None,
+) -> Analysis:
+    """Runs BSSL on a copy of the model: `L = CE + λ Σ_blocks (Σ_rows √s‖row‖ + Σ_columns √s‖column‖)`, by proximal
+    steps.
 
-    λ takes each of `strength · multiples` for an equal share of the steps, weights and optimiser going on from one to the
+    λ takes each of `strength · multiples` for an equal share of the steps, weights and optimiser going on from one to
+    the
     next. The norms of the couplings of `kinds` are read off the same run.
 
     Args:

@@ -18,9 +18,14 @@ from tprune.core.task import Batch, Task
 
 @torch.no_grad()
 def sensitivities(
-    model: nn.Module, plan: Plan, loss: Callable[[nn.Module], float], limits: Limits, shares: Sequence[float] | None = None
-) -> tuple[Curve, ...]:  # fmt: skip
-    """For every coupling of a plan: mask it alone to each share of its groups (the largest norms stay), read the loss, restore.
+    model: nn.Module,
+    plan: Plan,
+    loss: Callable[[nn.Module], float],
+    limits: Limits,
+    shares: Sequence[float] | None = None,
+) -> tuple[Curve, ...]:
+    """For every coupling of a plan: mask it alone to each share of its groups (the largest norms stay), read the loss,
+    restore.
 
     Args:
         model: the dense model; as it was when this returns.

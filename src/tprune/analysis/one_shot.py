@@ -24,7 +24,8 @@ def one_shot(
         goal: says how many groups each coupling keeps, e.g. from `tprune.select_to`.
         batches: calibration data of the task, padded.
         damp: see `tprune.scores.reconstruction.fitted`.
-        in_turn: repair with `tprune.scores.reconstruction.repaired` instead of `repair_`; slower, and on 256 sentences it was no better.
+        in_turn: repair with `tprune.scores.reconstruction.repaired` instead of `repair_`; slower, and on 256 sentences
+            it was no better.
 
     Returns:
         A masked, repaired copy, and its plan: ready for `tprune.shrink` and `tprune.certify`.

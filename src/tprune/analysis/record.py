@@ -73,7 +73,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Point:
-    """One strength of the path, the step at which it ended, and the validation loss there (nats per token; None if not asked)."""
+    """One strength of the path, the step at which it ended, and the validation loss there (nats per token.
+
+    None if not asked).
+    """
 
     strength: float
     step: int
@@ -117,8 +120,10 @@ class Analysis:
 
     @property
     def telling(self) -> int:
-        """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the norms
-        given up) differ most between the lines of matrices; of those that left the loss below twice the dense model's."""
+        """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the
+        norms
+        given up) differ most between the lines of matrices; of those that left the loss below twice the dense model's.
+        """
         lines = [c for c in self.lines if c.path]
         sane = [i for i, p in enumerate(self.path) if p.loss is None or self.loss is None or p.loss <= 2 * self.loss]
         if not lines or not sane:
@@ -131,7 +136,10 @@ class Analysis:
 
     @staticmethod
     def load(path: Path) -> Analysis:
-        """Reads an analysis back, also from among what `tprune analyze` writes beside it. Raises `InputError` naming the file."""
+        """Reads an analysis back, also from among what `tprune analyze` writes beside it.
+
+        Raises `InputError` naming the file.
+        """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             components = tuple(_component(c) for c in data["components"])

@@ -27,14 +27,23 @@ Name = TypeVar("Name", str, "str | None")  # of a worker
 
 
 def bench(
-    dense: Path, pruned: Path, sentences: Path | Sequence[str] | None = None, threads: int = 1, batch: int = 1,
-    rounds: int = 12, work: Workload | None = None, inputs: Inputs = (),
-) -> BenchResult:  # fmt: skip
+    dense: Path,
+    pruned: Path,
+    sentences: Path | Sequence[str] | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    rounds: int = 12,
+    work: Workload | None = None,
+    inputs: Inputs = (),
+) -> BenchResult:
     """Measures two exported folders on this machine.
 
-    Each side is a worker process. In a round they take turns of milliseconds (a sentence or batch each: A B, B A, ...), never both
-    at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what else uses a memory
-    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by up to 5 %.
+    Each side is a worker process. In a round they take turns of milliseconds (a sentence or batch each: A B, B A, ...),
+    never both
+    at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what else uses a
+    memory
+    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by up to
+    5 %.
 
     Args:
         dense: the folder of the dense model, `pruned` that of the pruned one.
@@ -44,7 +53,8 @@ def bench(
         batch: inputs in one pass.
         rounds: how often all is measured; at least 4, and even.
         work: lengths and beams; see `Workload`.
-        inputs: batches of named arrays on which whole passes are timed; made up of the sizes in `work` if none are given.
+        inputs: batches of named arrays on which whole passes are timed; made up of the sizes in `work` if none are
+            given.
 
     Raises:
         InputError: a folder or file cannot be used, a number is out of range, or a worker died (with its last line).
@@ -58,12 +68,20 @@ def bench(
 
 
 def bench_all(
-    dense: Path, others: Mapping[str, Path], sentences: Path | Sequence[str] | None = None, threads: int = 1, batch: int = 1,
-    rounds: int = 12, work: Workload | None = None, inputs: Inputs = (),
-) -> dict[str, BenchResult]:  # fmt: skip
-    """Measures several exported folders against the dense model's, all in the same rounds, so that their ratios compare.
+    dense: Path,
+    others: Mapping[str, Path],
+    sentences: Path | Sequence[str] | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    rounds: int = 12,
+    work: Workload | None = None,
+    inputs: Inputs = (),
+) -> dict[str, BenchResult]:
+    """Measures several exported folders against the dense model's, all in the same rounds, so that their ratios
+    compare.
 
-    Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense model
+    Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense
+    model
     against one of them.
     """
     work = work or Workload()
@@ -102,9 +120,14 @@ def _timed(
     for name in filter(None, sides):
         both: dict[str, str | None] = {"dense": None, "pruned": name}
         found[name] = _result(
-            {side: times[key] for side, key in both.items()}, {side: footprint[key] for side, key in both.items()},
-            threads, batch, work, _runtime(sides[None], sides[name]), cores,
-        )  # fmt: skip
+            {side: times[key] for side, key in both.items()},
+            {side: footprint[key] for side, key in both.items()},
+            threads,
+            batch,
+            work,
+            _runtime(sides[None], sides[name]),
+            cores,
+        )
     return found
 
 
@@ -117,13 +140,17 @@ def _check(threads: int, batch: int, rounds: int, work: Workload) -> None:
 
 
 def _phases(folders: Iterable[Path], sentences: bool) -> tuple[str, ...]:
-    """By what exported models are timed. Raises `InputError` where they differ in that, or sentences are given for nothing."""
+    """By what exported models are timed.
+
+    Raises `InputError` where they differ in that, or sentences are given for nothing.
+    """
     found = {folder: read_layout(folder) for folder in folders}
     (first, one), *others = found.items()
     for folder, other in others:
         if other.phases != one.phases:
             raise InputError(
-                f"{first} is timed by {', '.join(one.phases)}, {folder} by {', '.join(other.phases)}; expected models of one kind"
+                f"{first} is timed by {', '.join(one.phases)}, {folder} by {', '.join(other.phases)}; expected "
+                "models of one kind"
             )
     if sentences and "sentence" not in one.phases:
         raise InputError(f"{first}: a model for {one.task}, which is timed without sentences")

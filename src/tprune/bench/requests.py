@@ -86,7 +86,8 @@ def check_batch(batch: int, sentences: int) -> None:
     """Raises `InputError` where there are fewer sentences than go into one batch."""
     if 0 < sentences < batch:
         raise InputError(
-            f"batch {batch}, but there are only {sentences} sentences to translate; expected at least as many, or a smaller --batch"
+            f"batch {batch}, but there are only {sentences} sentences to translate; expected at least as many, or "
+            "a smaller --batch"
         )
 
 

@@ -23,7 +23,8 @@ class Footprint:
     """What one side weighs: generated tokens a sentence, bytes on disk and in memory, parameters and multiplications.
 
     `peak_memory` is that of its process, `memory_before_load` what the process took before it opened the model, `macs`
-    are for the example of its task (25 source and 25 target tokens). Models that write no sentences have 0 tokens a sentence.
+    are for the example of its task (25 source and 25 target tokens). Models that write no sentences have 0 tokens a
+    sentence.
     """
 
     tokens_per_sentence: float
@@ -38,10 +39,14 @@ class Footprint:
 class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys are phases, see `Workload`.
 
-    `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median, `spread` the
-    quartiles of each side's milliseconds. `noisy` says that the interval of the `reported` ratio reaches farther than ±3 %; what
-    else was timed has no say in it. `self_ratio` is a side's even rounds over its odd rounds: how the machine drifted, most of which
-    ratios of the same round do not see. Models that write unequally many tokens a sentence do unequal work: see `footprint`.
+    `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median,
+    `spread` the
+    quartiles of each side's milliseconds. `noisy` says that the interval of the `reported` ratio reaches farther than
+    ±3 %; what
+    else was timed has no say in it. `self_ratio` is a side's even rounds over its odd rounds: how the machine drifted,
+    most of which
+    ratios of the same round do not see. Models that write unequally many tokens a sentence do unequal work: see
+    `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]
@@ -76,19 +81,34 @@ class BenchResult:
             "ratios": {name: {key: list(value) for key, value in self.ratios.items()}},
             "speedup_interval": {name: {key: list(value) for key, value in self.interval.items()}},
             "noise": {
-                "noisy": self.noisy, "says": self.noise, "measure": self.reported, "half_width": half_width(self.interval[self.reported]),
+                "noisy": self.noisy,
+                "says": self.noise,
+                "measure": self.reported,
+                "half_width": half_width(self.interval[self.reported]),
                 "self_ratio": {side: {name: dict(values)} for side, values in self.self_ratio.items()},
             },
-            **{each.name: {side: getattr(weight, each.name) for side, weight in self.footprint.items()} for each in fields(Footprint)},
-            "threads": self.threads, "batch": self.batch, "rounds": self.rounds, "protocol": PROTOCOL,
-            "work": asdict(self.work), "machine": dict(self.machine),
-        }  # fmt: skip
+            **{
+                each.name: {side: getattr(weight, each.name) for side, weight in self.footprint.items()}
+                for each in fields(Footprint)
+            },
+            "threads": self.threads,
+            "batch": self.batch,
+            "rounds": self.rounds,
+            "protocol": PROTOCOL,
+            "work": asdict(self.work),
+            "machine": dict(self.machine),
+        }
 
 
 def result_of(
-    times: Mapping[str, Side], footprint: Mapping[str, Footprint], threads: int, batch: int, work: Workload, runtime: str,
+    times: Mapping[str, Side],
+    footprint: Mapping[str, Footprint],
+    threads: int,
+    batch: int,
+    work: Workload,
+    runtime: str,
     cores: Sequence[int] = (),
-) -> BenchResult:  # fmt: skip
+) -> BenchResult:
     """The result of two sides' rounds, `dense` and `pruned`, in milliseconds by phase."""
     ratios = {
         name: [dense / pruned for dense, pruned in zip(times["dense"][name], times["pruned"][name], strict=True)]
@@ -100,8 +120,18 @@ def result_of(
     return BenchResult(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
         spread={side: {k: quartiles(v) for k, v in names.items()} for side, names in times.items()},
-        ratios=ratios, speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
-        interval=interval, self_ratio=halves, noisy=noisy, noise=says, footprint=footprint,
-        threads=threads, batch=batch, rounds=len(next(iter(ratios.values()))), work=work, machine={**machine(), **versions(), "pinned_to": list(cores)}, runtime=runtime,
+        ratios=ratios,
+        speedup={name: float(np.median(ratio)) for name, ratio in ratios.items()},
+        interval=interval,
+        self_ratio=halves,
+        noisy=noisy,
+        noise=says,
+        footprint=footprint,
+        threads=threads,
+        batch=batch,
+        rounds=len(next(iter(ratios.values()))),
+        work=work,
+        machine={**machine(), **versions(), "pinned_to": list(cores)},
+        runtime=runtime,
         rounds_ms={side: {name: tuple(values) for name, values in names.items()} for side, names in times.items()},
-    )  # fmt: skip
+    )

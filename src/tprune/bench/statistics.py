@@ -1,4 +1,6 @@
-"""What the rounds of a benchmark say: medians with their intervals, and whether the machine was quiet enough to quote them."""
+"""What the rounds of a benchmark say: medians with their intervals, and whether the machine was quiet enough to quote
+them.
+"""
 
 from __future__ import annotations
 

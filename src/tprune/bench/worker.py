@@ -1,6 +1,7 @@
 """One side of a benchmark: a process with one exported model, which measures what its standard input asks for.
 
-Run as `python -m tprune.bench.worker FOLDER THREADS CORES`; `CORES` are those it is pinned to ("2,3"; none where it is empty). A request is one line of JSON on standard input, a reply one line
+Run as `python -m tprune.bench.worker FOLDER THREADS CORES`; `CORES` are those it is pinned to ("2,3"; none where it is
+empty). A request is one line of JSON on standard input, a reply one line
 on standard output; an error is one line on standard error, and the end of the process.
 """
 

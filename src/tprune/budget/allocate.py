@@ -51,9 +51,11 @@ class Allocation:
 
 
 def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budget: float) -> Allocation:
-    """The allocation with the least loss that costs at most `budget`: a knapsack over sublayers for each residual width.
+    """The allocation with the least loss that costs at most `budget`: a knapsack over sublayers for each residual
+    width.
 
-    The losses of a sublayer's kinds, of the sublayers, and of the width are added. At least one sublayer of the decoder goes on
+    The losses of a sublayer's kinds, of the sublayers, and of the width are added. At least one sublayer of the decoder
+    goes on
     reading the source.
 
     Args:
@@ -90,8 +92,14 @@ def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budge
 
 
 def select_by_loss(
-    model: Any, plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budget: float, exact: Callable[[Plan], float], scores: Scores
-) -> Plan:  # fmt: skip
+    model: Any,
+    plan: Plan,
+    curves: Sequence[Curve],
+    cost_models: CostModels,
+    budget: float,
+    exact: Callable[[Plan], float],
+    scores: Scores,
+) -> Plan:
     """Fills in what the plan keeps by `allocate`; of each coupling the groups with the best scores.
 
     Where the sum over sublayers was too low, the budget is tightened by what is over, and the allocation made again.
@@ -216,9 +224,12 @@ def _unreachable(dense: CostModel, sublayers: Sequence[Sublayer], budget: float,
     """What can be reached, and how much of it no coupling of the plan can touch."""
     outside = untouched(dense, sublayers)
     return (
-        f"asked for {number(budget)} {dense.unit}, {100 * budget / dense.whole:.3g}% of the dense {number(dense.whole)}; these couplings can "
-        f"reach {number(least)}, {least / dense.whole:.0%}. At the dense width {number(outside)} lie outside what they cut (output layer, "
-        "embeddings, fixed costs); the rest is what the floor leaves. Ask for at least that, allow more kinds, lower the floor, or start "
+        f"asked for {number(budget)} {dense.unit}, {100 * budget / dense.whole:.3g}% of the dense "
+        f"{number(dense.whole)}; these couplings can "
+        f"reach {number(least)}, {least / dense.whole:.0%}. At the dense width {number(outside)} lie outside "
+        "what they cut (output layer, "
+        "embeddings, fixed costs); the rest is what the floor leaves. Ask for at least that, allow more "
+        "kinds, lower the floor, or start "
         "from a smaller model"
     )
 

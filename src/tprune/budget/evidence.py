@@ -1,4 +1,7 @@
-"""What a budget is shared by: the loss that every coupling adds, and what it costs on this machine; and the selection from both."""
+"""What a budget is shared by: the loss that every coupling adds, and what it costs on this machine.
+
+And the selection from both.
+"""
 
 from __future__ import annotations
 
@@ -75,10 +78,18 @@ class Evidence:
 
 
 def gather_evidence(
-    model: Any, tokenizer: PreTrainedTokenizerBase | None, plan: Plan, material: TrainingData, inputs: Inputs, how: Request,
-    setting: TimingConfig, report: Report = lambda text: None, faster: float = 1.0,
-) -> Evidence:  # fmt: skip
-    """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this machine.
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    plan: Plan,
+    material: TrainingData,
+    inputs: Inputs,
+    how: Request,
+    setting: TimingConfig,
+    report: Report = lambda text: None,
+    faster: float = 1.0,
+) -> Evidence:
+    """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this
+    machine.
 
     Points of latency tables are measured once for a machine and model, and kept in the user's cache.
 
@@ -135,9 +146,13 @@ def vocabulary_speedup(
 
 
 def with_output_vocabulary(
-    evidence: Evidence, model: Any, tokenizer: PreTrainedTokenizerBase, resegmentation: Resegmentation, sentences: Sequence[str],
+    evidence: Evidence,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    resegmentation: Resegmentation,
+    sentences: Sequence[str],
     report: Report = lambda text: None,
-) -> Evidence:  # fmt: skip
+) -> Evidence:
     """The evidence for a model with a smaller output vocabulary; what this saves in each token is measured here.
 
     Args:
@@ -182,7 +197,7 @@ def measure_loss_curves(
 
 def search_allocation(
     model: Any, plan: Plan, how: Request, evidence: Evidence, material: TrainingData, report: Report = lambda text: None
-) -> Evidence:  # fmt: skip
+) -> Evidence:
     """The evidence with the losses of couplings scaled such that the selection by them has the least measured loss.
 
     The losses of couplings do not add up: some are cheap to cut alone and expensive to cut together. So the loss of
@@ -216,7 +231,8 @@ def search_allocation(
     select = counted(select, how.search + 1, report, "selections made")
     best = search(len(evidence.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
-        f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} selection{'s' * (best.measured != 1)} measured; "
+        f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
+        f"selection{'s' * (best.measured != 1)} measured; "
         f"the one that single losses add up to: {best.additive:.3f})"
     )
     return best.selection[1]
@@ -227,10 +243,17 @@ def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.
 
 
 def verify_latency(
-    model: Any, tokenizer: PreTrainedTokenizerBase | None, plan: Plan, how: Request, evidence: Evidence, inputs: Inputs,
-    time: Callable[[Plan], Times] | None = None, report: Report = lambda text: None,
-) -> Confirmed:  # fmt: skip
-    """Times the plan that is chosen for a time, and corrects the table until it predicts it; see `tprune.budget.latency.confirm`.
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    plan: Plan,
+    how: Request,
+    evidence: Evidence,
+    inputs: Inputs,
+    time: Callable[[Plan], Times] | None = None,
+    report: Report = lambda text: None,
+) -> Confirmed:
+    """Times the plan that is chosen for a time, and corrects the table until it predicts it; see
+    `tprune.budget.latency.confirm`.
 
     Afterwards select with the corrected table: `dataclasses.replace(evidence, table=confirmed.table)`.
 
@@ -295,7 +318,8 @@ def select_plan(
 
 
 def check_reachable(model: Any, plan: Plan, how: Request) -> None:
-    """Whether a size can be reached, which the shapes say before any loss is measured; of times and memory nothing is known yet.
+    """Whether a size can be reached, which the shapes say before any loss is measured; of times and memory nothing is
+    known yet.
 
     Raises:
         InputError: the plan has couplings that share no budget by loss.

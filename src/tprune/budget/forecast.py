@@ -40,7 +40,8 @@ class Forecast:
         seconds: estimated, of the stages to come; None where there is no estimate.
         where: what the stages run on.
         quoted: what the time that is asked for is of: a sentence, a pass, a text.
-        disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered models.
+        disk: bytes that the run takes at its largest: two checkpoints, and dense, regularised, cut and recovered
+            models.
     """
 
     asked: Mapping[str, float]
@@ -96,9 +97,14 @@ class Forecast:
 
 
 def forecast(
-    model: nn.Module, plan: Plan, table: LatencyTable | None = None, seconds: float | None = None, faster: float = 1.0,
-    dense: Size | None = None, where: str = "",
-) -> Forecast:  # fmt: skip
+    model: nn.Module,
+    plan: Plan,
+    table: LatencyTable | None = None,
+    seconds: float | None = None,
+    faster: float = 1.0,
+    dense: Size | None = None,
+    where: str = "",
+) -> Forecast:
     """What a selected plan forecasts, before anything is trained.
 
     Args:

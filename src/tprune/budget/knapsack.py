@@ -1,4 +1,5 @@
-"""The best selection within a budget: every part of a model takes one of its sizes, the loss is smallest, the cost is kept.
+"""The best selection within a budget: every part of a model takes one of its sizes, the loss is smallest, the cost is
+kept.
 
 This is the multiple-choice knapsack problem. Losses and costs are taken to add up over the parts.
 """
@@ -67,7 +68,8 @@ def cheapest(options: Sequence[Options[Size]], budget: float, unit: str) -> dict
     """For every part the size to keep, such that `Σ cost ≤ budget` and `Σ loss` is least, by dynamic programming.
 
     Part by part it keeps the partial selections that no other beats in cost and loss, of those that cost the same to
-    within `1 / BINS` of what the budget leaves the one with the least loss. So the budget holds exactly, and the loss is the
+    within `1 / BINS` of what the budget leaves the one with the least loss. So the budget holds exactly, and the loss
+    is the
     least there is within `budget − parts / BINS` of what it leaves.
 
     Args:

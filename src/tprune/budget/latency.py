@@ -26,9 +26,15 @@ AGAIN = 3  # selections made at most, each with the realised savings at the sele
 
 
 def select_within(
-    model: Any, plan: Plan, table: LatencyTable, curves: Sequence[Curve], milliseconds: float, scores: Scores | None = None
-) -> Plan:  # fmt: skip
-    """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`; see `tprune.budget.allocate`.
+    model: Any,
+    plan: Plan,
+    table: LatencyTable,
+    curves: Sequence[Curve],
+    milliseconds: float,
+    scores: Scores | None = None,
+) -> Plan:
+    """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`; see
+    `tprune.budget.allocate`.
 
     Args:
         model: the dense model the plan was made for.
@@ -88,9 +94,14 @@ def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostM
 
 
 def select_memory(
-    model: Any, plan: Plan, peak: float, curves: Sequence[Curve], megabytes: float, scores: Scores | None = None,
+    model: Any,
+    plan: Plan,
+    peak: float,
+    curves: Sequence[Curve],
+    megabytes: float,
+    scores: Scores | None = None,
     known: PlanSizes | None = None,
-) -> Plan:  # fmt: skip
+) -> Plan:
     """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
 
     A runtime that holds some weights twice saves more than that.
@@ -120,7 +131,7 @@ def select_memory(
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A plan that was timed: its prediction by the corrected table, what was measured, and how many plans were timed."""
+    """A plan that was timed: its prediction by the corrected table, what was measured, and how many were timed."""
 
     plan: Plan
     table: LatencyTable
@@ -134,9 +145,12 @@ class Confirmed:
 
 
 def confirm(
-    select: Callable[[LatencyTable], Plan], table: LatencyTable, time: Callable[[Plan], Times],
-    within: float = 0.05, tries: int = 3,
-) -> Confirmed:  # fmt: skip
+    select: Callable[[LatencyTable], Plan],
+    table: LatencyTable,
+    time: Callable[[Plan], Times],
+    within: float = 0.05,
+    tries: int = 3,
+) -> Confirmed:
     """Times the selected plan; while it misses its prediction, corrects the table by it and selects again.
 
     Args:

@@ -1,4 +1,6 @@
-"""Whether a time that is asked for can be met: what the dense model says of it, what a table says, and what is measured then."""
+"""Whether a time that is asked for can be met: what the dense model says of it, what a table says, and what is measured
+then.
+"""
 
 from __future__ import annotations
 
@@ -104,20 +106,23 @@ class Feasibility:
         dense, quoted = table.dense.total, table.phases.quoted
         if self.how.target()[0] == "latency_ms" and dense <= milliseconds(self.how, table):
             raise InputError(
-                f"asked for {number(milliseconds(self.how, table))} ms a {quoted}, but the dense model takes {number(dense)} ms already; nothing "
+                f"asked for {number(milliseconds(self.how, table))} ms a {quoted}, but the dense model takes "
+                f"{number(dense)} ms already; nothing "
                 "needs to be cut. Ask for less time, or for a size"
             )
 
     def _too_slow(self, left: str, budget: float, least: float, table: LatencyTable) -> UnreachableError:
         dense, quoted = table.dense.total, table.phases.quoted
         return UnreachableError(
-            f"asked for {number(budget)} ms a {quoted} ({dense / budget:,.3g}x); with {left} it takes {number(least)} ms "
-            f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or start from a smaller model"
+            f"asked for {number(budget)} ms a {quoted} ({dense / budget:,.3g}x); with {left} it takes "
+            f"{number(least)} ms "
+            f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or "
+            "start from a smaller model"
         )
 
 
 def fewest_first(model: Any, plan: Plan, limits: Limits) -> tuple[Curve, ...]:
-    """Curves by which a coupling's loss is the number of groups that it lost: all that matters to what can be reached."""
+    """Curves by which a coupling's loss is the number of groups that it lost: enough for what can be reached."""
     sizes = {g.coupling.name: sizes_to_try(g, limits) for g in plan.bind(model)}
     return tuple(Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items())
 

@@ -1,4 +1,7 @@
-"""What is asked of a budget: one size, time or memory, and how the parts of a model share it. A recipe's `prune` section is one."""
+"""What is asked of a budget: one size, time or memory, and how the parts of a model share it.
+
+A recipe's `prune` section is one.
+"""
 
 from __future__ import annotations
 

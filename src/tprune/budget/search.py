@@ -1,7 +1,9 @@
 """Search beyond an additive knapsack: couplings that are cheap to cut alone may be expensive to cut together.
 
-The knapsack's losses are multiplied by a coefficient per coupling, the selection it then finds is measured as a whole, and the
-coefficients of the best one so far are mutated. So the budget holds in every try, and only what to spend it on is searched.
+The knapsack's losses are multiplied by a coefficient per coupling, the selection it then finds is measured as a whole,
+and the
+coefficients of the best one so far are mutated. So the budget holds in every try, and only what to spend it on is
+searched.
 """
 
 from __future__ import annotations
@@ -42,9 +44,13 @@ class Refined(Generic[S]):
 
 
 def refine(
-    options: Sequence[Options[int]], evaluate: Callable[[Mapping[str, int]], float], budget: float, unit: str,
-    tries: int = 50, seed: int = 0,
-) -> Refined[dict[str, int]]:  # fmt: skip
+    options: Sequence[Options[int]],
+    evaluate: Callable[[Mapping[str, int]], float],
+    budget: float,
+    unit: str,
+    tries: int = 50,
+    seed: int = 0,
+) -> Refined[dict[str, int]]:
     """`search` over `budget.cheapest`: never a selection that is worse than the knapsack's own.
 
     Args:
@@ -71,12 +77,17 @@ def refine(
 
 
 def search(
-    couplings: int, select: Callable[[Sequence[float]], S], evaluate: Callable[[S], float], key: Callable[[S], Hashable],
-    tries: int = 50, seed: int = 0,
-) -> Refined[S]:  # fmt: skip
+    couplings: int,
+    select: Callable[[Sequence[float]], S],
+    evaluate: Callable[[S], float],
+    key: Callable[[S], Hashable],
+    tries: int = 50,
+    seed: int = 0,
+) -> Refined[S]:
     """Looks for coefficients, one a coupling, whose selection has the least measured loss; starts from ones.
 
-    The first quarter of the tries draws all coefficients anew, the others a fifth of the best ones'. A try that leads to a
+    The first quarter of the tries draws all coefficients anew, the others a fifth of the best ones'. A try that leads
+    to a
     selection already measured costs nothing.
 
     Args:

@@ -25,7 +25,8 @@ UNITS = tuple(ATTRIBUTES)
 
 @dataclass(frozen=True)
 class Budget:
-    """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`; above, a number, `Budget("params", 3e6)`.
+    """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`; above, a number,
+    `Budget("params", 3e6)`.
 
     Attributes:
         unit: `macs`, `params` (or `parameters`) or `bytes`.
@@ -49,7 +50,8 @@ class Budget:
             raise InputError(f"budget {self.unit!r} is unknown; known are {', '.join(UNITS)}")
         if not (0 < self.value <= 1 or LEAST_SIZE <= self.value < float("inf")):
             raise InputError(
-                f"budget {self.unit}: expected a fraction of the dense model in (0, 1], or a number of at least {LEAST_SIZE}, got {self.value}"
+                f"budget {self.unit}: expected a fraction of the dense model in (0, 1], or a number of at least "
+                f"{LEAST_SIZE}, got {self.value}"
             )
 
     def of(self, found: Size) -> float:
@@ -62,7 +64,8 @@ class Budget:
             return self.value * self.of(dense)
         if self.value > self.of(dense):
             raise InputError(
-                f"asked for {self.value if self.value > 1e15 else format(self.value, ',.0f')} {self.unit}, but the dense model has {self.of(dense):,.0f} only"
+                f"asked for {self.value if self.value > 1e15 else format(self.value, ',.0f')} {self.unit}, but the "
+                f"dense model has {self.of(dense):,.0f} only"
             )
         return self.value
 
@@ -184,7 +187,9 @@ def counted(model: nn.Module, plan: Plan) -> Plan:
 
 
 def _still_reading(kept: Kept, plan: Plan) -> Kept:
-    """The same, but with the last sublayer that reads the source, where all of them would be removed or left without heads."""
+    """The same, but with the last sublayer that reads the source, where all of them would be removed or left without
+    heads.
+    """
     mine = [c for c in plan.couplings if c.name in kept and c.kind in (WHOLE_BLOCK, *COVERING)]
     mine = [c for c in mine if c.site is not None and c.site.reads_source]
     reading = {c.site: True for c in mine}

@@ -79,10 +79,15 @@ def main() -> None:
 
 
 def explained(error: BaseException) -> str:
-    """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its words."""
+    """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its
+    words.
+    """
     said = " ".join(str(error).split())[:300]
     if os.strerror(errno.ENOSPC) in said:
-        return f"{said}: the disk is full; nothing that was finished is lost, and the same command goes on once there is room"
+        return (
+            f"{said}: the disk is full; nothing that was finished is lost, "
+            "and the same command goes on once there is room"
+        )
     if isinstance(error, (TpruneError, OSError)):
         return str(error)
     return f"unexpected {type(error).__name__}: {said} (--debug shows where)"
@@ -95,7 +100,8 @@ def _quieten() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its retries
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # how long a thread waits busily for the others: where another process takes a core, all would wait on each other most of the time
+    # how long a thread waits busily for the others: where another process takes a core, all would wait on each other
+    # most of the time
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", category=TpruneWarning)

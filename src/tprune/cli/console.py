@@ -47,7 +47,10 @@ def typed() -> str:
 
 
 def stdin_lines() -> list[str]:
-    """Standard input, one sentence a line. Raises `InputError` naming the line that is not UTF-8, or too long to be one."""
+    """Standard input, one sentence a line.
+
+    Raises `InputError` naming the line that is not UTF-8, or too long to be one.
+    """
     if sys.stdin is None:
         raise InputError("standard input is closed; expected one sentence a line")
     lines: list[str] = []
@@ -55,7 +58,8 @@ def stdin_lines() -> list[str]:
         number = len(lines) + 1
         if len(line) == MOST:
             raise InputError(
-                f"standard input: line {number} has {MOST:,} bytes or more; expected a sentence, of at most {LONGEST:,} characters"
+                f"standard input: line {number} has {MOST:,} bytes or more; expected a sentence, of at most "
+                f"{LONGEST:,} characters"
             )
         try:
             lines.append(line.removesuffix(b"\n").decode("utf-8").removesuffix("\r").removeprefix("\ufeff"))
@@ -65,6 +69,7 @@ def stdin_lines() -> list[str]:
             ) from None
         if len(lines[-1]) > LONGEST:
             raise InputError(
-                f"standard input: line {number} has {len(lines[-1]):,} characters; expected a sentence, of at most {LONGEST:,}"
+                f"standard input: line {number} has {len(lines[-1]):,} characters; expected a sentence, of at most "
+                f"{LONGEST:,}"
             )
     return lines

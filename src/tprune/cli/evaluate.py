@@ -70,7 +70,8 @@ def evaluate(
     )
     if len(pairs) < FEW:
         report(
-            f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; expected some hundreds"
+            f"{len(pairs)} sentences are few: the intervals are about these sentences, not about a test set; "
+            "expected some hundreds"
         )
     scores = {name: _scored(each, pairs, tokenize) for name, each in found.items()}
     for name, each in found.items():

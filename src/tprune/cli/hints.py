@@ -1,4 +1,6 @@
-"""What a refusal of the library means on the command line: the options that would help, of those that were not given yet."""
+"""What a refusal of the library means on the command line: the options that would help, of those that were not given
+yet.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def ways_out(recipe: Recipe, trims: bool) -> str:
         >>> from tprune.recipe.changes import BUILT_IN, changed
         >>> from tprune.recipe.reader import read_recipe
         >>> ways_out(changed(read_recipe(BUILT_IN), "prune", {}, {"macs": 0.1}, needed=True), trims=True)
-        'more can be cut with --kind ffn --kind heads --kind qk --kind vo --kind sublayer --kind width; --set prune.floor=0'
+        'more can be cut with --kind ffn --kind heads --kind qk --kind vo --kind sublayer --kind width; --set
+        prune.floor=0'
     """
     found = list(_ways(recipe, trims))
     return f"more can be cut with {'; '.join(found)}" if found else "nothing more can be cut of this model"

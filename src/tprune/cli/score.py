@@ -1,4 +1,6 @@
-"""`tprune evaluate` of tasks whose models say everything in one pass: scores, baselines, and the difference of two models."""
+"""`tprune evaluate` of tasks whose models say everything in one pass: scores, baselines, and the difference of two
+models.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ def scored(
         given: the test data, and training data for baselines.
         threads: that run the models; the usable cores if not given.
         report: is told what is going on.
-        runtime: what runs the models; PyTorch for a checkpoint, and what it was exported for for an exported folder, if not given.
+        runtime: what runs the models; PyTorch for a checkpoint, and what it was exported for for an exported folder, if
+            not given.
 
     Raises:
         InputError: no such model, one for another task, or data that does not fit.

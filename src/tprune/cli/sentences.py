@@ -18,7 +18,8 @@ OPTIONS = {split: f"{source} and {target}" for split, (source, target) in PAIRS.
 
 
 def corpus_of(given: Given, spec: Data, needed: tuple[str, ...], seed: int = 0) -> Corpus:
-    """The corpus that was named; of a split with more sentences than the recipe's `data.limit`, so many drawn at random.
+    """The corpus that was named; of a split with more sentences than the recipe's `data.limit`, so many drawn at
+    random.
 
     Args:
         given: by options.
@@ -34,7 +35,8 @@ def corpus_of(given: Given, spec: Data, needed: tuple[str, ...], seed: int = 0) 
     found = _from_files(given, spec, needed) or _from_set(given, spec, most, seed)
     if found is None:
         raise InputError(
-            f"no sentences: give {', '.join(OPTIONS[split] for split in needed)}, or --data (a folder or a data set's id)"
+            f"no sentences: give {', '.join(OPTIONS[split] for split in needed)}, or --data (a folder or a data "
+            "set's id)"
         )
     tests = {name: pairs.sample(most["test"], seed) for name, pairs in found.tests.items()}
     return Corpus(found.train.sample(most["train"], seed), found.valid.sample(most["valid"], seed), tests)
@@ -77,7 +79,10 @@ def named_pairs(given: Given) -> Pairs:
 
 
 def test_of(given: Given) -> Parallel:
-    """The sentences to score: two files, tables, or the test split of a data set. Raises `InputError` as `corpus_of`."""
+    """The sentences to score: two files, tables, or the test split of a data set.
+
+    Raises `InputError` as `corpus_of`.
+    """
     given.check_one_source()
     files = named_pairs(given)
     if pairs := files.get("test") or files.get("train"):  # of this verb, --src and --tgt are what is scored

@@ -1,1 +1,4 @@
-"""Structures, couplings, plans, selection and cuts, and the protocols that the rooms above keep. Torch and einops only."""
+"""Structures, couplings, plans, selection and cuts, and the protocols that the rooms above keep.
+
+Torch and einops only.
+"""

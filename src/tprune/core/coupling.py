@@ -30,7 +30,8 @@ Member = tuple[View, Tensor | None]  # a view and which of its elements are to b
 class Coupling:
     """Views that live or die together.
 
-    Norm of group g: `n_g = (Σ_members Σ_{e in g} w_e²)^½`; biases are not counted, tied or overlapping elements count once.
+    Norm of group g: `n_g = (Σ_members Σ_{e in g} w_e²)^½`; biases are not counted, tied or overlapping elements count
+        once.
 
     Attributes:
         name: unique in its model.
@@ -144,7 +145,7 @@ class Groups:
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
-        """All members, biases last, each with the elements that no earlier member holds in the same group (None: all)."""
+        """All members, biases last, each with the elements that no earlier one holds in the same group (None: all)."""
         found: list[Member] = []
         for view in sorted(self.coupling.views, key=lambda view: view.role is Role.BIAS):
             fresh = self._fresh(view, [earlier for earlier, _ in found])
@@ -166,7 +167,8 @@ class Groups:
 
     @torch.no_grad()
     def scale_(self, factors: Tensor, members: Iterable[Member] | None = None) -> None:
-        """Multiplies members (all, biases too, unless given) by their group's factor, in place; a mask has factors 0 and 1.
+        """Multiplies members (all, biases too, unless given) by their group's factor, in place; a mask has factors 0
+        and 1.
 
         An element that several members hold in one group is multiplied once.
         """
@@ -246,7 +248,8 @@ def bind(couplings: Sequence[Coupling], model: nn.Module) -> list[Groups]:
 
 
 def source_params(couplings: Iterable[Coupling]) -> frozenset[str]:
-    """Tensors of linears with one input per token of the source: those of the encoder, and keys and values of the source.
+    """Tensors of linears with one input per token of the source: those of the encoder, and keys and values of the
+    source.
 
     Keys are the consumers of a coupling `qk`, values the producers of a coupling `vo`.
 

@@ -1,4 +1,4 @@
-"""Loss curves: how much loss a coupling adds when it alone keeps fewer groups, and which numbers of groups are tried."""
+"""Loss curves: the loss a coupling adds when it alone keeps fewer groups, and which numbers of groups are tried."""
 
 from __future__ import annotations
 
@@ -33,13 +33,18 @@ class Curve:
 
 
 def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None = None) -> list[int]:
-    """The numbers of lines of a coupling to measure, fewest first, all of them last; see `tprune.analysis.loss_curves.sensitivities`."""
+    """The numbers of lines of a coupling to measure, fewest first, all of them last.
+
+    See `tprune.analysis.loss_curves.sensitivities`.
+    """
     kind, lines = groups.coupling.kind, lines_of(groups.norms)
     tried = rule_of(kind).shares if shares is None else shares
     return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
 
 
 def never_less(added: Sequence[float]) -> tuple[float, ...]:
-    """Measured losses, fewest groups first, and 0 for all: fewer groups never cost less, what looks like a gain is noise."""
+    """Measured losses, fewest groups first, and 0 for all: fewer groups never cost less, what looks like a gain is
+    noise.
+    """
     steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
     return tuple(float(x) for x in steady)

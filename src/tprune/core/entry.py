@@ -1,4 +1,4 @@
-"""One line of a plan: a coupling, what drives its groups to zero, how strongly, what becomes of it, and what is kept."""
+"""One line of a plan: a coupling, what drives its groups to zero and how strongly, its realisation, what is kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tprune.support.errors import InputError
 
 
 class Mode(StrEnum):
-    """How a penalty reaches the weights: through the gradient, beside the optimiser, or as a proximal step (exact zeros)."""
+    """How a penalty reaches the weights: through the gradient, beside the optimiser, or as a proximal step (exact
+    zeros).
+    """
 
     GRADIENT = "gradient"
     DECOUPLED = "decoupled"

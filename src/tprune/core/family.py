@@ -28,7 +28,10 @@ class Family(Protocol):
         ...
 
     def build(self, model: nn.Module, cuts: Cuts, heads: Mapping[Site, int], stock: bool) -> nn.Module:
-        """An empty model of the shapes that the cuts leave; `heads` says how many of them an attention keeps, by its site."""
+        """An empty model of the shapes that the cuts leave.
+
+        `heads` says how many of them an attention keeps, by its site.
+        """
         ...
 
     def drops_empty(self, name: str) -> bool:

@@ -1,6 +1,7 @@
 """The kinds of couplings: one row says everything that the toolkit knows of a kind.
 
-A new kind is a word in `Kind` and a row in `KINDS`, and a family that has couplings of it. Families of plugins may have kinds of their
+A new kind is a word in `Kind` and a row in `KINDS`, and a family that has couplings of it. Families of plugins may have
+kinds of their
 own; they are treated as `OTHER`.
 """
 
@@ -36,7 +37,8 @@ class KindRule:
     Attributes:
         label: of what a group is one, for a reader.
         scope: how much of a model one coupling covers.
-        within: the kind whose groups contain its groups; it is then kept balanced, equally many groups in each of those.
+        within: the kind whose groups contain its groups; it is then kept balanced, equally many groups in each of
+            those.
         may_be_empty: whether a sensible model is left where nothing of a coupling is; its floor must be 0 too.
         shares: which shares of a coupling are tried where its loss is measured.
         by_default: whether a recipe that says nothing cuts it.

@@ -21,7 +21,8 @@ class Update:
 
     Attributes:
         value: the penalty R, a scalar.
-        slope: ∂R/∂n_g, one value per group. Its effect on a weight of group g is `slope_g · w / n_g` (0 where n_g is 0).
+        slope: ∂R/∂n_g, one value per group. Its effect on a weight of group g is `slope_g · w / n_g` (0 where n_g is
+            0).
         pull: a gradient for every member tensor, by name and shaped like the whole tensor, for what no slope can say
             (a distance to a target, orthogonality). It is added to the effect of the slopes, with the entry's
             strength.

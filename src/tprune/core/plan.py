@@ -1,4 +1,6 @@
-"""The plan: the frozen, printable, JSON record of what is pruned, how, how strongly, and, after selection, what is kept."""
+"""The plan: the frozen, printable, JSON record of what is pruned, how, how strongly, and, after selection, what is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,8 @@ class Plan:
         found = fingerprint(model)
         if found != self.fingerprint:
             raise InputError(
-                f"the plan was made for a model with fingerprint {self.fingerprint}, this one has {found}: {self._unlike(model)}"
+                f"the plan was made for a model with fingerprint {self.fingerprint}, this one has {found}: "
+                f"{self._unlike(model)}"
             )
         return bind(self.couplings, model)
 
@@ -146,10 +149,18 @@ class Plan:
             total = math.prod(e.groups)
             kept = "-" if e.kept is None else f"{len(e.kept)} ({len(e.kept) / total:.0%})"
             shape = "x".join(map(str, e.groups)) or "1"
-            rows.append((
-                e.coupling.name, shape, kept, e.coupling.views[0].structure.pattern, name_of(e.method),
-                e.mode, f"{e.strength:g}", e.realisation,
-            ))  # fmt: skip
+            rows.append(
+                (
+                    e.coupling.name,
+                    shape,
+                    kept,
+                    e.coupling.views[0].structure.pattern,
+                    name_of(e.method),
+                    e.mode,
+                    f"{e.strength:g}",
+                    e.realisation,
+                )
+            )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         asked = ", ".join(
@@ -173,7 +184,8 @@ def make_plan(
     mode: Mode = Mode.PROXIMAL,
     strengths: Mapping[str, float] | float = 0.0,
 ) -> Plan:
-    """A plan that treats all couplings the same, but for their strengths; open couplings are gathered, closed ones shrunk.
+    """A plan that treats all couplings the same, but for their strengths; open couplings are gathered, closed ones
+    shrunk.
 
     Args:
         model: what is to be pruned.

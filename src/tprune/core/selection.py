@@ -152,7 +152,8 @@ class Limits:
     """What a selection must respect in every coupling.
 
     Attributes:
-        multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is said.
+        multiple: kept counts are multiples of this (a runtime's preference), by kind of coupling; 1 where nothing is
+            said.
         floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
         floors: likewise for single kinds, where it differs.
@@ -214,8 +215,10 @@ class Uniform:
 class Shared:
     """Couplings compete: groups are ranked over all couplings by `weight_c · score / rms score of c`.
 
-    Norms alone rank only within a coupling (their scale differs between couplings, and ranking them globally empties some);
-    so they are first divided by their coupling's root mean square, then weighted by what the analysis says the coupling is
+    Norms alone rank only within a coupling (their scale differs between couplings, and ranking them globally empties
+    some);
+    so they are first divided by their coupling's root mean square, then weighted by what the analysis says the coupling
+    is
     worth. A coupling without a weight has weight 1. `floor` keeps any of them from collapsing.
 
     Attributes:

@@ -23,10 +23,12 @@ class Site(NamedTuple):
     """Where in a model a coupling lies. Couplings of one block have the same site.
 
     Attributes:
-        stack: `encoder` or `decoder`, or a stage of a convolutional network; empty for what belongs to the whole model. What reads the source lies in the encoder, or is a
+        stack: `encoder` or `decoder`, or a stage of a convolutional network; empty for what belongs to the whole model.
+            What reads the source lies in the encoder, or is a
             cross-attention.
         layer: its number in the stack, from 0; None for what lies in no layer.
-        block: `self_attention`, `cross_attention`, `feed_forward`, `channels`, `residual`, or another word of the family.
+        block: `self_attention`, `cross_attention`, `feed_forward`, `channels`, `residual`, or another word of the
+            family.
 
     Example:
         >>> Site("decoder", 2, "cross_attention").name, Site("encoder", 0, "feed_forward").place
@@ -107,6 +109,7 @@ def no_site(name: str) -> InputError:
         name: of the coupling.
     """
     return InputError(
-        f"{name}: the coupling has no site (stack, layer and block, such as decoder, 2, cross_attention), so what else lies in its block "
+        f"{name}: the coupling has no site (stack, layer and block, such as decoder, 2, cross_attention), so "
+        "what else lies in its block "
         "is not known; its family must give it one (tprune.core.sites.Site)"
     )

@@ -1,6 +1,8 @@
-"""A sparsity structure is a pattern in einops' notation: axes on the right index groups, axes that vanish lie inside one.
+"""A sparsity structure is a pattern in einops' notation: axes on the right index groups, axes that vanish lie inside
+one.
 
-One pattern gives grouping, group norms, the mask and the physical cut. Inside, a pattern compiles to a `Layout`: each tensor
+One pattern gives grouping, group norms, the mask and the physical cut. Inside, a pattern compiles to a `Layout`: each
+tensor
 axis split into named factors, from which integer index maps follow, so slices and ragged edges need no special code.
 """
 
@@ -29,7 +31,8 @@ class Layout:
     Attributes:
         shape: the tensor's shape.
         axes: for each tensor axis, the names of its factors, outermost first.
-        sizes: the size of every named factor; an outermost factor that does not divide its axis is rounded up (ragged edge).
+        sizes: the size of every named factor; an outermost factor that does not divide its axis is rounded up (ragged
+            edge).
         right: the names that index groups, in order.
     """
 
@@ -99,7 +102,8 @@ class Structure:
         sizes: of all but one of the factors of every bracketed axis, by name.
 
     Raises:
-        InputError: the pattern cannot be parsed, or does not fit a tensor it is used on; the message holds pattern, shape and sizes.
+        InputError: the pattern cannot be parsed, or does not fit a tensor it is used on; the message holds pattern,
+            shape and sizes.
 
     Example:
         >>> w = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
@@ -172,7 +176,8 @@ class Structure:
         """Which positions of each tensor axis stay when only the groups in `keep` (bool, shaped as the groups) stay.
 
         Raises:
-            InputError: the kept groups are no product of positions along the axes, so that no smaller dense tensor holds them.
+            InputError: the kept groups are no product of positions along the axes, so that no smaller dense tensor
+                holds them.
         """
         layout, kept = self.layout(shape), {}
         if tuple(keep.shape) != layout.groups:

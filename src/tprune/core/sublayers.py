@@ -1,4 +1,6 @@
-"""Sublayers: the couplings of one attention or feed-forward block, and what it saves when several of them are cut at once."""
+"""Sublayers: the couplings of one attention or feed-forward block, and what it saves when several of them are cut at
+once.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
     """The sublayers of a plan in its order; the residual width belongs to none.
 
     Raises:
-        InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; or two of one kind at
+        InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; or two of
+            one kind at
             one site.
     """
     names: dict[Site, dict[str, str]] = {}
@@ -72,7 +75,8 @@ def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
 def _site_of(coupling: Coupling) -> Site:
     if coupling.kind not in SHARING:
         raise InputError(
-            f"{coupling.name}: couplings of kind {coupling.kind!r} cannot share a budget; expected {', '.join(SHARING)}, {WIDTH}"
+            f"{coupling.name}: couplings of kind {coupling.kind!r} cannot share a budget; expected "
+            f"{', '.join(SHARING)}, {WIDTH}"
         )
     if coupling.site is None:
         raise no_site(coupling.name)
@@ -116,7 +120,8 @@ def width_of(plan: Plan) -> float:
 def combined(saved: Callable[[str, float], Any], shares: KeptFractions) -> Any:
     """What a sublayer saves with several kinds cut at once, from what each saves alone.
 
-    `saved(h, qk, vo) = saved(h) + h/H · (saved(qk) + saved(vo))`: dimensions are saved in the heads that stay. This is exact
+    `saved(h, qk, vo) = saved(h) + h/H · (saved(qk) + saved(vo))`: dimensions are saved in the heads that stay. This is
+    exact
     for parameters and multiply-accumulates. A removed sublayer saves what its removal saves.
 
     Args:

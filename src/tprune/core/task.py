@@ -122,7 +122,10 @@ class Task(Protocol):
         ...
 
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
-        """The model's outputs for a batch, teacher-forced where it generates; with its hidden states where they are asked for."""
+        """The model's outputs for a batch, teacher-forced where it generates.
+
+        With its hidden states where they are asked for.
+        """
         ...
 
     def prompt(self, batch: Batch) -> Batch:
@@ -154,11 +157,17 @@ class Task(Protocol):
         ...
 
     def processor(self, folder: str | Path) -> Any:
-        """What encodes inputs, from a model's folder: a tokeniser, or image preprocessing; None where nothing is needed."""
+        """What encodes inputs, from a model's folder: a tokeniser, or image preprocessing.
+
+        None where nothing is needed.
+        """
         ...
 
     def encode(self, data: Any, processor: Any, model: nn.Module) -> Examples:
-        """Data ready for a model. Raises `InputError` for a label that the model does not know, naming file and line."""
+        """Data ready for a model.
+
+        Raises `InputError` for a label that the model does not know, naming file and line.
+        """
         ...
 
     def predict(self, model: Any, examples: Any, pad: int = 0) -> Predictions:
@@ -176,7 +185,10 @@ class Task(Protocol):
         ...
 
     def baselines(self, train: Any, test: Any) -> Mapping[str, Predictions]:
-        """By name the predictions for `test` of what knows only the frequencies of `train`; none where there are none."""
+        """By name the predictions for `test` of what knows only the frequencies of `train`.
+
+        None where there are none.
+        """
         ...
 
     def shown(self, predictions: Predictions, examples: Any, index: int) -> Shown:
@@ -219,7 +231,9 @@ class LocatesDifference(Protocol):
 
 @runtime_checkable
 class WritesSentences(Protocol):
-    """A task whose models write sentences by beam search: they can be taught by a teacher's own, in words spelled otherwise."""
+    """A task whose models write sentences by beam search: they can be taught by a teacher's own, in words spelled
+    otherwise.
+    """
 
     @property
     def beams(self) -> int | None:

@@ -1,4 +1,6 @@
-"""Rows of the output layer: a token that is never written needs none, so that an export leaves its row out of the decoder."""
+"""Rows of the output layer: a token that is never written needs none, so that an export leaves its row out of the
+decoder.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 def written_rows(model: Any) -> tuple[int, ...]:
     """The tokens that the decoder has to know: all but those of `suppress_tokens`; empty where it has to know all.
 
-    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities, and so they do in
+    Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities, and so
+    they do in
     what a repetition penalty multiplies; then all stay.
     Tokens that the search itself feeds to the decoder stay, too.
 

@@ -25,7 +25,8 @@ class Size:
     Attributes:
         parameters: learned numbers.
         bytes: of these, in the model's own precision.
-        macs: multiply-accumulates for one input of the task; of a translation, to encode a sentence and decode step by step with a cache.
+        macs: multiply-accumulates for one input of the task; of a translation, to encode a sentence and decode step by
+            step with a cache.
     """
 
     parameters: int
@@ -41,7 +42,8 @@ class Size:
 def size(model: Any, task: Task | None = None) -> Size:
     """Counts a model's parameters, bytes and MACs.
 
-    The MACs are those of one pass over the task's example; of a model that generates, teacher-forced: the matrix products of
+    The MACs are those of one pass over the task's example; of a model that generates, teacher-forced: the matrix
+    products of
     cached decoding, attention over the whole target.
 
     Args:

@@ -30,12 +30,14 @@ def read_data_set(
         source: its column of sentences; with dots for what lies inside a column (`translation.en`).
         target: its column of translations.
         limit: so many pairs of a split, drawn at random; only these splits are read.
-        report: is told how many pairs are left out: those with a side that is no sentence (blank, of several lines, or of more
+        report: is told how many pairs are left out: those with a side that is no sentence (blank, of several lines, or
+            of more
             than `LONGEST` characters).
         seed: of the draw.
 
     Raises:
-        InputError: the data set, all of its splits, or a column is missing, the hub cannot be reached, or a row of a table in
+        InputError: the data set, all of its splits, or a column is missing, the hub cannot be reached, or a row of a
+            table in
             a folder has more or fewer fields than the header.
     """
     import datasets
@@ -82,13 +84,15 @@ def _read(
         said = " ".join(str(first).split())[:300] or "nothing in it"
         where = "read" if local.is_dir() else "loaded from the hub"
         raise InputError(
-            f"data set {name!r} could not be {where} ({type(first).__name__}: {said}); expected a hub id, or a folder with CSV, "
+            f"data set {name!r} could not be {where} ({type(first).__name__}: {said}); expected a hub id, or a "
+            "folder with CSV, "
             "JSON lines or Parquet files of train, validation and test; or name the files of sentences instead"
         ) from None
     found = {split: name for split, name in NAMES.items() if split in limit and name in loaded}
     if not found:
         raise InputError(
-            f"data set {name!r}: no split {' or '.join(repr(NAMES[split]) for split in limit)}; there are {', '.join(map(repr, loaded))}"
+            f"data set {name!r}: no split {' or '.join(repr(NAMES[split]) for split in limit)}; there are "
+            f"{', '.join(map(repr, loaded))}"
         )
     return {
         split: _pairs(loaded[key], f"{name}, {key}", source, target, limit[split], report, seed)
@@ -103,7 +107,8 @@ def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: R
     kept = [(a, b) for a, b in zip(*sides, strict=True) if _is_sentence(a) and _is_sentence(b)]
     if len(kept) < len(sides[0]):
         report(
-            f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is blank, of several lines, or of more than "
+            f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is blank, of "
+            "several lines, or of more than "
             f"{LONGEST:,} characters"
         )
     if not kept:

@@ -78,7 +78,10 @@ class ImageProcessor:
         write_json(Path(save_directory) / FILE, said)
 
     def pixels(self, image: Picture, place: str) -> NDArray[np.uint8]:
-        """The image as bytes (channels, height, width), resized and cropped. Raises `InputError` where it cannot be read."""
+        """The image as bytes (channels, height, width), resized and cropped.
+
+        Raises `InputError` where it cannot be read.
+        """
         found = opened(image, place).convert("L" if len(self.mean) == 1 else "RGB")
         if self.shortest is not None:
             scale = self.shortest / min(found.size)

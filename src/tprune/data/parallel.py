@@ -68,7 +68,8 @@ class Parallel(Rows):
             raise InputError(f"{self.name}: no sentences; expected at least one line")
 
     def sample(self, n: int, seed: int = 0) -> Parallel:
-        """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no more.
+        """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no
+        more.
 
         Example:
             >>> Parallel(tuple("abcdef"), tuple("uvwxyz")).sample(3).source
@@ -124,8 +125,10 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
     `FILE.csv:COLUMN`, likewise `.tsv` and `.jsonl`, reads one column of a table; see `tprune.data.tables`.
 
     Raises:
-        InputError: naming file and line or row, for a missing or empty file, what is no regular file, a broken gzip, bytes
-            that are not UTF-8, half of a surrogate pair, a byte-order mark, CRLF line ends, NUL, an empty line, or one of more
+        InputError: naming file and line or row, for a missing or empty file, what is no regular file, a broken gzip,
+            bytes
+            that are not UTF-8, half of a surrogate pair, a byte-order mark, CRLF line ends, NUL, an empty line, or one
+            of more
             than `LONGEST` characters.
     """
     if (table := column_of(path)) is not None:
@@ -148,7 +151,8 @@ def contents(path: Path) -> bytes:
     """A file's bytes, unpacked where it is a `.gz`.
 
     Raises:
-        InputError: it cannot be read, is no regular file, is larger than memory, is no complete gzip file, or unpacks to what
+        InputError: it cannot be read, is no regular file, is larger than memory, is no complete gzip file, or unpacks
+            to what
             no text would.
     """
     raw = regular_bytes(path, "a text file")
@@ -235,7 +239,8 @@ def read_pair(source: str | Path, target: str | Path, name: str | None = None) -
 
 
 def place(pairs: Parallel, which: int, index: int) -> str:
-    """File and line of a sentence (`which` 0) or a translation (1), for messages; files of joined sets are read once more.
+    """File and line of a sentence (`which` 0) or a translation (1), for messages; files of joined sets are read once
+    more.
 
     Example:
         >>> place(Parallel(("a cat",), ("eine Katze",), "toy"), 1, 0)
@@ -252,7 +257,8 @@ def place(pairs: Parallel, which: int, index: int) -> str:
 
 
 def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | None = None) -> Corpus:
-    """Reads `{"train": [(src, tgt)], "valid": [...], "test": [...]}`; several pairs of one split are joined, tests kept apart.
+    """Reads `{"train": [(src, tgt)], "valid": [...], "test": [...]}`; several pairs of one split are joined, tests kept
+    apart.
 
     Args:
         files: for each split the pairs of files; relative to `root` if it is given.

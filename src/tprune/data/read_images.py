@@ -31,7 +31,8 @@ def read_images(sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
     """Images with the names of their classes.
 
     Args:
-        sources: folders or tar archives, in which an image lies in a folder called as its class; or IDX files of images,
+        sources: folders or tar archives, in which an image lies in a folder called as its class; or IDX files of
+            images,
             beside which lie those of labels.
         columns: none; images have no table.
 

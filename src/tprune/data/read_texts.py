@@ -25,7 +25,8 @@ def read_labeled_texts(sources: Sources, columns: Sequence[str] = ()) -> Labeled
 
     Args:
         sources: CSV, TSV or JSONL files.
-        columns: of the texts and of the labels; those called `text` or `sentence`, and `label`, `category` or `class`, if
+        columns: of the texts and of the labels; those called `text` or `sentence`, and `label`, `category` or `class`,
+            if
             not given.
 
     Raises:

@@ -46,7 +46,8 @@ def read_column(path: Path, column: str, raw: bytes) -> Iterator[tuple[int, str]
         raw: the file's content.
 
     Raises:
-        InputError: not UTF-8, no such column or two of that name, a row with more or fewer fields than the header, or a text
+        InputError: not UTF-8, no such column or two of that name, a row with more or fewer fields than the header, or a
+            text
             of several lines; names file and row.
     """
     rows = 0
@@ -108,7 +109,10 @@ def read_columns(path: Path, columns: Sequence[str], raw: bytes) -> Iterator[tup
 
 
 def decoded(path: Path, raw: bytes) -> str:
-    """A table's text, without the byte-order mark that spreadsheets write. Raises `InputError` where it is not UTF-8."""
+    """A table's text, without the byte-order mark that spreadsheets write.
+
+    Raises `InputError` where it is not UTF-8.
+    """
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,7 +123,8 @@ def check_rows(path: Path, columns: Sequence[str], text: str) -> None:
     """Reads a CSV or TSV for what is wrong with its rows, whatever is in them.
 
     Raises:
-        InputError: two columns of one of these names, a row with more or fewer fields than the header, or a NUL; names file
+        InputError: two columns of one of these names, a row with more or fewer fields than the header, or a NUL; names
+            file
             and row.
     """
     header = _header(path, text)
@@ -135,7 +140,8 @@ def check_objects(path: Path, columns: Sequence[str], text: str) -> None:
     """Reads a JSONL for what is wrong with its lines.
 
     Raises:
-        InputError: a line that is no JSON, has one of these columns not or more than once, or half of a surrogate pair in
+        InputError: a line that is no JSON, has one of these columns not or more than once, or half of a surrogate pair
+            in
             it; names file and line.
     """
     for column in columns:

@@ -1,4 +1,6 @@
-"""Gradual cutting: the size goes to its target in rounds, each of which cuts the model of the round before and trains it."""
+"""Gradual cutting: the size goes to its target in rounds, each of which cuts the model of the round before and trains
+it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from tprune.train.training_data import TrainingData
 
 @dataclass(frozen=True)
 class Gradual:
-    """What gradual cutting gives: the smaller model, and of every round its plan, for the model before it, and its certificate."""
+    """What gradual cutting gives: the smaller model, and of every round its plan, for the model before it, and its
+    certificate.
+    """
 
     model: Any
     plans: tuple[Plan, ...]
@@ -103,9 +107,11 @@ def cut_in_rounds(
     work: Path,
     report: Report = lambda text: None,
 ) -> Gradual:
-    """Cuts a model to `prune`'s size in rounds; each selects by norm on the current model, cuts it, and trains `steps / rounds`.
+    """Cuts a model to `prune`'s size in rounds; each selects by norm on the current model, cuts it, and trains `steps /
+    rounds`.
 
-    Every round ends in a checkpoint directory `work / "round-N"` with plan and certificate; a killed call goes on in its round.
+    Every round ends in a checkpoint directory `work / "round-N"` with plan and certificate; a killed call goes on in
+    its round.
     Each training has `recover`'s warm-up and cosine, or, with `recover.rewind`, replays the end of the dense schedule.
 
     Args:
@@ -118,7 +124,8 @@ def cut_in_rounds(
         report: is told about each round.
 
     Raises:
-        InputError: a time instead of a size, no whole step a round, or `work` holds rounds of another model or other settings.
+        InputError: a time instead of a size, no whole step a round, or `work` holds rounds of another model or other
+            settings.
         UnreachableError: the size cannot be reached; said before anything is trained.
         CertificateError: a cut changed what a model computes.
     """

@@ -72,12 +72,15 @@ class Attention:
         heads: query heads.
         kv: key-value heads.
         reads: the attributes from which the module's code reads sizes.
-        rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the code views values
+        rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the
+            code views values
             with the queries' width, so nothing is cut inside heads.
         norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
         returns: how many results the module's code returns.
-        shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its second result.
-        needed: whether other blocks need more of it than what it adds to the stream, such as that bias; it cannot be removed then.
+        shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its
+            second result.
+        needed: whether other blocks need more of it than what it adds to the stream, such as that bias; it cannot be
+            removed then.
     """
 
     site: Site
@@ -108,7 +111,9 @@ class Attention:
         return self.heads // self.kv
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` unless all maps have the rows or columns of so many heads, of the width that the code reads."""
+        """Raises `InputError` unless all maps have the rows or columns of so many heads, of the width that the code
+        reads.
+        """
         if self.heads < 1 or self.kv < 1 or self.heads % self.kv:
             raise InputError(f"{self.module}: {self.heads} heads cannot share {self.kv} key-value heads evenly")
         qk, v = self._widths(part(model, self.module, self.module))
@@ -171,7 +176,8 @@ class Attention:
         )
         if not (sizes.qk and sizes.v):
             raise InputError(
-                f"{self.module}: {sizes.qk} query-key and {sizes.v} value dimensions are left of a head; cut heads instead"
+                f"{self.module}: {sizes.qk} query-key and {sizes.v} value dimensions are left of a head; cut heads "
+                "instead"
             )
         values = {self.module: tuple(sizes)} if sizes.qk != sizes.v else {}
         stay = self._kept(cuts) if self.shared_bias else ()
@@ -202,7 +208,10 @@ class Attention:
         return dim, dim
 
     def _dims(self, cuts: Cuts, projection: str, left: int) -> int:
-        """How many rows of a map each kept key-value head has. Raises `InputError` when they differ: one tensor cannot hold them."""
+        """How many rows of a map each kept key-value head has.
+
+        Raises `InputError` when they differ: one tensor cannot hold them.
+        """
         name = f"{projection}.weight"
         kept = cuts.keep.get(name, {}).get(0)
         if kept is None:

@@ -1,4 +1,7 @@
-"""BERT: the bare encoder, and encoders with any head. Post-norm; heads, dimensions inside heads, hidden units, whole blocks."""
+"""BERT: the bare encoder, and encoders with any head.
+
+Post-norm; heads, dimensions inside heads, hidden units, whole blocks.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ READS = Reads(dim="attention_head_size", heads="num_attention_heads", total="all
 
 
 def rows(model: BertPreTrainedModel) -> Iterator[Row]:
-    """Two rows a layer, and the residual stream where the heads are known. Raises `InputError` for a decoder with cross-attentions."""
+    """Two rows a layer, and the residual stream where the heads are known.
+
+    Raises `InputError` for a decoder with cross-attentions.
+    """
     if model.config.add_cross_attention:
         raise InputError(f"{type(model).__name__}: has cross-attentions, which the table of BERT does not hold")
     layers = "encoder.layer" if isinstance(model, BertModel) else "bert.encoder.layer"

@@ -1,4 +1,4 @@
-"""The row of channels between convolutions: what makes them, what acts on each of them by itself, and what reads them."""
+"""The row of channels between convolutions: what makes them, what acts on each alone, and what reads them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Channels:
         return self.consumers
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` unless all modules have the same number of channels, and no others than depthwise groups."""
+        """Raises `InputError` unless all modules have the same number of channels, and only depthwise groups."""
         channels = int(part(model, self.module, self.producers[0], *CONVOLUTIONS, nn.Linear).weight.shape[0])
         for name in self.producers:
             self._dense(model, name, channels, 0)

@@ -1,4 +1,7 @@
-"""The blocks of post-norm encoder-decoders with the module names of Marian and BART; each family has a table of its own."""
+"""The blocks of post-norm encoder-decoders with the module names of Marian and BART.
+
+Each family has a table of its own.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def rows(model: PreTrainedModel) -> Iterator[Row]:
 
 
 def width(model: PreTrainedModel, layers: list[str]) -> Residual:
-    """The residual stream of both stacks. Positions are cut with it, but are no reason to keep a dimension: Marian computes them."""
+    """The residual stream of both stacks.
+
+    Positions are cut with it, but are no reason to keep a dimension: Marian computes them.
+    """
     there = {name for name, _ in model.named_modules()}
     stacks = ("model.encoder", "model.decoder")
     tokens = ("model.shared", *(f"{stack}.embed_tokens" for stack in stacks))

@@ -22,7 +22,8 @@ class FeedForward:
         module: holds the maps up and the activation, and may hold the map down.
         ups: linear maps to the hidden units; two where one is the gate of the other.
         down: the linear map back.
-        layer: the layer after which the block is called, where no module of its own holds it; `module` is then the map up.
+        layer: the layer after which the block is called, where no module of its own holds it; `module` is then the map
+            up.
         held: how the maps hold their weights.
     """
 

@@ -20,7 +20,8 @@ APART, INTERLEAVED = "(t h d)", "(h t d)"  # all queries, all keys, all values; 
 
 @dataclass(frozen=True)
 class FusedAttention:
-    """An attention whose queries, keys and values come from one map. Its code splits them evenly, so nothing is cut inside heads.
+    """An attention whose queries, keys and values come from one map. Its code splits them evenly, so nothing is cut
+    inside heads.
 
     Attributes:
         site: where it lies.
@@ -28,7 +29,8 @@ class FusedAttention:
         qkv: the map of queries, keys and values.
         o: the map of the output.
         heads: how many there are.
-        order: `APART` or `INTERLEAVED`: how the outputs of `qkv` are made up of t (query, key, value), heads h, and dimensions d.
+        order: `APART` or `INTERLEAVED`: how the outputs of `qkv` are made up of t (query, key, value), heads h, and
+            dimensions d.
         reads: the attributes from which the module's code reads sizes.
         held: how the maps hold their weights.
         returns: how many results the module's code returns.
@@ -55,7 +57,9 @@ class FusedAttention:
         return (self.o,)
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` unless both maps have the rows or columns of so many heads, of the width that the code reads."""
+        """Raises `InputError` unless both maps have the rows or columns of so many heads, of the width that the code
+        reads.
+        """
         dim = getattr(part(model, self.module, self.module), self.reads.dim, None)
         if not isinstance(dim, int):
             raise InputError(f"{self.module}: has no attribute {self.reads.dim!r}, the dimensions of a head in its row")

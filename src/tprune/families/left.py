@@ -44,7 +44,10 @@ def _changed(module: Any, named: Mapping[str, int], before: Mapping[str, int]) -
 
 
 def _tensors(cuts: Cuts, before: Mapping[str, Any]) -> dict[str, list[int | None]]:
-    """By tensor, the sizes of the axes that were cut; None for the others, which the rest of the configuration describes."""
+    """By tensor, the sizes of the axes that were cut.
+
+    None for the others, which the rest of the configuration describes.
+    """
     found: dict[str, list[int | None]] = {}
     earlier: Mapping[str, Any] = before.get("tensors", {})
     for name in dict.fromkeys([*earlier, *cuts.keep]):

@@ -1,4 +1,7 @@
-"""Llama: the bare decoder, and decoders with any head. Groups of heads that share keys and values, gated hidden units, whole blocks."""
+"""Llama: the bare decoder, and decoders with any head.
+
+Groups of heads that share keys and values, gated hidden units, whole blocks.
+"""
 
 from __future__ import annotations
 

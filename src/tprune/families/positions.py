@@ -1,4 +1,6 @@
-"""Positions of a Marian that are not the sinusoids it computes: transformers never saves them, so they need care of their own."""
+"""Positions of a Marian that are not the sinusoids it computes: transformers never saves them, so they need care of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,8 @@ def kept_on_save(model: Any) -> Iterator[None]:
 
 
 def read_positions_(model: Any, file: Path) -> None:
-    """Takes a model's positions from a `positions.safetensors` beside it, in place; the configuration follows their number.
+    """Takes a model's positions from a `positions.safetensors` beside it, in place; the configuration follows their
+    number.
 
     Raises:
         InputError: the file cannot be read, or its tensors are not this model's positions.
@@ -118,7 +121,7 @@ def _computed(table: Tensor) -> bool:
 
 
 def sinusoids(rows: int, width: int) -> Tensor:
-    """What transformers computes for a Marian: sines of the even columns' angles first, then cosines of the odd ones'."""
+    """What transformers computes for a Marian: sines of the even columns' angles, then cosines of the odd ones'."""
     column = torch.arange(width, dtype=torch.float64)
     angle = torch.arange(rows, dtype=torch.float64)[:, None] / 10000 ** (2 * (column // 2) / width)
     return torch.cat([angle[:, 0::2].sin(), angle[:, 1::2].cos()], 1).float()

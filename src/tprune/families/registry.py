@@ -46,7 +46,8 @@ def check_members(name: str, family: object) -> None:
         what = f"the class {family.__name__}" if isinstance(family, type) else f"a {type(family).__name__}"
         without = f" without {', '.join(lacks)}" if lacks else ""
         raise InputError(
-            f"family {name!r}: is {what}{without}; expected a tprune.families.table.Table, or an object with the members of "
+            f"family {name!r}: is {what}{without}; expected a tprune.families.table.Table, or an object with the "
+            "members of "
             "tprune.core.family.Family"
         )
 
@@ -77,7 +78,8 @@ def family_of(model: Any) -> Family:
 
 
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:
-    """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`, `channels`).
+    """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`,
+    `channels`).
 
     Args:
         model: of a supported family.

@@ -37,7 +37,8 @@ class Residual:
         writers: linear maps into the stream.
         readers: linear maps out of the stream.
         rms: whether the norms are by the root mean square.
-        positions: embeddings that are cut with the stream and do not count in the norm of its dimensions; of positions that are computed.
+        positions: embeddings that are cut with the stream and do not count in the norm of its dimensions; of positions
+            that are computed.
         conv1d: the writers and readers that hold their weights as `Conv1D` does.
     """
 

@@ -1,4 +1,7 @@
-"""Rows: the lines of a family's table. Each says where one block of a model is, and knows what can be cut from it and what is left."""
+"""Rows: the lines of a family's table.
+
+Each says where one block of a model is, and knows what can be cut from it and what is left.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,9 @@ class Row(Protocol):
         ...
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` for a tensor that does not fit the row, naming the tensor, its shape and the one expected."""
+        """Raises `InputError` for a tensor that does not fit the row, naming the tensor, its shape and the one
+        expected.
+        """
         ...
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
@@ -153,7 +158,8 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
     if len(found) != len(shape) or any(b not in (None, a) for a, b in zip(found, shape, strict=True)):
         said = " x ".join("any" if size is None else str(size) for size in shape)
         raise InputError(
-            f"{row}: {module}.{tensor} has shape {' x '.join(map(str, found))}; its row expects {said} (any: whatever the size)"
+            f"{row}: {module}.{tensor} has shape {' x '.join(map(str, found))}; its row expects {said} (any: "
+            "whatever the size)"
         )
     return found
 
@@ -161,7 +167,8 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
 def linear(
     model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None, held: Weights = LINEAR
 ) -> int:
-    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands for any.
+    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands
+    for any.
 
     Args:
         model: any module.

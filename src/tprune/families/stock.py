@@ -1,4 +1,6 @@
-"""Stock checkpoints: pruned models that the dense model's own configuration can describe, so that no code of ours is needed."""
+"""Stock checkpoints: pruned models that the dense model's own configuration can describe, so that no code of ours is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +45,16 @@ def stock_units(
 
 
 def checked_stock(build: Callable[[], nn.Module], cuts: Cuts) -> nn.Module:
-    """The stock model. Raises `InputError` naming the first tensor for which its configuration has another shape than the cuts leave."""
+    """The stock model. Raises `InputError` naming the first tensor for which its configuration has another shape than
+    the cuts leave.
+    """
     built = build()
     for name, shape in shapes_of(built).items():
         if cuts.shape(name) != shape:
             said = " x ".join(map(str, cuts.shape(name)))
             raise InputError(
-                f"{CANNOT} fewer heads, or other dimensions of heads: {name} is {said}, stock {' x '.join(map(str, shape))}; "
+                f"{CANNOT} fewer heads, or other dimensions of heads: {name} is {said}, stock "
+                f"{' x '.join(map(str, shape))}; "
                 "plan FFN units only"
             )
     return built

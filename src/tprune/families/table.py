@@ -37,17 +37,20 @@ class Table:
         name: of the family; for models of transformers their `model_type`.
         belongs: whether a model is of the family.
         rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
-        tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output; norms that are
+        tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output;
+            norms that are
             computed in single precision need more.
         lines: whether single lines of every matrix inside the blocks can be cut too; such matrices are gathered.
-        stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is given, models whose
+        stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is
+            given, models whose
             hidden units alone are cut can be written as stock models.
         settings: what the configuration of a small model has to say otherwise than that of the model.
 
     Example:
         >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
         >>> from tprune.families.feed_forward import FeedForward
-        >>> nets = Table("net", lambda m: True, lambda m: [FeedForward(Site(ENCODER, 0, FEED_FORWARD), "0", ("0.0",), "0.2")])
+        >>> row = FeedForward(Site(ENCODER, 0, FEED_FORWARD), "0", ("0.0",), "0.2")
+        >>> nets = Table("net", lambda m: True, lambda m: [row])
         >>> net = nn.Sequential(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
         >>> [str(c) for c in nets.couplings(net)][0]
         '0.ffn: 0.0.weight `u i -> u`; 0.0.bias `u -> u`; 0.2.weight `o u -> u`'
@@ -80,7 +83,8 @@ class Table:
         """An empty model of what the cuts leave.
 
         Raises:
-            InputError: a stock class is asked for that cannot hold it, lines of a matrix are gathered where the table has no lines, or
+            InputError: a stock class is asked for that cannot hold it, lines of a matrix are gathered where the table
+                has no lines, or
                 no model can hold what is left.
         """
         if stock and not self.stock:
@@ -119,7 +123,10 @@ class Table:
                 setattr(small.get_submodule(where), what, buffer.clone())
 
     def _empty(self, model: nn.Module, pruned: dict[str, Any] | None, sizes: Mapping[str, int]) -> nn.Module:
-        """A model as `pruned` says it, from the class of another; where that is None, a stock model of the given sizes."""
+        """A model as `pruned` says it, from the class of another.
+
+        Where that is None, a stock model of the given sizes.
+        """
         if isinstance(model, PreTrainedModel):
             dense: Any = _of_transformers(type(model))
             kept = {key: value for key, value in model.config.to_dict().items() if key not in NOT_CONFIGURED}
@@ -135,7 +142,10 @@ class Table:
 
 
 def _of_transformers(kind: type[Any]) -> type[Any]:
-    """The class of transformers that a class is, or is made from; the class itself, before it was pruned, where there is none."""
+    """The class of transformers that a class is, or is made from.
+
+    The class itself, before it was pruned, where there is none.
+    """
     of_theirs = (one for one in kind.__mro__ if getattr(transformers, one.__name__, None) is one)
     found: type[Any] = next((one for one in of_theirs if "forward" in vars(one)), getattr(kind, "dense_class", kind))
     return found
@@ -149,7 +159,8 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
         model: any model of the family.
 
     Raises:
-        InputError: a row names what the model does not have, a tensor does not fit it, or two rows claim the same features.
+        InputError: a row names what the model does not have, a tensor does not fit it, or two rows claim the same
+            features.
     """
     for name, module in model.named_modules():
         if isinstance(module, Gathered):
@@ -168,9 +179,11 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
 
 
 def _used_once(table: Table, model: nn.Module, rows: list[Row]) -> None:
-    """Raises `InputError` for a module that is output and input of one row, and for one with two names, by itself or by its weight.
+    """Raises `InputError` for a module that is output and input of one row, and for one with two names, by itself or by
+    its weight.
 
-    The residual stream is left out: embeddings and output layers share weights rightly. That `forward` calls a module twice no row
+    The residual stream is left out: embeddings and output layers share weights rightly. That `forward` calls a module
+        twice no row
     can see; `tprune.testing.check_coupling` finds it.
     """
     names, written = dict[int, str](), dict[int, str]()

@@ -35,9 +35,12 @@ class ControllerState(TypedDict):
 class Controller:
     """Moves each coupling's strength so that what a plan cuts fades out in `steps` steps, not sooner, not later.
 
-    With m the residue (`Σ_cut n² / Σ n²`) it follows `m_0 (1 − t/T)³`: at every step `log f += gain · clip(log(m / wanted), ±1)`,
-    where f multiplies the coupling's strength and stays within 1/100 and 100. No strength fits all couplings: one too weak leaves
-    much to be cut at the end, one too strong empties groups that would have been kept. Only groups that would be cut now are
+    With m the residue (`Σ_cut n² / Σ n²`) it follows `m_0 (1 − t/T)³`: at every step `log f += gain · clip(log(m /
+    wanted), ±1)`,
+    where f multiplies the coupling's strength and stays within 1/100 and 100. No strength fits all couplings: one too
+    weak leaves
+    much to be cut at the end, one too strong empties groups that would have been kept. Only groups that would be cut
+    now are
     pulled, and only down: the growth that Hoyer-square gives the others saturates attention once the strength is high.
 
     Args:
@@ -65,7 +68,10 @@ class Controller:
         self.first: list[float | None] = [None] * len(self.kept)
 
     def steer(self, i: int, norms: Tensor, slope: Tensor, step: int) -> Tensor:
-        """The slopes of coupling `i` at this step: f times those of the groups that would be cut. Call it once a step."""
+        """The slopes of coupling `i` at this step: f times those of the groups that would be cut.
+
+        Call it once a step.
+        """
         cut = to_be_cut(norms, self.kept[i])
         squares = norms.detach().square()
         left = float((squares * cut).sum() / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny))

@@ -1,4 +1,6 @@
-"""Exact masks while training: members of masked groups are zero after every step, and so is what the optimiser remembers."""
+"""Exact masks while training: members of masked groups are zero after every step, and so is what the optimiser
+remembers.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def moments(optimizer: Optimizer, weight: Tensor) -> list[Tensor]:
 
 
 def unmasked_state(groups: Groups, optimizer: Optimizer) -> str | None:
-    """What an optimiser keeps of a member, but not of each of its elements, and that no mask fits; None where there is nothing.
+    """What an optimiser keeps of a member, but not of each of its elements, and that no mask fits; None where there is
+    nothing.
 
     Adafactor keeps means over rows and columns, optimisers in 8 bits keep blocks.
     """

@@ -12,7 +12,8 @@ from tprune.support.papers import Papers
 YUAN_LIN = """@article{yuan2006model,
   title = {Model Selection and Estimation in Regression with Grouped Variables},
   author = {Yuan, Ming and Lin, Yi},
-  journal = {Journal of the Royal Statistical Society: Series B}, volume = {68}, number = {1}, pages = {49--67}, year = {2006}
+  journal = {Journal of the Royal Statistical Society: Series B}, volume = {68}, number = {1},
+  pages = {49--67}, year = {2006}
 }"""
 
 

@@ -57,7 +57,8 @@ class PacedHoyerSquare:
     """Hoyer-square with its slopes rescaled to the pace of the optimiser: `slope_g = √s_g (1 − n_g Σn/Σn²)`.
 
     Direction and fixed points are those of `HoyerSquare`; only each coupling's step length differs. The plain slope is
-    about `2/n̄`, which makes one strength fit one scale of weights only. Here a strength of 1 pulls a vanishing group as
+    about `2/n̄`, which makes one strength fit one scale of weights only. Here a strength of 1 pulls a vanishing group
+    as
     fast as Adam can move its s_g elements at the same learning rate, in every coupling. The value is still `(Σn)²/Σn²`.
 
     References:

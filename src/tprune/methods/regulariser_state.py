@@ -1,4 +1,4 @@
-"""What a Trainer's checkpoint keeps of a regulariser: numbers in its JSON, tensors in a file of safetensors beside it."""
+"""What a Trainer's checkpoint keeps of a regulariser: numbers in its JSON, tensors in safetensors beside it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ Architecture = Callable[..., nn.Module]
 
 
 def fault(entered: object) -> str:
-    """What keeps a thing from being an architecture; nothing where it is a class or the place of one, `module:Class`."""
+    """What keeps a thing from being an architecture.
+
+    Nothing where it is a class or the place of one, `module:Class`.
+    """
     module, colon, attribute = entered.partition(":") if isinstance(entered, str) else ("", "", "")
     if callable(entered) or (module and colon and attribute.isidentifier()):
         return ""
@@ -28,7 +31,8 @@ def fault(entered: object) -> str:
 
 
 ARCHITECTURES: Registry[Architecture | str] = Registry("architecture", "tprune.architectures", {}, fault)
-"""Classes of models that are no part of transformers, by the name in `architectures` of their `config.json`; `load` finds them here.
+"""Classes of models that are no part of transformers, by the name in `architectures` of their `config.json`; `load`
+finds them here.
 
 A plugin (`--plugin my_module`) enters its own: `ARCHITECTURES.enter("ResNet", "my_module:ResNet")`.
 """
@@ -57,7 +61,10 @@ def entered_class(config: Mapping[str, Any]) -> Architecture | None:
 
 
 def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
-    """The class of a model that we have pruned, None for other models. Auto classes know its configuration from then on."""
+    """The class of a model that we have pruned, None for other models.
+
+    Auto classes know its configuration from then on.
+    """
     model_type, name = str(config.get("model_type", "")), _architecture(config)
     if not (model_type.startswith("tprune_") and name.startswith("Pruned")):
         return None
@@ -92,7 +99,8 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
         )
     if not model_type and name:
         raise InputError(
-            f"{path}: a model of class {name!r:.80}, which is no part of transformers; name a module with --plugin that enters "
+            f"{path}: a model of class {name!r:.80}, which is no part of transformers; name a module with --plugin "
+            "that enters "
             f'its class, ARCHITECTURES.enter("{name:.80}", "my_module:{name:.80}") with ARCHITECTURES of '
             f"tprune.realise.architectures, or in Python give the class: load(path, architecture={name:.80})"
         )
@@ -106,7 +114,8 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
             f"has the architecture {name!r:.80}, which transformers does not know" if name else "names no architecture"
         )
         raise InputError(
-            f'{path}: config.json {said}; expected "architectures": [the name of the class that the model was saved from], as '
+            f'{path}: config.json {said}; expected "architectures": [the name of the class that the model was '
+            "saved from], as "
             "save_pretrained writes it"
         )
     return found

@@ -1,4 +1,6 @@
-"""Whether files belong together: a model and its tokeniser, and the two configurations in which settings of `generate` may stand."""
+"""Whether files belong together: a model and its tokeniser, and the two configurations in which settings of `generate`
+may stand.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,17 @@ WRITTEN = ("forced_bos_token_id", "forced_eos_token_id", "bad_words_ids", "suppr
 
 # what changes translations, and the values that change nothing, which configurations of older libraries are full of
 TRANSLATING: Mapping[str, tuple[object, ...]] = {
-    **dict.fromkeys((*WRITTEN, "max_new_tokens", "min_new_tokens"), ()), "max_length": (20,), "min_length": (0,), "num_beams": (1,),
-    "length_penalty": (1.0,), "early_stopping": (False,), "no_repeat_ngram_size": (0,), "repetition_penalty": (1.0,),
-    "do_sample": (False,), "renormalize_logits": (False,),
-}  # fmt: skip
+    **dict.fromkeys((*WRITTEN, "max_new_tokens", "min_new_tokens"), ()),
+    "max_length": (20,),
+    "min_length": (0,),
+    "num_beams": (1,),
+    "length_penalty": (1.0,),
+    "early_stopping": (False,),
+    "no_repeat_ngram_size": (0,),
+    "repetition_penalty": (1.0,),
+    "do_sample": (False,),
+    "renormalize_logits": (False,),
+}
 
 
 def check_settings(folder: Path) -> None:
@@ -61,7 +70,8 @@ def check_ids(where: str, settings: Mapping[str, Any], config: Mapping[str, Any]
 
 
 def differences(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Iterator[str]:
-    """What `config.json` says about translating that `generation_config.json` says otherwise or not at all, one line a value.
+    """What `config.json` says about translating that `generation_config.json` says otherwise or not at all, one line a
+    value.
 
     Example:
         >>> list(differences({"max_length": 512}, {"pad_token_id": 0}))
@@ -73,12 +83,16 @@ def differences(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Ite
             continue
         if key in TRAINED and also is not None:
             yield (
-                f"config.json says {key} {_short(said)}, which training reads, and generation_config.json {_short(also)}, which "
+                f"config.json says {key} {_short(said)}, which training reads, and generation_config.json "
+                f"{_short(also)}, which "
                 "translating reads"
             )
         elif said not in TRANSLATING.get(key, ()):
             where = "where it is missing" if also is None else f"which says {_short(also)}"
-            yield f"config.json says {key} {_short(said)}, which counts for nothing beside generation_config.json, {where}"
+            yield (
+                f"config.json says {key} {_short(said)}, "
+                f"which counts for nothing beside generation_config.json, {where}"
+            )
 
 
 def check_tokenizer(tokenizer: Any, config: Any, where: str) -> None:
@@ -107,8 +121,10 @@ def check_tokenizer(tokenizer: Any, config: Any, where: str) -> None:
         tokens = max((index for index in ids.values() if type(index) is int), default=-1) + 1
         if tokens > size:
             raise InputError(
-                f"{where}: the tokeniser has {tokens:,} {side}tokens, the model knows {size:,}; where tokens were added to it, "
-                "model.resize_token_embeddings(len(tokenizer)) and save both, else take the tokeniser that the model was trained with"
+                f"{where}: the tokeniser has {tokens:,} {side}tokens, the model knows {size:,}; where tokens were "
+                "added to it, "
+                "model.resize_token_embeddings(len(tokenizer)) and save both, else take the tokeniser that the "
+                "model was trained with"
             )
     for key in BOTH_SIDES:
         mine, models = getattr(tokenizer, key, None), _flat(said.get(key))

@@ -62,8 +62,10 @@ def save(
 ) -> Path:
     """Writes a model as a Hugging Face directory, with `plan.json` and `certificate.json` beside it.
 
-    The directory holds weights, configuration, generation settings and tokeniser, and our code where the model needs it; large plans have
-    `plan.safetensors` too. An existing directory is replaced only when all is written. A model that is no part of transformers is
+    The directory holds weights, configuration, generation settings and tokeniser, and our code where the model needs
+    it; large plans have
+    `plan.safetensors` too. An existing directory is replaced only when all is written. A model that is no part of
+    transformers is
     written as the files of `huggingface_hub.PyTorchModelHubMixin`.
 
     Args:
@@ -77,7 +79,8 @@ def save(
         The directory.
 
     Raises:
-        InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can hold.
+        InputError: `out` is a file, or a folder that holds no model, or the model has positions that no checkpoint can
+            hold.
     """
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").exists()):
@@ -108,18 +111,23 @@ def load(
 
     Args:
         path: a directory, or a hub id.
-        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
+        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded
+            in.
         offline: never ask the hub.
-        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
-        architecture: the class of a model that is no part of transformers, called with what its `config.json` says; the one
+        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed
+            here.
+        architecture: the class of a model that is no part of transformers, called with what its `config.json` says; the
+            one
             in `tprune.realise.architectures.ARCHITECTURES` if not given.
 
     Raises:
-        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
+        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that
+            change
             them (adapters, quantisation), or a model with code of its own that is not trusted.
 
     Warns:
-        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
+        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each
+            other.
     """
     path = model_folder(path)
     try:
@@ -183,7 +191,10 @@ def _read(path: str, dtype: torch.dtype | None, offline: bool, trust_remote_code
 
 
 def _check_keys(path: str, report: Mapping[str, Any]) -> None:
-    """Raises `InputError` for weights without a place and places without weights; leftovers without a place are only said."""
+    """Raises `InputError` for weights without a place and places without weights.
+
+    Leftovers without a place are only said.
+    """
     leftovers = sorted(key for key in report["unexpected_keys"] if LEFTOVERS.search(key))
     odd = {*report["missing_keys"], *report["unexpected_keys"], *map(str, report["mismatched_keys"])}
     if lost := sorted(odd.difference(leftovers)):
@@ -203,7 +214,8 @@ def load_tokenizer(
     """Loads a model's tokeniser from a directory or, by its id, from the hub.
 
     Raises:
-        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
+        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside
+            it.
 
     Warns:
         TpruneWarning: its end or padding token is not the model's.
@@ -228,7 +240,8 @@ def load_tokenizer(
         raise
     except BaseException as error:  # a damaged tokenizer.json can end in a panic of the library, which is no Exception
         raise InputError(
-            f"{path}: no tokeniser can be loaded ({first_line(error)}); expected tokenizer.json, or the files of its class, beside the model"
+            f"{path}: no tokeniser can be loaded ({first_line(error)}); expected tokenizer.json, or the files of "
+            "its class, beside the model"
         ) from None
     if Path(path).is_dir():
         _check_vocabulary(Path(path), tokenizer)
@@ -240,7 +253,9 @@ def load_tokenizer(
 
 
 def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises `InputError` where none of a tokeniser's files is there: transformers then makes one of its special tokens alone."""
+    """Raises `InputError` where none of a tokeniser's files is there: transformers then makes one of its special tokens
+    alone.
+    """
     expected = sorted({"tokenizer.json", *map(str, tokenizer.vocab_files_names.values())})
     if tokenizer.vocab_files_names and not any((folder / name).exists() for name in expected):
         raise InputError(f"{folder}: no tokeniser here; expected {' or '.join(expected)} beside the model")
@@ -263,9 +278,13 @@ def _beside(path: str, name: str, offline: bool) -> Path | None:
     if Path(path).is_dir():
         return Path(path) / name if (Path(path) / name).exists() else None
     found = cached_file(
-        path, name, local_files_only=offline, _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
-    )  # fmt: skip
+        path,
+        name,
+        local_files_only=offline,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
     return None if found is None else Path(found)
 
 

@@ -1,4 +1,5 @@
-"""Folders that earlier versions wrote: pruned Marian and BART models, whose sizes stood in `config.pruned` part by part.
+"""Folders that earlier versions wrote: pruned Marian and BART models, whose sizes stood in `config.pruned` part by
+part.
 
 {"width": 200,                                                # residual dimensions (absent: all)
  "attention": {"model.encoder.layers.0.self_attn": {"heads": 4, "qk": 32, "v": 24}},    # sizes per head
@@ -42,7 +43,8 @@ def read_earlier(kind: Any, config: Mapping[str, Any]) -> Any:
 
 
 def converted(dense: Any, config: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.pruned` says today of the same model: a plan that keeps as many groups is cut out of a dense model without values.
+    """What `config.pruned` says today of the same model: a plan that keeps as many groups is cut out of a dense model
+    without values.
 
     Args:
         dense: the class of the dense model.

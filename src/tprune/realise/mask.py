@@ -1,4 +1,7 @@
-"""Masked: pruned groups are zero in every member; sizes stay. The reference that every other realisation must agree with."""
+"""Masked: pruned groups are zero in every member; sizes stay.
+
+The reference that every other realisation must agree with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model's directory before anything of it is loaded: is each file what it seems, and does anything beside it change the weights?"""
+"""A model's directory before anything of it is loaded: is each file what it seems, and does anything beside it change
+the weights?
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,19 @@ EXPORTED = ("layout.json", "generation.json")  # by which an exported one is kno
 
 # what would take hours or all memory before anyone noticed that the weights are of other sizes
 LARGEST = {
-    "encoder_layers": 1000, "decoder_layers": 1000, "max_position_embeddings": 100_000, "encoder_attention_heads": 10_000,
-    "decoder_attention_heads": 10_000, "d_model": 1_000_000, "vocab_size": 10_000_000, "num_hidden_layers": 1000,
-    "num_attention_heads": 10_000, "num_key_value_heads": 10_000, "hidden_size": 1_000_000, "intermediate_size": 10_000_000,
-}  # fmt: skip
+    "encoder_layers": 1000,
+    "decoder_layers": 1000,
+    "max_position_embeddings": 100_000,
+    "encoder_attention_heads": 10_000,
+    "decoder_attention_heads": 10_000,
+    "d_model": 1_000_000,
+    "vocab_size": 10_000_000,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 10_000,
+    "num_key_value_heads": 10_000,
+    "hidden_size": 1_000_000,
+    "intermediate_size": 10_000_000,
+}
 
 # the files that are read whole: the longest that make sense, in bytes
 SETTINGS = {"config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"}
@@ -37,7 +48,8 @@ NOT_QUANTISED = "expected the model before it was quantised, in 32 or 16 bit"
 
 
 def check_files(folder: Path) -> None:
-    """Whether a model's directory is what it seems: sizes that a model may have, weights that lie in it and are all there is.
+    """Whether a model's directory is what it seems: sizes that a model may have, weights that lie in it and are all
+    there is.
 
     Raises:
         InputError: naming file and value.
@@ -64,7 +76,8 @@ def check_files(folder: Path) -> None:
 
 
 def check_kinds(folder: Path) -> None:
-    """Whether the files that may be read are files, of a length that makes sense; pipes would be waited for without end.
+    """Whether the files that may be read are files, of a length that makes sense; pipes would be waited for without
+    end.
 
     Raises:
         InputError: naming the file.
@@ -82,7 +95,7 @@ def check_kinds(folder: Path) -> None:
 
 
 def check_companions(folder: Path) -> None:
-    """Raises `InputError` for files beside the weights that change them: adapters, quantisation, weights as GGUF alone."""
+    """Raises `InputError` for files beside the weights that change them: adapters, quantisation, GGUF alone."""
     for pattern in ADAPTERS:
         for path in sorted(folder.glob(pattern)):
             raise InputError(f"{path}: an adapter, without which this is another model; {MERGE}, or move it elsewhere")
@@ -115,7 +128,10 @@ def content(file: Path) -> dict[str, Any]:
 
 
 def damage_of_weights(folder: Path) -> str:
-    """What is known to be wrong with the weights in a directory, by their own headers; nothing where nothing is known."""
+    """What is known to be wrong with the weights in a directory, by their own headers.
+
+    Nothing where nothing is known.
+    """
     for path in sorted(folder.glob("*.safetensors")):
         try:
             wrong = _damage(path)
@@ -157,7 +173,10 @@ def first_line(error: BaseException) -> str:
 
 
 def existing(name: object) -> str:
-    """A name of a model as text. Raises `InputError` where it is no name, or looks like a path and is none of a directory."""
+    """A name of a model as text.
+
+    Raises `InputError` where it is no name, or looks like a path and is none of a directory.
+    """
     if not isinstance(name, str | Path):
         raise InputError(
             f"a model named by {name!r:.80}; expected a model's directory, a run or a hub id, as text or a path"
@@ -187,7 +206,8 @@ def _check_model(folder: Path) -> None:
     inner = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
     instead = f"; it holds models, name one of them: {', '.join(map(str, inner))}" if inner else ""
     raise InputError(
-        f"{folder}: no model here (it has no {CONFIG}) and no run (it has no run.json); expected a model's directory, a run or a hub id{instead}"
+        f"{folder}: no model here (it has no {CONFIG}) and no run (it has no run.json); expected a model's "
+        f"directory, a run or a hub id{instead}"
     )
 
 

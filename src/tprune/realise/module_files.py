@@ -1,4 +1,6 @@
-"""Files of models that are no part of transformers: those of `huggingface_hub.PyTorchModelHubMixin`, and our code if they are pruned."""
+"""Files of models that are no part of transformers: those of `huggingface_hub.PyTorchModelHubMixin`, and our code if
+they are pruned.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from tprune.support.errors import InputError
 def save_module(model: nn.Module, folder: Path) -> None:
     """Writes `config.json` and `model.safetensors`, and our code beside a pruned model.
 
-    `config.json` holds what the class of the model is called with, where the model knows it (PyTorchModelHubMixin), the name of that
+    `config.json` holds what the class of the model is called with, where the model knows it (PyTorchModelHubMixin), the
+    name of that
     class, and what pruning has changed.
     """
     pruned = getattr(model, "pruned", None)

@@ -1,4 +1,6 @@
-"""What options and arguments change in a recipe, and the built-in recipe that `tprune prune` and `tprune.compress` change."""
+"""What options and arguments change in a recipe, and the built-in recipe that `tprune prune` and `tprune.compress`
+change.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ BUILT_IN = DEFAULTS / "prune.translation.yaml"  # what is done with a translatio
 
 
 def built_in(task: str) -> Path:
-    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks whose models run in one pass.
+    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks whose models run in one
+    pass.
 
     Example:
         >>> built_in("translation").name, built_in("image-classification").name, built_in("text-classification").name
@@ -63,7 +66,8 @@ def options(given: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]
 
 
 def without_training(built_in: bool) -> dict[str, Any]:
-    """What one shot means, by the recipe's keys: nothing is trained; in the built-in recipe sublayers may then be emptied too.
+    """What one shot means, by the recipe's keys: nothing is trained; in the built-in recipe sublayers may then be
+    emptied too.
 
     Example:
         >>> without_training(built_in=True)
@@ -73,7 +77,10 @@ def without_training(built_in: bool) -> dict[str, Any]:
 
 
 def put(data: dict[str, Any], key: str, value: Any) -> None:
-    """Sets `section.key` of a recipe's content, whether or not it has the section. Raises `InputError` for a key inside a value."""
+    """Sets `section.key` of a recipe's content, whether or not it has the section.
+
+    Raises `InputError` for a key inside a value.
+    """
     *sections, name = key.split(".")
     for number, part in enumerate(sections, start=1):
         data = data.setdefault(part, {})

@@ -1,4 +1,7 @@
-"""Recipes from YAML files. Keys are checked; numbers such as `1e-4` are numbers; mistakes are told with line and key."""
+"""Recipes from YAML files.
+
+Keys are checked; numbers such as `1e-4` are numbers; mistakes are told with line and key.
+"""
 
 from __future__ import annotations
 

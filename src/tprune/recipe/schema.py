@@ -39,7 +39,8 @@ class Data(_Section):
         target: its column of translations.
         files: pairs of source and target file; several of a split are joined, test sets scored together.
         limit: so many sentences of a split, drawn at random by `seed`; all if not given.
-        long_lines: what becomes of sentences with more tokens than the model has positions: left out, cropped, or refused.
+        long_lines: what becomes of sentences with more tokens than the model has positions: left out, cropped, or
+            refused.
         long_share: of a set's sentences that may be so long; a run with more of them stops.
     """
 
@@ -84,7 +85,8 @@ class Train(_Section):
         steps: of the optimiser; 0 leaves the stage out.
         lr: the learning rate after warm-up; it falls along a cosine.
         warmup: steps in which it rises; at most half of all.
-        batch_tokens: positions in a batch, padding included: tokens of source and target, or of texts; of images their number.
+        batch_tokens: positions in a batch, padding included: tokens of source and target, or of texts; of images their
+            number.
         label_smoothing: of the loss.
         eval_every: steps between looks at the validation loss; the best weights are kept. 0: none.
         patience: looks without gain after which training ends; 0: never.
@@ -106,7 +108,8 @@ class Distilled(Train):
         distill: the weight of its word distributions in the loss.
         hidden_distillation: the weight of its hidden states, beside the loss.
         sequence_distillation: the share of training sentences whose target is its translation instead of the reference.
-        rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and `warmup`).
+        rewind: replay the end of a learning-rate schedule of so many steps (the dense training's, with its `lr` and
+            `warmup`).
         dropout: of the model while it trains here, where it has any; as it is if not given. A smaller one needs less.
     """
 
@@ -200,14 +203,18 @@ SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 class Prune(Distilled):
     """Regularised training, then the cut to a size, time or memory.
 
-    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `allocation` says how
-    sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory is always
-    shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one shot.
+    `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `allocation`
+    says how
+    sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory
+        is always
+    shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one
+    shot.
 
     Attributes:
         kinds: of couplings that may be cut.
         method: that drives groups to zero; one of ours, or of a plugin.
-        method_options: fields of the method's class, such as `share: 0.75` of `gradual_magnitude`; as the class has them if not given.
+        method_options: fields of the method's class, such as `share: 0.75` of `gradual_magnitude`; as the class has
+            them if not given.
         mode: how it reaches the weights.
         strength: of the penalty, over the gradient of the task.
         macs: target, multiplications.
@@ -222,7 +229,8 @@ class Prune(Distilled):
         floor: share of every coupling that stays.
         floors: likewise for single kinds, where it differs.
         multiple: what numbers of groups are rounded to.
-        output_vocabulary: most tokens that the pruned model writes; words with others are spelled with shorter ones. All if not given.
+        output_vocabulary: most tokens that the pruned model writes; words with others are spelled with shorter ones.
+            All if not given.
         stock: only what a stock configuration expresses.
     """
 
@@ -281,7 +289,8 @@ class Prune(Distilled):
         if len(asked) != 1:
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
-                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at least {LEAST_SIZE}), "
+                f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at "
+                f"least {LEAST_SIZE}), "
                 f"{', '.join((*TIMES, *MEMORY))}, in the recipe or as an option such as --speedup 2; got {given}"
             )
         return asked[0]
@@ -309,8 +318,10 @@ def unlearnt(prune: Prune, recover: Recover) -> str | None:
         return "prune.output_vocabulary needs recover.steps: how words are spelled anew must be learnt"
     if recover.distill or recover.hidden_distillation:
         return (
-            "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; expected "
-            f"recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with it), got {recover.distill:g} and {recover.hidden_distillation:g}"
+            "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; "
+            "expected "
+            "recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with it), "
+            f"got {recover.distill:g} and {recover.hidden_distillation:g}"
         )
     return None
 

@@ -14,7 +14,8 @@ def from_whole(how: Prune, whole: Size, left: Size) -> Prune:
     Args:
         how: settings whose fractions mean the model that was given.
         whole: the size of that model.
-        left: its size with the smaller vocabulary. Where this is small enough, it is the number: nothing else has to go.
+        left: its size with the smaller vocabulary. Where this is small enough, it is the number: nothing else has to
+            go.
 
     Raises:
         InputError: a number is asked for that the given model does not exceed.

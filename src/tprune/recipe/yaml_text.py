@@ -10,7 +10,8 @@ from tprune.support.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error (the one that counts would be a matter of luck), and so is an alias:
+    """YAML's safe loader, but a key given twice is an error (the one that counts would be a matter of luck), and so is
+    an alias:
     a recipe needs none, and a few lines of them make gigabytes.
     """
 

@@ -25,10 +25,17 @@ def write_page(out: Path, found: Mapping[str, Any]) -> Path:
     lines = [c for c in components if _of_matrix(c)]
     page = template("analysis.html").render(
         title=model_name(made["model"]) + (f" on {made['data']}" if "data" in made else ""),
-        made=made, advice=[advice_row(a) for a in found["advice"]], warnings=found["warnings"], path=found["path"], stage=stage,
-        heat=heat_map(lines, stage), loss=loss_curve(found), alone=[norms(c, stage) for c in lines],
-        together=[norms(c, stage) for c in components if not _of_matrix(c)], small=(SMALL, LOW),
-    )  # fmt: skip
+        made=made,
+        advice=[advice_row(a) for a in found["advice"]],
+        warnings=found["warnings"],
+        path=found["path"],
+        stage=stage,
+        heat=heat_map(lines, stage),
+        loss=loss_curve(found),
+        alone=[norms(c, stage) for c in lines],
+        together=[norms(c, stage) for c in components if not _of_matrix(c)],
+        small=(SMALL, LOW),
+    )
     out.write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
 
@@ -36,11 +43,18 @@ def write_page(out: Path, found: Mapping[str, Any]) -> Path:
 def advice_row(advice: Mapping[str, Any]) -> tuple[str, ...]:
     """A line of advice as text."""
     what = ("leave", "") if advice["leave"] else (advice["cut"], advice["realisation"])
-    return (advice["sublayer"], *what, f"{100 * advice['keep']:.0f} %", f"{advice['relative']:.2f}", advice["axis"], advice["why"])  # fmt: skip
+    return (
+        advice["sublayer"],
+        *what,
+        f"{100 * advice['keep']:.0f} %",
+        f"{advice['relative']:.2f}",
+        advice["axis"],
+        advice["why"],
+    )
 
 
 def heat_map(lines: Sequence[Mapping[str, Any]], stage: int) -> dict[str, Any]:
-    """Layers by matrices: in each cell, for its input and its output lines, how many vanished by a stage of the path."""
+    """Layers by matrices: in each cell how many of its input and output lines vanished by a stage of the path."""
     columns = list(dict.fromkeys((_part(c), module_name(c["matrix"])) for c in sorted(lines, key=_order)))
     rows: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for component in lines:
@@ -48,10 +62,14 @@ def heat_map(lines: Sequence[Mapping[str, Any]], stage: int) -> dict[str, Any]:
         cells = rows.setdefault(_row(component), {}).setdefault(
             (_part(component), module_name(component["matrix"])), []
         )
-        cells.insert(0 if component["axis"] == "in" else len(cells), {
-            "text": f"{100 * zero:.0f}", "strength": round(100 * zero),
-            "title": f"{component['name']}: {zero:.1%} of {component['groups']} lines vanished",
-        })  # fmt: skip
+        cells.insert(
+            0 if component["axis"] == "in" else len(cells),
+            {
+                "text": f"{100 * zero:.0f}",
+                "strength": round(100 * zero),
+                "title": f"{component['name']}: {zero:.1%} of {component['groups']} lines vanished",
+            },
+        )
     return {
         "columns": [" ".join(dict.fromkeys(column)) for column in columns],
         "rows": [
@@ -102,15 +120,23 @@ def loss_curve(found: Mapping[str, Any]) -> dict[str, Any] | None:
     )
     labels.append(next((label for label in dense if label and not label.line), None))  # anywhere along its line
     return {
-        "wide": WIDE, "high": HIGH, "left": left, "right": WIDE - RIGHT, "bottom": HIGH - BOTTOM, "base": base,
+        "wide": WIDE,
+        "high": HIGH,
+        "left": left,
+        "right": WIDE - RIGHT,
+        "bottom": HIGH - BOTTOM,
+        "base": base,
         "dots": [
-            {"x": x, "y": y, "title": f"strength {p['strength']:.3g}: loss {p['loss']:.3f}"} for p, (x, y) in zip(points, at, strict=True)
+            {"x": x, "y": y, "title": f"strength {p['strength']:.3g}: loss {p['loss']:.3f}"}
+            for p, (x, y) in zip(points, at, strict=True)
         ],
         "up": [{"at": y_of(v), "label": f"{v:g}"} for v in marks],
         "labels": [{"text": label.text, "x": label.x, "y": label.y} for label in labels if label and not label.line],
-        "across": spread([(x, f"{p['strength']:.3g}") for p, (x, _) in zip(points, at, strict=True)], HIGH - BOTTOM + 20),
+        "across": spread(
+            [(x, f"{p['strength']:.3g}") for p, (x, _) in zip(points, at, strict=True)], HIGH - BOTTOM + 20
+        ),
         "line": " ".join(f"{x},{y}" for x, y in at),
-    }  # fmt: skip
+    }
 
 
 def norms(component: Mapping[str, Any], stage: int) -> dict[str, Any]:
@@ -119,12 +145,18 @@ def norms(component: Mapping[str, Any], stage: int) -> dict[str, Any]:
     top = max([*component["norms"], 1e-9])
     reading = component["path"][stage]
     return {
-        "name": component["name"].removeprefix("model."), "zero": f"{reading['zero']:.0%}", "shrunk": f"{reading['shrunk']:.0%}",
+        "name": component["name"].removeprefix("model."),
+        "zero": f"{reading['zero']:.0%}",
+        "shrunk": f"{reading['shrunk']:.0%}",
         "curves": [
-            {"points": _polyline(curve, top), "opacity": round(0.35 + 0.65 * i / max(1, len(curves) - 1), 2), "dense": i == 0}
+            {
+                "points": _polyline(curve, top),
+                "opacity": round(0.35 + 0.65 * i / max(1, len(curves) - 1), 2),
+                "dense": i == 0,
+            }
             for i, curve in enumerate(curves)
         ],
-    }  # fmt: skip
+    }
 
 
 def _polyline(values: Sequence[float], top: float) -> str:

@@ -30,7 +30,8 @@ def analysis_table(found: Mapping[str, Any]) -> str:
         what = ("leave", "") if a["leave"] else (a["cut"], a["realisation"])
         advice.add_row(a["sublayer"], *what, f"{a['keep']:.0%}", f"{a['relative']:.2f}", a["axis"], *gone, a["why"])
     notes = [
-        "keep: share of a sublayer's weights to keep when the model keeps half of them; in, out, together: lines and groups that vanished",
+        "keep: share of a sublayer's weights to keep when the model keeps half of them; in, out, together: "
+        "lines and groups that vanished",
         *(f"warning: {line}" for line in found["warnings"]),
     ]
     return "\n".join([text_of(path, advice, width=250), *notes])

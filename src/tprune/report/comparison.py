@@ -28,7 +28,8 @@ MARK = "comparison.html"
 class Row:
     """What one run measured.
 
-    `speedup` is that of the quoted phase, `gap` the run's metric against that of its own dense model, each `(low, middle, high)` with a
+    `speedup` is that of the quoted phase, `gap` the run's metric against that of its own dense model, each `(low,
+    middle, high)` with a
     95 % interval; `best` says that no other run is both better and faster.
     """
 
@@ -87,7 +88,8 @@ def check_metrics(rows: Sequence[Row]) -> None:
     """Raises `InputError` for runs that are scored by different metrics."""
     if other := next((row for row in rows if row.metric.name != rows[0].metric.name), None):
         raise InputError(
-            f"{rows[0].run} is scored by {rows[0].metric.name}, {other.run} by {other.metric.name}; compare runs of one task"
+            f"{rows[0].run} is scored by {rows[0].metric.name}, {other.run} by {other.metric.name}; compare runs "
+            "of one task"
         )
 
 
@@ -157,9 +159,14 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row as text."""
     low, change, high = (f"{each:+.{row.metric.digits}f}" for each in row.gap)
     return (
-        row.run, row.asked, f"{row.speedup[1]:.2f}x [{row.speedup[0]:.2f}, {row.speedup[2]:.2f}]", f"{row.value:.{row.metric.digits}f}",
-        f"{change} [{low}, {high}]", f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.1f} M",
-    )  # fmt: skip
+        row.run,
+        row.asked,
+        f"{row.speedup[1]:.2f}x [{row.speedup[0]:.2f}, {row.speedup[2]:.2f}]",
+        f"{row.value:.{row.metric.digits}f}",
+        f"{change} [{low}, {high}]",
+        f"{row.parameters / 1e6:.2f} M",
+        f"{row.macs / 1e6:.1f} M",
+    )
 
 
 def write_comparison(found: Comparison, out: Path) -> Path:
@@ -168,10 +175,12 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         raise InputError(f"--out {out}: exists and is no comparison of runs; choose another file")
     alike = len({row.about for row in found.rows}) == 1  # then the title says it
     page = template(MARK).render(
-        title=title_of_all([row.about for row in found.rows]), warnings=found.warnings, plot=scatter(dots_of(found.rows), found.rows[0].metric.name),
+        title=title_of_all([row.about for row in found.rows]),
+        warnings=found.warnings,
+        plot=scatter(dots_of(found.rows), found.rows[0].metric.name),
         metric=found.rows[0].metric,
         rows=[shown(number, row, "" if alike else row.about) for number, row in enumerate(found.rows, start=1)],
-    )  # fmt: skip
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     landing(out).write_text(page, encoding="utf-8", errors="backslashreplace")
     return out
@@ -193,7 +202,10 @@ def dots_of(rows: Sequence[Row]) -> list[Dot]:
 
 
 def shown(number: int, row: Row, about: str) -> tuple[str, ...]:
-    """A row of the page's table: the run with its number in the drawing and what it is about; intervals on a line of their own."""
+    """A row of the page's table: the run with its number in the drawing and what it is about.
+
+    Intervals on a line of their own.
+    """
     first, *others = cells(row)
     name = Markup("{}. <bdi>{}</bdi>").format(number, visible(first))
     if about:

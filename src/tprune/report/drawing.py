@@ -51,7 +51,8 @@ class Stack:
 def drawing(plan: Plan, config: Mapping[str, Any]) -> list[Stack]:
     """The stacks of a model, layer by layer.
 
-    Of an encoder-decoder both, with sublayers that the plan does not name, which are whole; of other models the blocks of the plan.
+    Of an encoder-decoder both, with sublayers that the plan does not name, which are whole; of other models the blocks
+    of the plan.
 
     Args:
         plan: after selection.

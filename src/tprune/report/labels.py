@@ -34,7 +34,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Label:
-    """Where a text goes: the middle of its base line; `line` says that it lies so far off that a line must lead to it."""
+    """Where a text goes: the middle of its base line.
+
+    `line` says that it lies so far off that a line must lead to it.
+    """
 
     text: str
     x: float
@@ -61,7 +64,8 @@ def text_box(text: str, x: float, y: float, anchor: str = "middle", size: float 
 
 
 def place(text: str, x: float, y: float, frame: Box, taken: list[Box], lines: Sequence[Box] = ()) -> Label | None:
-    """The nearest free place for the label of the point at `x`, `y`; it is noted in `taken`. None where no place is free.
+    """The nearest free place for the label of the point at `x`, `y`; it is noted in `taken`. None where no place is
+    free.
 
     Args:
         text: of the label.
@@ -87,7 +91,7 @@ def place(text: str, x: float, y: float, frame: Box, taken: list[Box], lines: Se
 
 
 def _places(text: str, x: float, y: float, rings: Sequence[int]) -> Iterator[tuple[float, float, float]]:
-    """Distance, middle and base line of the places around a point: to the right first, then round it, then further off."""
+    """Distance, middle and base line of the places around a point: to the right, then round it, then further off."""
     half, middle = width_of(text) / 2, (ASCENT - DESCENT) / 2 * SIZE
     for distance in rings:
         for i in range(ANGLES):

@@ -16,7 +16,8 @@ WIDE, HIGH = 150, 64
 
 @torch.no_grad()
 def sorted_norms(dense: Any, pruned: Any) -> list[dict[str, Any]]:
-    """For every coupling of the dense model its sorted group norms and those of the pruned model, as shares of the largest.
+    """For every coupling of the dense model its sorted group norms and those of the pruned model, as shares of the
+    largest.
 
     Each is read at up to `POINTS` evenly spaced ranks. `kept` is how many groups are left, over how many there were.
     """
@@ -26,10 +27,15 @@ def sorted_norms(dense: Any, pruned: Any) -> list[dict[str, Any]]:
         before = _sorted(groups.norms)
         left = after.get(groups.coupling.name, before[:0])
         top = max(float(before[0]), float(left[0]) if len(left) else 0.0) or 1.0
-        found.append({
-            "name": groups.coupling.name, "kind": groups.coupling.kind, "kept": len(left) / len(before),
-            "before": _read(before / top), "after": _read(left / top),
-        })  # fmt: skip
+        found.append(
+            {
+                "name": groups.coupling.name,
+                "kind": groups.coupling.kind,
+                "kept": len(left) / len(before),
+                "before": _read(before / top),
+                "after": _read(left / top),
+            }
+        )
     return found
 
 
@@ -37,11 +43,13 @@ def curves(norms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same as polylines in a frame of `WIDE` by `HIGH`: rank across, where the dense model's ranks fill it."""
     return [
         {
-            "name": each["name"].removeprefix("model."), "before": _line(each["before"], 1.0),
-            "after": _line(each["after"], each["kept"]), "kept": each["kept"],
+            "name": each["name"].removeprefix("model."),
+            "before": _line(each["before"], 1.0),
+            "after": _line(each["after"], each["kept"]),
+            "kept": each["kept"],
         }
         for each in norms
-    ]  # fmt: skip
+    ]
 
 
 def _known(model: Any) -> tuple[Any, ...]:

@@ -153,9 +153,15 @@ def heat_map(analysis: Analysis) -> list[dict[str, Any]]:
         by_matrix.setdefault(component.matrix.removeprefix("model."), {})[component.axis] = component.area
     top = max((abs(v) for axes in by_matrix.values() for v in axes.values()), default=1.0) or 1.0
     return [
-        {"name": name, "cells": [{"axis": axis, "value": axes[axis], "strength": max(0, round(100 * axes[axis] / top))} for axis in ("in", "out")]}
+        {
+            "name": name,
+            "cells": [
+                {"axis": axis, "value": axes[axis], "strength": max(0, round(100 * axes[axis] / top))}
+                for axis in ("in", "out")
+            ],
+        }
         for name, axes in by_matrix.items()
-    ]  # fmt: skip
+    ]
 
 
 def side_by_side(said: Mapping[str, Sequence[str]], most: int = SHOWN) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ class SideResults:
 
     Attributes:
         scores: on the test data, by metric; the first is the one that models are compared by.
-        at_limit: the share of its outputs that end at `limit` tokens; None where nothing is written, or it was not counted.
+        at_limit: the share of its outputs that end at `limit` tokens; None where nothing is written, or it was not
+            counted.
         macs: multiplications of the task's example, such as 25 source and 25 target tokens.
         bytes: of its exported files.
         latency_ms: by runtime and phase.
@@ -115,7 +116,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PseudoTargets:
-    """The teacher's translations that the pruned model learnt from; `at_limit` is the share that ends at `limit` tokens."""
+    """The teacher's translations that the pruned model learnt from.
+
+    `at_limit` is the share that ends at `limit` tokens.
+    """
 
     sentences: int
     at_limit: float
@@ -124,7 +128,10 @@ class PseudoTargets:
 
 @dataclass(frozen=True)
 class WrittenTokens:
-    """How many tokens the pruned model writes, of how many before; translations are `longer` times as long with them."""
+    """How many tokens the pruned model writes, of how many before.
+
+    Translations are `longer` times as long with them.
+    """
 
     written: int
     before: int

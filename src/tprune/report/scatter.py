@@ -20,7 +20,8 @@ RADIUS = 5
 
 @dataclass(frozen=True)
 class Dot:
-    """A point with its intervals: `x` and `y` are (low, middle, high); `labels` is what the drawing shows of it, its name if empty.
+    """A point with its intervals: `x` and `y` are (low, middle, high); `labels` is what the drawing shows of it, its
+    name if empty.
 
     Dots that touch, and start with the same `prefix`, share a label.
     """
@@ -37,7 +38,8 @@ def scatter(dots: Sequence[Dot], metric: str) -> dict[str, Any]:
     """Pixels of dots, whiskers, ticks and labels in a frame of `WIDE` by `HIGH`; dots in one place share a label.
 
     Example:
-        >>> found = scatter([Dot("a", (1.0, 1.0, 1.0), (30.0, 30.0, 30.0)), Dot("b", (1.8, 2.0, 2.2), (28.0, 29.0, 30.0))], "BLEU")
+        >>> dots = [Dot("a", (1.0, 1.0, 1.0), (30.0, 30.0, 30.0)), Dot("b", (1.8, 2.0, 2.2), (28.0, 29.0, 30.0))]
+        >>> found = scatter(dots, "BLEU")
         >>> [tick["label"] for tick in found["across"]]
         ['1x', '1.5x', '2x']
     """
@@ -46,16 +48,35 @@ def scatter(dots: Sequence[Dot], metric: str) -> dict[str, Any]:
     left = 14 + max(width_of(f"{v:g}") for v in up)
     x_of, y_of = scale(x_range, left, WIDE - RIGHT), scale(y_range, HIGH - BOTTOM, TOP)
     placed = [
-        {"name": dot.name, "hollow": dot.hollow, "x": x_of(dot.x[1]), "y": y_of(dot.y[1]), "labels": dot.labels or (dot.name,), "prefix": dot.prefix,
-         "x0": x_of(dot.x[0]), "x1": x_of(dot.x[2]), "y0": y_of(dot.y[0]), "y1": y_of(dot.y[2])}
+        {
+            "name": dot.name,
+            "hollow": dot.hollow,
+            "x": x_of(dot.x[1]),
+            "y": y_of(dot.y[1]),
+            "labels": dot.labels or (dot.name,),
+            "prefix": dot.prefix,
+            "x0": x_of(dot.x[0]),
+            "x1": x_of(dot.x[2]),
+            "y0": y_of(dot.y[0]),
+            "y1": y_of(dot.y[2]),
+        }
         for dot in dots
-    ]  # fmt: skip
+    ]
     frame = Box(left + 2, TOP, WIDE - RIGHT, HIGH - BOTTOM - 2)
     return {
-        "metric": metric, "wide": WIDE, "high": HIGH, "left": left, "right": WIDE - RIGHT, "top": TOP, "bottom": HIGH - BOTTOM, "size": SIZE, "dots": placed,
+        "metric": metric,
+        "wide": WIDE,
+        "high": HIGH,
+        "left": left,
+        "right": WIDE - RIGHT,
+        "top": TOP,
+        "bottom": HIGH - BOTTOM,
+        "size": SIZE,
+        "dots": placed,
         "across": spread([(x_of(v), f"{v:g}x") for v in ticks(*x_range)], HIGH - BOTTOM + 20),
-        "up": [{"at": y_of(v), "label": f"{v:g}"} for v in up], "labels": labelled(placed, frame),
-    }  # fmt: skip
+        "up": [{"at": y_of(v), "label": f"{v:g}"} for v in up],
+        "labels": labelled(placed, frame),
+    }
 
 
 def labelled(placed: Sequence[dict[str, Any]], frame: Box) -> list[dict[str, Any]]:

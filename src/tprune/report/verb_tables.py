@@ -20,7 +20,8 @@ def inspect_table(found: Mapping[str, Any]) -> str:
     size = found["size"]
     lines = [
         text_of(table),
-        f"{size['parameters']:,} parameters, {size['macs']:,} multiplications for an example of {found['task']} ({_shapes(found)})",
+        f"{size['parameters']:,} parameters, {size['macs']:,} multiplications for an example of "
+        f"{found['task']} ({_shapes(found)})",
         *(["not shown: the lines of single matrices (--kind lines)"] if found["lines_left_out"] else []),
     ]
     return "\n".join([*lines, *(f"checked: {line}" for line in found.get("checked", ()))])
@@ -42,7 +43,8 @@ def quality_table(found: Mapping[str, Any]) -> str:
     lines = [text_of(table)]
     if gap := found["paired"]:
         lines.append(
-            f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, {gap['high']:+.2f}], p {gap['p_value']:.3f}"
+            f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, "
+            f"{gap['high']:+.2f}], p {gap['p_value']:.3f}"
         )
     lines += [f"warning: {line}" for line in found.get("warnings", ())]
     used = dict.fromkeys(f"beam {score['beams']}" for score in found["scores"].values())
@@ -63,9 +65,13 @@ def export_table(found: Mapping[str, Any]) -> str:
         if found["sentences"]
         else [f"{found['inputs']} inputs", f"{found['steps']} steps with a cache"]
     )
-    return "\n".join([
-        text_of(table), f"logits differ by {found['max_relative_error']:.1e} of the largest; {'; '.join(agrees)}", f"\n{found['out']}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            text_of(table),
+            f"logits differ by {found['max_relative_error']:.1e} of the largest; {'; '.join(agrees)}",
+            f"\n{found['out']}",
+        ]
+    )
 
 
 def _searches(found: Mapping[str, Any]) -> list[str]:
@@ -84,9 +90,13 @@ def runtimes_table(found: Mapping[str, Any]) -> str:
     )
     for row in found["runtimes"]:
         table.add_row(
-            row["name"], row["version"] or "no", ", ".join(row["precisions"]), row["needs"] or "the checkpoint itself",
-            "measured, can be a target" if row["timed"] else "not measured", "" if row["version"] else row["install"],
-        )  # fmt: skip
+            row["name"],
+            row["version"] or "no",
+            ", ".join(row["precisions"]),
+            row["needs"] or "the checkpoint itself",
+            "measured, can be a target" if row["timed"] else "not measured",
+            "" if row["version"] else row["install"],
+        )
     return text_of(table)
 
 

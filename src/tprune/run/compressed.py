@@ -1,4 +1,6 @@
-"""What `tprune.compress` gives back: the smaller model, and in words what was asked for, what was done and what came of it."""
+"""What `tprune.compress` gives back: the smaller model, and in words what was asked for, what was done and what came of
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Latencies:
     Attributes:
         dense: of the dense model, measured.
         predicted: of the chosen sizes, by the latency table.
-        measured: of the chosen sizes, before their last training, which changes no size; None where only memory was asked for.
+        measured: of the chosen sizes, before their last training, which changes no size; None where only memory was
+            asked for.
         setting: runtime, threads and batch that were timed.
         quoted: what was timed: a sentence, a pass, a text.
     """
@@ -43,7 +46,8 @@ class Latencies:
         last = self.predicted if self.measured is None else self.measured
         found = "" if self.measured is None else f", measured {self.measured:.3g} ms"
         return (
-            f"a {self.quoted}: {self.dense:.3g} ms dense, predicted {self.predicted:.3g} ms{found}: {self.dense / last:.2f}x faster "
+            f"a {self.quoted}: {self.dense:.3g} ms dense, predicted {self.predicted:.3g} ms{found}: "
+            f"{self.dense / last:.2f}x faster "
             f"({self.setting.runtime}, {self.setting.threads} thread(s), batch {self.setting.batch})"
         )
 
@@ -62,7 +66,8 @@ class Compressed:
         predicted: size that the plan was chosen for.
         reached: size of the smaller model.
         steps: of training really done, by stage (`analyze`, `prune`, `recover`).
-        losses: on the validation data, in nats per output (a token, a class), of `dense`, `cut` and, where it was trained, `recovered`.
+        losses: on the validation data, in nats per output (a token, a class), of `dense`, `cut` and, where it was
+            trained, `recovered`.
         times: where a time was asked for.
         words: what its task calls its examples.
     """
@@ -100,7 +105,8 @@ class Compressed:
         )
         c = self.certificate
         lines.append(
-            f"certificate: cut and masked model differ by {max(c.forward, c.generation):.1e} of the largest logit (limit {c.limit:g}), "
+            f"certificate: cut and masked model differ by {max(c.forward, c.generation):.1e} of the largest logit "
+            f"(limit {c.limit:g}), "
             f"over {self.words.count(c.sentences)}"
         )
         return "\n".join(lines)
@@ -109,7 +115,10 @@ class Compressed:
 
     @property
     def kept(self) -> dict[str, tuple[int, int]]:
-        """Groups that stayed, and how many there were, by kind of coupling; what lies in a removed block has gone with it."""
+        """Groups that stayed, and how many there were, by kind of coupling.
+
+        What lies in a removed block has gone with it.
+        """
         found: dict[str, tuple[int, int]] = {}
         masks: dict[tuple[Site | None, str], Tensor] = {
             (e.coupling.site, e.coupling.kind): e.keep for e in self.plan.entries if e.coupling.site is not None

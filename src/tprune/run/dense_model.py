@@ -19,7 +19,10 @@ from tprune.train.training_data import TrainingData
 
 
 def with_task(run: Run) -> Run:
-    """The run with its task by name: the recipe's, else the one that its model is made for. Raises `InputError` for none."""
+    """The run with its task by name: the recipe's, else the one that its model is made for.
+
+    Raises `InputError` for none.
+    """
     if run.recipe.task is not None:
         return run
     name = TRAINED if run.model is None else made_for(run.load(run.base if run.has("train") else run.model), run.model)
@@ -63,7 +66,10 @@ def fitted(run: Run, model: Any, processor: Any) -> tuple[Run, list[str]]:
 
 
 def exportable(run: Run, model: Any, processor: Any) -> None:
-    """What cannot be exported in the end is said before anything is measured or trained. Raises as `check_exportable`."""
+    """What cannot be exported in the end is said before anything is measured or trained.
+
+    Raises as `check_exportable`.
+    """
     sentences = preparation_of(run.task).sentences(some_of(run.corpus.valid))
     check_exportable(model, tokenizer_of(processor), sentences, runtime_named(run.recipe.bench.runtime))
 

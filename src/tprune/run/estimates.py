@@ -1,4 +1,7 @@
-"""How long a run takes: from training steps of the model itself, timed on the run's data and threads; nothing before that."""
+"""How long a run takes: from training steps of the model itself, timed on the run's data and threads.
+
+Nothing before that.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[st
 
 
 def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:
-    """Times training steps of a copy of the model on one batch of the training data; random numbers go on as if it had not.
+    """Times training steps of a copy of the model on one batch of the training data; random numbers go on as if it had
+    not.
 
     Args:
         model: what is to be trained.
@@ -82,7 +86,10 @@ def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> 
 
 
 def expect(run: Run, model: Any, material: TrainingData) -> dict[str, float]:
-    """Seconds of every planned stage, from a timed step of this model; told to the progress. Empty where all training is done."""
+    """Seconds of every planned stage, from a timed step of this model; told to the progress.
+
+    Empty where all training is done.
+    """
     if all(run.has(name) for name in ("train", "prune", "recover")):
         return {}
     tokens = run.recipe.recover.batch_tokens if run.recipe.recover.steps else run.recipe.train.batch_tokens

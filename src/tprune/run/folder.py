@@ -117,7 +117,7 @@ class Run:
 
     @property
     def base(self) -> Path:
-        """The model that is pruned and that teaches: the dense one, with a smaller vocabulary where that was asked for."""
+        """The model that is pruned and that teaches: the dense one, with a smaller vocabulary where it was trimmed."""
         return self.out / ("dense" if self.vocabulary is None else "trimmed")
 
 
@@ -158,7 +158,8 @@ def _locked(run: Run) -> Iterator[None]:
         note = run.out / HOLDER
         holder = read_json(note) if note.exists() else {"process": "?", "command": "?"}
         raise InputError(
-            f"{run.out}: process {holder['process']} works on this run ({holder['command']}); wait for it, or choose another --out"
+            f"{run.out}: process {holder['process']} works on this run ({holder['command']}); wait for it, or "
+            "choose another --out"
         ) from None
     except OSError as error:
         raise InputError(f"--out {run.out}: cannot be written ({error.strerror or error})") from None
@@ -212,7 +213,8 @@ def check_identity(run: Run) -> None:
     """Takes the directory for this recipe, corpus and model, and for how this process trains.
 
     Raises:
-        InputError: finished work was done for others, or in another precision or with another number of threads, which changes
+        InputError: finished work was done for others, or in another precision or with another number of threads, which
+            changes
             what training gives.
     """
     digests = run.corpus.digests()
@@ -237,8 +239,10 @@ def check_identity(run: Run) -> None:
                 if key in TRAINS:
                     what, remedy = TRAINS[key]
                     raise InputError(
-                        f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, which gives another "
-                        f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or replace it with --force"
+                        f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, "
+                        "which gives another "
+                        f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or "
+                        "replace it with --force"
                     )
                 other = f"other {key.removeprefix('corpus.')} {words_of(run.task).many}"
                 what = other if key.startswith("corpus.") else f"another {key} ({then.get(key)!r}, now {now[key]!r})"

@@ -22,7 +22,10 @@ def selected_plan(file: Path) -> Plan:
 
 
 def fitted_plan(plan: Plan, file: Path, model: Any) -> Plan:
-    """A plan with the sizes that it leaves of a model. Raises `InputError`, naming its file, for one that was made for another."""
+    """A plan with the sizes that it leaves of a model.
+
+    Raises `InputError`, naming its file, for one that was made for another.
+    """
     family = family_of(model).name
     try:
         if plan.family != family:

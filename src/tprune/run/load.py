@@ -22,22 +22,27 @@ def load(
     dense: bool = False,
     architecture: Callable[..., nn.Module] | None = None,
 ) -> Model:
-    """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in place.
+    """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in
+    place.
 
     Args:
         path: a directory, a hub id, or a run, which stands for its pruned model.
-        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded in.
+        dtype: as saved if not given. Widening belongs here: Marian computes its positions in the precision it is loaded
+            in.
         offline: never ask the hub.
-        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed here.
+        trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed
+            here.
         dense: of a run, its dense model instead.
         architecture: the class of a model that is no part of transformers, called with what its `config.json` says.
 
     Raises:
-        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that change
+        InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that
+            change
             them (adapters, quantisation), or a model with code of its own that is not trusted.
 
     Warns:
-        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each other.
+        TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each
+            other.
     """
     return checkpoint.load(
         model_at(path, dense),
@@ -60,7 +65,8 @@ def load_tokenizer(
         dense: of a run, the tokeniser of its dense model.
 
     Raises:
-        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside it.
+        InputError: there is none that can be read, its code is not trusted, or it has more tokens than the model beside
+            it.
 
     Warns:
         TpruneWarning: its end or padding token is not the model's.

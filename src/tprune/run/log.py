@@ -64,7 +64,10 @@ def warned(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Sends log messages and warnings to `run.log` while the block runs; ours of at least a warning are said as well."""
+    """Sends log messages and warnings to `run.log` while the block runs.
+
+    Ours of at least a warning are said as well.
+    """
     import transformers.utils.logging as theirs
 
     kept, told = RunFile(out), Told(say)
@@ -73,9 +76,13 @@ def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     heard: set[str] = set()
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
-    ) -> None:  # fmt: skip
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         name = OURS if issubclass(category, TpruneWarning) else "warnings"
         if name == OURS and str(message) in heard:  # several stages ask the same
             return

@@ -1,4 +1,5 @@
-"""What a name means: a model's folder, a hub id, an exported folder or a run. A run stands for its pruned model, with `dense` for the dense one.
+"""What a name means: a model's folder, a hub id, an exported folder or a run. A run stands for its pruned model, with
+`dense` for the dense one.
 
 Every verb, and `tprune.load`, asks here. Nothing heavy is imported, so that a wrong name is refused at once.
 """
@@ -26,7 +27,8 @@ def model_at(name: str | Path, dense: bool = False) -> str:
     """The model's folder or hub id that a name means; of a run its pruned model, or with `dense` its dense one.
 
     Raises:
-        InputError: no such folder, one without a model, a run that has no such model yet, or `dense` for what is no run.
+        InputError: no such folder, one without a model, a run that has no such model yet, or `dense` for what is no
+            run.
     """
     return model_folder(folder_at(name, dense))
 

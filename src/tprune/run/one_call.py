@@ -1,4 +1,6 @@
-"""`tprune.compress`: a trained model to a smaller one in one call, with the settings of `tprune prune` where nothing else is said."""
+"""`tprune.compress`: a trained model to a smaller one in one call, with the settings of `tprune prune` where nothing
+else is said.
+"""
 
 from __future__ import annotations
 
@@ -68,12 +70,15 @@ def compress(
 ) -> Compressed:
     """A trained model to a smaller one in one call; the given model stays as it is.
 
-    One target says what it is to become; all else is what `tprune prune` does where nothing more is said. Print what comes back.
+    One target says what it is to become; all else is what `tprune prune` does where nothing more is said. Print what
+    comes back.
 
     Args:
         model: of a supported family and task; the task is the one that the model is made for.
-        processor: what encodes its inputs: its tokeniser, or its image preprocessing; None for data that is encoded already.
-        train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair` gives, or
+        processor: what encodes its inputs: its tokeniser, or its image preprocessing; None for data that is encoded
+            already.
+        train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair`
+            gives, or
             `(sources, translations)`.
         valid: likewise, for losses and the certificate.
         speedup: target, times faster on an input (a sentence) on this machine.
@@ -96,7 +101,8 @@ def compress(
         report: is told about each step, such as `print` (default: nobody).
 
     Raises:
-        InputError: arguments that contradict each other, an unsupported model, data that does not fit it, or options that mean nothing for its task.
+        InputError: arguments that contradict each other, an unsupported model, data that does not fit it, or options
+            that mean nothing for its task.
         UnreachableError: the size or time cannot be reached.
         NoisyMachineError: a time is asked for, and this machine's cannot be measured.
         CertificateError: the cut model does not compute what the masked one computes.
@@ -156,7 +162,10 @@ def _check_targets(targets: Mapping[str, object], kinds: object) -> None:
 
 
 def _with(recipe: Recipe, prune: Prune | None, recover: Recover | None, analyze: Analyze | None) -> Recipe:
-    """The recipe with those sections that are given as a whole; without an analysis unless one is. Raises `InputError`."""
+    """The recipe with those sections that are given as a whole; without an analysis unless one is.
+
+    Raises `InputError`.
+    """
     sections = {"prune": prune or recipe.prune, "recover": recover or recipe.recover}
     found = recipe.model_copy(update={**sections, "analyze": analyze or Analyze(steps=0)})
     if slip := unlearnt(found.prune, found.recover):

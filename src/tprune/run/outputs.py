@@ -33,7 +33,10 @@ def manifest_error(out: Path, stage: str) -> str | None:
 
 
 def quarantine(out: Path, stage: str) -> list[str]:
-    """Moves what a stage left out of the way of what it will write anew, and returns the new names; nothing is deleted."""
+    """Moves what a stage left out of the way of what it will write anew, and returns the new names.
+
+    Nothing is deleted.
+    """
     moved = []
     for name in stage_named(stage).outputs:
         number, path = 1, out / name

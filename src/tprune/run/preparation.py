@@ -1,4 +1,6 @@
-"""What a run asks beside its task: whether its options fit, the data as the model takes it, and what to say of the dense model."""
+"""What a run asks beside its task: whether its options fit, the data as the model takes it, and what to say of the
+dense model.
+"""
 
 from __future__ import annotations
 

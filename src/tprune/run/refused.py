@@ -1,4 +1,6 @@
-"""A command that is refused does not own its `--out`: what it made there goes, and what was there before stays as it was."""
+"""A command that is refused does not own its `--out`: what it made there goes, and what was there before stays as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ MARKER, WORK = "run.json", "work"
 def given_back(out: Path, copies: Collection[str]) -> Iterator[None]:
     """Undoes what the block does in a folder if it ends in an error of ours before any stage was finished.
 
-    Training that has saved a checkpoint stays, and so does everything after any other error: the same command goes on there.
+    Training that has saved a checkpoint stays, and so does everything after any other error: the same command goes on
+        there.
 
     Args:
         out: the folder; there may be none yet.

@@ -42,7 +42,10 @@ SIDES = ("dense", "pruned")
 
 
 def spelling_of(run: Run) -> Resegmentation | None:
-    """The tokens that the pruned model writes; None where it may write all. Raises `InputError` for a damaged marker."""
+    """The tokens that the pruned model writes; None where it may write all.
+
+    Raises `InputError` for a damaged marker.
+    """
     if run.recipe.prune.output_vocabulary is None:
         return None
     done = markers(run.out)
@@ -111,7 +114,8 @@ def harm(run: Run) -> list[str]:
         return []
     return [
         f"recovery raised the validation loss from {found['cut']:.3f} to {found['recovered']:.3f} nats: give it more "
-        f"steps than {run.recipe.recover.steps} (--steps), or a lower lr than {run.recipe.recover.lr:g} (--set recover.lr=...); the model before it is in {run.out / 'cut'}"
+        f"steps than {run.recipe.recover.steps} (--steps), or a lower lr than {run.recipe.recover.lr:g} (--set "
+        f"recover.lr=...); the model before it is in {run.out / 'cut'}"
     ]
 
 

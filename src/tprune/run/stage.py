@@ -1,6 +1,8 @@
-"""The stages of a run, in their order: one table says of each when it is needed, what it leaves, and what it depends on.
+"""The stages of a run, in their order: one table says of each when it is needed, what it leaves, and what it depends
+on.
 
-What does the work of a stage stands elsewhere: `tprune.run.sequence` for what `tprune.compress` does too, `tprune.run.stages` for the
+What does the work of a stage stands elsewhere: `tprune.run.sequence` for what `tprune.compress` does too,
+    `tprune.run.stages` for the
 rest. Nothing heavy is imported here.
 """
 
@@ -14,7 +16,8 @@ from tprune.recipe.schema import Recipe
 from tprune.run.stage_times import StageTimes
 from tprune.support.errors import InputError
 
-# parts of a run's description, by the keys of `run.json`; of `recipe.train_precision` says `training.precision` what came of it
+# parts of a run's description, by the keys of `run.json`; of `recipe.train_precision` says `training.precision` what
+# came of it
 DATA = ("corpus.train", "corpus.valid", "recipe.data.long_lines", "recipe.data.long_share")
 ASKED = tuple(
     f"recipe.prune.{key}"
@@ -64,7 +67,8 @@ class Stage:
         needed: whether a run has it.
         leaves: files and folders in the run directory, beside its model.
         model: folder of the model that it leaves.
-        reads: what it depends on, by keys of `run.json`; a key stands for all below it. Once the stage has begun these stay.
+        reads: what it depends on, by keys of `run.json`; a key stands for all below it. Once the stage has begun these
+            stay.
         seconds: how long it takes, roughly.
         dry: whether a dry run does it: what is asked for is known after these.
         cheap: whether nobody would miss it: it is no reason to keep a run that is refused.

@@ -1,4 +1,7 @@
-"""A run: the stages from corpus to report in one directory. A killed run takes up at the stage, and step, where it was."""
+"""A run: the stages from corpus to report in one directory.
+
+A killed run takes up at the stage, and step, where it was.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ from tprune.support.machine import check_threads, use_threads
 
 
 def run(run: Run) -> dict[str, Any]:
-    """Runs all stages and returns the content of `results.json`; of a run that was to stop early, `stopped`, its last stage.
+    """Runs all stages and returns the content of `results.json`; of a run that was to stop early, `stopped`, its last
+    stage.
 
     Raises:
         InputError: the recipe, corpus or model cannot be used, the directory belongs to another run, or another process

@@ -1,4 +1,7 @@
-"""From a trained model to a smaller one: analyse, regularise, cut, recover, each step alone; `tprune.run.sequence` puts them in a row."""
+"""From a trained model to a smaller one: analyse, regularise, cut, recover, each step alone.
+
+`tprune.run.sequence` puts them in a row.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,15 @@ def analyse_step(
 
     shown = tuple(kind for kind in kinds if rule_of(kind).scope is not Scope.MATRIX)
     found = analyse(
-        model, fit, kinds=shown, strength=how.strength, steps=how.steps, multiples=how.path, blocks=BlockShape(how.blocks),
+        model,
+        fit,
+        kinds=shown,
+        strength=how.strength,
+        steps=how.steps,
+        multiples=how.path,
+        blocks=BlockShape(how.blocks),
         loss=token_loss_on(material.batches(material.valid), material.task),
-    )  # fmt: skip
+    )
     if not shown:
         return found
     cut = couplings(model, shown)
@@ -69,13 +78,18 @@ def plan_step(model: Any, how: Prune) -> Plan:
     """
     if how.stock and set(how.kinds) - set(STOCK):
         raise InputError(
-            f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}; leave out --stock (stock)"
+            f"prune: a stock checkpoint can only express pruned FFN units (kinds: [ffn]), got {how.kinds}; leave "
+            "out --stock (stock)"
         )
     how.target()
     plan = make_plan(
-        model, family_of(model).name, couplings(model, how.kinds),
-        method=made(how.method, how.method_options), mode=Mode(how.mode), strengths=how.strength,
-    )  # fmt: skip
+        model,
+        family_of(model).name,
+        couplings(model, how.kinds),
+        method=made(how.method, how.method_options),
+        mode=Mode(how.mode),
+        strengths=how.strength,
+    )
     # of a single group Hoyer-square is 1 whatever its norm: nothing would fade out
     alone = (replace(e, method=GroupLasso()) if e.groups == () else e for e in plan.entries)
     return replace(plan, entries=tuple(alone))
@@ -84,8 +98,10 @@ def plan_step(model: Any, how: Prune) -> Plan:
 def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, work: Path) -> tuple[Any, Plan]:
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
-    The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher. Without steps it
-    is one shot: the groups whose loss is hardest to make up for stay, and what reads them is fitted again (`tprune.analysis.one_shot`).
+    The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher.
+    Without steps it
+    is one shot: the groups whose loss is hardest to make up for stay, and what reads them is fitted again
+        (`tprune.analysis.one_shot`).
     """
     if not how.steps:
         one, plan = one_shot(model, goal, material.batches(material.train, FITTED))
@@ -118,7 +134,8 @@ def recover_step(
 ) -> Any:
     """Fine-tunes the cut model in place, with the dense model as its teacher.
 
-    `width` says which residual dimensions were kept (`tprune.train.losses.kept_width` of the plan); only `hidden` needs it.
+    `width` says which residual dimensions were kept (`tprune.train.losses.kept_width` of the plan); only `hidden` needs
+    it.
     """
     if how.steps:
         material.run(small, training_of(how), work, teacher=teacher, width=width, save_every=SAVE_EVERY)

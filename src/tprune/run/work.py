@@ -1,4 +1,4 @@
-"""What a compression starts from, and what it has come to: the state that the steps of `tprune.run.sequence` pass on."""
+"""What a compression starts from and has come to: the state that the steps of `tprune.run.sequence` pass on."""
 
 from __future__ import annotations
 

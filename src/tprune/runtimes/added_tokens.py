@@ -1,4 +1,6 @@
-"""Tokens that were added to a tokeniser: text is split at them, as transformers does, before a SentencePiece model sees it."""
+"""Tokens that were added to a tokeniser: text is split at them, as transformers does, before a SentencePiece model sees
+it.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ class Splitter:
 
 
 def tangled(contents: Sequence[str]) -> tuple[str, str] | None:
-    """A token and another one inside which it lies, touching neither end; transformers splits text at such a pair by accident.
+    """A token and another one inside which it lies, touching neither end; transformers splits text at such a pair by
+    accident.
 
     Example:
         >>> tangled(["<name>", "name"]), tangled(["<name>", "<name"])

@@ -16,7 +16,10 @@ MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of
 
 
 def layout_file(folder: Path) -> Path | None:
-    """The file by which an exported folder is known; None where there is none. Exports of earlier versions have another."""
+    """The file by which an exported folder is known; None where there is none.
+
+    Exports of earlier versions have another.
+    """
     return next((folder / name for name in EXPORTED if (folder / name).is_file()), None)
 
 

@@ -41,7 +41,8 @@ def log_softmax(x: Floats) -> Floats:
 
 
 def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
-    """The logits processors in transformers' order: repeated tokens and n-grams, forbidden words, least length, forced first
+    """The logits processors in transformers' order: repeated tokens and n-grams, forbidden words, least length, forced
+    first
     and last token.
 
     All but `renormalize_logits`, which changes nothing for the likeliest token; see `log_probabilities`.

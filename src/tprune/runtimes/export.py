@@ -31,7 +31,7 @@ from tprune.support.files import atomic_directory
 from tprune.support.manifest import Manifest
 
 GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
-MODEL_SETTINGS = "model_settings.json"  # what of its configuration encodes data; with those of images it is written beside the graphs
+MODEL_SETTINGS = "model_settings.json"  # what of its configuration encodes data, written beside the graphs
 WRITTEN = {
     *GRAPHS,
     *EXPORTED,
@@ -82,25 +82,34 @@ class Kind(Protocol):
 
 
 def export(
-    model: Any, tokenizer: PreTrainedTokenizerBase | None, out: str | Path, sentences: Sequence[str] = (),
-    runtime: Runtime = ONNXRUNTIME, *, batches: Sequence[Batch] = (),
-) -> ExportReport:  # fmt: skip
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    out: str | Path,
+    sentences: Sequence[str] = (),
+    runtime: Runtime = ONNXRUNTIME,
+    *,
+    batches: Sequence[Batch] = (),
+) -> ExportReport:
     """Writes what the runtime executes, the tokeniser and `layout.json` into `out` (float32) and checks them.
 
     Args:
-        model: dense or pruned: a MarianMTModel or BartForConditionalGeneration, a LlamaForCausalLM, or a model that runs in one pass;
+        model: dense or pruned: a MarianMTModel or BartForConditionalGeneration, a LlamaForCausalLM, or a model that
+            runs in one pass;
             it is left as it was.
         tokenizer: the model's own; None for a model that reads no text, or to export none.
         out: the folder; an older export there is replaced, but only after the new one passed its check.
         sentences: for the check; more of them check more. A translation model needs at least one.
         runtime: what it is for; onnxruntime has an ONNX file for each graph.
-        batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor sentences are
+        batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor
+            sentences are
             given.
 
     Raises:
-        InputError: a model without graphs, settings of `generate` that have no counterpart here, sentences, batches or a tokeniser
+        InputError: a model without graphs, settings of `generate` that have no counterpart here, sentences, batches or
+            a tokeniser
             that do not belong to the model, or `out` holds something that is not an export.
-        CertificateError: the graphs do not compute what the model computes, naming sentence or batch and step, or the exported
+        CertificateError: the graphs do not compute what the model computes, naming sentence or batch and step, or the
+            exported
             tokeniser is another than the model's, naming the text.
 
     Example:
@@ -126,7 +135,8 @@ def export(
 def check_exportable(
     model: Any, tokenizer: PreTrainedTokenizerBase | None, sentences: Sequence[str], runtime: Runtime = ONNXRUNTIME
 ) -> None:
-    """Whether `export` can do this, asked in a moment before hours of work; all but the check of what the graphs compute.
+    """Whether `export` can do this, asked in a moment before hours of work; all but the check of what the graphs
+    compute.
 
     Args:
         model: what would be exported, or what it will be made from.
@@ -135,7 +145,8 @@ def check_exportable(
         runtime: what it would be for.
 
     Raises:
-        InputError: a model without graphs, settings of `generate` without counterpart, a tokeniser that cannot be exported,
+        InputError: a model without graphs, settings of `generate` without counterpart, a tokeniser that cannot be
+            exported,
             or a model that the runtime cannot run.
         CertificateError: the tokeniser's exported form gives other tokens.
     """

@@ -1,4 +1,6 @@
-"""The tokeniser's part of an export: its files, and the proof that they split and join text as the tokeniser itself does."""
+"""The tokeniser's part of an export: its files, and the proof that they split and join text as the tokeniser itself
+does.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,70 @@ from tprune.support.errors import CertificateError, InputError
 WORDS = ("a dog", "Haus", "犬", "don't", "3.5 %")
 # around a token (or two), beside words: in the middle, at the ends, doubled, beside punctuation and spaces
 FRAMES = (
-    "{t}", "{w} {t} {w}", "{w}{t}{w}", "{t} {w}", "{t}{w}", "{w} {t}", "{w}{t}", "{t}{t}", "{t} {t} {w}", "{w} {t}, {w}.", "({t}) \"{t}\"!",
-    "  {t}  {w}  {t}  ", "{w}\t{t}\u00a0{w}", "{w} {t}{u} {w}", "{u}{w}{t}",
-)  # fmt: skip
+    "{t}",
+    "{w} {t} {w}",
+    "{w}{t}{w}",
+    "{t} {w}",
+    "{t}{w}",
+    "{w} {t}",
+    "{w}{t}",
+    "{t}{t}",
+    "{t} {t} {w}",
+    "{w} {t}, {w}.",
+    '({t}) "{t}"!',
+    "  {t}  {w}  {t}  ",
+    "{w}\t{t}\u00a0{w}",
+    "{w} {t}{u} {w}",
+    "{u}{w}{t}",
+)
 MANY = 200  # tokens; of more, each is tried in the longest frames alone
 ODD = (
-    *"abzÄéß09.,;:!?'\"()[]{}<>/\\|@#%&*_-+=~`^$€", " ", "  ", "\t", "\u00a0", "\u3000", "\u200b", "\u200d", "\ufeff", "\u2581", "\u0301",
-    "Å", "ﬁ", "½", "…", "“", "”", "—", "日本", "한국", "ไทย", "العربية", "עברית", "हिन्दी", "😀", "👩‍👩‍👧", "\x07", "\x7f", "\u202e", "\U0001f1e9\U0001f1ea",
-    "<<", ">>", ">>deu<<", ">>x", "<0x41>", "##", "</w>", "@@", "n't", " 's", " .", "Straße", "the", "ing", "qu",
-)  # fmt: skip
+    *"abzÄéß09.,;:!?'\"()[]{}<>/\\|@#%&*_-+=~`^$€",
+    " ",
+    "  ",
+    "\t",
+    "\u00a0",
+    "\u3000",
+    "\u200b",
+    "\u200d",
+    "\ufeff",
+    "\u2581",
+    "\u0301",
+    "Å",
+    "ﬁ",
+    "½",
+    "…",
+    "“",
+    "”",
+    "—",
+    "日本",
+    "한국",
+    "ไทย",
+    "العربية",
+    "עברית",
+    "हिन्दी",
+    "😀",
+    "👩‍👩‍👧",
+    "\x07",
+    "\x7f",
+    "\u202e",
+    "\U0001f1e9\U0001f1ea",
+    "<<",
+    ">>",
+    ">>deu<<",
+    ">>x",
+    "<0x41>",
+    "##",
+    "</w>",
+    "@@",
+    "n't",
+    " 's",
+    " .",
+    "Straße",
+    "the",
+    "ing",
+    "qu",
+)
 RANDOM = 60
 
 
@@ -50,8 +107,13 @@ def write_tokens(tokenizer: Any, folder: Path) -> None:
             )
         tokenizer.save_vocabulary(str(folder))
         TokenSettings(
-            clean, split, str(tokenizer.eos_token), str(tokenizer.unk_token), tuple(tokenizer.all_special_tokens), tuple(added)
-        ).write(folder)  # fmt: skip
+            clean,
+            split,
+            str(tokenizer.eos_token),
+            str(tokenizer.unk_token),
+            tuple(tokenizer.all_special_tokens),
+            tuple(added),
+        ).write(folder)
     elif (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
         backend.save(str(folder / "tokenizer.json"))
         # transformers leaves the spaces of byte-pair encodings alone unless it is told twice
@@ -98,7 +160,7 @@ def same_tokens(tokenizer: Any, exported: Tokens, sentences: Sequence[str] = ())
 
 
 def probes(tokenizer: Any) -> list[str]:
-    """Texts in which every added, special and language token occurs in many places, and random ones of odd characters."""
+    """Texts with every added, special and language token in many places, and random ones of odd characters."""
     whole = _whole_tokens(tokenizer)
     frames = FRAMES if len(whole) <= MANY else FRAMES[-4:]
     pairs = list(zip_longest(whole, whole[1:], fillvalue=next(iter(whole), "")))

@@ -69,17 +69,24 @@ class TranslationExport:
         """The layout with how the model decodes."""
         vocabulary, positions = int(plain.final_logits_bias.shape[-1]), positions_of(plain.model.encoder)
         return TranslationLayout(
-            **vars(layout), generation=self.generation, vocabulary=vocabulary, source_positions=positions,
+            **vars(layout),
+            generation=self.generation,
+            vocabulary=vocabulary,
+            source_positions=positions,
             rows=self.rows,
-        )  # fmt: skip
+        )
 
     def verify(self, plain: Any, folder: Path) -> ExportReport:
         """Compares logits, greedy and beam search."""
         parity = verify(plain, Translator.load(folder), self.sentences)
         return ExportReport(
-            parity.max_relative_error, len(self.sentences), parity.greedy_equal, parity.greedy_ties,
-            parity.beam_equal, parity.beam_ties,
-        )  # fmt: skip
+            parity.max_relative_error,
+            len(self.sentences),
+            parity.greedy_equal,
+            parity.greedy_ties,
+            parity.beam_equal,
+            parity.beam_ties,
+        )
 
     @cached_property
     def generation(self) -> Generation:

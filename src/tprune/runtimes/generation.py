@@ -102,7 +102,10 @@ def fault(g: Generation, vocabulary: int, positions: int) -> str | None:
         ("early_stopping", type(g.early_stopping) is bool or g.early_stopping == "never", "true, false or 'never'"),
         ("renormalize_logits", type(g.renormalize_logits) is bool, "true or false"),
     ]
-    return next((f"{name} is {reprlib.repr(getattr(g, name))}; expected {what}" for name, right, what in expected if not right), None)  # fmt: skip
+    return next(
+        (f"{name} is {reprlib.repr(getattr(g, name))}; expected {what}" for name, right, what in expected if not right),
+        None,
+    )
 
 
 def _whole(value: Any, least: int, most: int | None = None) -> bool:

@@ -13,13 +13,27 @@ from tprune.support.errors import InputError, TpruneWarning
 
 # what `generate` would do beyond the searches of `search`, and the values that switch it off
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {
-    "do_sample": (None, False), "num_beam_groups": (None, 1), "num_return_sequences": (None, 1), "constraints": (None,),
-    "encoder_repetition_penalty": (None, 1.0), "encoder_no_repeat_ngram_size": (None, 0), "begin_suppress_tokens": (None, []),
-    "sequence_bias": (None,), "guidance_scale": (None, 1.0), "exponential_decay_length_penalty": (None,),
-    "diversity_penalty": (None, 0.0), "penalty_alpha": (None, 0.0), "dola_layers": (None,), "force_words_ids": (None,),
-    "watermarking_config": (None,), "prompt_lookup_num_tokens": (None,), "token_healing": (None, False), "use_mtp": (None, False),
-    "stop_strings": (None,), "max_time": (None,),
-}  # fmt: skip
+    "do_sample": (None, False),
+    "num_beam_groups": (None, 1),
+    "num_return_sequences": (None, 1),
+    "constraints": (None,),
+    "encoder_repetition_penalty": (None, 1.0),
+    "encoder_no_repeat_ngram_size": (None, 0),
+    "begin_suppress_tokens": (None, []),
+    "sequence_bias": (None,),
+    "guidance_scale": (None, 1.0),
+    "exponential_decay_length_penalty": (None,),
+    "diversity_penalty": (None, 0.0),
+    "penalty_alpha": (None, 0.0),
+    "dola_layers": (None,),
+    "force_words_ids": (None,),
+    "watermarking_config": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "token_healing": (None, False),
+    "use_mtp": (None, False),
+    "stop_strings": (None,),
+    "max_time": (None,),
+}
 UNSAID = 20  # tokens after which `generate` ends every output where no configuration says how many there may be
 
 
@@ -29,11 +43,13 @@ def generation_of(model: Any) -> Generation:
     `max_length` is cut to what the decoder has positions for (transformers would fail there).
 
     Raises:
-        InputError: a setting without counterpart here is switched on, a value is none that `generate` could use, or start or
+        InputError: a setting without counterpart here is switched on, a value is none that `generate` could use, or
+            start or
             end token are not set.
 
     Warns:
-        TpruneWarning: no configuration says how long an output may be, so that transformers' default of 20 tokens holds.
+        TpruneWarning: no configuration says how long an output may be, so that transformers' default of 20 tokens
+            holds.
     """
     g, name = model.generation_config, type(model).__name__
     for key, neutral in SWITCHED_OFF.items():
@@ -50,15 +66,21 @@ def generation_of(model: Any) -> Generation:
         raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
     positions, longest = positions_of(model.model.decoder), longest_output(model)
     found = Generation(
-        decoder_start_token_id=start, eos_token_id=eos, pad_token_id=eos[0] if g.pad_token_id is None else g.pad_token_id,
-        max_length=min(longest, positions + 1) if type(longest) is int else longest, num_beams=_or(g.num_beams, 1),
+        decoder_start_token_id=start,
+        eos_token_id=eos,
+        pad_token_id=eos[0] if g.pad_token_id is None else g.pad_token_id,
+        max_length=min(longest, positions + 1) if type(longest) is int else longest,
+        num_beams=_or(g.num_beams, 1),
         bad_words_ids=_forbidden(g, eos, name),
         min_length=_or(g.min_length, 0) if g.min_new_tokens is None else _one_more(g.min_new_tokens),
-        length_penalty=_or(g.length_penalty, 1.0), early_stopping=_or(g.early_stopping, False),
-        forced_bos_token_id=g.forced_bos_token_id, forced_eos_token_id=_tuple(g.forced_eos_token_id),
-        renormalize_logits=_or(g.renormalize_logits, False), no_repeat_ngram_size=_or(g.no_repeat_ngram_size, 0),
+        length_penalty=_or(g.length_penalty, 1.0),
+        early_stopping=_or(g.early_stopping, False),
+        forced_bos_token_id=g.forced_bos_token_id,
+        forced_eos_token_id=_tuple(g.forced_eos_token_id),
+        renormalize_logits=_or(g.renormalize_logits, False),
+        no_repeat_ngram_size=_or(g.no_repeat_ngram_size, 0),
         repetition_penalty=_or(g.repetition_penalty, 1.0),
-    )  # fmt: skip
+    )
     wrong = fault(found, int(model.final_logits_bias.shape[-1]), positions)
     if wrong is None and type(found.repetition_penalty) is not float:
         wrong = f"repetition_penalty is {found.repetition_penalty}; expected a number with a point, as `generate` does"
@@ -75,7 +97,8 @@ def longest_output(model: Any) -> Any:
     if g.max_length is not None:
         return g.max_length
     warnings.warn(
-        f"{name}: no max_length in generation_config.json or config.json, so every translation ends after {UNSAID} tokens, "
+        f"{name}: no max_length in generation_config.json or config.json, so every translation ends after "
+        f"{UNSAID} tokens, "
         "transformers' default; set max_length there to the longest that is right",
         TpruneWarning,
         stacklevel=3,
@@ -84,7 +107,9 @@ def longest_output(model: Any) -> Any:
 
 
 def _forbidden(g: Any, eos: Sequence[int], name: str) -> tuple[tuple[int, ...], ...]:
-    """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and `suppress_tokens`."""
+    """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and
+    `suppress_tokens`.
+    """
     words, never = g.bad_words_ids or (), g.suppress_tokens or ()
     for key, value, lists in (("bad_words_ids", words, words), ("suppress_tokens", never, (never,))):
         if not isinstance(value, list | tuple) or not all(_ids(one) for one in lists):

@@ -86,7 +86,10 @@ class Layout:
 
 
 def fields_of(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Layout`, from plain data. Raises `KeyError`, `TypeError` or `ValueError` for data of another kind."""
+    """The arguments of `Layout`, from plain data.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for data of another kind.
+    """
     return {
         "task": raw["task"],
         "phases": tuple(raw["phases"]),

@@ -8,22 +8,31 @@ from tprune.runtimes.runtime import runtimes
 from tprune.support.machine import version_of
 
 CHECKPOINT = {
-    "name": "transformers", "package": "transformers", "install": "pip install torch transformers",
-    "precisions": ["fp32", "bf16", "fp16"], "needs": "", "timed": False,
-}  # fmt: skip
+    "name": "transformers",
+    "package": "transformers",
+    "install": "pip install torch transformers",
+    "precisions": ["fp32", "bf16", "fp16"],
+    "needs": "",
+    "timed": False,
+}
 
 
 def matrix() -> list[dict[str, Any]]:
-    """A line for each runtime that models are exported for, and one for transformers, which runs checkpoints as they are.
+    """A line for each runtime that models are exported for, and one for transformers, which runs checkpoints as they
+    are.
 
     With the version that is installed here, None where there is none; `needs` says what makes a folder for it, `timed`
     whether it can be timed and given a budget of milliseconds.
     """
     rows = [
         {
-            "name": one.name, "package": one.package, "install": one.install, "precisions": list(one.precisions),
-            "needs": f"tprune export --runtime {one.name}", "timed": True,
+            "name": one.name,
+            "package": one.package,
+            "install": one.install,
+            "precisions": list(one.precisions),
+            "needs": f"tprune export --runtime {one.name}",
+            "timed": True,
         }
         for one in runtimes()
-    ]  # fmt: skip
+    ]
     return [{**row, "version": version_of(str(row["package"]))} for row in (*rows, CHECKPOINT)]

@@ -1,4 +1,6 @@
-"""Running an exported model that gives its logits in one pass, whatever runtime it is for: numpy alone, no torch of ours."""
+"""Running an exported model that gives its logits in one pass, whatever runtime it is for: numpy alone, no torch of
+ours.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class OnePass:
         """Opens an exported folder; `threads` is how many cores one operation uses.
 
         Raises:
-            InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`, the folder
+            InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`,
+                the folder
                 is for a runtime that is not known here, or it holds a translation model.
         """
         folder = Path(folder)
@@ -59,7 +62,8 @@ class OnePass:
         """The logits of a batch.
 
         Args:
-            batch: the inputs that the task's prompt has, by name, such as `input_ids` and `attention_mask`, both (batch, tokens), or
+            batch: the inputs that the task's prompt has, by name, such as `input_ids` and `attention_mask`, both
+                (batch, tokens), or
                 `pixel_values` (batch, channels, height, width).
 
         Returns:
@@ -97,7 +101,8 @@ class OnePass:
         """Raises `InputError` for a batch that is empty, or longer than the model has positions."""
         if sizes.get(TOTAL, sizes.get(TOKENS)) != sizes.get(TOKENS):
             raise InputError(
-                f"inputs of a model for {self.layout.task}: {sizes[TOKENS]} tokens and a mask of {sizes[TOTAL]}; expected the same"
+                f"inputs of a model for {self.layout.task}: {sizes[TOKENS]} tokens and a mask of {sizes[TOTAL]}; "
+                "expected the same"
             )
         for name, size in sizes.items():
             most = self.layout.limits.get(name)

@@ -1,4 +1,6 @@
-"""What a runtime has to be able to do, and which there are: one file each, ours here, others by entry point or `RUNTIMES`."""
+"""What a runtime has to be able to do, and which there are: one file each, ours here, others by entry point or
+`RUNTIMES`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """How a model is run for real. Searches, tokenisers, the check against PyTorch and the timing are the same for all."""
+    """How a model is run for real.
+
+    Searches, tokenisers, the check against PyTorch and the timing are the same for all.
+    """
 
     @property
     def name(self) -> str:
@@ -66,7 +71,8 @@ class Runtime(Protocol):
         ...
 
     def open(self, folder: Path, layout: Layout, threads: int) -> Session:
-        """Opens what `write` wrote; `layout.graphs` are the graphs' signatures, `threads` is how many cores one operation uses.
+        """Opens what `write` wrote; `layout.graphs` are the graphs' signatures, `threads` is how many cores one
+        operation uses.
 
         Raises:
             InputError: a file is missing or cannot be read, or the runtime is not installed.
@@ -79,7 +85,10 @@ class Checking(Protocol):
     """A runtime that can say in a moment whether it runs graphs; one without `check` says so when it writes."""
 
     def check(self, graphs: Sequence[Graph]) -> None:
-        """Before anything is measured or trained. Raises `InputError` where `write` would, for a reason that is known already."""
+        """Before anything is measured or trained.
+
+        Raises `InputError` where `write` would, for a reason that is known already.
+        """
 
 
 PARTS = ("name", "package", "install", "precisions", "dialect", "write", "open")
@@ -89,7 +98,8 @@ RUNTIMES: Registry[Runtime] = Registry(
 
 
 def runtimes() -> tuple[Runtime, ...]:
-    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed packages (entry points `tprune.runtimes`).
+    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed packages (entry points
+    `tprune.runtimes`).
 
     Raises:
         InputError: what was entered is no runtime, or is called otherwise than it was entered.

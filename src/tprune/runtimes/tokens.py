@@ -1,6 +1,7 @@
 """The tokenisers of an exported folder: `tokenizer.json`, or the two SentencePiece files of an OPUS-MT model.
 
-Beside them lies `tokens.json`: what transformers adds to these files, such as the tokens that a user added to a SentencePiece
+Beside them lies `tokens.json`: what transformers adds to these files, such as the tokens that a user added to a
+SentencePiece
 model.
 """
 
@@ -26,9 +27,17 @@ T = TypeVar("T")
 
 # what transformers takes for spaces too many in decoded text, in this order
 CLEANED = (
-    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
-    (" 've", "'ve"), (" 're", "'re"),
-)  # fmt: skip
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
 
 
 class Tokens(Protocol):
@@ -43,7 +52,8 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """All of `tokens.json`. `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its own.
+    """All of `tokens.json`. `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its
+    own.
 
     Attributes:
         clean_up: whether spaces before punctuation are taken out of decoded text.

@@ -35,17 +35,22 @@ class TranslationLayout(Layout):
 
     @cached_property
     def decoding(self) -> Generation:
-        """`generation` in the decoder's numbers; a forbidden word with a token that the decoder does not know is gone."""
+        """`generation` in the decoder's numbers.
+
+        A forbidden word with a token that the decoder does not know is gone.
+        """
         if not self.rows:
             return self.generation
         row, g = {token: row for row, token in enumerate(self.rows)}, self.generation
         return replace(
-            g, decoder_start_token_id=row[g.decoder_start_token_id], pad_token_id=row[g.pad_token_id],
+            g,
+            decoder_start_token_id=row[g.decoder_start_token_id],
+            pad_token_id=row[g.pad_token_id],
             eos_token_id=tuple(row[end] for end in g.eos_token_id),
             bad_words_ids=tuple(tuple(row[t] for t in word) for word in g.bad_words_ids if all(t in row for t in word)),
             forced_bos_token_id=None if g.forced_bos_token_id is None else row[g.forced_bos_token_id],
             forced_eos_token_id=tuple(row[end] for end in g.forced_eos_token_id),
-        )  # fmt: skip
+        )
 
     @property
     def writable(self) -> int:

@@ -23,7 +23,9 @@ OFTEN = 0.05  # of the translations
 
 @dataclass(frozen=True)
 class Translated:
-    """Translations in the order of their sentences, and which of them end at the limit instead of where the model ends them."""
+    """Translations in the order of their sentences, and which of them end at the limit instead of where the model ends
+    them.
+    """
 
     texts: list[str]
     cut: list[bool]
@@ -47,12 +49,14 @@ def cut_often(who: str, share: float, limit: int) -> list[str]:
         >>> cut_often("model", 0.05, 20)
         []
         >>> cut_often("model", 0.5, 20)[0]
-        'model: 50 % of the translations end at the limit of 20 tokens, most of them unfinished; where the model does not repeat itself and has more positions, set max_length in its generation_config.json higher'
+        'model: 50 % of the translations end at the limit of 20 tokens, most of them unfinished; where the model does
+        not repeat itself and has more positions, set max_length in its generation_config.json higher'
     """
     if share <= OFTEN:
         return []
     return [
-        f"{who}: {100 * share:.3g} % of the translations end at the limit of {limit} tokens, most of them unfinished; where the model "
+        f"{who}: {100 * share:.3g} % of the translations end at the limit of {limit} tokens, most of them "
+        "unfinished; where the model "
         "does not repeat itself and has more positions, set max_length in its generation_config.json higher"
     ]
 
@@ -76,7 +80,8 @@ class Translator:
         """Opens an exported folder; `threads` is how many cores one operation uses.
 
         Raises:
-            InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`, or
+            InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`,
+                or
                 the folder is for a runtime that is not known here, or holds a model for another task.
         """
         folder = Path(folder)
@@ -87,11 +92,13 @@ class Translator:
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
 
-        A blank sentence stays blank. A translation is what the tokeniser makes of the model's tokens: it may hold line ends,
+        A blank sentence stays blank. A translation is what the tokeniser makes of the model's tokens: it may hold line
+        ends,
         which `tprune translate` writes as spaces.
 
         Raises:
-            InputError: a sentence has more tokens than the model has positions, naming its number; or a string instead of a
+            InputError: a sentence has more tokens than the model has positions, naming its number; or a string instead
+                of a
                 list of them.
         """
         return self.translated(sentences, beams, batch).texts
@@ -107,7 +114,10 @@ class Translator:
         return Translated(texts, cut, g.max_length - 1)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Token ids with the end token. Raises `InputError` for a sentence that is too long, or a string instead of a list."""
+        """Token ids with the end token.
+
+        Raises `InputError` for a sentence that is too long, or a string instead of a list.
+        """
         check_list(sentences, "sentences")
         for number, text in enumerate(sentences, start=1):
             if (half := half_a_pair(text)) is not None:

@@ -35,7 +35,10 @@ class Parity:
 
 @dataclass(frozen=True)
 class Reference:
-    """The PyTorch model, decoding without a cache: slow, and right whatever was pruned. Targets are the decoder's numbers."""
+    """The PyTorch model, decoding without a cache: slow, and right whatever was pruned.
+
+    Targets are the decoder's numbers.
+    """
 
     model: Any
     layout: TranslationLayout
@@ -50,9 +53,13 @@ class Reference:
         source, mask = self._padded(ids)
         with torch.no_grad():
             rows = self.model.generate(
-                input_ids=source, attention_mask=mask, num_beams=beams, use_cache=False,
-                max_length=self.generation.max_length, return_dict_in_generate=False,
-            )  # fmt: skip
+                input_ids=source,
+                attention_mask=mask,
+                num_beams=beams,
+                use_cache=False,
+                max_length=self.generation.max_length,
+                return_dict_in_generate=False,
+            )
         return [self._cut(self.layout.numbers(row[1:]).tolist()) for row in rows.tolist()]
 
     def _cut(self, row: list[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """Calibration: what the linears that read a coupling's groups are given on real sentences, as second moments.
 
-`H = Σ x xᵀ / N` over the N tokens that are no padding, with `x = (input, 1)`: the constant lets a bias be fitted with its weights.
+`H = Σ x xᵀ / N` over the N tokens that are no padding, with `x = (input, 1)`: the constant lets a bias be fitted with
+its weights.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Gram:
 
 
 def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """For every coupling of a plan the weights of the layers whose columns its groups index; see `tprune.scores.readers`.
+    """For every coupling of a plan the weights of the layers whose columns its groups index; see
+    `tprune.scores.readers`.
 
     Tied weights are left out: fitting them as a linear would change what else they are.
 
@@ -75,7 +77,8 @@ def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
-    """What the layers with these weights read in one forward pass, in the order they run: (rows, columns), padding left out.
+    """What the layers with these weights read in one forward pass, in the order they run: (rows, columns), padding left
+    out.
 
     Args:
         model: runs the batch, evaluating; its mode is restored.
@@ -117,7 +120,8 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
 
 
 def of_source(model: nn.Module, params: Iterable[str]) -> frozenset[str]:
-    """Those of these weights whose linears have one input per token of the source; all others have one per token of the target.
+    """Those of these weights whose linears have one input per token of the source; all others have one per token of the
+    target.
 
     Args:
         model: of a supported family.

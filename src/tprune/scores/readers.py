@@ -1,4 +1,5 @@
-"""Readers: layers that read a coupling's groups as inputs, each seen as one matrix (outputs, columns) whatever its layout.
+"""Readers: layers that read a coupling's groups as inputs, each seen as one matrix (outputs, columns) whatever its
+layout.
 
 | layer | its matrix | a row of inputs |
 |---|---|---|
@@ -33,7 +34,10 @@ class Reader(Protocol):
         ...
 
     def rows(self, module: Any, given: Tensor, real: Tensor) -> Tensor:
-        """What the columns are multiplied with: (rows, columns), of the positions that count. Raises `InputError` for other shapes."""
+        """What the columns are multiplied with: (rows, columns), of the positions that count.
+
+        Raises `InputError` for other shapes.
+        """
         ...
 
 

@@ -1,11 +1,14 @@
 """Optimal brain surgeon over groups: which group of columns a linear layer needs least, when the others are refitted.
 
-With `H` the second moments of the inputs (about their mean, because the bias is fitted too) plus `λI`, removing group g costs
+With `H` the second moments of the inputs (about their mean, because the bias is fitted too) plus `λI`, removing group g
+costs
 
     e_g = tr(W_g ((H⁻¹)_gg)⁻¹ W_gᵀ)
 
-in squared output error per token, if the columns that stay move to `W − W_g ((H⁻¹)_gg)⁻¹ (H⁻¹)_g:`. The group with the least e_g
-goes, weights and H⁻¹ are downdated, and so on to the last: e_g sees what earlier removals have left for the others to do.
+in squared output error per token, if the columns that stay move to `W − W_g ((H⁻¹)_gg)⁻¹ (H⁻¹)_g:`. The group with the
+least e_g
+goes, weights and H⁻¹ are downdated, and so on to the last: e_g sees what earlier removals have left for the others to
+do.
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ class Removal:
 
     Attributes:
         scores: when a group goes, shaped as the groups: 0 first, so that `select.keep_best` keeps the last.
-        errors: `errors[k]` is the squared output error per token, damping included, with k groups kept (lines per head where
+        errors: `errors[k]` is the squared output error per token, damping included, with k groups kept (lines per head
+            where
             they are balanced).
         weights: the fitted weight and bias at the sizes that were asked for.
     """
@@ -103,9 +107,14 @@ class _Surgeon:
 @torch.no_grad()
 @cites(*SURGEON)
 def removal(
-    weight: Tensor, bias: Tensor | None, moments: Tensor, groups: Tensor, shape: Sequence[int],
-    sizes: Collection[int] = (), damp: float = DAMP,
-) -> Removal:  # fmt: skip
+    weight: Tensor,
+    bias: Tensor | None,
+    moments: Tensor,
+    groups: Tensor,
+    shape: Sequence[int],
+    sizes: Collection[int] = (),
+    damp: float = DAMP,
+) -> Removal:
     """The order in which groups of columns of a linear are removed; see the module.
 
     Groups with two axes (dimensions inside heads) go in rounds, one from every head in each, so that heads stay equal.
@@ -169,10 +178,16 @@ def _weights(weight: Tensor, bias: Tensor | None, surgeon: _Surgeon, order: Tens
 
 
 def removal_of(
-    model: nn.Module, coupling: Coupling, shape: Sequence[int], found: Mapping[str, Gram], params: Sequence[str],
-    sizes: Collection[int] = (), damp: float = DAMP,
-) -> Removal:  # fmt: skip
-    """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common unit.
+    model: nn.Module,
+    coupling: Coupling,
+    shape: Sequence[int],
+    found: Mapping[str, Gram],
+    params: Sequence[str],
+    sizes: Collection[int] = (),
+    damp: float = DAMP,
+) -> Removal:
+    """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common
+    unit.
 
     Args:
         model: holds the consumer.
@@ -212,7 +227,8 @@ def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp
 
 
 def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
-    """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them; empty if none.
+    """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them; empty
+    if none.
 
     A coupling of a single group needs no ranking.
 
@@ -225,7 +241,10 @@ def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
     if not kinds:
         return ""
     named = ", ".join(f"{count} of kind {kind}" for kind, count in kinds.items())
-    return f"ranked by the norms of their groups, because not exactly one layer reads them: {named} of {len(plan.entries)} couplings"
+    return (
+        "ranked by the norms of their groups, because not exactly one layer reads them: "
+        f"{named} of {len(plan.entries)} couplings"
+    )
 
 
 def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
@@ -249,10 +268,16 @@ def keep_counts(goal: Plan, scores: Mapping[str, Tensor]) -> Plan:
 
 @torch.no_grad()
 def second_order_curves(
-    model: nn.Module, plan: Plan, batches: Sequence[Batch], loss: Callable[[nn.Module], float], limits: Limits,
-    shares: Sequence[float] | None = None, damp: float = DAMP,
-) -> tuple[tuple[Curve, ...], Scores]:  # fmt: skip
-    """Like `tprune.analysis.loss_curves.sensitivities`, but each coupling is cut in the order of removal, and its reader fitted.
+    model: nn.Module,
+    plan: Plan,
+    batches: Sequence[Batch],
+    loss: Callable[[nn.Module], float],
+    limits: Limits,
+    shares: Sequence[float] | None = None,
+    damp: float = DAMP,
+) -> tuple[tuple[Curve, ...], Scores]:
+    """Like `tprune.analysis.loss_curves.sensitivities`, but each coupling is cut in the order of removal, and its
+    reader fitted.
 
     Couplings that not exactly one linear reads are cut by norm and only masked.
 
@@ -291,9 +316,13 @@ def second_order_curves(
 
 
 def _loss_at(
-    model: nn.Module, groups: Groups, keep: Tensor, readers: Sequence[str], fit: Weights | None,
+    model: nn.Module,
+    groups: Groups,
+    keep: Tensor,
+    readers: Sequence[str],
+    fit: Weights | None,
     loss: Callable[[nn.Module], float],
-) -> float:  # fmt: skip
+) -> float:
     """The loss with one coupling cut and repaired; the model is as it was when this returns."""
     modules = [layer(model, param) for param in readers]
     touched = [*groups.tensors.values(), *(t for m in modules for t in (m.weight, m.bias) if t is not None)]

@@ -1,4 +1,6 @@
-"""How dataclasses become JSON and come back, by the types of their fields: leniently, or strictly and with named classes."""
+"""How dataclasses become JSON and come back, by the types of their fields: leniently, or strictly and with named
+classes.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,21 @@ class Codec:
     """How dataclasses become JSON and come back.
 
     Attributes:
-        strict: unknown keys are refused, and so are values that JSON cannot hold; whole numbers in fields of numbers become
+        strict: unknown keys are refused, and so are values that JSON cannot hold; whole numbers in fields of numbers
+            become
             such. If not, unknown keys are ignored, and numbers stay what they are.
-        named: classes by name, for fields that are declared as a protocol. Such an object has its name beside its fields.
+        named: classes by name, for fields that are declared as a protocol. Such an object has its name beside its
+            fields.
     """
 
     strict: bool = False
     named: Mapping[type, Mapping[str, type]] = field(default_factory=dict)
 
     def encode(self, record: object, place: str = "") -> dict[str, Any]:
-        """A dataclass as JSON has it; see `tprune.support.records.encoded`. Raises `ValueError`, where strict, for what JSON cannot hold."""
+        """A dataclass as JSON has it; see `tprune.support.records.encoded`.
+
+        Raises `ValueError`, where strict, for what JSON cannot hold.
+        """
         hints, found = _hints(cast(type, type(record))) if self.strict else {}, {}
         for each in _given(record):
             value = getattr(record, each.name)
@@ -44,7 +51,10 @@ class Codec:
         return found
 
     def decode(self, kind: type[Record], data: object, place: str = "") -> Record:
-        """The dataclass that `encode` made this data of; see `tprune.support.records.decoded`. Raises `ValueError` saying where and what."""
+        """The dataclass that `encode` made this data of; see `tprune.support.records.decoded`.
+
+        Raises `ValueError` saying where and what.
+        """
         if not isinstance(data, dict):
             raise ValueError(_wrong(data, place, "an object"))
         hints, found = _hints(cast(type, kind)), {}
@@ -67,7 +77,8 @@ class Codec:
             raise ValueError(f"{place}: {error}" if place else str(error)) from None
 
     def fault(self, kind: type, place: str = "") -> str | None:
-        """Which field of a dataclass, or of those inside, has a type that cannot go to JSON and back; None where all can.
+        """Which field of a dataclass, or of those inside, has a type that cannot go to JSON and back; None where all
+        can.
 
         Example:
             >>> @dataclass

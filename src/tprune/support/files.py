@@ -56,7 +56,8 @@ def landing(out: Path) -> Path:
     """Where a path leads once all its links are followed; the place itself need not exist yet.
 
     Raises:
-        InputError: links in a circle, a link into a folder that is not there (a disk that is not mounted, say), or a name that
+        InputError: links in a circle, a link into a folder that is not there (a disk that is not mounted, say), or a
+            name that
             is not UTF-8.
     """
     out = out.absolute()
@@ -79,7 +80,9 @@ def landing(out: Path) -> Path:
 
 @cache
 def openable(path: str) -> str:
-    """A name under which libraries outside Python can open a path: they take UTF-8 alone, so another name gets a link for now."""
+    """A name under which libraries outside Python can open a path: they take UTF-8 alone, so another name gets a link
+    for now.
+    """
     if _is_utf8(path):
         return path
     links = Path(_links().name)
@@ -104,7 +107,8 @@ def _is_utf8(path: str) -> bool:
 def restore(out: Path) -> None:
     """Puts a folder back that a process was killed over between moving it aside and moving its successor in.
 
-    Only then do both wait beside `out`, which is gone. What lies aside without a successor was replaced: where `out` is gone all the
+    Only then do both wait beside `out`, which is gone. What lies aside without a successor was replaced: where `out` is
+    gone all the
     same, its user took it away, and it stays away.
     """
     if out.exists() or out.is_symlink():
@@ -124,7 +128,8 @@ def _left_behind(out: Path, kind: str = "new|old") -> list[Path]:
 
 
 def _settle(folder: Path) -> None:
-    """Sees every file to the disk, with the rights any new file gets; libraries that write through temporary files leave them
+    """Sees every file to the disk, with the rights any new file gets; libraries that write through temporary files
+    leave them
     private.
     """
     umask = os.umask(0)

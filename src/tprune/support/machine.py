@@ -19,7 +19,8 @@ PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntim
 def default_threads() -> int:
     """Threads where no number is given: the usable cores, fewer where `OMP_NUM_THREADS` says so.
 
-    What else the machine does at the moment is not looked at: the number of threads changes the order of sums, and with it
+    What else the machine does at the moment is not looked at: the number of threads changes the order of sums, and with
+        it
     the last bits of a result.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is one number a nesting level
@@ -28,7 +29,9 @@ def default_threads() -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity, fewer where its control group has a quota of processor time."""
+    """Cores that this process may use: those of its affinity, fewer where its control group has a quota of processor
+    time.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     return cores if quota is None else max(1, min(cores, int(quota)))
@@ -39,7 +42,8 @@ def cgroup_quota(membership: Path, root: Path) -> float | None:
 
     Args:
         membership: `/proc/self/cgroup`: the group of each hierarchy, as `ID:CONTROLLERS:PATH`.
-        root: where the groups are mounted; version 2 has `cpu.max`, version 1 `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
+        root: where the groups are mounted; version 2 has `cpu.max`, version 1 `cpu.cfs_quota_us` and
+            `cpu.cfs_period_us`.
     """
     limits = []
     for line in _read(membership).splitlines():
@@ -76,7 +80,10 @@ def check_threads(threads: int) -> None:
 
 
 def idle_cores(count: int) -> list[int]:
-    """The `count` cores to pin a measurement to: no two that share a processor, fast ones, idle ones; none where a system cannot."""
+    """The `count` cores to pin a measurement to: no two that share a processor, fast ones, idle ones.
+
+    None where a system cannot.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return []
     busy = dict(enumerate(psutil.cpu_percent(interval=0.3, percpu=True)))
@@ -110,7 +117,8 @@ def use_device(name: str) -> None:
 
         if not torch.cuda.is_available():
             raise InputError(
-                f"--device cuda: torch {torch.__version__} finds no GPU here; leave it out, or install a build of torch for yours"
+                f"--device cuda: torch {torch.__version__} finds no GPU here; leave it out, or install a build of "
+                "torch for yours"
             )
 
 
@@ -126,8 +134,10 @@ def use_threads() -> int:
 def training_precision(asked: str) -> str:
     """In which precision to train: `auto` is bf16 where the processor multiplies matrices in it, else fp32.
 
-    The processor's features alone decide, so that the same command computes the same on the same machine: bf16 on GPUs that have
-    it and on CPUs with AMX. AVX-512's bf16 instructions alone gained nothing over fp32 in the trainings measured (see docs/faq.md).
+    The processor's features alone decide, so that the same command computes the same on the same machine: bf16 on GPUs
+    that have
+    it and on CPUs with AMX. AVX-512's bf16 instructions alone gained nothing over fp32 in the trainings measured (see
+    docs/faq.md).
     """
     if asked != "auto":
         return asked
@@ -156,9 +166,12 @@ def machine() -> dict[str, Any]:
         lines = info.read_text(errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return {
-        "cpu": name, "cores": os.cpu_count(), "memory": psutil.virtual_memory().total, "system": platform.system(),
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "system": platform.system(),
         "python": platform.python_version(),
-    }  # fmt: skip
+    }
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Code of others: modules that a user names, for the methods, families, tasks and runtimes that they enter; and code that models bring."""
+"""Code of others: modules that a user names, for the methods, families, tasks and runtimes that they enter.
+
+And code that models bring.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,8 @@ def import_plugins(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises
             raise InputError(
-                f"--plugin {name}: cannot be imported ({type(error).__name__}: {' '.join(str(error).split())}); expected an importable module"
+                f"--plugin {name}: cannot be imported ({type(error).__name__}: {' '.join(str(error).split())}); "
+                "expected an importable module"
             ) from error
         finally:
             sys.path.pop(0)

@@ -1,4 +1,4 @@
-"""Things by name: ours by where they are defined, those that a user's module enters, and those of installed packages."""
+"""Things by name: ours by where they are defined, those that a user's module enters, those of packages."""
 
 from __future__ import annotations
 

@@ -50,7 +50,10 @@ class Store(Generic[Piece]):
 
     @staticmethod
     def made_from(folder: Path, identity: Mapping[str, object], form: Form[Piece] = JSON) -> Store[Piece]:
-        """The store in a folder that holds nothing made from something else. Raises `InputError` as `check_identity`."""
+        """The store in a folder that holds nothing made from something else.
+
+        Raises `InputError` as `check_identity`.
+        """
         check_identity(folder, identity)
         return Store(folder, form)
 

@@ -11,6 +11,9 @@ OFF = {
 
 
 def switch_off() -> None:
-    """Before any of the libraries is imported: they read their environment then. The processes started from here inherit it."""
+    """Before any of the libraries is imported: they read their environment then.
+
+    The processes started from here inherit it.
+    """
     for name, value in OFF.items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,7 @@
-"""Image classification: one class for an image. A batch has `pixel_values` (batch, channels, height, width) and `labels`."""
+"""Image classification: one class for an image.
+
+A batch has `pixel_values` (batch, channels, height, width) and `labels`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,9 @@ class ImageClassification(Classification):
     words: ClassVar[Words] = Words("an image", "images", "predictions", "Image", "an image", "image")
 
     def matches(self, model: nn.Module) -> bool:
-        """Whether it is of transformers' classes for this, or no model of transformers and begins with a convolution of images."""
+        """Whether it is of transformers' classes for this, or no model of transformers and begins with a convolution of
+        images.
+        """
         if getattr(model, "config", None) is not None and hasattr(model, "base_model_prefix"):
             return is_for(model, "ForImageClassification")
         first = _first(model)

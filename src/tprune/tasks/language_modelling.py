@@ -126,7 +126,10 @@ class LanguageModelling(OneStack, OnePass):
 
     @torch.no_grad()
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
-        """Greedy continuations, by the first model, of the first token of every text; all step through the same tokens."""
+        """Greedy continuations, by the first model, of the first token of every text.
+
+        All step through the same tokens.
+        """
         token = batch["input_ids"][:, :1]
         callable_models: list[Any] = list(models)
         caches: list[Any] = [None] * len(models)

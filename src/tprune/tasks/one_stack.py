@@ -76,7 +76,7 @@ def settings(model: nn.Module) -> Any:
 
 
 def is_for(model: nn.Module, head: str) -> bool:
-    """Whether a model, or what it was pruned from, is of transformers' classes with this head, such as `ForCausalLM`."""
+    """Whether a model, or what it was pruned from, is a class of transformers with this head, as `ForCausalLM`."""
     return any(kind.__name__.endswith(head) for kind in type(model).__mro__)
 
 

@@ -84,7 +84,10 @@ class TextClassification(Classification, OneStack):
         return self.collate([{"input_ids": row, "labels": label} for row, label in zip(rows, labels, strict=True)], 0)
 
     def read(self, sources: Sources, columns: Sequence[str] = ()) -> LabeledTexts:
-        """Texts and classes from tables (CSV, TSV, JSONL, `.gz` too); see `tprune.data.read_texts.read_labeled_texts`."""
+        """Texts and classes from tables (CSV, TSV, JSONL, `.gz` too).
+
+        See `tprune.data.read_texts.read_labeled_texts`.
+        """
         return read_labeled_texts(sources, columns)
 
     def encode(self, data: LabeledTexts, processor: Tokenizer, model: nn.Module) -> EncodedTexts:

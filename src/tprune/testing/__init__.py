@@ -1,4 +1,5 @@
-"""The conformance checks of methods, constraints, structures, couplings, families, tasks, realisations and runtimes, ours and others'.
+"""The conformance checks of methods, constraints, structures, couplings, families, tasks, realisations and runtimes,
+ours and others'.
 
 They need no test runner.
 

@@ -147,6 +147,12 @@ def check_saved(small: Any, plan: Plan, batch: Batch, where: str = "model") -> N
 
 def _beams(model: Any, source: Mapping[str, Tensor], beams: int) -> Any:
     return model.generate(
-        **source, num_beams=beams, num_return_sequences=beams, min_new_tokens=6, max_new_tokens=10, do_sample=False,
-        return_dict_in_generate=True, output_scores=True,
-    )  # fmt: skip
+        **source,
+        num_beams=beams,
+        num_return_sequences=beams,
+        min_new_tokens=6,
+        max_new_tokens=10,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )

@@ -28,7 +28,8 @@ def check_runtime(
 
     Args:
         runtime: to check.
-        model: a model that can be exported, in evaluation mode, float32: one that translates, or one that runs in one pass.
+        model: a model that can be exported, in evaluation mode, float32: one that translates, or one that runs in one
+            pass.
         tokenizer: its own; None for a model that reads no text.
         sentences: of unequal lengths; at least two for a translation model.
         batches: of the task of another model; random ones if none are given.

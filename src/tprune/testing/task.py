@@ -58,7 +58,8 @@ def _check_batch(task: Task, model: nn.Module, batch: Batch, where: str) -> None
     logits = outputs.logits
     require(
         logits.shape[:-1] == labels.shape,
-        f"{where}: logits {tuple(logits.shape)} do not belong to labels {tuple(labels.shape)}; the last axis is that of "
+        f"{where}: logits {tuple(logits.shape)} do not belong to labels {tuple(labels.shape)}; the last axis "
+        "is that of "
         "the classes",
     )
     counted = labels[labels != IGNORED]
@@ -92,7 +93,8 @@ def _check_collate(task: Task, model: nn.Module, examples: Examples, pad: int, w
         alone, among = _expected(task, task.collate([row], pad), 0), _expected(task, batch, index)
         require(
             torch.equal(alone, among),
-            f"{where}: labels of example {index + 1} in a batch are not those it has alone: padding counts, or rows are "
+            f"{where}: labels of example {index + 1} in a batch are not those it has alone: padding counts, or "
+            "rows are "
             "mixed up",
         )
 
@@ -104,7 +106,7 @@ def _expected(task: Task, batch: Batch, index: int) -> Tensor:
 
 @torch.no_grad()
 def _check_padding(task: Task, model: nn.Module, examples: Examples, pad: int, where: str) -> None:
-    """The loss of a batch is that of its examples alone, and its outputs do not depend on what padding is filled with."""
+    """The loss of a batch is that of its examples alone, whatever padding is filled with; so are its outputs."""
     rows = [examples[i] for i in range(len(examples))]
     total, count = 0.0, 0
     for row in rows:

@@ -1,4 +1,7 @@
-"""Where a killed training goes on: its newest checkpoint that is whole. Each gets a manifest once all of its files are on disk."""
+"""Where a killed training goes on: its newest checkpoint that is whole.
+
+Each gets a manifest once all of its files are on disk.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ MANIFEST = "sealed.json"
 
 
 class Manifests(TrainerCallback):
-    """Writes a manifest beside every checkpoint that the Trainer writes; to be the last of the callbacks that write into it."""
+    """Writes a manifest beside every checkpoint that the Trainer writes.
+
+    To be the last of the callbacks that write into it.
+    """
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Once all of a checkpoint's files are written."""

@@ -36,7 +36,8 @@ LEAST_VARIANCE = 1e-6  # floor for the variance of constant hidden states
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: float, smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy per target token (nats) with what the teacher expects, by `share`, and the smoothed label.
 
-    `−Σ_v q_v log p_v` with `q = share · softmax(teacher) + (1 − share) · ((1 − smoothing) · onehot + smoothing / V)`. All parts in
+    `−Σ_v q_v log p_v` with `q = share · softmax(teacher) + (1 − share) · ((1 − smoothing) · onehot + smoothing / V)`.
+    All parts in
     one target cost one pass over the vocabulary, which is most of a small model's step.
 
     Args:
@@ -71,7 +72,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: f
 
 
 def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None) -> Tensor:
-    """The share of the teacher's variance that the student misses, `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each dimension.
+    """The share of the teacher's variance that the student misses, `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each
+    dimension.
 
     0 for equal states; 1 for a student that knows the means alone, whatever the scale of the states.
 
@@ -102,7 +104,8 @@ def hidden_distillation(student: Sequence[States], teacher: Sequence[States], wi
         width: the residual dimensions that the student has kept, where it has fewer than the teacher.
 
     References:
-        Jiao et al., TinyBERT: distilling BERT for natural language understanding, 2020; here without a learnt map between
+        Jiao et al., TinyBERT: distilling BERT for natural language understanding, 2020; here without a learnt map
+        between
         widths, because a cut model's dimensions are the teacher's own.
     """
     layers = [
@@ -117,7 +120,8 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
     """Whether hidden states can be compared layer by layer.
 
     Raises:
-        InputError: the task's models have no hidden states, the two have other numbers of layers, or a width was cut and the
+        InputError: the task's models have no hidden states, the two have other numbers of layers, or a width was cut
+            and the
             kept dimensions do not say how.
     """
     task = task_of(student)
@@ -127,7 +131,8 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
     for stack, layers in mine_of.items():
         if layers != theirs_of[stack]:
             raise InputError(
-                f"hidden: the student has {layers} {stack}_layers, the teacher {theirs_of[stack]}; expected equally many"
+                f"hidden: the student has {layers} {stack}_layers, the teacher {theirs_of[stack]}; expected equally "
+                "many"
             )
     mine, theirs = (int(m.get_input_embeddings().weight.shape[1]) for m in (student, teacher))
     if width is None and mine != theirs:
@@ -137,13 +142,17 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
         )
     if width is not None and (len(width) != mine or max(width) >= theirs):
         raise InputError(
-            f"hidden: {len(width)} kept dimensions, the last {max(width)}, for a student of width {mine} and a teacher of "
+            f"hidden: {len(width)} kept dimensions, the last {max(width)}, for a student of width {mine} and a "
+            "teacher of "
             f"{theirs}; expected the plan that the student was cut by"
         )
 
 
 def kept_width(plan: Plan, before: Width | None = None) -> Width | None:
-    """The residual dimensions a plan keeps, in the indices of the model that `before` was cut from; None where all stay."""
+    """The residual dimensions a plan keeps, in the indices of the model that `before` was cut from.
+
+    None where all stay.
+    """
     kept = next((e.kept for e in plan.entries if e.coupling.kind == WIDTH), None)
     if kept is None:
         return before
@@ -164,7 +173,8 @@ class MixedTargets(Dataset[dict[str, list[int]]]):
     def __post_init__(self) -> None:
         if self.references.source != self.pseudo_targets.source:
             raise InputError(
-                f"the pseudo-targets are of {len(self.pseudo_targets)} other sources than the {len(self.references)} of the training set"
+                f"the pseudo-targets are of {len(self.pseudo_targets)} other sources than the {len(self.references)} "
+                "of the training set"
             )
 
     def __len__(self) -> int:

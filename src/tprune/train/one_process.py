@@ -1,4 +1,4 @@
-"""One process trains. Variables that a launcher of many has left in the environment would make it wait for the others."""
+"""One process trains: variables that a launcher left in the environment would make it wait for others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,27 @@ from tprune.support.errors import InputError
 
 # what accelerate takes for the place of this process among others: torchrun's, MPI's, Slurm's by way of PMI
 PLACES = (
-    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PMI_RANK",
-    "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-    "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK",
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "MPI_LOCALRANKID",
+    "MPI_LOCALNRANKS",
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    "MV2_COMM_WORLD_RANK",
+    "MV2_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_LOCAL_RANK",
     "MV2_COMM_WORLD_LOCAL_SIZE",
-)  # fmt: skip
+)
 SETTINGS = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_")  # of `accelerate launch`, which would change what is trained
 
 
@@ -38,7 +54,8 @@ def one_process() -> Iterator[None]:
 
     if group.is_available() and group.is_initialized() and group.get_world_size() > 1:
         raise InputError(
-            f"this is one of {group.get_world_size()} processes (torch.distributed); tprune trains in one: start it without a launcher"
+            f"this is one of {group.get_world_size()} processes (torch.distributed); tprune trains in one: start "
+            "it without a launcher"
         )
     gone = {name: os.environ.pop(name) for name in sorted(os.environ) if name in PLACES or name.startswith(SETTINGS)}
     if gone:

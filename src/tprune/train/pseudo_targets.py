@@ -61,7 +61,8 @@ def make_pseudo_targets(
         report: called with lines of progress.
 
     Raises:
-        InputError: a sentence is too long for the model, or `out` holds translations of other sentences, by another model or
+        InputError: a sentence is too long for the model, or `out` holds translations of other sentences, by another
+            model or
             with other settings.
         CertificateError: the export does not compute what the model computes.
 

@@ -25,7 +25,8 @@ class TrainingConfig:
     Attributes:
         warmup: steps of rising rates; half of all steps at most, lest a short training end at its peak.
         sequence: the share of sentences whose target is the teacher's translation.
-        rewind: replay the last `steps` of a schedule of so many steps, with `lr` and `warmup` as its; 0: a schedule of its own.
+        rewind: replay the last `steps` of a schedule of so many steps, with `lr` and `warmup` as its; 0: a schedule of
+            its own.
 
     Raises:
         InputError: the schedule to replay is shorter than `steps`.
@@ -75,7 +76,8 @@ class TrainingConfig:
 def rewound(how: TrainingConfig, step: int) -> float:
     """The share of the peak learning rate at a step of the replayed end of a schedule (Renda, Frankle & Carbin, 2020).
 
-    With T = `rewind`, w = `warmup` and s = T − `steps` + t it is s/w in the warm-up and ½ (1 + cos π (s − w)/(T − w)) after it.
+    With T = `rewind`, w = `warmup` and s = T − `steps` + t it is s/w in the warm-up and ½ (1 + cos π (s − w)/(T − w))
+    after it.
 
     Example:
         >>> how = TrainingConfig(steps=50, warmup=0, rewind=100)

@@ -123,7 +123,8 @@ class TaskTrainer(Trainer):
             loss = loss + self.how.hidden * hidden_distillation(mine, theirs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr {self.how.lr:g}); "
+                f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr "
+                f"{self.how.lr:g}); "
                 "try a lower lr. Earlier checkpoints and stages are untouched"
             )
         return (loss, outputs) if return_outputs else loss
@@ -158,7 +159,8 @@ def train(
         save_every: steps between checkpoints.
 
     Raises:
-        InputError: `how` asks for hidden states that cannot be compared, for a teacher or for translations that are missing.
+        InputError: `how` asks for hidden states that cannot be compared, for a teacher or for translations that are
+            missing.
         DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
     _check(model, data, how, teacher, width)
@@ -166,19 +168,46 @@ def train(
     pad, use_cache = getattr(config, "pad_token_id", None) or 0, getattr(config, "use_cache", None)
     every = how.eval_every
     arguments = TrainingArguments(
-        output_dir=str(out), max_steps=how.steps, learning_rate=how.lr, warmup_steps=how.warm_up, lr_scheduler_type=how.schedule,
-        weight_decay=how.weight_decay, max_grad_norm=how.clip, adam_beta2=0.98, bf16=training_precision(how.precision) == "bf16", seed=how.seed, data_seed=how.seed,
-        use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=max(1, min(100, how.steps // 20)),
-        eval_strategy="steps" if every else "no", eval_steps=every or None,
-        save_strategy="steps" if (every or save_every) else "no", save_steps=every or save_every or 500, save_total_limit=2,
-        load_best_model_at_end=bool(every), metric_for_best_model="eval_loss", greater_is_better=False,
-        prediction_loss_only=True, remove_unused_columns=False, dataloader_pin_memory=False,
-    )  # fmt: skip
+        output_dir=str(out),
+        max_steps=how.steps,
+        learning_rate=how.lr,
+        warmup_steps=how.warm_up,
+        lr_scheduler_type=how.schedule,
+        weight_decay=how.weight_decay,
+        max_grad_norm=how.clip,
+        adam_beta2=0.98,
+        bf16=training_precision(how.precision) == "bf16",
+        seed=how.seed,
+        data_seed=how.seed,
+        use_cpu=not torch.cuda.is_available(),
+        report_to=[],
+        disable_tqdm=True,
+        logging_steps=max(1, min(100, how.steps // 20)),
+        eval_strategy="steps" if every else "no",
+        eval_steps=every or None,
+        save_strategy="steps" if (every or save_every) else "no",
+        save_steps=every or save_every or 500,
+        save_total_limit=2,
+        load_best_model_at_end=bool(every),
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
     extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
     trainer = TaskTrainer(
-        model, arguments, train_dataset=data, eval_dataset=valid, callbacks=[*callbacks, Manifests(), *extra],
-        how=how, task=task_of(model), pad=pad, teacher=teacher.eval() if teacher is not None else None, width=width,
-    )  # fmt: skip
+        model,
+        arguments,
+        train_dataset=data,
+        eval_dataset=valid,
+        callbacks=[*callbacks, Manifests(), *extra],
+        how=how,
+        task=task_of(model),
+        pad=pad,
+        teacher=teacher.eval() if teacher is not None else None,
+        width=width,
+    )
     trainer.remove_callback(PrinterCallback)
     try:
         trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))

@@ -80,7 +80,10 @@ class TrainingData:
         return tuple(dict.fromkeys((*self.train.notes, *self.valid.notes)))
 
     def resegmented(self, resegmentation: Resegmentation, model: Any) -> TrainingData:
-        """The same sentences with all targets resegmented. Raises `InputError` for examples that are no sentence pairs."""
+        """The same sentences with all targets resegmented.
+
+        Raises `InputError` for examples that are no sentence pairs.
+        """
         limit = max_length(model)
 
         def again(pairs: Examples) -> Examples:

@@ -1,4 +1,6 @@
-"""Whether a tokeniser and a model were made for a text: of another language it falls into short or unknown tokens, or is guessed."""
+"""Whether a tokeniser and a model were made for a text: of another language it falls into short or unknown tokens, or
+is guessed.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,10 @@ class TokenizerFit:
     def familiar(self) -> bool:
         """Whether both lie where a tokeniser's own language lies.
 
-        Vocabularies of 1,000 to 16,000 tokens, learnt on English and German captions, gave 0.66 to 0.84 on other English and
-        German captions, 0.38 to 0.49 on French (with 0.7 to 1.3 % unknown), 0.28 to 0.48 on Polish and Finnish, 0.14 to 0.29
+        Vocabularies of 1,000 to 16,000 tokens, learnt on English and German captions, gave 0.66 to 0.84 on other
+        English and
+        German captions, 0.38 to 0.49 on French (with 0.7 to 1.3 % unknown), 0.28 to 0.48 on Polish and Finnish, 0.14 to
+        0.29
         on Russian and Chinese (80 to 95 % unknown), and 0.40 to 0.55 on English contracts.
         """
         return self.unknown <= UNKNOWN and self.efficiency >= EFFICIENCY
@@ -63,14 +67,18 @@ def coverage(sentences: Sequence[str], tokenizer: PreTrainedTokenizerBase, targe
 
 
 def unfamiliar(pairs: Parallel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """One line for every side of a corpus that the tokeniser was hardly made for; it cannot tell its languages apart."""
+    """One line for every side of a corpus that the tokeniser was hardly made for.
+
+    It cannot tell its languages apart.
+    """
     found = []
     for which, (side, sentences) in enumerate((("source", pairs.source), ("target", pairs.target))):
         seen = coverage(sentences, tokenizer, target=which == 1)
         if not seen.familiar:
             where = pairs.files[which] if pairs.files else f"{pairs.name}, {side}"
             found.append(
-                f"{where}: {seen.unknown:.1%} unknown tokens, tokens {seen.efficiency:.0%} as long as the vocabulary's (usual: "
+                f"{where}: {seen.unknown:.1%} unknown tokens, tokens {seen.efficiency:.0%} as long as the "
+                "vocabulary's (usual: "
                 f"at most {UNKNOWN:.1%}, at least {EFFICIENCY:.0%}); is this the {side} language of the model?"
             )
     return found

@@ -26,7 +26,8 @@ def trim_model(model: Any, kept: Sequence[int]) -> Any:
         kept: old ids, ascending; they become 0, 1, 2, ...
 
     Raises:
-        InputError: an unsupported model, one with vocabularies of different sizes for source and target, ids that do not
+        InputError: an unsupported model, one with vocabularies of different sizes for source and target, ids that do
+            not
             ascend or are no rows, or one missing that the settings need (padding, start, end, forced tokens).
     """
     rows, kind = tokens_of(model), type(model).__name__
@@ -107,8 +108,11 @@ def _biases(value: Any, new: Mapping[int, int]) -> Any:
 
 
 RULES: Mapping[str, Callable[[Any, Mapping[int, int]], Any]] = {
-    "bad_words_ids": _words, "suppress_tokens": _tokens, "begin_suppress_tokens": _tokens, "sequence_bias": _biases,
-}  # fmt: skip
+    "bad_words_ids": _words,
+    "suppress_tokens": _tokens,
+    "begin_suppress_tokens": _tokens,
+    "sequence_bias": _biases,
+}
 
 
 def _flat(value: Any) -> Iterator[int]:

@@ -78,7 +78,8 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
         most: size of the output vocabulary.
 
     Raises:
-        InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces do not join to the same
+        InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces
+            do not join to the same
             text, no texts, or fewer tokens than there are characters and special tokens.
 
     Example:
@@ -101,7 +102,8 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
     stay = _staying(model, tokenizer, written)
     if most < len(stay):
         raise InputError(
-            f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of {len(written):,}: "
+            f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of "
+            f"{len(written):,}: "
             f"give at least --output-vocab {len(stay)}"
         )
     kept = _keep(names, counts, stay, (stay | set(counts)) - never, most)
@@ -169,6 +171,7 @@ def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], resegmentation: R
     after = tokenizer.batch_decode([resegmentation(row) for row in some], skip_special_tokens=True)
     if wrong := next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None):
         raise InputError(
-            f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became {wrong[1][:80]!r}; "
+            f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became "
+            f"{wrong[1][:80]!r}; "
             "it can only write the tokens it has; leave out --output-vocab (prune.output_vocabulary)"
         )

@@ -38,7 +38,8 @@ def vocabulary_of(tokenizer: Any) -> Vocabulary:
     """The tokens of a byte-pair encoding of the tokenizers library, or of an OPUS-MT model.
 
     Raises:
-        InputError: any other tokeniser, one that merges at random or marks the parts of words, or one with a vocabulary for
+        InputError: any other tokeniser, one that merges at random or marks the parts of words, or one with a vocabulary
+            for
             each side; the message names its class.
     """
     name = type(tokenizer).__name__

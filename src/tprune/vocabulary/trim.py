@@ -92,9 +92,12 @@ class Trimmed:
 
     def __str__(self) -> str:
         rows = [
-            ("tokens", self.tokens, len(self.kept)), ("written", self.writable, self.written), ("parameters", self.before.parameters, self.after.parameters),
-            ("bytes", self.before.bytes, self.after.bytes), ("MACs", self.before.macs, self.after.macs),
-        ]  # fmt: skip
+            ("tokens", self.tokens, len(self.kept)),
+            ("written", self.writable, self.written),
+            ("parameters", self.before.parameters, self.after.parameters),
+            ("bytes", self.before.bytes, self.after.bytes),
+            ("MACs", self.before.macs, self.after.macs),
+        ]
         lines = [f"{name:<11}{was:>12,} -> {now:>12,}  {_percent(now, was):>7}" for name, was, now in rows]
         lines.append(f"{'corpus':<11}{self.corpus}")
         if self.held_out is not None:
@@ -116,22 +119,27 @@ def trim_vocabulary(
     """Model and tokeniser with only the tokens that a corpus needs; those given stay as they are.
 
     The kept tokens K have the embeddings and logits of before, so `p'(t) = p(t) / Σ_{u∈K} p(u)` for t in K. A greedy
-    translation stays the same if all its tokens are kept. Beam search adds up the renormalised probabilities, and may choose
+    translation stays the same if all its tokens are kept. Beam search adds up the renormalised probabilities, and may
+    choose
     another one. With `least=1` the corpus itself is split into the same tokens as before.
 
-    Of the kept tokens the model writes only those of the translations: the others are `suppress_tokens` of its generation
-    settings, and an export leaves their rows out of the decoder, where the output layer is most of what pruning cannot cut.
+    Of the kept tokens the model writes only those of the translations: the others are `suppress_tokens` of its
+        generation
+    settings, and an export leaves their rows out of the decoder, where the output layer is most of what pruning cannot
+    cut.
 
     Args:
         model: a (pruned) Marian or BART model.
         tokenizer: its own; see `tprune.vocabulary.tokenizer_subset.vocabulary_of`.
-        corpus: sentences like those to be translated, and their translations (the model's own, where there are no others).
+        corpus: sentences like those to be translated, and their translations (the model's own, where there are no
+            others).
         also: more sentences, of either language.
         least: tokens that `corpus` and `also` have fewer times are cut too.
         held_out: sentences to measure on what is lost.
 
     Raises:
-        InputError: an unsupported model or tokeniser, separate vocabularies for source and target, a model and a tokeniser
+        InputError: an unsupported model or tokeniser, separate vocabularies for source and target, a model and a
+            tokeniser
             of unequal sizes, or `least` below 1.
 
     Warns:
@@ -153,7 +161,8 @@ def trim_vocabulary(
     ids = set(tokenizer.get_vocab().values())
     if ids != set(range(rows)):
         raise InputError(
-            f"the tokeniser has {len(ids)} tokens, the model {rows}; expected a model with the tokeniser it was trained with"
+            f"the tokeniser has {len(ids)} tokens, the model {rows}; expected a model with the tokeniser it was "
+            "trained with"
         )
     counts, written = _counts(tokenizer, corpus, tuple(also))
     frequent = (token for token, count in counts.items() if count >= least)
@@ -188,7 +197,8 @@ def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str
 
 
 def write_only_(model: Any, tokens: Sequence[int]) -> None:
-    """Lets a model write these tokens and no others, with probabilities among them, in place; by its generation settings.
+    """Lets a model write these tokens and no others, with probabilities among them, in place; by its generation
+    settings.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model

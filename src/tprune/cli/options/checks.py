@@ -55,7 +55,10 @@ def not_empty(value: str | None) -> str | None:
 
 
 def named(value: str | Path) -> Path:
-    """A file or folder; an unset variable in a script would make it the working directory. Raises `typer.BadParameter`."""
+    """A file or folder; an unset variable in a script would make it the working directory.
+
+    Raises `typer.BadParameter`.
+    """
     if not str(value).strip():
         raise typer.BadParameter("got nothing; expected a path")
     return Path(value)
@@ -120,7 +123,10 @@ def even(value: int) -> int:
 
 
 def one_target(plan: Path | None, needed: bool, **asked: float | None) -> None:
-    """At most one target; none beside a plan, which has its own; one where nothing else says it. Raises `typer.BadParameter`."""
+    """At most one target; none beside a plan, which has its own; one where nothing else says it.
+
+    Raises `typer.BadParameter`.
+    """
     given = [f"--{name.replace('_', '-')} {value:g}" for name, value in asked.items() if value is not None]
     if plan is not None and given:
         raise typer.BadParameter(f"--plan says what is kept; leave out {' and '.join(given)}")

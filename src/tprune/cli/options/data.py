@@ -40,7 +40,8 @@ class Source:
             "--columns",
             callback=column_names,
             metavar="NAME,...",
-            help="Columns of tables and data sets, such as text,label; for translation SOURCE,TARGET, with dots for what "
+            help="Columns of tables and data sets, such as text,label; for translation SOURCE,TARGET, with dots for "
+            "what "
             "lies inside a column: translation.en,translation.de (default: the usual names).",
         ),
     ] = None
@@ -134,8 +135,10 @@ LongLines = Annotated[
     LongLinesHow | None,
     typer.Option(
         "--long-lines",
-        help="Treatment of sentences with more tokens than the model has positions: skip leaves them out, crop keeps their "
-        "beginnings, fail stops (default: the recipe's, skip). With more than 1 % of such sentences, each of them stops.",
+        help="Treatment of sentences with more tokens than the model has positions: skip leaves them out, crop "
+        "keeps their "
+        "beginnings, fail stops (default: the recipe's, skip). With more than 1 % of such sentences, each of "
+        "them stops.",
     ),
 ]
 LongShare = Annotated[
@@ -169,7 +172,8 @@ class Scoring(LongSentences):
             "--bleu-tokenize",
             callback=bleu_tokenizer,
             metavar="NAME",
-            help="Tokeniser of sacreBLEU for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: the "
+            help="Tokeniser of sacreBLEU for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: "
+            "the "
             "tokeniser that fits the script of the references).",
         ),
     ] = None

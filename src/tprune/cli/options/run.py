@@ -81,7 +81,10 @@ class Budget:
     ] = None
 
     def targets(self, needed: bool) -> dict[str, float | None]:
-        """By key of a recipe's `prune`. Raises `typer.BadParameter` where there are several, or none and one is needed."""
+        """By key of a recipe's `prune`.
+
+        Raises `typer.BadParameter` where there are several, or none and one is needed.
+        """
         found = {
             "macs": self.macs,
             "params": self.params,
@@ -103,7 +106,8 @@ class Cutting:
         list[Kinds] | None,
         typer.Option(
             "--kind",
-            help="Kind of couplings that may be cut; repeat for several (default: the recipe's; ffn, heads, qk and vo).",
+            help="Kind of couplings that may be cut; repeat for several (default: the recipe's; ffn, heads, qk and "
+            "vo).",
         ),
     ] = None
     stock: Annotated[
@@ -127,7 +131,8 @@ class Cutting:
         typer.Option(
             "--output-vocab",
             min=1,
-            help="Largest number of tokens that the pruned model writes; words with other tokens are spelled with shorter "
+            help="Largest number of tokens that the pruned model writes; words with other tokens are spelled with "
+            "shorter "
             "ones (default: all).",
         ),
     ] = None

@@ -25,7 +25,8 @@ def analyze(
     blocks: Annotated[
         Blocks,
         typer.Option(
-            help="Blocks of the analysis: whole matrices, or the slices of attention projections that belong to one head."
+            help="Blocks of the analysis: whole matrices, or the slices of attention projections that belong to one "
+            "head."
         ),
     ] = Blocks.MATRIX,
     device: Annotated[

@@ -19,7 +19,8 @@ def bench(
         str | None,
         typer.Argument(
             callback=not_empty,
-            help="Second exported folder or run; the first one again shows the noise of the machine (default: for a run, "
+            help="Second exported folder or run; the first one again shows the noise of the machine (default: for a "
+            "run, "
             "its dense model is timed against its pruned model).",
         ),
     ] = None,

@@ -25,7 +25,8 @@ def evaluate(
         str | None,
         typer.Option(
             callback=not_empty,
-            help="Another model to compare with on the same data; a run stands for its pruned model (default: for a run, "
+            help="Another model to compare with on the same data; a run stands for its pruned model (default: for a "
+            "run, "
             "its dense model).",
         ),
     ] = None,

@@ -48,7 +48,10 @@ def inspect(
 
 
 def check_kinds(kinds: Sequence[str]) -> None:
-    """Raises `typer.BadParameter` for a kind of couplings that nothing here has; families of plugins may have others."""
+    """Raises `typer.BadParameter` for a kind of couplings that nothing here has.
+
+    Families of plugins may have others.
+    """
     plugged = os.environ.get(NAMES) or entry_points(group="tprune.families")
     if not plugged and (unknown := [kind for kind in kinds if kind not in KINDS]):
         raise typer.BadParameter(f"--kind {unknown[0]}: expected one of {', '.join(KINDS)}")

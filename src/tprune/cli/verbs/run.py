@@ -29,7 +29,8 @@ def run(
         str | None,
         typer.Option(
             callback=not_empty,
-            help="Trained model to start from: a model's folder, a hub id or a run (default: train the recipe's model).",
+            help="Trained model to start from: a model's folder, a hub id or a run (default: train the recipe's "
+            "model).",
         ),
     ] = None,
     dense: Dense = False,

@@ -28,12 +28,15 @@ from tprune.support.reporting import Report
 
 HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
-DOUBTED = "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again before it is believed"
+DOUBTED = (
+    "the kept latency table says that this cannot be reached; "
+    "the dense model and the smallest one are timed again before it is believed"
+)
 Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 
 def key_of(model: Any, setting: TimingConfig, inputs: Inputs = None) -> str:
-    """What a table is valid for: task, phases, model and input shapes, runtime and its version, processor and setting."""
+    """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
     phases = phases_of(model)
     shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting).inputs)
     return _hash([FORMAT, task_of(model).name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
@@ -81,20 +84,31 @@ class FeasibilityCheck(Protocol):
 
 
 def measured(
-    model: Any, tokenizer: Any, inputs: Inputs, setting: TimingConfig, cache: Path,
-    report: Report = lambda text: None, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, asked: FeasibilityCheck | None = None,
-) -> LatencyTable:  # fmt: skip
+    model: Any,
+    tokenizer: Any,
+    inputs: Inputs,
+    setting: TimingConfig,
+    cache: Path,
+    report: Report = lambda text: None,
+    kinds: Sequence[str] = ("ffn", "heads"),
+    removal: bool = True,
+    asked: FeasibilityCheck | None = None,
+) -> LatencyTable:
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
 
-    What is measured is kept every few rounds, so that a run that was stopped, or one that asks for more kinds, times only what is
-    missing. A machine may change, too: of a table that is older than an hour the dense model and one plan are timed again, and where
-    plans have moved against it all are. So they are before a kept table refuses anything. Times that vary too much serve this call
+    What is measured is kept every few rounds, so that a run that was stopped, or one that asks for more kinds, times
+    only what is
+    missing. A machine may change, too: of a table that is older than an hour the dense model and one plan are timed
+    again, and where
+    plans have moved against it all are. So they are before a kept table refuses anything. Times that vary too much
+    serve this call
     and are not kept.
 
     Args:
         model: a trained dense model.
         tokenizer: its own; needed for translation alone.
-        inputs: source sentences, for the tokens and the time of whole ones; of other tasks encoded examples, whose median length is
+        inputs: source sentences, for the tokens and the time of whole ones; of other tasks encoded examples, whose
+            median length is
             timed, or None for inputs of typical size.
         setting: threads, batch and lengths.
         cache: where tables are kept, one file each.
@@ -104,7 +118,8 @@ def measured(
         asked: what the table is for, which may turn out to be out of reach, or met already.
 
     Raises:
-        InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or the dense model
+        InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or
+            the dense model
             meets what is asked for.
         NoisyMachineError: a plan varies too much to say anything.
         UnreachableError: what is asked for cannot be reached, as measured now.
@@ -143,9 +158,7 @@ def measured(
         return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model)
 
 
-def _completed(
-    timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report
-) -> LatencyTable:  # fmt: skip
+def _completed(timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report) -> LatencyTable:
     """The table with all of these plans; those that are missing are timed."""
     missing = _missing(plans, table)
     for some in (missing[i : i + timer.together] for i in range(0, len(missing), timer.together)):

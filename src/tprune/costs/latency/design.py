@@ -1,7 +1,9 @@
 """Which plans a latency table times: many things cut at once, each plan another mixture.
 
-A plan that cuts one thing saves a few microseconds of a sentence that takes milliseconds and varies by some per cent; a model adds up
-dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them, and of their sum. So the
+A plan that cuts one thing saves a few microseconds of a sentence that takes milliseconds and varies by some per cent; a
+model adds up
+dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them, and of their
+sum. So the
 sizes of every place are varied independently of each other, around levels that go from hardly cut to nearly gone.
 """
 
@@ -31,12 +33,14 @@ REMOVED = 0.3  # in so many of the plans some layers of a place lose it
 
 
 def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Plan]:
-    """The plans to time for a budget over these kinds of couplings: `10 + 2 · kinds`, less those that would cut nothing.
+    """The plans to time for a budget over these kinds of couplings: `10 + 2 · kinds`, less those that would cut
+    nothing.
 
     Args:
         model: the dense model.
         kinds: of couplings.
-        removal: whether sublayers may also be left with nothing, as with kind `sublayer`. Of what reads the source some layer stays.
+        removal: whether sublayers may also be left with nothing, as with kind `sublayer`. Of what reads the source some
+            layer stays.
 
     Raises:
         InputError: the model has no coupling of a kind.

@@ -1,12 +1,15 @@
 """Prices of a latency table: what the times of its plans agree on.
 
-At batch 1 a matrix costs about as much as it has weights, and every sublayer something whatever its sizes. With all times as shares of
+At batch 1 a matrix costs about as much as it has weights, and every sublayer something whatever its sizes. With all
+times as shares of
 the dense model's, a plan of width w takes
 
     fixed + w · other + Σ_sublayers that stay (operations + w · Σ_kinds price · share),
 
-which is linear in prices that are the same for all layers of a place; so is the time of each part, such as an encoder's and a token's. There are not many more plans than prices, and each plan
-varies by some per cent. So three numbers come first (fixed, for a weight, for a sublayer), and every price is drawn to what they say
+which is linear in prices that are the same for all layers of a place; so is the time of each part, such as an encoder's
+and a token's. There are not many more plans than prices, and each plan
+varies by some per cent. So three numbers come first (fixed, for a weight, for a sublayer), and every price is drawn to
+what they say
 of it. Prices are never negative.
 """
 
@@ -175,7 +178,9 @@ def _prices(terms: Sequence[Term], amounts: Floats, times: Floats) -> Floats:
 
 
 def _least_squares(amounts: Floats, times: Floats, expected: Floats, sure: Floats) -> Floats:
-    """`argmin_{x ≥ 0} Σ ((amounts · x − times) / (NOISE · times))² + Σ ((x − expected) / sure)²`, dropping what would be negative."""
+    """`argmin_{x ≥ 0} Σ ((amounts · x − times) / (NOISE · times))² + Σ ((x − expected) / sure)²`, dropping what would
+    be negative.
+    """
     rows = np.vstack([amounts / (NOISE * times)[:, None], np.diag(1 / sure)])
     sides = np.concatenate([np.full(len(times), 1 / NOISE), expected / sure])
     used = np.full(amounts.shape[1], True)

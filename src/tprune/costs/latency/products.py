@@ -1,4 +1,4 @@
-"""How many multiplications each weight of a model stands for, as far as prices need to know before anything is timed."""
+"""How many multiplications each weight of a model stands for, as far as prices need it before anything is timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def products_of(model: nn.Module) -> dict[str, int]:
     """Multiplications by parameter.
 
-    Of matrices for one position, as every position multiplies with all of them; in a model with convolutions, whose kernels
+    Of matrices for one position, as every position multiplies with all of them; in a model with convolutions, whose
+    kernels
     are applied at more positions than others, for the whole example of its task. Vectors count nothing.
     """
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() >= 2}

@@ -41,7 +41,8 @@ class Shelf:
             table = self._table(read_json(self.path)) if self.path.exists() else None
         except OSError as error:
             raise InputError(
-                f"{folder}: latency tables cannot be kept there ({error.strerror or error}); name another folder in XDG_CACHE_HOME"
+                f"{folder}: latency tables cannot be kept there ({error.strerror or error}); name another folder in "
+                "XDG_CACHE_HOME"
             ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder}: latency tables cannot be kept there; name another folder in XDG_CACHE_HOME")

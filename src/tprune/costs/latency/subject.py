@@ -175,7 +175,10 @@ class Passes:
 
     @staticmethod
     def of(model: Any, examples: Examples | None, setting: TimingConfig) -> Passes:
-        """Takes the batches from the examples. Raises `InputError` for more new tokens than the model has positions for."""
+        """Takes the batches from the examples.
+
+        Raises `InputError` for more new tokens than the model has positions for.
+        """
         phases, batches, tokens, prompt = phases_of(model), batches_of(model, examples, setting.batch), 1, 0
         if len(phases.parts) > 1:
             tokens, longest = _lengths(model, setting)

@@ -48,7 +48,8 @@ class TimingConfig:
         rounds: how often each model is timed, in turns, at least.
         sentences: how many are translated in a round.
         runtime: the name of the runtime.
-        new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half of what
+        new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half
+            of what
             the model has positions for.
 
     Raises:
@@ -87,7 +88,8 @@ class TimedPlan:
 class Price:
     """What one kind of coupling takes at one place: milliseconds in each part, such as the encoder and every token.
 
-    Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and goes with the
+    Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and
+    goes with the
     sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its width.
     """
 
@@ -98,7 +100,10 @@ class Price:
 
 @dataclass(frozen=True)
 class LatencyCurve:
-    """Of each part the points (sum of prices, measured time) in milliseconds, ascending; times between them are interpolated."""
+    """Of each part the points (sum of prices, measured time) in milliseconds, ascending.
+
+    Times between them are interpolated.
+    """
 
     parts: tuple[tuple[Pair, ...], ...] = ()
 
@@ -117,7 +122,8 @@ class LatencyTable:
         peak_memory: of the process that runs the dense model, in bytes.
         prices: see `Price`.
         dense_spread: how far the 95 % interval of the dense model's median quoted time reaches from its middle.
-        curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense model's, whose
+        curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense
+            model's, whose
             prices need not add up to its time either; empty where they do.
         phases: what is timed, and what is quoted.
         format: the version of the table's file format.
@@ -139,7 +145,8 @@ class LatencyTable:
     def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
         """Milliseconds of each part that one sublayer saves with this kind at this share of its size, the others whole.
 
-        In proportion to what is cut, and to the share of the width. With nothing left a sublayer saves its operations too.
+        In proportion to what is cut, and to the share of the width. With nothing left a sublayer saves its operations
+        too.
 
         Raises:
             InputError: what was not measured.
@@ -178,7 +185,9 @@ class LatencyTable:
         return self.at_width(width) - sum(saved, self._nothing)
 
     def predict(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Times:
-        """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its width."""
+        """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its
+        width.
+        """
         return self.phases.times(self.predicted_ms(self.additive_ms(shares, width)), self.tokens)
 
     def predicted_ms(self, additive: Floats) -> Floats:

@@ -54,15 +54,23 @@ def given_up(ratios: Ratios, setting: TimingConfig) -> bool:
 class Timer:
     """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
 
-    All exports do the same work, so that they differ in nothing but the model: sentences get as many tokens as the dense model
-    writes on average (or `tokens`, where given), others are timed on the same batches. At most `together` plans should be timed
+    All exports do the same work, so that they differ in nothing but the model: sentences get as many tokens as the
+        dense model
+    writes on average (or `tokens`, where given), others are timed on the same batches. At most `together` plans should
+    be timed
     side by side: their processes share the memory.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, inputs: Inputs, setting: TimingConfig, folder: Path, tokens: int | None = None,
+        self,
+        model: Any,
+        tokenizer: Any,
+        inputs: Inputs,
+        setting: TimingConfig,
+        folder: Path,
+        tokens: int | None = None,
         report: Report = lambda text: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.setting, self.folder = model, setting, folder
         self.report: Report = report
         dense = folder / "dense"
@@ -79,7 +87,8 @@ class Timer:
     def dense(self, key: str) -> LatencyTable:
         """A table without plans: the dense model's times, tokens and memory.
 
-        Rounds are added while they differ too much; `dense_spread` says whether they still do, and the user is warned then.
+        Rounds are added while they differ too much; `dense_spread` says whether they still do, and the user is warned
+        then.
         """
         phases, tokens = self.phases, self.subject.tokens
         rounds: dict[str, list[float]] = {name: [] for name in phases.timed}
@@ -95,7 +104,8 @@ class Timer:
         off = half_width(median_interval(quoted))
         if off > DENSE:
             self.report(
-                f"warning: the dense model takes {times.total:.3g} ms a {phases.quoted} ±{off:.0%}, more than ±{DENSE:.0%}: something else "
+                f"warning: the dense model takes {times.total:.3g} ms a {phases.quoted} ±{off:.0%}, more than "
+                f"±{DENSE:.0%}: something else "
                 "keeps this machine busy. The time is used in this run and not kept"
             )
         return LatencyTable(key, self.setting, times, tokens, (), machine(), memory, dense_spread=off, phases=phases)
@@ -155,16 +165,21 @@ class Timer:
             self._say_noisy(noisy)
 
     def _say_noisy(self, noisy: Mapping[str, Ratios]) -> None:
-        """Warns of times that vary too much to be kept. Raises `NoisyMachineError` for times that vary too much to be used."""
+        """Warns of times that vary too much to be kept.
+
+        Raises `NoisyMachineError` for times that vary too much to be used.
+        """
         what = max(noisy, key=lambda each: relative_half_width(noisy[each]))
         others = f" (and {len(noisy) - 1} more)" if len(noisy) > 1 else ""
         message = (
-            f"{what}{others}: the ratio to the dense model varies by {relative_half_width(noisy[what]):.1%} over {len(quoted_of(noisy[what]))} rounds, more "
+            f"{what}{others}: the ratio to the dense model varies by {relative_half_width(noisy[what]):.1%} over "
+            f"{len(quoted_of(noisy[what]))} rounds, more "
             f"than {CONVERGED:.0%}"
         )
         if relative_half_width(noisy[what]) > USELESS:
             raise NoisyMachineError(
-                f"{message}; stop other work on this machine and give the command again; what is measured already is kept"
+                f"{message}; stop other work on this machine and give the command again; what is measured already is "
+                "kept"
             )
         self.report(
             f"warning: {message}: something else keeps this machine busy. The time is used in this run and not kept"

@@ -138,11 +138,16 @@ def english(clause: Clause) -> str:
     opening = joined(auxiliary, subject, negation) if clause.question else joined(subject, auxiliary, negation)
     opening = opening.replace("can not", "cannot")
     return joined(
-        gap, _english_adverbial(clause.front), opening, rest,
-        english_phrase(clause.indirect, DATIVE) if clause.indirect else "", clause.verb.preposition[0],
+        gap,
+        _english_adverbial(clause.front),
+        opening,
+        rest,
+        english_phrase(clause.indirect, DATIVE) if clause.indirect else "",
+        clause.verb.preposition[0],
         english_phrase(clause.direct, ACCUSATIVE) if clause.direct and not gap else "",
-        _english_adverbial(clause.place), _english_adverbial(clause.time),
-    )  # fmt: skip
+        _english_adverbial(clause.place),
+        _english_adverbial(clause.time),
+    )
 
 
 # --- German
@@ -223,9 +228,13 @@ def german(clause: Clause, order: str = "second") -> str:
     subject, front = german_phrase(clause.subject), _german_adverbial(clause.front)
     keeps = "" if not clause.negated or _says_kein(clause) else "nicht"
     middle = joined(
-        objects["pronouns"], _german_adverbial(clause.time), objects["nouns"], keeps, _german_adverbial(clause.place),
+        objects["pronouns"],
+        _german_adverbial(clause.time),
+        objects["nouns"],
+        keeps,
+        _german_adverbial(clause.place),
         objects["governed"],
-    )  # fmt: skip
+    )
     if order == "last":
         end = final + finite if clause.tense == "present" else joined(final, finite)
         return joined(objects["gap"], subject, front, middle, end, tail)

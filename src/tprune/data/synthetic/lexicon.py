@@ -149,7 +149,7 @@ _NOUNS = {
         city cities f Stadt Städte in:in | market markets m Markt Märkte at:auf
         station stations m Bahnhof Bahnhöfe at:an | bridge bridges f Brücke Brücken on:auf
         lake lakes m See Seen at:an | island islands f Insel Inseln on:auf""",
-}  # fmt: skip
+}
 NOUNS = tuple(_noun(c, kind) for kind, table in _NOUNS.items() for row in _rows(table) for c in row)
 
 _ADJECTIVES = """
@@ -230,11 +230,17 @@ PRONOUNS = tuple(Pronoun((a[0], a[1]), tuple(b), int(c[0])) for a, b, c in _rows
 
 # Auxiliaries and modals by person, and the nouns' companions by gender (p: plural) and case
 AUXILIARIES = {
-    "haben": "habe hast hat haben", "sein": "bin bist ist sind", "had haben": "hatte hattest hatte hatten",
-    "had sein": "war warst war waren", "will": "werde wirst wird werden", "can": "kann kannst kann können",
-    "have to": "muss musst muss müssen", "want to": "will willst will wollen", "should": "soll sollst soll sollen",
+    "haben": "habe hast hat haben",
+    "sein": "bin bist ist sind",
+    "had haben": "hatte hattest hatte hatten",
+    "had sein": "war warst war waren",
+    "will": "werde wirst wird werden",
+    "can": "kann kannst kann können",
+    "have to": "muss musst muss müssen",
+    "want to": "will willst will wollen",
+    "should": "soll sollst soll sollen",
     "may": "darf darfst darf dürfen",
-}  # fmt: skip
+}
 ENDINGS = {
     "der": {"m": "er en em", "f": "ie ie er", "n": "as as em", "p": "ie ie en"},
     "dies": {"m": "er en em", "f": "e e er", "n": "es es em", "p": "e e en"},

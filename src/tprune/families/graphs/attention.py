@@ -58,5 +58,6 @@ def _repeated(x: Tensor, heads: int) -> Tensor:
 
 
 MIXES: Mapping[Dialect, Mix] = {"onnx23": onnx23, "masked": masked, "plain": plain}
-"""Attention by dialect, of already scaled queries `[B, h, T, d]`, keys and values `[B, k, T, d]` with h a multiple of k, and a mask
+"""Attention by dialect, of already scaled queries `[B, h, T, d]`, keys and values `[B, k, T, d]` with h a multiple of
+k, and a mask
 that is added to the scores (or none). With past keys and values also gives the grown ones."""

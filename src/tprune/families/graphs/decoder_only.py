@@ -1,6 +1,8 @@
-"""The graph of an exported Llama, as plain torch over the model's own submodules: it reads a whole text, and one token further.
+"""The graph of an exported Llama, as plain torch over the model's own submodules: it reads a whole text, and one token
+further.
 
-Pre-norm layers, `x = x + sublayer(norm(x))`, whose query heads share keys and values in groups. Sizes are read from the weights,
+Pre-norm layers, `x = x + sublayer(norm(x))`, whose query heads share keys and values in groups. Sizes are read from the
+weights,
 so pruned shapes (fewer groups of heads, no attention, no feed-forward, a narrower residual) need no case of their own.
 """
 
@@ -93,7 +95,8 @@ class Look(nn.Module):
 class CachedDecoder(nn.Module):
     """`T` tokens further, after `P` before them: logits `[B, T, V]` and the grown caches.
 
-    `input_ids` `[B, T]`, `attention_mask` `[B, P + T]` (0 where a token is padding), `past` keys and values in turn, each
+    `input_ids` `[B, T]`, `attention_mask` `[B, P + T]` (0 where a token is padding), `past` keys and values in turn,
+    each
     `[B, k, P, d]`. With P = 0 it reads a whole text, with T = 1 it takes one step.
     """
 

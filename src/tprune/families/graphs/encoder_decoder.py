@@ -218,7 +218,9 @@ def positions_of(stack: Any) -> int:
 
 @dataclass(frozen=True)
 class EncoderDecoderSkeleton:
-    """Marian and BART: `encoder`, which also makes the keys and values of every cross attention, and `decoder`, one step of it."""
+    """Marian and BART: `encoder`, which also makes the keys and values of every cross attention, and `decoder`, one
+    step of it.
+    """
 
     name: ClassVar[str] = "encoder-decoder"
     searched: ClassVar[bool] = True

@@ -78,7 +78,10 @@ class Skeleton(Protocol):
 
     @property
     def searched(self) -> bool:
-        """Whether outputs are searched for token by token, as sentences are translated; `Translator` runs such models."""
+        """Whether outputs are searched for token by token, as sentences are translated.
+
+        `Translator` runs such models.
+        """
         ...
 
     def matches(self, model: nn.Module) -> bool:

@@ -1,14 +1,19 @@
 """Models with uneven layers, of any class of transformers or of torch, as code that travels beside the weights.
 
-This file needs torch and transformers only, so that a saved directory loads where tprune is not installed. `Pruned<Class>` of every
-class of transformers is made when it is asked for; `load_pruned` loads models that are no part of transformers, given their class.
+This file needs torch and transformers only, so that a saved directory loads where tprune is not installed.
+`Pruned<Class>` of every
+class of transformers is made when it is asked for; `load_pruned` loads models that are no part of transformers, given
+their class.
 `config.pruned` says in what a model differs from the one that the rest of its configuration describes:
 
     {"replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},   # modules of another class
-     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},    # parameters and buffers of other shapes; null: as dense
+     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},    # parameters and buffers of other shapes;
+     null: as dense
      "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},    # what stock code reads sizes from
-     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},    # heads, key-value heads, query-key and value dimensions of a head
-     "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]}}    # heads, where one block computes a bias for all heads of all blocks
+     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},    # heads, key-value heads, query-key and value
+     dimensions of a head
+     "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]}}    # heads, where one block computes a bias for all
+     heads of all blocks
 """
 
 import json
@@ -53,7 +58,8 @@ class Constant(nn.Module):
 class Nothing(nn.Module):
     """A block of which nothing is left but, perhaps, the bias of its output map.
 
-    Models read the number of past positions from the cache of one of their attentions, so a removed self-attention goes on writing
+    Models read the number of past positions from the cache of one of their attentions, so a removed self-attention goes
+    on writing
     one, a single zero wide, lest positions freeze.
     """
 
@@ -69,7 +75,8 @@ class Nothing(nn.Module):
             self.add_module(output, Constant(dense.get_submodule(output)))
 
     def forward(self, hidden_states: Tensor, *_: Any, **given: Any) -> Any:
-        """What the block adds to the residual stream: zeros, or the bias; then the argument that it passes on, and None for each
+        """What the block adds to the residual stream: zeros, or the bias; then the argument that it passes on, and None
+        for each
         further result of the dense block."""
         past = given.get("past_key_values", given.get("layer_past"))
         crossing = given.get("key_value_states") is not None
@@ -90,7 +97,8 @@ class Nothing(nn.Module):
 class Gathered(nn.Module):
     """A linear map that reads some of its inputs and writes some of its outputs; the other outputs are their bias.
 
-    `input_index` (inputs read): which they are. `output_index` (outputs): for every output its row of the small product, or the number
+    `input_index` (inputs read): which they are. `output_index` (outputs): for every output its row of the small
+    product, or the number
     of rows for an output that gets none.
     """
 
@@ -117,7 +125,8 @@ class Gathered(nn.Module):
 
 
 class NarrowLayerNorm(nn.Module):
-    """Layer norm of a vector whose other entries, up to the dense width, are zero: as one of that width, for which runtimes have an
+    """Layer norm of a vector whose other entries, up to the dense width, are zero: as one of that width, for which
+    runtimes have an
     operator."""
 
     def __init__(self, dense: Any) -> None:
@@ -137,7 +146,10 @@ class NarrowLayerNorm(nn.Module):
 
 
 class NarrowRMSNorm(nn.Module):
-    """Norm by the root mean square of a vector whose other entries, up to the dense width, are zero; in single precision, as stock."""
+    """Norm by the root mean square of a vector whose other entries, up to the dense width, are zero.
+
+    In single precision, as stock.
+    """
 
     def __init__(self, dense: Any) -> None:
         super().__init__()
@@ -185,7 +197,8 @@ class Through:
 
 
 def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
-    """Attention with other widths for queries and keys than for values, which stock code has viewed as heads of width 1; and with
+    """Attention with other widths for queries and keys than for values, which stock code has viewed as heads of width
+    1; and with
     a bias for each head of the dense model."""
     sizes: Sizes | None = getattr(module, "uneven", None)
     if (bias := kwargs.get("position_bias")) is not None and hasattr(module, "kept"):
@@ -193,7 +206,8 @@ def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mas
 
     def heads(x: Tensor, number: int, dim: int) -> Tensor:
         split = x.transpose(1, 2).reshape(x.shape[0], x.shape[2], number, dim).transpose(1, 2)
-        # in memory as stock code has it, so that sums are the same to the bit: caches are contiguous, projections are not
+        # in memory as stock code has it, so that sums are the same to the bit: caches are contiguous, projections are
+        # not
         return split.contiguous() if x.is_contiguous() else split
 
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
@@ -208,7 +222,10 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, uneven_attention)
 
 
 def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
-    """Changes a dense model in place, so that the weights of the pruned one fit. What is resized holds no values yet."""
+    """Changes a dense model in place, so that the weights of the pruned one fit.
+
+    What is resized holds no values yet.
+    """
     for name, how in pruned.get("replaced", {}).items():
         where, _, what = name.rpartition(".")
         given = {key: value for key, value in how.items() if key != "kind"}

@@ -1,1 +1,3 @@
-"""What a run does for models that write sentences alone: a model to start from, vocabularies, long sentences, pseudo-targets."""
+"""What a run does for models that write sentences alone: a model to start from, vocabularies, long sentences,
+pseudo-targets.
+"""

@@ -1,4 +1,6 @@
-"""What a dense model's own translations are worth, before anything is done to it: a model that hardly translates is not worth pruning."""
+"""What a dense model's own translations are worth, before anything is done to it: a model that hardly translates is not
+worth pruning.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +61,8 @@ def hardly_translates(found: Quality) -> list[str]:
     if found.bleu >= BLEU or found.chrf >= CHRF:
         return []
     return [
-        f"the dense model's own greedy translations of {found.sentences} validation sentences get BLEU {found.bleu:.1f} and chrF {found.chrf:.1f} "
-        f"({found.bleu_signature}): it hardly translates them, and a pruned one will do no better; is it trained, on this pair of languages?"
+        f"the dense model's own greedy translations of {found.sentences} validation sentences get BLEU "
+        f"{found.bleu:.1f} and chrF {found.chrf:.1f} "
+        f"({found.bleu_signature}): it hardly translates them, and a pruned one will do no better; is it "
+        "trained, on this pair of languages?"
     ]

@@ -1,4 +1,4 @@
-"""What translation needs of a run: sentences that fit, a tokeniser that knows them, and a model that translates them."""
+"""What translation needs of a run: sentences that fit, a tokeniser that knows them, a model that translates."""
 
 from __future__ import annotations
 

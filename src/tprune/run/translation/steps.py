@@ -22,7 +22,8 @@ from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentat
 
 
 def resegment_step(model: Any, tokenizer: Any, texts: Sequence[str], how: Prune) -> Resegmentation | None:
-    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see `tprune.vocabulary.output_vocabulary`.
+    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see
+    `tprune.vocabulary.output_vocabulary`.
 
     Raises:
         InputError: too few tokens, or a tokeniser whose pieces do not join.
@@ -39,7 +40,10 @@ def distill_data_step(
     out: Path,
     report: Report = lambda text: None,
 ) -> TrainingData:
-    """The material with the model's translations of the training sentences, made in `out`; see `tprune.train.pseudo_targets`."""
+    """The material with the model's translations of the training sentences, made in `out`.
+
+    See `tprune.train.pseudo_targets`.
+    """
     said = make_pseudo_targets(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
     return replace(material, pseudo_targets=encode(said, tokenizer, max_length(model)))
 
@@ -65,7 +69,10 @@ def respelled(work: Work) -> Work:
 
 
 def distill_data(work: Work) -> Work:
-    """The material with the dense model's translations of the training sentences; those that are made already are read."""
+    """The material with the dense model's translations of the training sentences.
+
+    Those that are made already are read.
+    """
     start = work.start
     made = distill_data_step(
         start.dense, start.processor, start.corpus.train, work.material, start.translations, start.report

@@ -33,7 +33,8 @@ class OnnxRuntime:
         for graph in graphs:
             if graph.bytes > LARGEST:
                 raise InputError(
-                    f"cannot export this model: {graph.bytes} bytes in the graph {graph.name}; an ONNX file holds at most {LARGEST}"
+                    f"cannot export this model: {graph.bytes} bytes in the graph {graph.name}; an ONNX file holds at "
+                    f"most {LARGEST}"
                 )
 
     def write(self, graphs: Sequence[Graph], folder: Path) -> None:

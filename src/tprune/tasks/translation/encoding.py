@@ -74,12 +74,26 @@ def new_model(size: MarianSize, vocabulary: int) -> MarianMTModel:
     if size.d_model % size.heads:
         raise InputError(f"d_model {size.d_model} is not a multiple of heads {size.heads}")
     config = MarianConfig(
-        vocab_size=vocabulary, d_model=size.d_model, encoder_layers=size.layers[0], decoder_layers=size.layers[1],
-        encoder_attention_heads=size.heads, decoder_attention_heads=size.heads, encoder_ffn_dim=size.ffn,
-        decoder_ffn_dim=size.ffn, dropout=size.dropout, attention_dropout=0.0, activation_dropout=0.0,
-        activation_function="relu", max_position_embeddings=size.positions, scale_embedding=True, init_std=0.02,
-        pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        d_model=size.d_model,
+        encoder_layers=size.layers[0],
+        decoder_layers=size.layers[1],
+        encoder_attention_heads=size.heads,
+        decoder_attention_heads=size.heads,
+        encoder_ffn_dim=size.ffn,
+        decoder_ffn_dim=size.ffn,
+        dropout=size.dropout,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        activation_function="relu",
+        max_position_embeddings=size.positions,
+        scale_embedding=True,
+        init_std=0.02,
+        pad_token_id=0,
+        eos_token_id=1,
+        forced_eos_token_id=None,
+        decoder_start_token_id=0,
+    )
     model = MarianMTModel(config)
     model.generation_config = GenerationConfig(
         bad_words_ids=[[0]],
@@ -131,7 +145,8 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
                 else ""
             )
             raise InputError(
-                f"{where} line {pairs.line(long[0])} has {len(ids[long[0]])} tokens; the model takes at most {max_length}{more and '; too long' + more}"
+                f"{where} line {pairs.line(long[0])} has {len(ids[long[0]])} tokens; the model takes at most "
+                f"{max_length}{more and '; too long' + more}"
             )
     return EncodedPairs(tuple(source), tuple(target), pairs, tokenizer)
 

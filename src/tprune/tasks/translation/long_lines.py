@@ -57,8 +57,10 @@ class LongLines:
         share, those = len(long) / len(pairs), f"{len(long):,} of {len(pairs):,}"
         if share > self.share or len(long) == len(pairs):
             raise InputError(
-                f"{pairs.name}: {those} sentences ({share:.1%}) have more tokens than the {limit} that the model takes; {example}. "
-                f"At most {self.share:.1%} are left out or cropped (--long-lines {self.how}); split or remove these lines, or allow more "
+                f"{pairs.name}: {those} sentences ({share:.1%}) have more tokens than the {limit} that the model "
+                f"takes; {example}. "
+                f"At most {self.share:.1%} are left out or cropped (--long-lines {self.how}); split or remove these "
+                "lines, or allow more "
                 f"with {self.option}{_rounded_up(share):g}"
             )
         if self.how == "crop":
@@ -69,7 +71,8 @@ class LongLines:
         kept = pairs.picked([index for index in range(len(pairs)) if index not in gone])
         if target is None:
             return kept, [
-                f"{pairs.name}: {those} test sentences are NOT SCORED, for the model takes {limit} tokens and {example}; BLEU and chrF are of "
+                f"{pairs.name}: {those} test sentences are NOT SCORED, for the model takes {limit} tokens and "
+                f"{example}; BLEU and chrF are of "
                 "the others (--long-lines crop translates their beginnings)"
             ]
         return kept, [f"{pairs.name}: {those} pairs are left out, for the model takes {limit} tokens and {example}"]

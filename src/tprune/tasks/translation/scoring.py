@@ -42,7 +42,10 @@ class Translates(Protocol):
 
 
 def read_pairs(sources: Sources, columns: Sequence[str] = ()) -> Parallel:
-    """Sentence pairs: source and target files in turns, or tables with two columns. Raises `InputError` as `read_pair`."""
+    """Sentence pairs: source and target files in turns, or tables with two columns.
+
+    Raises `InputError` as `read_pair`.
+    """
     files = paths(sources)
     if files and all(map(is_table, files)):
         if len(columns) != 2:

@@ -106,7 +106,7 @@ class Translation(OverTokens):
         return read_pairs(sources, columns)
 
     def encode(self, data: Parallel, processor: Any, model: nn.Module) -> EncodedPairs:
-        """Tokenises both sides. Raises `InputError` for a sentence that is too long, by file and line, or other data."""
+        """Tokenises both sides. Raises `InputError` for too long a sentence, by file and line, or other data."""
         check_data(data, Parallel, self.name)
         return encode(data, processor, max_length(model))
 
