@@ -47,9 +47,7 @@ class Stranger:
 
 STRANGERS = (
     Stranger("bert", dict.fromkeys(("train", "valid", "test"), ".tsv"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
-    Stranger(
-        "llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")
-    ),
+    Stranger("llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "sublayer")),
     Stranger("resnet", {"train": ".tar", "valid": ".tar", "test": ".tar.xz"}, 600, (), ("cifar_resnet",)),
 )
 ASKED = {

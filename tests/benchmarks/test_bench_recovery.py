@@ -92,7 +92,7 @@ def test_every_row_is_trained_alike_and_only_once(bench: ModuleType, arguments: 
     steps = {row["training"]["steps"] for name, row in rows.items() if "training" in row and name != "in rounds"}
     assert steps == {2}
     asked = {
-        name: [row["training"][k] for k in ("distill", "sequence", "hidden", "rewind")]
+        name: [row["training"][k] for k in ("distill", "sequence_distillation", "hidden_distillation", "rewind")]
         for name, row in rows.items()
         if "training" in row
     }

@@ -129,7 +129,7 @@ def test_recovery_learns_from_the_dense_models_outputs(tmp_path: Path, dense: Pa
         ),
         (
             {"prune__output_vocabulary": 20, "recover__steps": 3, "recover__distill": 0.0},
-            "output_vocabulary 20: text-classification writes no tokens",
+            "output_vocabulary 20: text-classification has no output vocabulary to make smaller",
         ),
         ({"bleu_tokenize": "13a"}, "bleu_tokenize 13a: text-classification is not scored by BLEU"),
         ({"task": "image-classification"}, "is for text-classification; expected a model for image-classification"),

@@ -92,7 +92,7 @@ def by_loss(
     work = begin(start_of(job, how), job.material)
     curves = measure_loss_curves(job.dense, work.plan, how, job.material)
     looks = 1 + sum(len(curve.kept) - 1 for curve in curves)
-    work = select(searched(replace(work, clock=Evidence(job.speed.table, curves, job.speed.faster))))
+    work = select(searched(replace(work, evidence=Evidence(job.speed.table, curves, job.speed.faster))))
     work = regularise(replace(work, material=job.recovery.material))
     valid, train = job.material.valid, job.material.train
     spent = (

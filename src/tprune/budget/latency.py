@@ -40,7 +40,7 @@ def select_within(
         model: the dense model the plan was made for.
         plan: before selection.
         table: measured on this machine for this model.
-        curves: the loss each coupling realised, from `tprune.analysis.loss_curves`.
+        curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
         milliseconds: for what the table quotes, such as a sentence, with what is computed outside the model's graphs.
         scores: of the groups; their norms if not given.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tprune.cli.given import TRANSLATION
 from tprune.core.kinds import STOCK, beside
 from tprune.core.units import SIZES
 from tprune.recipe.schema import Recipe
@@ -59,6 +60,8 @@ def _ways(recipe: Recipe, trims: bool) -> Iterator[str]:
         yield "--set prune.floor=0"
     if how.floors:
         yield "--set 'prune.floors={}'"
+    if recipe.task not in (None, TRANSLATION):
+        return
     if not trims:
         yield "--trim-vocab train"
     if how.output_vocabulary is None and recipe.recover.steps and how.target()[0] not in SIZES:

@@ -96,7 +96,8 @@ def start(whole: Whole, as_json: bool) -> None:
     recipe = whole.recipe
     check_folder(whole.out)
     check_threads(recipe.bench.threads)
-    check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
+    if (recipe.task or TRANSLATION) == TRANSLATION:
+        check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
     if whole.until is not None:
         check_until(whole.until, recipe, whole.trim is not None, whole.plan is not None)
     vocabulary = _vocabulary(whole)

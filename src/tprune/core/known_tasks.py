@@ -57,11 +57,10 @@ def task_of_config(config: Mapping[str, Any]) -> str | None:
         >>> task_of_config({"architectures": ["BertForSequenceClassification"]}), task_of_config({})
         ('text-classification', None)
     """
-    if config.get("is_encoder_decoder") is True:
-        return "translation"
     named = config.get("architectures")
     first = str(named[0]) if isinstance(named, list) and named else ""
-    return next((task for head, task in HEADS.items() if first.endswith(head)), None)
+    found = next((task for head, task in HEADS.items() if first.endswith(head)), None)
+    return found or ("translation" if config.get("is_encoder_decoder") is True else None)
 
 
 def task_of(model: nn.Module, name: str | None = None) -> Task:
@@ -76,7 +75,8 @@ def task_of(model: nn.Module, name: str | None = None) -> Task:
     """
     if name is not None and TASKS.named(name).matches(model):
         return TASKS[name]
-    made_for = next((task for task in TASKS.values() if task.matches(model)), None)
+    names = sorted(TASKS, key=lambda each: each in TASKS.ours)  # ours last: they match whole classes of models
+    made_for = next((TASKS[each] for each in names if TASKS[each].matches(model)), None)
     if made_for is None:
         raise InputError(f"{type(model).__name__} is made for no known task; known are: {', '.join(TASKS)}")
     if name is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 STAGES = ("train", "analyze", "prune", "recover")
 TRAINING = {"tokens": "batch_tokens", "smoothing": "label_smoothing"}
@@ -16,6 +17,24 @@ RENAMED = {
     "beams": "num_beams",
     "precision": "train_precision",
 }
+
+OLD_STAGES = {"time": "profile", "teach": "distill-data", "spell": "resegment"}
+
+
+def current(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a recipe with old keys under their new names.
+
+    Example:
+        >>> current({"beams": 4, "prune": {"budget": "loss", "macs": 0.5}})
+        {'prune': {'macs': 0.5, 'allocation': 'loss'}, 'num_beams': 4}
+    """
+    found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in recipe.items()}
+    for old, new in RENAMED.items():
+        *section, name = old.split(".")
+        inside: Any = found.get(section[0], {}) if section else found
+        if isinstance(inside, dict) and name in inside:
+            inside[new.rpartition(".")[2]] = inside.pop(name)
+    return found
 
 
 def new_name(key: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ from tprune.analysis.bssl import analyse
 from tprune.core.known_realisations import REALISATIONS
 from tprune.core.plan import Plan
 from tprune.core.realisation import parts
+from tprune.recipe.renamed import current
 from tprune.scores.second_order import removal
 from tprune.support.papers import papers_of
 from tprune.train.losses import distillation_loss
@@ -41,6 +42,7 @@ def citations(recipe: Mapping[str, Any], plan: Plan, by_plan: bool, task: object
 
 
 def _used(recipe: Mapping[str, Any], plan: Plan, by_plan: bool) -> Iterator[object]:
+    recipe = current(recipe)
     prune, recover = recipe["prune"], recipe["recover"]
     if recipe["analyze"]["steps"]:
         yield analyse

@@ -60,7 +60,7 @@ def write_report(run: Path) -> Path:
         between=between,
         rows=rows(results),
         notes=notes(results),
-        targets=targets(results, read_json(run / "forecast.json")),
+        targets=targets(results, read_json(_forecast(run))),
         quoted=quoted(results),
         gap=gap(results.difference),
         words=results.words,
@@ -105,7 +105,16 @@ def targets(results: RunResults, forecast: Mapping[str, Any]) -> list[tuple[str,
     asked = f"{target.speedup:g}x" if target.speedup else ""
     predicted = f"{forecast['speedup']:.2f}x" if forecast.get("speedup") else ""
     measured = f"{speed.median:.2f}x [{speed.low:.2f}, {speed.high:.2f}]"
-    return [*found, (f"speedup of {quoted(results)}", asked, predicted, measured)]
+    if target.timed in (None, results.phase):
+        return [*found, (f"speedup of {quoted(results)}", asked, predicted, measured)]
+    whole = (f"speedup of a {target.timed}", asked, predicted, "")
+    return [*found, whole, (f"speedup of {quoted(results)}", "", "", measured)]
+
+
+def _forecast(run: Path) -> Path:
+    """The file of what was forecast, under its name in earlier versions where it has that."""
+    earlier = run / "promise.json"
+    return earlier if earlier.exists() and not (run / "forecast.json").exists() else run / "forecast.json"
 
 
 def quality_and_speed(results: RunResults) -> dict[str, Any]:

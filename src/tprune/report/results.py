@@ -270,10 +270,6 @@ class RunResults:
         name = phase or reported(self.speedup[runtime])
         return Ratio(self.speedup[runtime][name], *self.speedup_interval[runtime][name])
 
-    def quoted_ms(self, side: SideResults, runtime: str | None = None) -> float:
-        """Milliseconds of the quoted phase."""
-        return side.latency_ms[runtime or self.runtime][self.phase]
-
     def per_token(self, runtime: str) -> float:
         """The speedup of a sentence times the tokens written, pruned over dense: speed without the effect of length."""
         return self.ratio(runtime).median * self.longer

@@ -22,6 +22,7 @@ from tprune.core.task import Task, WritesSentences
 from tprune.core.words import words_of
 from tprune.data.splits import Splits
 from tprune.realise import checkpoint
+from tprune.recipe.renamed import OLD_STAGES, current
 from tprune.recipe.schema import Recipe
 from tprune.report.names import names_of
 from tprune.run.out_folder import HOLDER, LOCK, check_folder
@@ -127,6 +128,7 @@ OWN = (
     "run.json",
     "run.log",
     "forecast.json",
+    "promise.json",  # of an earlier version
     "norms.json",
     "results.json",
     "report.html",
@@ -172,10 +174,21 @@ def _locked(run: Run) -> Iterator[None]:
         ]:  # by a process that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         write_json(run.out / HOLDER, {"process": os.getpid(), "command": run.command})
+        _rename_stages(run.out)
         yield
     finally:
         (run.out / HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def _rename_stages(out: Path) -> None:
+    """What a run of an earlier version left of its stages gets the names that they have now."""
+    for old, new in OLD_STAGES.items():
+        places = ((out / "stages", ".json"), (out / "stages" / "sums", ".json"), (out / "work", ""))
+        for folder, end in places:
+            before, now = folder / f"{old}{end}", folder / f"{new}{end}"
+            if before.exists() and not now.exists():
+                before.rename(now)
 
 
 def _spare_inputs(run: Run) -> None:
@@ -230,24 +243,28 @@ def check_identity(run: Run) -> None:
     marker = run.out / "run.json"
     if marker.exists():
         before = read_json(marker)
+        before["recipe"] = current(before.get("recipe", {}))
         if _trained(run):  # what is left to do computes nothing that hangs on it
             mine["training"] = before.get("training", mine["training"])
         before.setdefault("training", mine["training"])  # a run of before this was noted
         now, then = _flat(mine), _flat(before)
-        for key in now:
-            if now[key] != then.get(key) and _used(run, key):
-                if key in TRAINS:
-                    what, remedy = TRAINS[key]
-                    raise InputError(
-                        f"{run.out} holds a run that computes with {what} {then[key]}; here it would be {now[key]}, "
-                        "which gives another "
-                        f"result. Go on where it was begun{remedy.format(then[key])}, choose another --out, or "
-                        "replace it with --force"
-                    )
-                other = f"other {key.removeprefix('corpus.')} {words_of(run.task).many}"
-                what = other if key.startswith("corpus.") else f"another {key} ({then.get(key)!r}, now {now[key]!r})"
-                raise InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
+        for key in dict.fromkeys((*now, *then)):
+            if now.get(key) != then.get(key) and _used(run, key):
+                raise _another(run, key, then.get(key), now.get(key))
     write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change
+
+
+def _another(run: Run, key: str, then: object, now: object) -> InputError:
+    """The error for a directory whose finished work was done for something else."""
+    if key in TRAINS:
+        what, remedy = TRAINS[key]
+        return InputError(
+            f"{run.out} holds a run that computes with {what} {then}; here it would be {now}, which gives another "
+            f"result. Go on where it was begun{remedy.format(then)}, choose another --out, or replace it with --force"
+        )
+    other = f"other {key.removeprefix('corpus.')} {words_of(run.task).many}"
+    what = other if key.startswith("corpus.") else f"another {key} ({then!r}, now {now!r})"
+    return InputError(f"{run.out} holds a run with {what}; choose another --out, or replace it with --force")
 
 
 def _used(run: Run, key: str) -> bool:

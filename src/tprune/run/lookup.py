@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tprune.realise.model_files import CONFIG, EXPORTED, existing, model_folder
 from tprune.recipe.reader import check_recipe
+from tprune.recipe.renamed import current
 from tprune.run.outputs import markers
 from tprune.run.stage import models, names, planned
 from tprune.runtimes.artefact import layout_file
@@ -117,7 +118,7 @@ def _state(run: Path) -> str:
     try:
         made_for = read_json(run / "run.json")
         stages = planned(
-            check_recipe(made_for["recipe"]), "vocabulary" in made_for["corpus"], made_for["plan"] is not None
+            check_recipe(current(made_for["recipe"])), "vocabulary" in made_for["corpus"], made_for["plan"] is not None
         )
     except (InputError, KeyError, TypeError):  # of another version, or damaged: what is done can still be said
         stages = names()

@@ -134,7 +134,7 @@ def _unfit(recipe: Recipe, trims: bool, trained: bool) -> Iterator[tuple[str, st
         if section.translates:
             yield f"{name}.sequence_distillation {section.sequence_distillation:g}", "has no pseudo-targets"
     if recipe.prune.output_vocabulary is not None:
-        yield f"prune.output_vocabulary {recipe.prune.output_vocabulary}", "writes no tokens"
+        yield f"prune.output_vocabulary {recipe.prune.output_vocabulary}", "has no output vocabulary to make smaller"
     if recipe.bleu_tokenize is not None:
         yield f"bleu_tokenize {recipe.bleu_tokenize}", "is not scored by BLEU"
     if trims:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from tprune.bench.harness import Workload, bench
+from tprune.bench.requests import Inputs
 from tprune.core.score import Difference, Score
 from tprune.core.task import Examples, Predictions, Task, WritesSentences
+from tprune.costs.latency.subject import Passes
+from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
 from tprune.realise.certificate import Certificate
 from tprune.report.old_results import evaluated
@@ -103,8 +107,14 @@ def timing(run: Run) -> dict[str, Any]:
     how = run.recipe.bench
     work = Workload(beams=1, sentences=how.sentences)
     dense, pruned = (run.out / "onnx" / side for side in SIDES)
+    inputs: Inputs = ()
     sentences = preparation_of(run.task).sentences(run.corpus.pooled_test()) or None
-    return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work).as_dict()
+    if one_pass(run.task):  # the same inputs as those that a latency table is measured with
+        model = run.load(run.base)
+        examples = run.task.encode(run.corpus.valid, run.processor(run.base), model)
+        passes = Passes.of(model, examples, TimingConfig(how.threads, how.batch, runtime=how.runtime))
+        work, inputs = replace(passes.work, measures=()), passes.inputs
+    return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work, inputs).as_dict()
 
 
 def harm(run: Run) -> list[str]:

@@ -63,7 +63,13 @@ class Registry(Mapping[str, T], Generic[T]):
             return self.entered[name]
         installed = _installed(importlib.metadata.entry_points, self.group)
         if name in installed:
-            theirs: T = installed[name]()
+            try:
+                theirs: T = installed[name]()
+            except Exception as error:  # whatever the import of a stranger's package raises
+                raise InputError(
+                    f"{self.kind} {name!r}, which a package installs under {self.group}, cannot be imported "
+                    f"({type(error).__name__}: {error}); expected it to import: repair or uninstall the package"
+                ) from error
             if name not in self._sound:
                 self._check(name, theirs, f"used, which a package installs under {self.group}")
                 self._sound.add(name)
