@@ -89,7 +89,7 @@ def _stages(run: Run) -> dict[str, Any]:
     work = replace(work, writer=start.dense)  # one of its own is as large as the model, and done with
     to_small(work, take)
     for name in start.stages:
-        if name in DONE_BY:
+        if name in DONE_BY and not stage_named(name).dry:
             run.stage(name, partial(DONE_BY[name], run))
     return _finished(run, start.dense, odd)
 
@@ -175,8 +175,10 @@ def _exported(run: Run, side: str) -> dict[str, Any]:
 
 
 EXPORTED = ("max_relative_error", "greedy_equal", "beam_equal", "beam_ties", "sentences", "inputs", "steps", "files")
-# what does the work of the last stages, which are no steps of a compression; `tprune.run.sequence` has those that are
+# what does the work of the stages that are no step of a compression; `tprune.run.sequence` has those that are
 DONE_BY: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "train": make_dense,
+    "trim": trim,
     "export": _export,
     "evaluate": evaluate,
     "bench": timing,
