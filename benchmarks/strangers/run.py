@@ -4,8 +4,8 @@
     python benchmarks/strangers/run.py runs/strangers && python benchmarks/readme_table.py
 
 Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is
-not made again,
-one that was killed goes on. What a budget cannot reach is a row too, with the message.
+not made again, one that was killed goes on; with `--collect` nothing is run. What a budget cannot reach is a row too,
+with the message.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def command(stranger: Stranger, asked: str, seed: int, folder: Path) -> tuple[li
     return line, out
 
 
-def row(stranger: Stranger, asked: str, seed: int, line: list[str], results: RunResults) -> dict[str, Any]:
+def row(
+    stranger: Stranger, asked: str, seed: int, line: list[str], folder: Path, results: RunResults
+) -> dict[str, Any]:
     """What is kept of a finished run."""
     found = results.to_dict()
     keys = (
@@ -87,36 +89,44 @@ def row(stranger: Stranger, asked: str, seed: int, line: list[str], results: Run
         side: {k: found[side][k] for k in ("scores", "parameters", "macs", "latency_ms")}
         for side in ("dense", "pruned")
     }
-    said = {"model": stranger.name, "asked": asked, "seed": seed, "command": " ".join(["tprune", *line])}
+    said = {
+        "model": stranger.name,
+        "asked": asked,
+        "seed": seed,
+        "command": " ".join(["tprune", *line]).replace(str(folder), "runs/strangers"),
+    }
     return said | {key: found[key] for key in keys} | sides
 
 
-def rows(folder: Path, only: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def rows(folder: Path, only: tuple[str, ...], collect: bool) -> Iterator[dict[str, Any]]:
     """One row after the other."""
     for asked in ASKED:
         for seed in SEEDS:
             for stranger in (one for one in STRANGERS if one.name in only):
                 line, out = command(stranger, asked, seed, folder)
+                if collect and not (out / "results.json").exists():
+                    continue
                 if not (out / "results.json").exists():
                     done = subprocess.run(
                         [sys.executable, "-m", "tprune", *line], cwd=HERE, capture_output=True, text=True
                     )
                     if done.returncode:
-                        said = done.stderr.strip().splitlines()[-1]
+                        said = done.stderr.strip().splitlines()[-1].replace(str(folder), "runs/strangers")
                         print(f"{out.name}: {said}", flush=True)
                         yield {"model": stranger.name, "asked": asked, "seed": seed, "refused": said}
                         continue
                 print(f"{out.name}: done", flush=True)
-                yield row(stranger, asked, seed, line, finished(out))
+                yield row(stranger, asked, seed, line, folder, finished(out))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=[one.name for one in STRANGERS], help="Names of models.")
+    parser.add_argument("--collect", action="store_true", help="Take finished runs alone, and run nothing.")
     given = parser.parse_args()
     known = read_json(NUMBERS)["rows"] if NUMBERS.exists() else []
-    for found in rows(given.folder.resolve(), tuple(given.only)):
+    for found in rows(given.folder.resolve(), tuple(given.only), given.collect):
         key = [found[name] for name in ("model", "asked", "seed")]
         known = [old for old in known if [old[name] for name in ("model", "asked", "seed")] != key] + [found]
         write_json(NUMBERS, {"rows": known})

@@ -18,8 +18,9 @@ SHARE = 0.3
 
 
 def without_smallest(norms: Tensor, share: float = SHARE) -> Tensor:
-    """The keep mask without the `share` of groups with the smallest norms; at least one goes, equally many of every
-    head.
+    """The keep mask without the `share` of groups with the smallest norms.
+
+    At least one goes, equally many of every head.
 
     Example:
         >>> without_smallest(torch.tensor([3.0, 1.0, 2.0]))

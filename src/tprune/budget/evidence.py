@@ -252,8 +252,9 @@ def verify_latency(
     time: Callable[[Plan], Times] | None = None,
     report: Report = lambda text: None,
 ) -> Confirmed:
-    """Times the plan that is chosen for a time, and corrects the table until it predicts it; see
-    `tprune.budget.latency.confirm`.
+    """Times the plan that is chosen for a time, and corrects the table until it predicts it.
+
+    See `tprune.budget.latency.confirm`.
 
     Afterwards select with the corrected table: `dataclasses.replace(evidence, table=confirmed.table)`.
 
@@ -318,8 +319,9 @@ def select_plan(
 
 
 def check_reachable(model: Any, plan: Plan, how: Request) -> None:
-    """Whether a size can be reached, which the shapes say before any loss is measured; of times and memory nothing is
-    known yet.
+    """Whether a size can be reached, which the shapes say before any loss is measured.
+
+    Of times and memory nothing is known yet.
 
     Raises:
         InputError: the plan has couplings that share no budget by loss.

@@ -33,8 +33,9 @@ def select_within(
     milliseconds: float,
     scores: Scores | None = None,
 ) -> Plan:
-    """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`; see
-    `tprune.budget.allocate`.
+    """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`.
+
+    See `tprune.budget.allocate`.
 
     Args:
         model: the dense model the plan was made for.

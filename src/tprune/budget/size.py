@@ -25,8 +25,9 @@ UNITS = tuple(ATTRIBUTES)
 
 @dataclass(frozen=True)
 class Budget:
-    """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`; above, a number,
-    `Budget("params", 3e6)`.
+    """A size to reach: up to 1 a fraction of the dense model's, `Budget("macs", 0.5)`.
+
+    Above, a number, `Budget("params", 3e6)`.
 
     Attributes:
         unit: `macs`, `params` (or `parameters`) or `bytes`.

@@ -79,8 +79,9 @@ def main() -> None:
 
 
 def explained(error: BaseException) -> str:
-    """An error in one line. Libraries wrap what the system says in errors of their own, so a full disk is known by its
-    words.
+    """An error in one line.
+
+    Libraries wrap what the system says in errors of their own, so a full disk is known by its words.
     """
     said = " ".join(str(error).split())[:300]
     if os.strerror(errno.ENOSPC) in said:

@@ -69,8 +69,9 @@ class Given:
             raise InputError(f"name the data in one way, by files or as a data set; got {told[0]}, and {told[1]}")
 
     def check_task(self, task: str, *needed: str) -> None:
-        """Raises `InputError` for data options that only translation has, where the task is another one; names the
-        right ones.
+        """Raises `InputError` for data options that only translation has, where the task is another one.
+
+        Names the right ones.
 
         Args:
             task: its name.

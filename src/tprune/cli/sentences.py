@@ -18,8 +18,9 @@ OPTIONS = {split: f"{source} and {target}" for split, (source, target) in PAIRS.
 
 
 def corpus_of(given: Given, spec: Data, needed: tuple[str, ...], seed: int = 0) -> Corpus:
-    """The corpus that was named; of a split with more sentences than the recipe's `data.limit`, so many drawn at
-    random.
+    """The corpus that was named.
+
+    Of a split with more sentences than the recipe's `data.limit`, so many drawn at random.
 
     Args:
         given: by options.

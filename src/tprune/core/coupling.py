@@ -167,8 +167,9 @@ class Groups:
 
     @torch.no_grad()
     def scale_(self, factors: Tensor, members: Iterable[Member] | None = None) -> None:
-        """Multiplies members (all, biases too, unless given) by their group's factor, in place; a mask has factors 0
-        and 1.
+        """Multiplies members (all, biases too, unless given) by their group's factor, in place.
+
+        A mask has factors 0 and 1.
 
         An element that several members hold in one group is multiplied once.
         """

@@ -17,9 +17,7 @@ from tprune.support.errors import InputError
 
 
 class Mode(StrEnum):
-    """How a penalty reaches the weights: through the gradient, beside the optimiser, or as a proximal step (exact
-    zeros).
-    """
+    """How a penalty reaches the weights: through the gradient, beside the optimiser, or as a proximal step."""
 
     GRADIENT = "gradient"
     DECOUPLED = "decoupled"

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Dialect = Literal["onnx23", "masked", "plain"]
-"""How a graph writes attention: as the one operator of ONNX opset 23; as products, an added mask and a softmax; or as
-torch's own
-`scaled_dot_product_attention`."""
+"""How a graph writes attention: as the one operator of ONNX opset 23; as products, an added mask and a softmax.
+
+Or as torch's own `scaled_dot_product_attention`.
+"""
 BATCH = "batch"  # the free size that all inputs have first
 TOKENS, PAST, TOTAL = (
     "tokens",

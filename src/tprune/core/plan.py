@@ -184,8 +184,9 @@ def make_plan(
     mode: Mode = Mode.PROXIMAL,
     strengths: Mapping[str, float] | float = 0.0,
 ) -> Plan:
-    """A plan that treats all couplings the same, but for their strengths; open couplings are gathered, closed ones
-    shrunk.
+    """A plan that treats all couplings the same, but for their strengths.
+
+    Open couplings are gathered, closed ones shrunk.
 
     Args:
         model: what is to be pruned.

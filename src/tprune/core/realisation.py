@@ -32,8 +32,9 @@ class Realisation(Protocol):
 
 @runtime_checkable
 class Cutting(Realisation, Protocol):
-    """A realisation that takes lines out of tensors. Cuts overlap on the same tensors, so all of a plan are made
-    together.
+    """A realisation that takes lines out of tensors.
+
+    Cuts overlap on the same tensors, so all of a plan are made together.
 
     `gathers` says what happens to the lines around a cut matrix: nothing, where all that reads and makes them is cut
     with it, or a gather before it and a scatter after it.

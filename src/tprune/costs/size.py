@@ -39,8 +39,9 @@ def norm_scores(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
 
 
 class PlanSizes:
-    """Sizes of the selections of one plan; what was counted once is kept, for a search asks for the same again and
-    again.
+    """Sizes of the selections of one plan.
+
+    What was counted once is kept, for a search asks for the same again and again.
 
     Args:
         model: the model the plan was made for; it must not change.
@@ -83,8 +84,9 @@ class PlanSizes:
         return self._counted(width)
 
     def without_half(self, sublayer: Sublayer, kind: str, width: int | None) -> tuple[Size, float]:
-        """With half of one kind's lines gone from one sublayer, all else whole; and the share of the lines that is
-        gone.
+        """With half of one kind's lines gone from one sublayer, all else whole.
+
+        And the share of the lines that is gone.
 
         Counted once for all sublayers of the same shape. Sizes are linear in the lines of a kind, so two of them say it
         all.

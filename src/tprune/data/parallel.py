@@ -68,8 +68,9 @@ class Parallel(Rows):
             raise InputError(f"{self.name}: no sentences; expected at least one line")
 
     def sample(self, n: int, seed: int = 0) -> Parallel:
-        """`n` pairs drawn at random without replacement, in the order of the corpus; all of them where there are no
-        more.
+        """`n` pairs drawn at random without replacement, in the order of the corpus.
+
+        All of them where there are no more.
 
         Example:
             >>> Parallel(tuple("abcdef"), tuple("uvwxyz")).sample(3).source
@@ -239,8 +240,9 @@ def read_pair(source: str | Path, target: str | Path, name: str | None = None) -
 
 
 def place(pairs: Parallel, which: int, index: int) -> str:
-    """File and line of a sentence (`which` 0) or a translation (1), for messages; files of joined sets are read once
-    more.
+    """File and line of a sentence (`which` 0) or a translation (1), for messages.
+
+    Files of joined sets are read once more.
 
     Example:
         >>> place(Parallel(("a cat",), ("eine Katze",), "toy"), 1, 0)
@@ -257,8 +259,9 @@ def place(pairs: Parallel, which: int, index: int) -> str:
 
 
 def read_corpus(files: Mapping[str, Sequence[tuple[Path, Path]]], root: Path | None = None) -> Corpus:
-    """Reads `{"train": [(src, tgt)], "valid": [...], "test": [...]}`; several pairs of one split are joined, tests kept
-    apart.
+    """Reads `{"train": [(src, tgt)], "valid": [...], "test": [...]}`.
+
+    Several pairs of one split are joined, tests kept apart.
 
     Args:
         files: for each split the pairs of files; relative to `root` if it is given.

@@ -107,8 +107,9 @@ def cut_in_rounds(
     work: Path,
     report: Report = lambda text: None,
 ) -> Gradual:
-    """Cuts a model to `prune`'s size in rounds; each selects by norm on the current model, cuts it, and trains `steps /
-    rounds`.
+    """Cuts a model to `prune`'s size in rounds.
+
+    Each selects by norm on the current model, cuts it, and trains `steps / rounds`.
 
     Every round ends in a checkpoint directory `work / "round-N"` with plan and certificate; a killed call goes on in
     its round.

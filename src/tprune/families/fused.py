@@ -20,8 +20,9 @@ APART, INTERLEAVED = "(t h d)", "(h t d)"  # all queries, all keys, all values; 
 
 @dataclass(frozen=True)
 class FusedAttention:
-    """An attention whose queries, keys and values come from one map. Its code splits them evenly, so nothing is cut
-    inside heads.
+    """An attention whose queries, keys and values come from one map.
+
+    Its code splits them evenly, so nothing is cut inside heads.
 
     Attributes:
         site: where it lies.

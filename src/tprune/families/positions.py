@@ -77,8 +77,9 @@ def kept_on_save(model: Any) -> Iterator[None]:
 
 
 def read_positions_(model: Any, file: Path) -> None:
-    """Takes a model's positions from a `positions.safetensors` beside it, in place; the configuration follows their
-    number.
+    """Takes a model's positions from a `positions.safetensors` beside it, in place.
+
+    The configuration follows their number.
 
     Raises:
         InputError: the file cannot be read, or its tensors are not this model's positions.

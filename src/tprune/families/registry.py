@@ -78,8 +78,9 @@ def family_of(model: Any) -> Family:
 
 
 def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Coupling, ...]:
-    """The couplings of a model, all or those of some kinds (`ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines`,
-    `channels`).
+    """The couplings of a model, all or those of some kinds.
+
+    Kinds are `ffn`, `heads`, `qk`, `vo`, `sublayer`, `width`, `lines` and `channels`.
 
     Args:
         model: of a supported family.

@@ -167,8 +167,9 @@ def expect(model: nn.Module, row: str, module: str, tensor: str, *shape: int | N
 def linear(
     model: nn.Module, row: str, name: str, outputs: int | None, inputs: int | None, held: Weights = LINEAR
 ) -> int:
-    """How many outputs a linear map has. Raises `InputError` unless it is one, of the expected sizes, where None stands
-    for any.
+    """How many outputs a linear map has.
+
+    Raises `InputError` unless it is one, of the expected sizes, where None stands for any.
 
     Args:
         model: any module.

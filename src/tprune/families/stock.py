@@ -45,8 +45,9 @@ def stock_units(
 
 
 def checked_stock(build: Callable[[], nn.Module], cuts: Cuts) -> nn.Module:
-    """The stock model. Raises `InputError` naming the first tensor for which its configuration has another shape than
-    the cuts leave.
+    """The stock model.
+
+    Raises `InputError` naming the first tensor for which its configuration has another shape than the cuts leave.
     """
     built = build()
     for name, shape in shapes_of(built).items():

@@ -35,8 +35,9 @@ def moments(optimizer: Optimizer, weight: Tensor) -> list[Tensor]:
 
 
 def unmasked_state(groups: Groups, optimizer: Optimizer) -> str | None:
-    """What an optimiser keeps of a member, but not of each of its elements, and that no mask fits; None where there is
-    nothing.
+    """What an optimiser keeps of a member, but not of each of its elements, and that no mask fits.
+
+    None where there is nothing.
 
     Adafactor keeps means over rows and columns, optimisers in 8 bits keep blocks.
     """

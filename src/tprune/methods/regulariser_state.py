@@ -19,8 +19,9 @@ from tprune.support.errors import InputError
 
 
 def pack(states: Sequence[State]) -> bytes:
-    """All tensors of the methods' states as safetensors, called by the number of their entry and their own name; empty
-    where there are none.
+    """All tensors of the methods' states as safetensors, called by the number of their entry and their own name.
+
+    Empty where there are none.
     """
     found = {
         f"{i}/{name}": tensor.detach().cpu().contiguous().clone()

@@ -31,8 +31,9 @@ def fault(entered: object) -> str:
 
 
 ARCHITECTURES: Registry[Architecture | str] = Registry("architecture", "tprune.architectures", {}, fault)
-"""Classes of models that are no part of transformers, by the name in `architectures` of their `config.json`; `load`
-finds them here.
+"""Classes of models that are no part of transformers, by the name in `architectures` of their `config.json`.
+
+`load` finds them here.
 
 A plugin (`--plugin my_module`) enters its own: `ARCHITECTURES.enter("ResNet", "my_module:ResNet")`.
 """

@@ -76,8 +76,9 @@ def check_files(folder: Path) -> None:
 
 
 def check_kinds(folder: Path) -> None:
-    """Whether the files that may be read are files, of a length that makes sense; pipes would be waited for without
-    end.
+    """Whether the files that may be read are files, of a length that makes sense.
+
+    Pipes would be waited for without end.
 
     Raises:
         InputError: naming the file.

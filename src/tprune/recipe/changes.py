@@ -66,8 +66,9 @@ def options(given: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]
 
 
 def without_training(built_in: bool) -> dict[str, Any]:
-    """What one shot means, by the recipe's keys: nothing is trained; in the built-in recipe sublayers may then be
-    emptied too.
+    """What one shot means, by the recipe's keys: nothing is trained.
+
+    In the built-in recipe sublayers may then be emptied too.
 
     Example:
         >>> without_training(built_in=True)

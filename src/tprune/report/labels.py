@@ -64,8 +64,9 @@ def text_box(text: str, x: float, y: float, anchor: str = "middle", size: float 
 
 
 def place(text: str, x: float, y: float, frame: Box, taken: list[Box], lines: Sequence[Box] = ()) -> Label | None:
-    """The nearest free place for the label of the point at `x`, `y`; it is noted in `taken`. None where no place is
-    free.
+    """The nearest free place for the label of the point at `x`, `y`; it is noted in `taken`.
+
+    None where no place is free.
 
     Args:
         text: of the label.

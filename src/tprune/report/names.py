@@ -47,8 +47,9 @@ def trained_name(spec: Model) -> str:
 
 
 def data_name(pairs: DataSet, spec: Data) -> str:
-    """The two files of sentence pairs, with their folder where a recipe names them; else the data set, or the built-in
-    grammar.
+    """The two files of sentence pairs, with their folder where a recipe names them.
+
+    Else the data set, or the built-in grammar.
 
     Example:
         >>> data_name(Parallel(("a",), ("b",), "a.en", ("text/a.en", "text/a.de")), Data())

@@ -20,8 +20,9 @@ RADIUS = 5
 
 @dataclass(frozen=True)
 class Dot:
-    """A point with its intervals: `x` and `y` are (low, middle, high); `labels` is what the drawing shows of it, its
-    name if empty.
+    """A point with its intervals: `x` and `y` are (low, middle, high).
+
+    `labels` is what the drawing shows of it, its name if empty.
 
     Dots that touch, and start with the same `prefix`, share a label.
     """

@@ -33,8 +33,9 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> dict[st
 
 
 def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[[], float] = time.perf_counter) -> Pace:
-    """Times training steps of a copy of the model on one batch of the training data; random numbers go on as if it had
-    not.
+    """Times training steps of a copy of the model on one batch of the training data.
+
+    Random numbers go on as if it had not.
 
     Args:
         model: what is to be trained.

@@ -22,8 +22,7 @@ def load(
     dense: bool = False,
     architecture: Callable[..., nn.Module] | None = None,
 ) -> Model:
-    """Loads a model from a directory, a run or, by its id, from the hub: pruned by us or stock, with all its weights in
-    place.
+    """Loads a model from a directory, a run or, by its id, from the hub, with all its weights in place.
 
     Args:
         path: a directory, a hub id, or a run, which stands for its pruned model.

@@ -1,5 +1,6 @@
-"""What a name means: a model's folder, a hub id, an exported folder or a run. A run stands for its pruned model, with
-`dense` for the dense one.
+"""What a name means: a model's folder, a hub id, an exported folder or a run.
+
+A run stands for its pruned model, with `dense` for the dense one.
 
 Every verb, and `tprune.load`, asks here. Nothing heavy is imported, so that a wrong name is refused at once.
 """

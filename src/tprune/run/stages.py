@@ -36,8 +36,9 @@ from tprune.support.machine import check_threads, use_threads
 
 
 def run(run: Run) -> dict[str, Any]:
-    """Runs all stages and returns the content of `results.json`; of a run that was to stop early, `stopped`, its last
-    stage.
+    """Runs all stages and returns the content of `results.json`.
+
+    Of a run that was to stop early, `stopped`, its last stage.
 
     Raises:
         InputError: the recipe, corpus or model cannot be used, the directory belongs to another run, or another process

@@ -76,8 +76,9 @@ class Splitter:
 
 
 def tangled(contents: Sequence[str]) -> tuple[str, str] | None:
-    """A token and another one inside which it lies, touching neither end; transformers splits text at such a pair by
-    accident.
+    """A token and another one inside which it lies, touching neither end.
+
+    Transformers splits text at such a pair by accident.
 
     Example:
         >>> tangled(["<name>", "name"]), tangled(["<name>", "<name"])

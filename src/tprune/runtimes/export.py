@@ -135,8 +135,9 @@ def export(
 def check_exportable(
     model: Any, tokenizer: PreTrainedTokenizerBase | None, sentences: Sequence[str], runtime: Runtime = ONNXRUNTIME
 ) -> None:
-    """Whether `export` can do this, asked in a moment before hours of work; all but the check of what the graphs
-    compute.
+    """Whether `export` can do this, asked in a moment before hours of work.
+
+    All but the check of what the graphs compute.
 
     Args:
         model: what would be exported, or what it will be made from.

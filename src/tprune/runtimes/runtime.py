@@ -71,8 +71,9 @@ class Runtime(Protocol):
         ...
 
     def open(self, folder: Path, layout: Layout, threads: int) -> Session:
-        """Opens what `write` wrote; `layout.graphs` are the graphs' signatures, `threads` is how many cores one
-        operation uses.
+        """Opens what `write` wrote.
+
+        `layout.graphs` are the graphs' signatures, `threads` is how many cores one operation uses.
 
         Raises:
             InputError: a file is missing or cannot be read, or the runtime is not installed.

@@ -52,8 +52,9 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """All of `tokens.json`. `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its
-    own.
+    """All of `tokens.json`.
+
+    `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its own.
 
     Attributes:
         clean_up: whether spaces before punctuation are taken out of decoded text.

@@ -38,8 +38,9 @@ class Gram:
 
 
 def consumers(model: nn.Module, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """For every coupling of a plan the weights of the layers whose columns its groups index; see
-    `tprune.scores.readers`.
+    """For every coupling of a plan the weights of the layers whose columns its groups index.
+
+    See `tprune.scores.readers`.
 
     Tied weights are left out: fitting them as a linear would change what else they are.
 
@@ -120,8 +121,9 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
 
 
 def of_source(model: nn.Module, params: Iterable[str]) -> frozenset[str]:
-    """Those of these weights whose linears have one input per token of the source; all others have one per token of the
-    target.
+    """Those of these weights whose linears have one input per token of the source.
+
+    All others have one per token of the target.
 
     Args:
         model: of a supported family.

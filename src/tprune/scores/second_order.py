@@ -186,8 +186,9 @@ def removal_of(
     sizes: Collection[int] = (),
     damp: float = DAMP,
 ) -> Removal:
-    """`removal` for a coupling with one consumer. Raises `InputError` for one with several: their errors have no common
-    unit.
+    """`removal` for a coupling with one consumer.
+
+    Raises `InputError` for one with several: their errors have no common unit.
 
     Args:
         model: holds the consumer.
@@ -227,8 +228,9 @@ def removal_scores(model: nn.Module, plan: Plan, found: Mapping[str, Gram], damp
 
 
 def ranked_by_norm(model: nn.Module, plan: Plan) -> str:
-    """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them; empty
-    if none.
+    """In words, how many couplings of which kinds are ranked by norms, because not exactly one layer reads them.
+
+    Empty if none.
 
     A coupling of a single group needs no ranking.
 
@@ -276,8 +278,7 @@ def second_order_curves(
     shares: Sequence[float] | None = None,
     damp: float = DAMP,
 ) -> tuple[tuple[Curve, ...], Scores]:
-    """Like `tprune.analysis.loss_curves.sensitivities`, but each coupling is cut in the order of removal, and its
-    reader fitted.
+    """Like `loss_curves.sensitivities`, but each coupling is cut in the order of removal, and its reader fitted.
 
     Couplings that not exactly one linear reads are cut by norm and only masked.
 

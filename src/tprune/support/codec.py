@@ -77,8 +77,9 @@ class Codec:
             raise ValueError(f"{place}: {error}" if place else str(error)) from None
 
     def fault(self, kind: type, place: str = "") -> str | None:
-        """Which field of a dataclass, or of those inside, has a type that cannot go to JSON and back; None where all
-        can.
+        """Which field of a dataclass, or of those inside, has a type that cannot go to JSON and back.
+
+        None where all can.
 
         Example:
             >>> @dataclass

@@ -128,9 +128,9 @@ def _left_behind(out: Path, kind: str = "new|old") -> list[Path]:
 
 
 def _settle(folder: Path) -> None:
-    """Sees every file to the disk, with the rights any new file gets; libraries that write through temporary files
-    leave them
-    private.
+    """Sees every file to the disk, with the rights any new file gets.
+
+    Libraries that write through temporary files leave them private.
     """
     umask = os.umask(0)
     os.umask(umask)

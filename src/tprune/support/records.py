@@ -11,8 +11,9 @@ LENIENT = Codec()
 
 
 def encoded(record: object) -> dict[str, Any]:
-    """A dataclass as JSON has it, keys in the order of its fields. A field that is None by default is left out where it
-    is None.
+    """A dataclass as JSON has it, keys in the order of its fields.
+
+    A field that is None by default is left out where it is None.
 
     Example:
         >>> from dataclasses import dataclass

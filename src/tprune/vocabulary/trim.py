@@ -197,8 +197,9 @@ def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str
 
 
 def write_only_(model: Any, tokens: Sequence[int]) -> None:
-    """Lets a model write these tokens and no others, with probabilities among them, in place; by its generation
-    settings.
+    """Lets a model write these tokens and no others, with probabilities among them, in place.
+
+    By its generation settings.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model

@@ -185,9 +185,7 @@ class LatencyTable:
         return self.at_width(width) - sum(saved, self._nothing)
 
     def predict(self, shares: Mapping[Site, KeptFractions], width: float = 1.0) -> Times:
-        """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share of its
-        width.
-        """
+        """Times of a model whose sublayers, by site, keep these shares by kind, and the residual this share."""
         return self.phases.times(self.predicted_ms(self.additive_ms(shares, width)), self.tokens)
 
     def predicted_ms(self, additive: Floats) -> Floats:

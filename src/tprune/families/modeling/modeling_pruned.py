@@ -75,9 +75,10 @@ class Nothing(nn.Module):
             self.add_module(output, Constant(dense.get_submodule(output)))
 
     def forward(self, hidden_states: Tensor, *_: Any, **given: Any) -> Any:
-        """What the block adds to the residual stream: zeros, or the bias; then the argument that it passes on, and None
-        for each
-        further result of the dense block."""
+        """What the block adds to the residual stream: zeros, or the bias.
+
+        Then the argument that it passes on, and None for each further result of the dense block.
+        """
         past = given.get("past_key_values", given.get("layer_past"))
         crossing = given.get("key_value_states") is not None
         if past is not None and self.layer_idx is not None and not crossing:

@@ -22,8 +22,9 @@ from tprune.vocabulary.output_vocabulary import Resegmentation, find_resegmentat
 
 
 def resegment_step(model: Any, tokenizer: Any, texts: Sequence[str], how: Prune) -> Resegmentation | None:
-    """Which tokens the pruned model writes, where fewer than all are asked for; of translations, see
-    `tprune.vocabulary.output_vocabulary`.
+    """Which tokens the pruned model writes, where fewer than all are asked for.
+
+    Of translations, see `tprune.vocabulary.output_vocabulary`.
 
     Raises:
         InputError: too few tokens, or a tokeniser whose pieces do not join.

@@ -103,11 +103,12 @@ def check_name(tokenize: str) -> None:
 
 
 def doubts(references: Sequence[str], tokenize: str) -> list[str]:
-    """Why BLEU may say little of translations into the language of these references; no lines where nothing speaks
-    against it.
+    """Why BLEU may say little of translations into the language of these references.
+
+    No lines where nothing speaks against it.
 
     Example:
-        >>> found = [doubts(texts, "13a") for texts in (["A dog."], ["A dog."] * 9, ["我喜欢散步。"])]
+        >>> found = [doubts(texts, "13a") for texts in (["A dog sleeps in the sun."], ["A dog."] * 9, ["我喜欢散步。"])]
         >>> found[0], len(found[1]), len(found[2])
         ([], 1, 1)
     """

@@ -74,8 +74,9 @@ BLEU_METRIC, CHRF_METRIC = Metric("BLEU", poor=5.0), Metric("chrF", poor=20.0)
 def translation_measures(
     hypotheses: Sequence[str], references: Sequence[str], tokenize: str | None = None
 ) -> tuple[Measure, Measure]:
-    """BLEU and chrF of translations, with the statistics of each sentence; values and signatures are those of
-    `quality`.
+    """BLEU and chrF of translations, with the statistics of each sentence.
+
+    Values and signatures are those of `quality`.
 
     Raises:
         InputError: as `quality`.
