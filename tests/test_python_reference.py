@@ -34,8 +34,8 @@ def lacks(node: ast.ClassDef | ast.FunctionDef, doc: str) -> list[str]:
 
     Or what it says of no parameter.
     """
-    first = doc.partition("\n\n")[0]  # a summary that one line does not hold goes on in a second one
-    found = [] if first.endswith((".", ":")) and first.count("\n") < 3 else ["a one-line summary"]
+    first, _, rest = doc.partition("\n")
+    found = [] if first.endswith((".", ":")) and (not rest or rest.startswith("\n")) else ["a one-line summary"]
     parts = dict(REFERENCE.sections(doc))
     told = [parts, *(dict(REFERENCE.sections(ast.get_docstring(base) or "")) for base in REFERENCE.ancestors(node))]
     text = "\n".join(each.get(name, "") for each in told for name in ("Args", "Attributes"))
@@ -64,7 +64,7 @@ def test_docstrings_are_whole(public: object) -> None:
     members = [each for each in public.node.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
     for each in members if isinstance(public.node, ast.ClassDef) else ():
         doc = ast.get_docstring(each) or ""
-        assert doc.partition("\n\n")[0].endswith((".", ":")), f"{public.name}.{each.name} says nothing"
+        assert doc.partition("\n")[0].endswith((".", ":")), f"{public.name}.{each.name} says nothing"
         raised = {name for name in raises(each) if not re.search(rf"Raises:?(.|\n)*\b{name}\b", doc)}
         assert not raised, f"{public.name}.{each.name} does not say that it raises {raised}"
 

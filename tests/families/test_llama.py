@@ -1,14 +1,17 @@
 """What is particular to decoders: grouped queries, rotary positions, caches; and a trained model."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM, StaticCache
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "strangers"))
+from stories import read_stories
 
 from table_models import LLAMA, limit, table_model
 from tprune.core.cuts import cuts_of
@@ -139,52 +142,12 @@ def test_norms_of_queries_go_with_the_whole_block() -> None:
 # --- a trained model ---
 
 
-def stories(file: Path) -> LlamaForCausalLM:
-    """stories260K, from llama2.c's format.
-
-    Its rotations are of neighbouring pairs, ours of the two halves of a head.
-    """
-    numbers = np.fromfile(file, dtype="<f4", offset=28)
-    dim, hidden, layers, heads, kv, vocabulary, positions = np.fromfile(file, dtype="<i4", count=7).tolist()
-    place = 0
-
-    def take(*shape: int) -> torch.Tensor:
-        nonlocal place
-        size = int(np.prod(shape))
-        place += size
-        return torch.from_numpy(numbers[place - size : place].reshape(shape).copy())
-
-    def halves(rows: torch.Tensor, count: int) -> torch.Tensor:
-        pairs = rows.reshape(layers, count, dim // heads // 2, 2, dim)
-        return pairs.transpose(2, 3).reshape(layers, -1, dim)
-
-    head = dim // heads
-    state = {"model.embed_tokens.weight": take(vocabulary, dim)}
-    parts = {"input_layernorm": take(layers, dim)}
-    parts["self_attn.q_proj"] = halves(take(layers, dim, dim), heads)
-    parts["self_attn.k_proj"] = halves(take(layers, kv * head, dim), kv)
-    parts["self_attn.v_proj"] = take(layers, kv * head, dim)
-    parts["self_attn.o_proj"] = take(layers, dim, dim)
-    parts["post_attention_layernorm"] = take(layers, dim)
-    parts["mlp.gate_proj"] = take(layers, hidden, dim)
-    parts["mlp.down_proj"] = take(layers, dim, hidden)
-    parts["mlp.up_proj"] = take(layers, hidden, dim)
-    state["model.norm.weight"] = take(dim)
-    state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    state |= {f"model.layers.{i}.{name}.weight": rows[i] for name, rows in parts.items() for i in range(layers)}
-    sizes = {"hidden_size": dim, "intermediate_size": hidden, "num_hidden_layers": layers, "vocab_size": vocabulary}
-    sizes |= {"num_attention_heads": heads, "num_key_value_heads": kv, "max_position_embeddings": positions}
-    model = LlamaForCausalLM(LlamaConfig(**sizes, rms_norm_eps=1e-5, tie_word_embeddings=True, bos_token_id=1))
-    model.load_state_dict(state)
-    return model.eval()
-
-
 @torch.no_grad()
 def test_a_trained_model() -> None:
     if "TPRUNE_DATA" not in os.environ:
         pytest.skip("TPRUNE_DATA names no folder")
     folder = Path(os.environ["TPRUNE_DATA"], "stories260K")
-    model = stories(folder / "stories260K.bin")
+    model = read_stories(folder / "stories260K.bin")
     said = torch.tensor([[int(token) for token in (folder / "greedy_tokens.txt").read_text().split()]])[:, :60]
     logits = model(input_ids=said).logits
     assert torch.equal(logits[:, :-1].argmax(-1), said[:, 1:])

@@ -231,9 +231,7 @@ class LocatesDifference(Protocol):
 
 @runtime_checkable
 class WritesSentences(Protocol):
-    """A task whose models write sentences by beam search: they can be taught by a teacher's own, in words spelled
-    otherwise.
-    """
+    """A task whose models write sentences by beam search, so that they can learn from a teacher's own."""
 
     @property
     def beams(self) -> int | None:

@@ -111,9 +111,7 @@ class Attention:
         return self.heads // self.kv
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` unless all maps have the rows or columns of so many heads, of the width that the code
-        reads.
-        """
+        """Raises `InputError` unless all maps have the rows or columns of so many heads, as wide as the code reads."""
         if self.heads < 1 or self.kv < 1 or self.heads % self.kv:
             raise InputError(f"{self.module}: {self.heads} heads cannot share {self.kv} key-value heads evenly")
         qk, v = self._widths(part(model, self.module, self.module))

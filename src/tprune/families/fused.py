@@ -58,9 +58,7 @@ class FusedAttention:
         return (self.o,)
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` unless both maps have the rows or columns of so many heads, of the width that the code
-        reads.
-        """
+        """Raises `InputError` unless both maps have the rows or columns of so many heads, as wide as the code reads."""
         dim = getattr(part(model, self.module, self.module), self.reads.dim, None)
         if not isinstance(dim, int):
             raise InputError(f"{self.module}: has no attribute {self.reads.dim!r}, the dimensions of a head in its row")

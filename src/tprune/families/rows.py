@@ -89,9 +89,7 @@ class Row(Protocol):
         ...
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` for a tensor that does not fit the row, naming the tensor, its shape and the one
-        expected.
-        """
+        """Raises `InputError` for a tensor that does not fit the row, naming it, its shape and the expected one."""
         ...
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:

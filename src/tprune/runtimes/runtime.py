@@ -99,8 +99,7 @@ RUNTIMES: Registry[Runtime] = Registry(
 
 
 def runtimes() -> tuple[Runtime, ...]:
-    """All runtimes: ours, those entered in `RUNTIMES`, and those of installed packages (entry points
-    `tprune.runtimes`).
+    """All runtimes: ours, those entered in `RUNTIMES`, and those of packages (entry points `tprune.runtimes`).
 
     Raises:
         InputError: what was entered is no runtime, or is called otherwise than it was entered.

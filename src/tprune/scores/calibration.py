@@ -78,8 +78,7 @@ def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
-    """What the layers with these weights read in one forward pass, in the order they run: (rows, columns), padding left
-    out.
+    """What the layers with these weights read in a forward pass, in the order they run: (rows, columns), no padding.
 
     Args:
         model: runs the batch, evaluating; its mode is restored.
