@@ -246,6 +246,18 @@ def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
         attention.kept = list(kept)
         if not isinstance(attention.config, Through):
             attention.config = Through(attention.config)
+    for module in model.modules():
+        _queries_first_(module)
+
+
+def _queries_first_(module: nn.Module) -> None:
+    """Puts the map of the queries before those of keys and values, where stock code has it after them.
+
+    The norm by which gradients are clipped sums over the parameters in their order. In this order earlier versions of
+    tprune trained pruned models, so that a run gives the same weights to the bit.
+    """
+    if "q_proj" in module._modules:
+        module._modules = {"q_proj": module._modules.pop("q_proj"), **module._modules}
 
 
 def _resize(module: Any, what: str, sizes: tuple[int | None, ...], resized: dict[Tensor, Tensor]) -> None:
