@@ -5,11 +5,9 @@ against that.
     [--threads N]
 
 Components are all FFNs, heads, query-key and value-output dimensions. The truth of each is the validation loss after
-its 30 % of
-groups with the smallest norms were cut (held at zero) and the model refitted, less that of the dense model refitted
-alike.
-Predictors see training sentences only. Every unit of work leaves a marker in --out, so a killed run goes on where it
-was.
+its 30 % of groups with the smallest norms were cut (held at zero) and the model refitted, less that of the dense model
+refitted alike. Predictors see training sentences only. Every unit of work leaves a marker in --out, so a killed run
+goes on where it was.
 """
 
 from __future__ import annotations

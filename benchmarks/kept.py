@@ -1,8 +1,7 @@
 """Plans and translations of a benchmark, kept compressed beside its numbers, so that intervals can be computed again.
 
 `numbers.json` has the folder `numbers.kept`, with `NAME.plan.json.gz` and `NAME.said.json.gz`. References are not
-copied: a checksum says
-which ones the translations belong to.
+copied: a checksum says which ones the translations belong to.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
     python benchmarks/latency.py --model DIR --sentences FILE --out runs/latency [--plans 24] [--threads 1] [--batch 1]
 
 The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes
-some
-sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on average,
-so that
-sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on. Times need a quiet
-machine.
+some sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on
+average, so that sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on.
+Times need a quiet machine.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ repaired.
     python benchmarks/one_shot.py --model DIR --data DIR [--json FILE]
 
 DIR of --data holds train and val, `.en.gz` and `.de.gz`. The first 256 training pairs are what matrices are fitted on,
-the next
-256 say what each coupling's cut costs; the losses reported are those of the whole validation set.
+the next 256 say what each coupling's cut costs; the losses reported are those of the whole validation set.
 """
 
 from __future__ import annotations

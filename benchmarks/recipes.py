@@ -4,8 +4,7 @@
     python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
 
 A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes
-    stays.
-Plans and translations go to `recipes.kept`, a folder for each recipe.
+stays. Plans and translations go to `recipes.kept`, a folder for each recipe.
 """
 
 from __future__ import annotations

@@ -5,13 +5,10 @@ by one.
     [--threads 3]
 
 DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says
-which residual
-dimensions it kept). Two more rows cut DENSE to CUT's size by norms, at once and in rounds, with the training of
-`labels`: what rounds
-add, at equal compute. Every row is judged on the validation set: negative log-likelihood of the references (nats per
-token) and BLEU,
-greedy and with beam 4, in onnxruntime. A row leaves a marker, and a row in training its checkpoints: a killed benchmark
-goes on.
+which residual dimensions it kept). Two more rows cut DENSE to CUT's size by norms, at once and in rounds, with the
+training of `labels`: what rounds add, at equal compute. Every row is judged on the validation set: negative
+log-likelihood of the references (nats per token) and BLEU, greedy and with beam 4, in onnxruntime. A row leaves a
+marker, and a row in training its checkpoints: a killed benchmark goes on.
 """
 
 from __future__ import annotations
@@ -62,8 +59,7 @@ def rows(asked: argparse.Namespace, share: float) -> dict[str, Recover]:
     """The rows' names and trainings; `share` is that of the cut model in the dense one's multiplications.
 
     A step is three passes of the cut model, and one of the teacher where it is asked for words or states: with equal
-        compute a
-    row that does not ask trains `(3 share + 1) / (3 share)` times as long.
+    compute a row that does not ask trains `(3 share + 1) / (3 share)` times as long.
     """
     plain = Recover(steps=asked.steps, lr=asked.lr, warmup=asked.warmup, batch_tokens=asked.tokens, distill=0.0)
     word, sequence, hidden = (

@@ -3,12 +3,9 @@
     python benchmarks/regulariser.py [--out FILE.json] [--threads N]
 
 A plain step is forward, backward, clip and AdamW on a batch of about 2048 tokens. Steps with and without the
-regulariser
-take turns in one process, so that whatever else the machine does meets both. Two numbers come out: the time spent in
-the
-regulariser itself over the time of a plain step, which is exact even on a busy machine, and the difference of whole
-steps,
-which is not.
+regulariser take turns in one process, so that whatever else the machine does meets both. Two numbers come out: the time
+spent in the regulariser itself over the time of a plain step, which is exact even on a busy machine, and the difference
+of whole steps, which is not.
 """
 
 from __future__ import annotations

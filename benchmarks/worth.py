@@ -4,8 +4,7 @@ coupling's worth is taken from.
     python benchmarks/worth.py --model DIR --data DIR --analysis analysis.json [--out FILE.json]
 
 The analysis is that of the same model (`tprune analyze`). DIR of --data holds train and val, `.en.gz` and `.de.gz`.
-Losses are those of
-256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is
+Losses are those of 256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is
 `tprune.analysis.one_shot` in all rows.
 """
 

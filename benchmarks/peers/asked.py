@@ -3,10 +3,9 @@
     git show 15df18c:benchmarks/peers/peers.json > first.json && python benchmarks/peers/asked.py first.json
 
 A model of the first file is known by method, seed, what it kept and how long it recovered. `named` keeps the speed in
-the model's name,
-by which tables group. What the first file does not have keeps what its own run stored; a model without an `aim` that is
-not in the
-first file was renamed without a trace, so what it was asked for is null. Running it again changes nothing.
+the model's name, by which tables group. What the first file does not have keeps what its own run stored; a model
+without an `aim` that is not in the first file was renamed without a trace, so what it was asked for is null. Running it
+again changes nothing.
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 here).
 
 A training step of a model is three passes of it (forward, and backward at twice that), and one of the dense model where
-that
-is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.counting.size`. So 800 steps of the
-dense model with
-itself as teacher are 3200 units.
+that is the teacher. A pass costs in proportion to the multiply-accumulates of `tprune.counting.size`. So 800 steps of
+the dense model with itself as teacher are 3200 units.
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ class Recovery:
     """How what a method has made is trained with the units that are left.
 
     `extra` are units that no other method has: what the dense model's own training cost, for a model that could be
-    trained
-    instead of it.
+    trained instead of it.
     """
 
     stage: Recover
@@ -115,8 +114,7 @@ class Method:
 
     `timed` is false where the model is not made to a speed: the dense reference, or element sparsity, which gains none.
     `shaped` is true where shapes are timed that the latency table does not know. `aimed` is true where a plan is made
-    without
-    training, so that it can be timed and made again until it is as fast as asked.
+    without training, so that it can be timed and made again until it is as fast as asked.
     """
 
     make: Callable[[Job], Made]

@@ -8,20 +8,14 @@ What is not given is made first: the dense model by the recipe, its translations
     table.
 
 Units of work: `shape-METHOD-SPEEDx` (timing of shapes that the latency table does not know), `aim-METHOD-SPEEDx` (the
-    plan is timed, and made again
-for a little more or less, until it is as fast as asked; both best on a quiet machine),
+plan is timed, and made again for a little more or less, until it is as fast as asked; both best on a quiet machine),
 `train-METHOD-SPEEDx-sSEED`, then for each model `deploy-...` (export, translate the pooled tests, BLEU), and at last
-`time`: all
-models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and training goes on
-from its last
-checkpoint, so a killed queue goes on where it was; several processes may share one OUT with different `--only`. Compute
-is counted as
-in `compute.py`. What cannot reach a speed is recorded with the reason. Times are worth something on a quiet machine
-only: run
-`--only 'shape-*'` and `--only time` then. Where a model was not timed yet, all are timed again: only what ran in the
-same rounds
-compares. Then the table goes to `--json`, with all models that OUT has, and their plans and translations to a folder
-beside it.
+`time`: all models asked for and the dense one, in turns in the same rounds. Each leaves a marker in OUT/done, and
+training goes on from its last checkpoint, so a killed queue goes on where it was; several processes may share one OUT
+with different `--only`. Compute is counted as in `compute.py`. What cannot reach a speed is recorded with the reason.
+Times are worth something on a quiet machine only: run `--only 'shape-*'` and `--only time` then. Where a model was not
+timed yet, all are timed again: only what ran in the same rounds compares. Then the table goes to `--json`, with all
+models that OUT has, and their plans and translations to a folder beside it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 transformers.
 
 As a plug-in (`tprune ... --plugin cifar_resnet`) it enters its class, so that its folders load by name; the class
-itself needs torch and
-huggingface_hub alone.
+itself needs torch and huggingface_hub alone.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ CIFAR-10.
     python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
 
 `DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the
-model and with
-the files of its data; what is there already is left alone.
+model and with the files of its data; what is there already is left alone.
 """
 
 from __future__ import annotations

@@ -18,10 +18,8 @@ def fisher(job: Job) -> Made:
     """Kwon et al., A fast post-training pruning framework for Transformers, 2022: mask search and rearrangement.
 
     The search minimises `½ Σ_cut E_x (∂L(x)/∂m)²` under the latency table; the paper's greedy search is for costs that
-    are the
-    same everywhere, here it is solved by dynamic programming. The third step, mask tuning by least squares, is left
-    out: recovery
-    trains all weights.
+    are the same everywhere, here it is solved by dynamic programming. The third step, mask tuning by least squares, is
+    left out: recovery trains all weights.
     """
     plan = empty_plan(job.dense)
     gradients, spent = calibration_gradients(job, plan)

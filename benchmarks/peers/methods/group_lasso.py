@@ -18,8 +18,7 @@ def group_lasso(job: Job) -> Made:
     """In the style of Behnke and Heafield, Pruning neural machine translation for speed using group lasso, 2021 (WMT).
 
     The penalty is part of the loss (its gradient goes through Adam). Norms are divided by √(group size) before heads
-    and units
-    are ranked together; the threshold is where the predicted time is what was asked for.
+    and units are ranked together; the threshold is where the predicted time is what was asked for.
     """
     twin = copy.deepcopy(job.dense)
     plan = empty_plan(twin, method=GroupLasso(), mode=Mode.GRADIENT, strengths=STRENGTH)

@@ -15,8 +15,7 @@ def michel(job: Job) -> Made:
     """Michel, Levy and Neubig, Are sixteen heads really better than one?, 2019: one-shot, then recovery.
 
     The paper cuts heads only, which cannot reach these speeds, so units are ranked by the same gradient. Heads and
-    units are
-    ranked apart, and the same share of both is kept.
+    units are ranked apart, and the same share of both is kept.
     """
     plan = empty_plan(job.dense)
     gradients, spent = calibration_gradients(job, plan)

@@ -14,8 +14,7 @@ from tprune.methods.hoyer_square import HoyerSquare
 from tprune.methods.regulariser import Regulariser
 
 # λ of λ (Σ n)² / Σ n², beside a loss in nats per token. The slope is about 2 / mean norm, and heads are larger and more
-# alike
-# than units: with one λ for both, theirs is a hundredth of the loss's gradient, with these both are of its order.
+# alike than units: with one λ for both, theirs is a hundredth of the loss's gradient, with these both are of its order.
 STRENGTHS = {"ffn": 0.05, "heads": 5.0}
 
 
@@ -23,9 +22,8 @@ def paper_tprune(job: Job) -> Made:
     """Mao et al., TPrune: efficient Transformer pruning for mobile devices, 2021, with the uniform budget.
 
     The penalty is part of the loss and its strengths stay; the groups with the largest norms are kept. The paper groups
-    lines of
-    single matrices; here, as for every other method, groups are heads and FFN units, which an ordinary runtime can
-    leave out.
+    lines of single matrices; here, as for every other method, groups are heads and FFN units, which an ordinary runtime
+    can leave out.
     """
     twin = copy.deepcopy(job.dense)
     strengths = {c.name: STRENGTHS[c.kind] for c in empty_plan(twin).couplings}

@@ -1,18 +1,13 @@
 """Trained from scratch at the same speed and compute: a narrower model, and a student with a shallow decoder.
 
 The student learns the dense model's own translations (sequence-level distillation), the narrower one what the pruned
-models learn.
-What pruned models have from the dense one, a model from scratch has to learn: so there also is a student with the
-    compute of the
-dense model's training on top.
+models learn. What pruned models have from the dense one, a model from scratch has to learn: so there also is a student
+with the compute of the dense model's training on top.
 
 Weights are Xavier-uniform and embeddings have unit variance after scaling. From Marian's N(0, 0.02) at learning rate
-2e-3 (the
-dense model's) all positions of a post-norm encoder above a single decoder layer became alike within 50 steps, and
-stayed so: the
-mean cosine between them was above 0.999 with 3 layers and with 6. From Xavier's at 1e-3 it is 0.60 after 400 steps with
-3; with 6
-it collapsed again.
+2e-3 (the dense model's) all positions of a post-norm encoder above a single decoder layer became alike within 50 steps,
+and stayed so: the mean cosine between them was above 0.999 with 3 layers and with 6. From Xavier's at 1e-3 it is 0.60
+after 400 steps with 3; with 6 it collapsed again.
 """
 
 from __future__ import annotations

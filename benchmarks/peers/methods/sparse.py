@@ -2,8 +2,7 @@
 lasso).
 
 Both zero the share of the prunable weights that one-shot magnitude removes at the speed asked for. The matrices keep
-their size,
-so the speed stays at 1: what is compared is the quality of finer patterns at equal sparsity.
+their size, so the speed stays at 1: what is compared is the quality of finer patterns at equal sparsity.
 """
 
 from __future__ import annotations

@@ -20,9 +20,8 @@ def torch_pruning(job: Job) -> Made:
     """Fang et al., DepGraph: towards any structural pruning, 2023: one-shot `GroupMagnitudeImportance`, then recovery.
 
     The same share goes from every layer, by its own ranking. Its pruning history names what it cut of each layer; those
-    groups
-    are cut here by our plan, because the models that it leaves (other numbers of heads in every layer) do not load from
-    disk.
+    groups are cut here by our plan, because the models that it leaves (other numbers of heads in every layer) do not
+    load from disk.
     """
     plan = empty_plan(job.dense)
     sized = select_to_speed(

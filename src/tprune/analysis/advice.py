@@ -76,10 +76,9 @@ def advise(model: Any, analysis: Analysis) -> tuple[Advice, ...]:
     """Advice for every sublayer of the model that was analysed, in its order.
 
     The loss that a sublayer adds is taken to grow with the square of the share that is cut, `h (x / 0.3)²`, where h is
-    its
-    ablation loss. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within `0 ≤ x ≤ 0.9`.
-    Of whole heads and dimensions inside heads, which remove the same weights, the one with the smaller ablation loss is
-    advised.
+    its ablation loss. The sum is then least, for so many weights cut, where `x_c ∝ weights_c / h_c`, within
+    `0 ≤ x ≤ 0.9`. Of whole heads and dimensions inside heads, which remove the same weights, the one with the smaller
+    ablation loss is advised.
     """
     named = {component.name for component in analysis.components if component.ablation_loss is not None}
     bound = {g.coupling.name: g for g in bind([c for c in couplings(model) if c.name in named], model)}
@@ -123,8 +122,7 @@ def coupling_weights(analysis: Analysis, plan: Plan) -> dict[str, float]:
 
     A coupling with a small ablation loss gets a small weight, and so keeps fewer groups. The exponent was found by
     trial (`benchmarks/worth.py`). Where some coupling of the plan has no ablation loss, all weights come from
-    `1 − shrunk`.
-    Kinds are not compared: all heads shrink more than FFN units do, and would all be cut.
+    `1 − shrunk`. Kinds are not compared: all heads shrink more than FFN units do, and would all be cut.
     """
     found = {c.name: analysis[c.name] for c in plan.couplings}
     losses = {name: c.ablation_loss for name, c in found.items() if c.ablation_loss is not None}

@@ -1,8 +1,7 @@
 """Block-wise structured sparsity learning: what a structured penalty takes from every matrix, axis by axis.
 
 From a copy of the dense model, proximal group lasso runs over the lines of every block of every matrix, more strongly
-from
-stage to stage. The lines that vanish first are those that the loss does not hold on to.
+from stage to stage. The lines that vanish first are those that the loss does not hold on to.
 """
 
 from __future__ import annotations
@@ -74,8 +73,7 @@ def analyse(
     steps.
 
     λ takes each of `strength · multiples` for an equal share of the steps, weights and optimiser going on from one to
-    the
-    next. The norms of the couplings of `kinds` are read off the same run.
+    the next. The norms of the couplings of `kinds` are read off the same run.
 
     Args:
         model: the trained dense model; stays as it is.

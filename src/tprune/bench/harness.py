@@ -39,11 +39,9 @@ def bench(
     """Measures two exported folders on this machine.
 
     Each side is a worker process. In a round they take turns of milliseconds (a sentence or batch each: A B, B A, ...),
-    never both
-    at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what else uses a
-    memory
-    they share. Every round has processes of its own: where their memory happens to lie makes equal ones differ by up to
-    5 %.
+    never both at once. Both are pinned to the same cores, where the system can do that: cores differ, and so does what
+    else uses a memory they share. Every round has processes of its own: where their memory happens to lie makes equal
+    ones differ by up to 5 %.
 
     Args:
         dense: the folder of the dense model, `pruned` that of the pruned one.
@@ -81,8 +79,7 @@ def bench_all(
     compare.
 
     Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense
-    model
-    against one of them.
+    model against one of them.
     """
     work = work or Workload()
     _check(threads, batch, rounds, work)

@@ -40,13 +40,10 @@ class BenchResult:
     """Medians over rounds, in milliseconds, of the dense and the pruned model; keys are phases, see `Workload`.
 
     `ratios` are dense / pruned of each round, `speedup` their median, `interval` a 95 % interval of that median,
-    `spread` the
-    quartiles of each side's milliseconds. `noisy` says that the interval of the `reported` ratio reaches farther than
-    ±3 %; what
-    else was timed has no say in it. `self_ratio` is a side's even rounds over its odd rounds: how the machine drifted,
-    most of which
-    ratios of the same round do not see. Models that write unequally many tokens a sentence do unequal work: see
-    `footprint`.
+    `spread` the quartiles of each side's milliseconds. `noisy` says that the interval of the `reported` ratio reaches
+    farther than ±3 %; what else was timed has no say in it. `self_ratio` is a side's even rounds over its odd rounds:
+    how the machine drifted, most of which ratios of the same round do not see. Models that write unequally many tokens
+    a sentence do unequal work: see `footprint`.
     """
 
     latency_ms: Mapping[str, Mapping[str, float]]

@@ -15,12 +15,9 @@ class Workload:
     """What is timed of a model: of its phases all, or those in `measures`.
 
     A translation model has the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences:
-        at most
-    `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as exported, 1
-    is greedy.
-    A model of one pass has `pass`, on `source` tokens where it reads text; a language model has `prefill` of `source`
-    tokens, and one
-    `step` after `past` tokens.
+    at most `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as
+    exported, 1 is greedy. A model of one pass has `pass`, on `source` tokens where it reads text; a language model has
+    `prefill` of `source` tokens, and one `step` after `past` tokens.
     """
 
     source: int = 25

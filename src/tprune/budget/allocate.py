@@ -55,8 +55,7 @@ def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budge
     width.
 
     The losses of a sublayer's kinds, of the sublayers, and of the width are added. At least one sublayer of the decoder
-    goes on
-    reading the source.
+    goes on reading the source.
 
     Args:
         plan: before selection.

@@ -69,8 +69,7 @@ def cheapest(options: Sequence[Options[Size]], budget: float, unit: str) -> dict
 
     Part by part it keeps the partial selections that no other beats in cost and loss, of those that cost the same to
     within `1 / BINS` of what the budget leaves the one with the least loss. So the budget holds exactly, and the loss
-    is the
-    least there is within `budget − parts / BINS` of what it leaves.
+    is the least there is within `budget − parts / BINS` of what it leaves.
 
     Args:
         options: one per part.

@@ -1,9 +1,8 @@
 """Search beyond an additive knapsack: couplings that are cheap to cut alone may be expensive to cut together.
 
 The knapsack's losses are multiplied by a coefficient per coupling, the selection it then finds is measured as a whole,
-and the
-coefficients of the best one so far are mutated. So the budget holds in every try, and only what to spend it on is
-searched.
+and the coefficients of the best one so far are mutated. So the budget holds in every try, and only what to spend it on
+is searched.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def search(
     """Looks for coefficients, one a coupling, whose selection has the least measured loss; starts from ones.
 
     The first quarter of the tries draws all coefficients anew, the others a fifth of the best ones'. A try that leads
-    to a
-    selection already measured costs nothing.
+    to a selection already measured costs nothing.
 
     Args:
         couplings: how many there are.

@@ -22,8 +22,7 @@ class Cuts:
     """Which positions stay on each axis of each tensor.
 
     Heads, dimensions inside heads, units and width overlap on the same tensors: their keep sets are intersected per
-        axis
-    in original indices, and every tensor is sliced once.
+    axis in original indices, and every tensor is sliced once.
 
     Attributes:
         shapes: the tensors' shapes before.

@@ -1,8 +1,7 @@
 """The kinds of couplings: one row says everything that the toolkit knows of a kind.
 
 A new kind is a word in `Kind` and a row in `KINDS`, and a family that has couplings of it. Families of plugins may have
-kinds of their
-own; they are treated as `OTHER`.
+kinds of their own; they are treated as `OTHER`.
 """
 
 from __future__ import annotations

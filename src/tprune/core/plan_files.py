@@ -1,8 +1,7 @@
 """Plans in files: JSON, and where it would hold long lists of numbers, a file of tensors beside it.
 
 A plan that keeps up to `LIMIT` groups is one readable file. What a larger one keeps lies beside it in safetensors, a
-bool
-mask a coupling, shaped as its groups; the JSON names that file with its checksum.
+bool mask a coupling, shaped as its groups; the JSON names that file with its checksum.
 """
 
 from __future__ import annotations

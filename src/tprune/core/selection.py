@@ -216,10 +216,8 @@ class Shared:
     """Couplings compete: groups are ranked over all couplings by `weight_c · score / rms score of c`.
 
     Norms alone rank only within a coupling (their scale differs between couplings, and ranking them globally empties
-    some);
-    so they are first divided by their coupling's root mean square, then weighted by what the analysis says the coupling
-    is
-    worth. A coupling without a weight has weight 1. `floor` keeps any of them from collapsing.
+    some); so they are first divided by their coupling's root mean square, then weighted by what the analysis says the
+    coupling is worth. A coupling without a weight has weight 1. `floor` keeps any of them from collapsing.
 
     Attributes:
         weights: worth of each coupling's groups, by name.

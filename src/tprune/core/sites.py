@@ -24,8 +24,7 @@ class Site(NamedTuple):
 
     Attributes:
         stack: `encoder` or `decoder`, or a stage of a convolutional network; empty for what belongs to the whole model.
-            What reads the source lies in the encoder, or is a
-            cross-attention.
+            What reads the source lies in the encoder, or is a cross-attention.
         layer: its number in the stack, from 0; None for what lies in no layer.
         block: `self_attention`, `cross_attention`, `feed_forward`, `channels`, `residual`, or another word of the
             family.

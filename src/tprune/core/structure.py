@@ -2,8 +2,8 @@
 one.
 
 One pattern gives grouping, group norms, the mask and the physical cut. Inside, a pattern compiles to a `Layout`: each
-tensor
-axis split into named factors, from which integer index maps follow, so slices and ragged edges need no special code.
+tensor axis split into named factors, from which integer index maps follow, so slices and ragged edges need no special
+code.
 """
 
 from __future__ import annotations

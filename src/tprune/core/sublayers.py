@@ -52,8 +52,7 @@ def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
 
     Raises:
         InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; or two of
-            one kind at
-            one site.
+            one kind at one site.
     """
     names: dict[Site, dict[str, str]] = {}
     lines: dict[Site, dict[str, int]] = {}
@@ -121,8 +120,7 @@ def combined(saved: Callable[[str, float], Any], shares: KeptFractions) -> Any:
     """What a sublayer saves with several kinds cut at once, from what each saves alone.
 
     `saved(h, qk, vo) = saved(h) + h/H · (saved(qk) + saved(vo))`: dimensions are saved in the heads that stay. This is
-    exact
-    for parameters and multiply-accumulates. A removed sublayer saves what its removal saves.
+    exact for parameters and multiply-accumulates. A removed sublayer saves what its removal saves.
 
     Args:
         saved: of a kind and its share, the others whole; a number or an array.

@@ -12,9 +12,8 @@ def written_rows(model: Any) -> tuple[int, ...]:
     """The tokens that the decoder has to know: all but those of `suppress_tokens`; empty where it has to know all.
 
     Without `renormalize_logits` the tokens that are never written still take part in `generate`'s probabilities, and so
-    they do in
-    what a repetition penalty multiplies; then all stay.
-    Tokens that the search itself feeds to the decoder stay, too.
+    they do in what a repetition penalty multiplies; then all stay. Tokens that the search itself feeds to the decoder
+    stay, too.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model

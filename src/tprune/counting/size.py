@@ -43,8 +43,7 @@ def size(model: Any, task: Task | None = None) -> Size:
     """Counts a model's parameters, bytes and MACs.
 
     The MACs are those of one pass over the task's example; of a model that generates, teacher-forced: the matrix
-    products of
-    cached decoding, attention over the whole target.
+    products of cached decoding, attention over the whole target.
 
     Args:
         model: dense or pruned.

@@ -31,14 +31,12 @@ def read_data_set(
         target: its column of translations.
         limit: so many pairs of a split, drawn at random; only these splits are read.
         report: is told how many pairs are left out: those with a side that is no sentence (blank, of several lines, or
-            of more
-            than `LONGEST` characters).
+            of more than `LONGEST` characters).
         seed: of the draw.
 
     Raises:
         InputError: the data set, all of its splits, or a column is missing, the hub cannot be reached, or a row of a
-            table in
-            a folder has more or fewer fields than the header.
+            table in a folder has more or fewer fields than the header.
     """
     import datasets
 

@@ -127,10 +127,8 @@ def read_lines(path: str | Path) -> tuple[str, ...]:
 
     Raises:
         InputError: naming file and line or row, for a missing or empty file, what is no regular file, a broken gzip,
-            bytes
-            that are not UTF-8, half of a surrogate pair, a byte-order mark, CRLF line ends, NUL, an empty line, or one
-            of more
-            than `LONGEST` characters.
+            bytes that are not UTF-8, half of a surrogate pair, a byte-order mark, CRLF line ends, NUL, an empty line,
+            or one of more than `LONGEST` characters.
     """
     if (table := column_of(path)) is not None:
         return tuple(sentence(text, f"{table[0]}: row {row}") for row, text in read_column(*table, contents(table[0])))
@@ -153,8 +151,7 @@ def contents(path: Path) -> bytes:
 
     Raises:
         InputError: it cannot be read, is no regular file, is larger than memory, is no complete gzip file, or unpacks
-            to what
-            no text would.
+            to what no text would.
     """
     raw = regular_bytes(path, "a text file")
     if path.suffix.lower() != ".gz":

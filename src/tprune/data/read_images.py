@@ -32,8 +32,7 @@ def read_images(sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
 
     Args:
         sources: folders or tar archives, in which an image lies in a folder called as its class; or IDX files of
-            images,
-            beside which lie those of labels.
+            images, beside which lie those of labels.
         columns: none; images have no table.
 
     Raises:

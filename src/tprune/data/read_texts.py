@@ -26,8 +26,7 @@ def read_labeled_texts(sources: Sources, columns: Sequence[str] = ()) -> Labeled
     Args:
         sources: CSV, TSV or JSONL files.
         columns: of the texts and of the labels; those called `text` or `sentence`, and `label`, `category` or `class`,
-            if
-            not given.
+            if not given.
 
     Raises:
         InputError: a file cannot be read, lacks a column, or a row has no text or no label; names file and row.

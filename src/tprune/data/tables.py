@@ -47,8 +47,7 @@ def read_column(path: Path, column: str, raw: bytes) -> Iterator[tuple[int, str]
 
     Raises:
         InputError: not UTF-8, no such column or two of that name, a row with more or fewer fields than the header, or a
-            text
-            of several lines; names file and row.
+            text of several lines; names file and row.
     """
     rows = 0
     for rows, value in READERS[_kind(path)](path, column, decoded(path, raw)):
@@ -124,8 +123,7 @@ def check_rows(path: Path, columns: Sequence[str], text: str) -> None:
 
     Raises:
         InputError: two columns of one of these names, a row with more or fewer fields than the header, or a NUL; names
-            file
-            and row.
+            file and row.
     """
     header = _header(path, text)
     for name in columns:
@@ -141,8 +139,7 @@ def check_objects(path: Path, columns: Sequence[str], text: str) -> None:
 
     Raises:
         InputError: a line that is no JSON, has one of these columns not or more than once, or half of a surrogate pair
-            in
-            it; names file and line.
+            in it; names file and line.
     """
     for column in columns:
         for row, value in _objects(path, column, text):

@@ -112,8 +112,8 @@ def cut_in_rounds(
     Each selects by norm on the current model, cuts it, and trains `steps / rounds`.
 
     Every round ends in a checkpoint directory `work / "round-N"` with plan and certificate; a killed call goes on in
-    its round.
-    Each training has `recover`'s warm-up and cosine, or, with `recover.rewind`, replays the end of the dense schedule.
+    its round. Each training has `recover`'s warm-up and cosine, or, with `recover.rewind`, replays the end of the dense
+    schedule.
 
     Args:
         dense: the model to start from; the teacher of every round; its weights stay.

@@ -73,8 +73,7 @@ class Attention:
         kv: key-value heads.
         reads: the attributes from which the module's code reads sizes.
         rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the
-            code views values
-            with the queries' width, so nothing is cut inside heads.
+            code views values with the queries' width, so nothing is cut inside heads.
         norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
         returns: how many results the module's code returns.
         shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its

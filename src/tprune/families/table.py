@@ -38,12 +38,10 @@ class Table:
         belongs: whether a model is of the family.
         rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
         tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output;
-            norms that are
-            computed in single precision need more.
+            norms that are computed in single precision need more.
         lines: whether single lines of every matrix inside the blocks can be cut too; such matrices are gathered.
         stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is
-            given, models whose
-            hidden units alone are cut can be written as stock models.
+            given, models whose hidden units alone are cut can be written as stock models.
         settings: what the configuration of a small model has to say otherwise than that of the model.
 
     Example:
@@ -84,8 +82,7 @@ class Table:
 
         Raises:
             InputError: a stock class is asked for that cannot hold it, lines of a matrix are gathered where the table
-                has no lines, or
-                no model can hold what is left.
+                has no lines, or no model can hold what is left.
         """
         if stock and not self.stock:
             raise InputError(
@@ -183,8 +180,7 @@ def _used_once(table: Table, model: nn.Module, rows: list[Row]) -> None:
     its weight.
 
     The residual stream is left out: embeddings and output layers share weights rightly. That `forward` calls a module
-        twice no row
-    can see; `tprune.testing.check_coupling` finds it.
+    twice no row can see; `tprune.testing.check_coupling` finds it.
     """
     names, written = dict[int, str](), dict[int, str]()
     inside = [row for row in rows if row.module]

@@ -35,13 +35,11 @@ class ControllerState(TypedDict):
 class Controller:
     """Moves each coupling's strength so that what a plan cuts fades out in `steps` steps, not sooner, not later.
 
-    With m the residue (`Σ_cut n² / Σ n²`) it follows `m_0 (1 − t/T)³`: at every step `log f += gain · clip(log(m /
-    wanted), ±1)`,
-    where f multiplies the coupling's strength and stays within 1/100 and 100. No strength fits all couplings: one too
-    weak leaves
-    much to be cut at the end, one too strong empties groups that would have been kept. Only groups that would be cut
-    now are
-    pulled, and only down: the growth that Hoyer-square gives the others saturates attention once the strength is high.
+    With m the residue (`Σ_cut n² / Σ n²`) it follows `m_0 (1 − t/T)³`: at every step
+    `log f += gain · clip(log(m / wanted), ±1)`, where f multiplies the coupling's strength and stays within 1/100 and
+    100. No strength fits all couplings: one too weak leaves much to be cut at the end, one too strong empties groups
+    that would have been kept. Only groups that would be cut now are pulled, and only down: the growth that Hoyer-square
+    gives the others saturates attention once the strength is high.
 
     Args:
         goal: a plan after selection; the numbers of kept groups are what counts, which ones is found while training.

@@ -58,8 +58,8 @@ class PacedHoyerSquare:
 
     Direction and fixed points are those of `HoyerSquare`; only each coupling's step length differs. The plain slope is
     about `2/n̄`, which makes one strength fit one scale of weights only. Here a strength of 1 pulls a vanishing group
-    as
-    fast as Adam can move its s_g elements at the same learning rate, in every coupling. The value is still `(Σn)²/Σn²`.
+    as fast as Adam can move its s_g elements at the same learning rate, in every coupling. The value is still
+    `(Σn)²/Σn²`.
 
     References:
         Our own rescaling; the measure is that of `HoyerSquare`.

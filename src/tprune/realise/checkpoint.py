@@ -63,10 +63,8 @@ def save(
     """Writes a model as a Hugging Face directory, with `plan.json` and `certificate.json` beside it.
 
     The directory holds weights, configuration, generation settings and tokeniser, and our code where the model needs
-    it; large plans have
-    `plan.safetensors` too. An existing directory is replaced only when all is written. A model that is no part of
-    transformers is
-    written as the files of `huggingface_hub.PyTorchModelHubMixin`.
+    it; large plans have `plan.safetensors` too. An existing directory is replaced only when all is written. A model
+    that is no part of transformers is written as the files of `huggingface_hub.PyTorchModelHubMixin`.
 
     Args:
         model: dense or realised.
@@ -117,13 +115,11 @@ def load(
         trust_remote_code: run code that comes with the model; code that we wrote beside a pruned model is never needed
             here.
         architecture: the class of a model that is no part of transformers, called with what its `config.json` says; the
-            one
-            in `tprune.realise.architectures.ARCHITECTURES` if not given.
+            one in `tprune.realise.architectures.ARCHITECTURES` if not given.
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that
-            change
-            them (adapters, quantisation), or a model with code of its own that is not trusted.
+            change them (adapters, quantisation), or a model with code of its own that is not trusted.
 
     Warns:
         TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each

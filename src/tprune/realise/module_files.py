@@ -26,8 +26,7 @@ def save_module(model: nn.Module, folder: Path) -> None:
     """Writes `config.json` and `model.safetensors`, and our code beside a pruned model.
 
     `config.json` holds what the class of the model is called with, where the model knows it (PyTorchModelHubMixin), the
-    name of that
-    class, and what pruning has changed.
+    name of that class, and what pruning has changed.
     """
     pruned = getattr(model, "pruned", None)
     config = {

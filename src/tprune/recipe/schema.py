@@ -204,11 +204,9 @@ class Prune(Distilled):
     """Regularised training, then the cut to a size, time or memory.
 
     `macs`, `params` (or `parameters`) and `bytes` are fractions of the dense model up to 1, numbers above. `allocation`
-    says how
-    sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time or memory
-        is always
-    shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without `steps` it is one
-    shot.
+    says how sublayers share a size: by the loss they add (`loss`), by the BSSL analysis, or alike (`uniform`); a time
+    or memory is always shared by loss. Losses do not add up; so `search` selections are measured as a whole. Without
+    `steps` it is one shot.
 
     Attributes:
         kinds: of couplings that may be cut.

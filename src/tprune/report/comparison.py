@@ -28,9 +28,8 @@ MARK = "comparison.html"
 class Row:
     """What one run measured.
 
-    `speedup` is that of the quoted phase, `gap` the run's metric against that of its own dense model, each `(low,
-    middle, high)` with a
-    95 % interval; `best` says that no other run is both better and faster.
+    `speedup` is that of the quoted phase, `gap` the run's metric against that of its own dense model, each
+    `(low, middle, high)` with a 95 % interval; `best` says that no other run is both better and faster.
     """
 
     run: str

@@ -14,8 +14,7 @@ def now(data: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a `results.json` as it is written now; one that is so already, or is no results, stays as it is.
 
     What was not noted then is not made up: scores have no interval of their own (its ends are the value), and no number
-        of
-    examples (0).
+    of examples (0).
     """
     if "bleu_difference" not in data:
         return dict(data)

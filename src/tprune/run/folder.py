@@ -227,8 +227,7 @@ def check_identity(run: Run) -> None:
 
     Raises:
         InputError: finished work was done for others, or in another precision or with another number of threads, which
-            changes
-            what training gives.
+            changes what training gives.
     """
     digests = run.corpus.digests()
     if run.vocabulary is not None:

@@ -78,8 +78,7 @@ def compress(
         processor: what encodes its inputs: its tokeniser, or its image preprocessing; None for data that is encoded
             already.
         train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair`
-            gives, or
-            `(sources, translations)`.
+            gives, or `(sources, translations)`.
         valid: likewise, for losses and the certificate.
         speedup: target, times faster on an input (a sentence) on this machine.
         macs: target, multiplications: a fraction of the dense model's up to 1, a number above.

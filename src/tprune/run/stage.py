@@ -2,8 +2,7 @@
 on.
 
 What does the work of a stage stands elsewhere: `tprune.run.sequence` for what `tprune.compress` does too,
-    `tprune.run.stages` for the
-rest. Nothing heavy is imported here.
+`tprune.run.stages` for the rest. Nothing heavy is imported here.
 """
 
 from __future__ import annotations

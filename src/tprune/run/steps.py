@@ -99,9 +99,8 @@ def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, 
     """A copy of the model, trained until what the goal cuts has faded out, and the plan with the groups that are left.
 
     The goal says how many groups each coupling keeps; which ones, the training decides. The model is the teacher.
-    Without steps it
-    is one shot: the groups whose loss is hardest to make up for stay, and what reads them is fitted again
-        (`tprune.analysis.one_shot`).
+    Without steps it is one shot: the groups whose loss is hardest to make up for stay, and what reads them is fitted
+    again (`tprune.analysis.one_shot`).
     """
     if not how.steps:
         one, plan = one_shot(model, goal, material.batches(material.train, FITTED))

@@ -94,23 +94,19 @@ def export(
 
     Args:
         model: dense or pruned: a MarianMTModel or BartForConditionalGeneration, a LlamaForCausalLM, or a model that
-            runs in one pass;
-            it is left as it was.
+            runs in one pass; it is left as it was.
         tokenizer: the model's own; None for a model that reads no text, or to export none.
         out: the folder; an older export there is replaced, but only after the new one passed its check.
         sentences: for the check; more of them check more. A translation model needs at least one.
         runtime: what it is for; onnxruntime has an ONNX file for each graph.
         batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor
-            sentences are
-            given.
+            sentences are given.
 
     Raises:
         InputError: a model without graphs, settings of `generate` that have no counterpart here, sentences, batches or
-            a tokeniser
-            that do not belong to the model, or `out` holds something that is not an export.
+            a tokeniser that do not belong to the model, or `out` holds something that is not an export.
         CertificateError: the graphs do not compute what the model computes, naming sentence or batch and step, or the
-            exported
-            tokeniser is another than the model's, naming the text.
+            exported tokeniser is another than the model's, naming the text.
 
     Example:
         ```python
@@ -147,8 +143,7 @@ def check_exportable(
 
     Raises:
         InputError: a model without graphs, settings of `generate` without counterpart, a tokeniser that cannot be
-            exported,
-            or a model that the runtime cannot run.
+            exported, or a model that the runtime cannot run.
         CertificateError: the tokeniser's exported form gives other tokens.
     """
     skeleton = skeleton_of(model)

@@ -44,8 +44,7 @@ def generation_of(model: Any) -> Generation:
 
     Raises:
         InputError: a setting without counterpart here is switched on, a value is none that `generate` could use, or
-            start or
-            end token are not set.
+            start or end token are not set.
 
     Warns:
         TpruneWarning: no configuration says how long an output may be, so that transformers' default of 20 tokens

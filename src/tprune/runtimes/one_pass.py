@@ -41,8 +41,7 @@ class OnePass:
 
         Raises:
             InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`,
-                the folder
-                is for a runtime that is not known here, or it holds a translation model.
+                the folder is for a runtime that is not known here, or it holds a translation model.
         """
         folder = Path(folder)
         layout = read_layout(folder)
@@ -63,8 +62,7 @@ class OnePass:
 
         Args:
             batch: the inputs that the task's prompt has, by name, such as `input_ids` and `attention_mask`, both
-                (batch, tokens), or
-                `pixel_values` (batch, channels, height, width).
+                (batch, tokens), or `pixel_values` (batch, channels, height, width).
 
         Returns:
             (batch, classes); of a language model (batch, tokens, vocabulary).

@@ -11,10 +11,9 @@ class ExportReport:
     """What an export wrote and how well it agrees with PyTorch.
 
     `max_relative_error` is the largest |logit difference| / largest |logit|. The counts are of a translation model's
-    sentences: equal
-    token for token, or parting at a tie of (nearly) equal scores. `files` gives bytes, `seconds` the whole export with
-    its check.
-    Of other models `inputs` says how many inputs were compared, and `steps` how many forced steps with a cache.
+    sentences: equal token for token, or parting at a tie of (nearly) equal scores. `files` gives bytes, `seconds` the
+    whole export with its check. Of other models `inputs` says how many inputs were compared, and `steps` how many
+    forced steps with a cache.
     """
 
     max_relative_error: float

@@ -1,8 +1,7 @@
 """The tokenisers of an exported folder: `tokenizer.json`, or the two SentencePiece files of an OPUS-MT model.
 
 Beside them lies `tokens.json`: what transformers adds to these files, such as the tokens that a user added to a
-SentencePiece
-model.
+SentencePiece model.
 """
 
 from __future__ import annotations

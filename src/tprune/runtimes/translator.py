@@ -81,8 +81,7 @@ class Translator:
 
         Raises:
             InputError: a file is missing, truncated or changed (naming it), there are not as many cores as `threads`,
-                or
-                the folder is for a runtime that is not known here, or holds a model for another task.
+                or the folder is for a runtime that is not known here, or holds a model for another task.
         """
         folder = Path(folder)
         layout = read_translation(folder)
@@ -93,13 +92,11 @@ class Translator:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
 
         A blank sentence stays blank. A translation is what the tokeniser makes of the model's tokens: it may hold line
-        ends,
-        which `tprune translate` writes as spaces.
+        ends, which `tprune translate` writes as spaces.
 
         Raises:
             InputError: a sentence has more tokens than the model has positions, naming its number; or a string instead
-                of a
-                list of them.
+                of a list of them.
         """
         return self.translated(sentences, beams, batch).texts
 

@@ -6,8 +6,7 @@ allows:
     min_V  Σ_tokens |V x_K − y|² / N + λ |V − W_K|²     V = W_K + (C − W_K H_KK)(H_KK + λI)⁻¹,   C = Σ y xᵀ_K / N
 
 `y` is what the dense matrix gave and `λ = damp · mean diag H`. The bias is not damped. At V = W_K, which is plain
-masking, the
-sum is the masked error; so on the calibration tokens the repaired error is never larger.
+masking, the sum is the masked error; so on the calibration tokens the repaired error is never larger.
 """
 
 from __future__ import annotations
@@ -115,8 +114,7 @@ def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float
     """A copy with the plan's pruned groups masked and their readers fitted, one after the other in the order they run.
 
     Each is fitted to what the copy now gives it and to what the same matrix computes in the dense model. So it makes up
-    for what
-    was lost before it too; from the first cut on, also where it loses no column itself.
+    for what was lost before it too; from the first cut on, also where it loses no column itself.
 
     Args:
         model: the dense model; left as it is.

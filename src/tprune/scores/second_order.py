@@ -6,9 +6,8 @@ costs
     e_g = tr(W_g ((H⁻¹)_gg)⁻¹ W_gᵀ)
 
 in squared output error per token, if the columns that stay move to `W − W_g ((H⁻¹)_gg)⁻¹ (H⁻¹)_g:`. The group with the
-least e_g
-goes, weights and H⁻¹ are downdated, and so on to the last: e_g sees what earlier removals have left for the others to
-do.
+least e_g goes, weights and H⁻¹ are downdated, and so on to the last: e_g sees what earlier removals have left for the
+others to do.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ class Removal:
     Attributes:
         scores: when a group goes, shaped as the groups: 0 first, so that `select.keep_best` keeps the last.
         errors: `errors[k]` is the squared output error per token, damping included, with k groups kept (lines per head
-            where
-            they are balanced).
+            where they are balanced).
         weights: the fitted weight and bias at the sizes that were asked for.
     """
 

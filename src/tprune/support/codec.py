@@ -29,8 +29,7 @@ class Codec:
 
     Attributes:
         strict: unknown keys are refused, and so are values that JSON cannot hold; whole numbers in fields of numbers
-            become
-            such. If not, unknown keys are ignored, and numbers stay what they are.
+            become such. If not, unknown keys are ignored, and numbers stay what they are.
         named: classes by name, for fields that are declared as a protocol. Such an object has its name beside its
             fields.
     """

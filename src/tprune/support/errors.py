@@ -8,8 +8,7 @@ USERS = 3  # exit code of a worker process where what it was given is at fault
 ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what ends a program on purpose, and is no error
 
 # what a terminal obeys instead of showing it: control characters, marks that turn the direction of writing round, other
-# ends of
-# lines, and half characters (of paths that are not UTF-8), which cannot be written at all
+# ends of lines, and half characters (of paths that are not UTF-8), which cannot be written at all
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

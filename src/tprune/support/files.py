@@ -57,8 +57,7 @@ def landing(out: Path) -> Path:
 
     Raises:
         InputError: links in a circle, a link into a folder that is not there (a disk that is not mounted, say), or a
-            name that
-            is not UTF-8.
+            name that is not UTF-8.
     """
     out = out.absolute()
     if not _is_utf8(str(out)):
@@ -108,8 +107,7 @@ def restore(out: Path) -> None:
     """Puts a folder back that a process was killed over between moving it aside and moving its successor in.
 
     Only then do both wait beside `out`, which is gone. What lies aside without a successor was replaced: where `out` is
-    gone all the
-    same, its user took it away, and it stays away.
+    gone all the same, its user took it away, and it stays away.
     """
     if out.exists() or out.is_symlink():
         return

@@ -20,8 +20,7 @@ def default_threads() -> int:
     """Threads where no number is given: the usable cores, fewer where `OMP_NUM_THREADS` says so.
 
     What else the machine does at the moment is not looked at: the number of threads changes the order of sums, and with
-        it
-    the last bits of a result.
+    it the last bits of a result.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is one number a nesting level
     mine = usable_cores()
@@ -135,9 +134,8 @@ def training_precision(asked: str) -> str:
     """In which precision to train: `auto` is bf16 where the processor multiplies matrices in it, else fp32.
 
     The processor's features alone decide, so that the same command computes the same on the same machine: bf16 on GPUs
-    that have
-    it and on CPUs with AMX. AVX-512's bf16 instructions alone gained nothing over fp32 in the trainings measured (see
-    docs/faq.md).
+    that have it and on CPUs with AMX. AVX-512's bf16 instructions alone gained nothing over fp32 in the trainings
+    measured (see docs/faq.md).
     """
     if asked != "auto":
         return asked

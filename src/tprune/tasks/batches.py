@@ -14,8 +14,7 @@ class TokenBatches(Sampler[list[int]]):
     """Batches of about `tokens` padded tokens; epoch after epoch, freshly shuffled, until `batches` are given out.
 
     A fixed number of batches instead of epochs makes a resumed run see exactly the batches the broken one would have
-    seen.
-    `batches=None` gives every pair once, in order of length (validation).
+    seen. `batches=None` gives every pair once, in order of length (validation).
     """
 
     lengths: np.ndarray

@@ -36,9 +36,8 @@ def check_realisation(
     """A realisation makes a new model that computes what the masked one does, for a random choice of groups.
 
     The given model has to stay as it is and to share no tensor with the new one; nothing pruned has to change nothing;
-    two
-    calls have to agree; evaluating or training, and the precision, have to stay. With a batch of the model's task its
-    decoding is compared as well, and its certificate is drawn up.
+    two calls have to agree; evaluating or training, and the precision, have to stay. With a batch of the model's task
+    its decoding is compared as well, and its certificate is drawn up.
 
     Args:
         realisation: called with a model and a plan.

@@ -37,8 +37,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: f
     """Mean cross entropy per target token (nats) with what the teacher expects, by `share`, and the smoothed label.
 
     `−Σ_v q_v log p_v` with `q = share · softmax(teacher) + (1 − share) · ((1 − smoothing) · onehot + smoothing / V)`.
-    All parts in
-    one target cost one pass over the vocabulary, which is most of a small model's step.
+    All parts in one target cost one pass over the vocabulary, which is most of a small model's step.
 
     Args:
         student: logits (sentences, positions, V).
@@ -121,8 +120,7 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None
 
     Raises:
         InputError: the task's models have no hidden states, the two have other numbers of layers, or a width was cut
-            and the
-            kept dimensions do not say how.
+            and the kept dimensions do not say how.
     """
     task = task_of(student)
     if not isinstance(task, HasStates):

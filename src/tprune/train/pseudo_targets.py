@@ -62,8 +62,7 @@ def make_pseudo_targets(
 
     Raises:
         InputError: a sentence is too long for the model, or `out` holds translations of other sentences, by another
-            model or
-            with other settings.
+            model or with other settings.
         CertificateError: the export does not compute what the model computes.
 
     References:

@@ -37,10 +37,8 @@ class TokenizerFit:
         """Whether both lie where a tokeniser's own language lies.
 
         Vocabularies of 1,000 to 16,000 tokens, learnt on English and German captions, gave 0.66 to 0.84 on other
-        English and
-        German captions, 0.38 to 0.49 on French (with 0.7 to 1.3 % unknown), 0.28 to 0.48 on Polish and Finnish, 0.14 to
-        0.29
-        on Russian and Chinese (80 to 95 % unknown), and 0.40 to 0.55 on English contracts.
+        English and German captions, 0.38 to 0.49 on French (with 0.7 to 1.3 % unknown), 0.28 to 0.48 on Polish and
+        Finnish, 0.14 to 0.29 on Russian and Chinese (80 to 95 % unknown), and 0.40 to 0.55 on English contracts.
         """
         return self.unknown <= UNKNOWN and self.efficiency >= EFFICIENCY
 

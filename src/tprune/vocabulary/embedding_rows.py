@@ -27,8 +27,7 @@ def trim_model(model: Any, kept: Sequence[int]) -> Any:
 
     Raises:
         InputError: an unsupported model, one with vocabularies of different sizes for source and target, ids that do
-            not
-            ascend or are no rows, or one missing that the settings need (padding, start, end, forced tokens).
+            not ascend or are no rows, or one missing that the settings need (padding, start, end, forced tokens).
     """
     rows, kind = tokens_of(model), type(model).__name__
     if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= rows:

@@ -79,8 +79,7 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
 
     Raises:
         InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces
-            do not join to the same
-            text, no texts, or fewer tokens than there are characters and special tokens.
+            do not join to the same text, no texts, or fewer tokens than there are characters and special tokens.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer

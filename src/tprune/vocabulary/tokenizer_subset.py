@@ -39,8 +39,7 @@ def vocabulary_of(tokenizer: Any) -> Vocabulary:
 
     Raises:
         InputError: any other tokeniser, one that merges at random or marks the parts of words, or one with a vocabulary
-            for
-            each side; the message names its class.
+            for each side; the message names its class.
     """
     name = type(tokenizer).__name__
     if isinstance(tokenizer, MarianTokenizer):

@@ -120,13 +120,11 @@ def trim_vocabulary(
 
     The kept tokens K have the embeddings and logits of before, so `p'(t) = p(t) / Σ_{u∈K} p(u)` for t in K. A greedy
     translation stays the same if all its tokens are kept. Beam search adds up the renormalised probabilities, and may
-    choose
-    another one. With `least=1` the corpus itself is split into the same tokens as before.
+    choose another one. With `least=1` the corpus itself is split into the same tokens as before.
 
     Of the kept tokens the model writes only those of the translations: the others are `suppress_tokens` of its
-        generation
-    settings, and an export leaves their rows out of the decoder, where the output layer is most of what pruning cannot
-    cut.
+    generation settings, and an export leaves their rows out of the decoder, where the output layer is most of what
+    pruning cannot cut.
 
     Args:
         model: a (pruned) Marian or BART model.
@@ -139,8 +137,7 @@ def trim_vocabulary(
 
     Raises:
         InputError: an unsupported model or tokeniser, separate vocabularies for source and target, a model and a
-            tokeniser
-            of unequal sizes, or `least` below 1.
+            tokeniser of unequal sizes, or `least` below 1.
 
     Warns:
         TpruneWarning: more than 5 % of the corpus's tokens are unknown to the tokeniser.

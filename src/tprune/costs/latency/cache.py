@@ -97,19 +97,15 @@ def measured(
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
 
     What is measured is kept every few rounds, so that a run that was stopped, or one that asks for more kinds, times
-    only what is
-    missing. A machine may change, too: of a table that is older than an hour the dense model and one plan are timed
-    again, and where
-    plans have moved against it all are. So they are before a kept table refuses anything. Times that vary too much
-    serve this call
-    and are not kept.
+    only what is missing. A machine may change, too: of a table that is older than an hour the dense model and one plan
+    are timed again, and where plans have moved against it all are. So they are before a kept table refuses anything.
+    Times that vary too much serve this call and are not kept.
 
     Args:
         model: a trained dense model.
         tokenizer: its own; needed for translation alone.
         inputs: source sentences, for the tokens and the time of whole ones; of other tasks encoded examples, whose
-            median length is
-            timed, or None for inputs of typical size.
+            median length is timed, or None for inputs of typical size.
         setting: threads, batch and lengths.
         cache: where tables are kept, one file each.
         report: called with lines of progress, and with warnings of times that vary.
@@ -119,8 +115,7 @@ def measured(
 
     Raises:
         InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or
-            the dense model
-            meets what is asked for.
+            the dense model meets what is asked for.
         NoisyMachineError: a plan varies too much to say anything.
         UnreachableError: what is asked for cannot be reached, as measured now.
     """

@@ -1,10 +1,9 @@
 """Which plans a latency table times: many things cut at once, each plan another mixture.
 
 A plan that cuts one thing saves a few microseconds of a sentence that takes milliseconds and varies by some per cent; a
-model adds up
-dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them, and of their
-sum. So the
-sizes of every place are varied independently of each other, around levels that go from hardly cut to nearly gone.
+model adds up dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them,
+and of their sum. So the sizes of every place are varied independently of each other, around levels that go from hardly
+cut to nearly gone.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
 """Prices of a latency table: what the times of its plans agree on.
 
 At batch 1 a matrix costs about as much as it has weights, and every sublayer something whatever its sizes. With all
-times as shares of
-the dense model's, a plan of width w takes
+times as shares of the dense model's, a plan of width w takes
 
     fixed + w · other + Σ_sublayers that stay (operations + w · Σ_kinds price · share),
 
 which is linear in prices that are the same for all layers of a place; so is the time of each part, such as an encoder's
-and a token's. There are not many more plans than prices, and each plan
-varies by some per cent. So three numbers come first (fixed, for a weight, for a sublayer), and every price is drawn to
-what they say
-of it. Prices are never negative.
+and a token's. There are not many more plans than prices, and each plan varies by some per cent. So three numbers come
+first (fixed, for a weight, for a sublayer), and every price is drawn to what they say of it. Prices are never negative.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ class Part:
     Attributes:
         name: as tables write it.
         stack: the stack that runs in it, `encoder` or `decoder`; empty where the whole model does. What is made of the
-            source, such
-            as keys and values of cross-attentions, is made with the encoder.
+            source, such as keys and values of cross-attentions, is made with the encoder.
     """
 
     name: str
@@ -73,8 +72,7 @@ class Phases:
         parts: what prices are fitted for, one or two.
         quoted: what a target is asked for: the time of a `sentence`, of a `pass`, of a `text`.
         measured: phases of a benchmark. Where `quoted` is among them, the last part is what it takes beside the first,
-            for each of
-            its tokens; otherwise it is made up of the parts.
+            for each of its tokens; otherwise it is made up of the parts.
     """
 
     parts: tuple[Part, ...]

@@ -18,8 +18,7 @@ def products_of(model: nn.Module) -> dict[str, int]:
     """Multiplications by parameter.
 
     Of matrices for one position, as every position multiplies with all of them; in a model with convolutions, whose
-    kernels
-    are applied at more positions than others, for the whole example of its task. Vectors count nothing.
+    kernels are applied at more positions than others, for the whole example of its task. Vectors count nothing.
     """
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() >= 2}
     if all(p.dim() <= 2 for p in model.parameters()):

@@ -49,8 +49,7 @@ class TimingConfig:
         sentences: how many are translated in a round.
         runtime: the name of the runtime.
         new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half
-            of what
-            the model has positions for.
+            of what the model has positions for.
 
     Raises:
         InputError: a runtime that does not exist, or no new token.
@@ -89,8 +88,8 @@ class Price:
     """What one kind of coupling takes at one place: milliseconds in each part, such as the encoder and every token.
 
     Of one sublayer with all its lines, at the whole width; kind `sublayer` is what takes time whatever its sizes, and
-    goes with the
-    sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its width.
+    goes with the sublayer alone. At the place `model` kind `width` is what the whole model takes in proportion to its
+    width.
     """
 
     place: str
@@ -123,8 +122,7 @@ class LatencyTable:
         prices: see `Price`.
         dense_spread: how far the 95 % interval of the dense model's median quoted time reaches from its middle.
         curve: prices do not quite add up: what is left runs faster from a smaller cache. Its last pair is the dense
-            model's, whose
-            prices need not add up to its time either; empty where they do.
+            model's, whose prices need not add up to its time either; empty where they do.
         phases: what is timed, and what is quoted.
         format: the version of the table's file format.
     """

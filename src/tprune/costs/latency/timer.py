@@ -55,10 +55,8 @@ class Timer:
     """Times plans of one model against it, exported into a folder of its own; the dense model is exported once.
 
     All exports do the same work, so that they differ in nothing but the model: sentences get as many tokens as the
-        dense model
-    writes on average (or `tokens`, where given), others are timed on the same batches. At most `together` plans should
-    be timed
-    side by side: their processes share the memory.
+    dense model writes on average (or `tokens`, where given), others are timed on the same batches. At most `together`
+    plans should be timed side by side: their processes share the memory.
     """
 
     def __init__(

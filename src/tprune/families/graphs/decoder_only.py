@@ -2,8 +2,8 @@
 further.
 
 Pre-norm layers, `x = x + sublayer(norm(x))`, whose query heads share keys and values in groups. Sizes are read from the
-weights,
-so pruned shapes (fewer groups of heads, no attention, no feed-forward, a narrower residual) need no case of their own.
+weights, so pruned shapes (fewer groups of heads, no attention, no feed-forward, a narrower residual) need no case of
+their own.
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ class CachedDecoder(nn.Module):
     """`T` tokens further, after `P` before them: logits `[B, T, V]` and the grown caches.
 
     `input_ids` `[B, T]`, `attention_mask` `[B, P + T]` (0 where a token is padding), `past` keys and values in turn,
-    each
-    `[B, k, P, d]`. With P = 0 it reads a whole text, with T = 1 it takes one step.
+    each `[B, k, P, d]`. With P = 0 it reads a whole text, with T = 1 it takes one step.
     """
 
     def __init__(self, model: Any, dialect: Dialect = "onnx23") -> None:

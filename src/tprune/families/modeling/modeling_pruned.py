@@ -1,19 +1,22 @@
 """Models with uneven layers, of any class of transformers or of torch, as code that travels beside the weights.
 
 This file needs torch and transformers only, so that a saved directory loads where tprune is not installed.
-`Pruned<Class>` of every
-class of transformers is made when it is asked for; `load_pruned` loads models that are no part of transformers, given
-their class.
-`config.pruned` says in what a model differs from the one that the rest of its configuration describes:
+`Pruned<Class>` of every class of transformers is made when it is asked for; `load_pruned` loads models that are no part
+of transformers, given their class. `config.pruned` says in what a model differs from the one that the rest of its
+configuration describes:
 
-    {"replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},   # modules of another class
-     "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},    # parameters and buffers of other shapes;
-     null: as dense
-     "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},    # what stock code reads sizes from
-     "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},    # heads, key-value heads, query-key and value
-     dimensions of a head
-     "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]}}    # heads, where one block computes a bias for all
-     heads of all blocks
+    {
+        # modules of another class
+        "replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},
+        # parameters and buffers of other shapes; null: as in the dense model
+        "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},
+        # what stock code reads sizes from
+        "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},
+        # heads, key-value heads, and dimensions of a head for queries and keys, and for values
+        "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},
+        # heads that are left, where one block computes a bias for the heads of all blocks
+        "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]},
+    }
 """
 
 import json
@@ -59,8 +62,7 @@ class Nothing(nn.Module):
     """A block of which nothing is left but, perhaps, the bias of its output map.
 
     Models read the number of past positions from the cache of one of their attentions, so a removed self-attention goes
-    on writing
-    one, a single zero wide, lest positions freeze.
+    on writing one, a single zero wide, lest positions freeze.
     """
 
     removed = True
@@ -99,8 +101,7 @@ class Gathered(nn.Module):
     """A linear map that reads some of its inputs and writes some of its outputs; the other outputs are their bias.
 
     `input_index` (inputs read): which they are. `output_index` (outputs): for every output its row of the small
-    product, or the number
-    of rows for an output that gets none.
+    product, or the number of rows for an output that gets none.
     """
 
     def __init__(

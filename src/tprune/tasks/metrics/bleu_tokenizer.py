@@ -54,8 +54,7 @@ def fitting(references: Sequence[str]) -> str:
     """The tokeniser for a test set's language, told by the script of its references.
 
     `zh` for Chinese, `ja-mecab` and `ko-mecab` for Japanese and Korean where their packages are installed and `char`
-    otherwise,
-    `char` for other scripts that put no spaces between words, and 13a for all others.
+    otherwise, `char` for other scripts that put no spaces between words, and 13a for all others.
 
     Example:
         >>> fitting(["我喜欢在公园里散步。"]), fitting(["ฉันชอบเดินเล่นในสวน"]), fitting(["Ich gehe."])
