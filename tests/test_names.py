@@ -84,8 +84,10 @@ def uniform(model: Any) -> Any:
 
 def by_loss(model: Any) -> Any:
     plan = plan_of(model, *ALL)
-    chosen = select_size(model, plan, Budget("params", 0.6), curves_of(model, plan))
-    return kept(chosen), chosen.reached
+    chosen: Any = select_size(model, plan, Budget("params", 0.6), curves_of(model, plan))
+    nothing: Any = None
+    shown = Compressed(nothing, chosen, nothing, None, ("params", 0.6), nothing, nothing, nothing, {}, {})
+    return kept(chosen), chosen.reached, drawing(chosen, model.config.to_dict()), shown.kept
 
 
 def timed_plans(model: Any) -> Any:
@@ -106,18 +108,6 @@ def by_time(model: Any) -> Any:
 def smallest(model: Any) -> Any:
     limits = Limits({}, 0.0)
     return [keep.tolist() for keep in reach.smallest(model, plan_of(model, *ALL), limits).values()]
-
-
-def drawn(model: Any) -> Any:
-    plan = plan_of(model, *ALL)
-    return drawing(select_size(model, plan, Budget("params", 0.6), curves_of(model, plan)), model.config.to_dict())
-
-
-def counted(model: Any) -> Any:
-    plan = plan_of(model, *ALL)
-    chosen: Any = select_size(model, plan, Budget("params", 0.6), curves_of(model, plan))
-    nothing: Any = None
-    return Compressed(nothing, chosen, nothing, None, ("params", 0.6), nothing, nothing, nothing, {}, {}).kept
 
 
 def shrunk(model: Any) -> Any:
@@ -158,8 +148,6 @@ LOOKS: tuple[Look, ...] = (
     prices,
     by_time,
     smallest,
-    drawn,
-    counted,
     shrunk,
     gathered,
     repaired,
