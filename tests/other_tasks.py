@@ -62,7 +62,7 @@ class Machine:
 
     def export(self, model: Any, tokenizer: Any, out: Path, **how: Any) -> None:
         out.mkdir(exist_ok=True, parents=True)
-        write_json(out / "macs.json", size(model).macs)
+        write_json(out / "macs.json", size(model, how.get("task")).macs)
 
     def milliseconds(self, phase: str, macs: float) -> float:
         fixed, each = MS[phase]

@@ -19,9 +19,9 @@ def test_what_training_wins_back_counts_less(monkeypatch: pytest.MonkeyPatch) ->
     how = Prune(steps=0, macs=0.5, expected_recovery={"ffn": 0.75})
     plan = plan_step(model, how)
     whole = tuple(Curve(c.name, (1, 2), (0.4, 0.0)) for c in plan.couplings)
-    monkeypatch.setattr(evidence, "second_order_curves", lambda *_: (whole, {}))
+    monkeypatch.setattr(evidence, "second_order_curves", lambda *_, **__: (whole, {}))
     monkeypatch.setattr(evidence, "_loss", lambda *_: lambda model: 0.0)
-    material: Any = SimpleNamespace(train=None, valid=None, batches=lambda data, sentences: [])
+    material: Any = SimpleNamespace(task=None, train=None, valid=None, batches=lambda data, sentences: [])
     found = {c.name: c.losses for c in measure_loss_curves(model, plan, how, material)}
     for coupling in plan.couplings:
         assert found[coupling.name] == pytest.approx((0.1 if coupling.kind == "ffn" else 0.4, 0.0))

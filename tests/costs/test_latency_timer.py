@@ -11,6 +11,7 @@ import pytest
 
 from small_models import small_model
 from small_pairs import model_and_tokenizer
+from tprune.core.known_tasks import TASKS
 from tprune.costs.latency import subject as latency_subject
 from tprune.costs.latency import timer as latency_timer
 from tprune.costs.latency.design import plans_for
@@ -65,7 +66,7 @@ def timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Timer:
     """One that has nothing exported, and exports nothing."""
     found = Timer.__new__(Timer)
     found.model, found.setting = small_model("marian"), TimingConfig()
-    found.subject = Translations(None, (), found.setting, TRANSLATION, 9)
+    found.subject = Translations(None, (), found.setting, TRANSLATION, 9, TASKS["translation"])
     found.folder, found._copies, found.report = tmp_path, 2, SAID.append
     SAID.clear()
     monkeypatch.setattr(latency_subject, "export", lambda model, out, **how: out.mkdir(exist_ok=True))

@@ -36,7 +36,7 @@ class Parrot:
 
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> type[Parrot]:
-    monkeypatch.setattr(module, "export", lambda *_: None)
+    monkeypatch.setattr(module, "export", lambda *_, **__: None)
     monkeypatch.setattr(module.Translator, "load", staticmethod(lambda *_: Parrot()))
     monkeypatch.setattr(module, "CHUNK", 5)
     monkeypatch.setattr(Parrot, "asked", ())

@@ -28,6 +28,7 @@ from tprune.core.kinds import Kind
 from tprune.core.plan import Plan
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
+from tprune.core.task import Task
 from tprune.core.units import MEMORY, TIMES
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.phases import Times
@@ -114,7 +115,7 @@ def gather_evidence(
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
-        table = measured(model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked)
+        table = measured(model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked, material.task)
     report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
     return Evidence(table, measure_loss_curves(model, plan, how, material, report), faster)
 
@@ -125,6 +126,7 @@ def vocabulary_speedup(
     sentences: Sequence[str],
     setting: TimingConfig,
     report: Report = lambda text: None,
+    task: Task | None = None,
 ) -> float:
     """The speedup of a sentence by a smaller vocabulary, `time before / time after`, measured here.
 
@@ -136,12 +138,13 @@ def vocabulary_speedup(
         sentences: source sentences.
         setting: threads, batch and lengths.
         report: called with a line for times that vary.
+        task: what both are for; the first one's own if not given.
 
     Raises:
         NoisyMachineError: times differ too much between repetitions.
     """
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(*before, sentences, setting, Path(folder), report=report)
+        timer = Timer(*before, sentences, setting, Path(folder), report=report, task=task)
         return timer.compare(after[0], "the smaller vocabulary", after[1])[timer.phases.quoted]
 
 
@@ -152,6 +155,7 @@ def with_output_vocabulary(
     resegmentation: Resegmentation,
     sentences: Sequence[str],
     report: Report = lambda text: None,
+    task: Task | None = None,
 ) -> Evidence:
     """The evidence for a model with a smaller output vocabulary; what this saves in each token is measured here.
 
@@ -162,6 +166,7 @@ def with_output_vocabulary(
         resegmentation: with the output vocabulary.
         sentences: source sentences.
         report: called with a line for times that vary.
+        task: what the model is for; its own if not given.
 
     Raises:
         NoisyMachineError: times differ too much between repetitions.
@@ -170,7 +175,7 @@ def with_output_vocabulary(
     if table is None:
         return evidence
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, sentences, table.setting, Path(folder), report=report)
+        timer = Timer(model, tokenizer, sentences, table.setting, Path(folder), report=report, task=task)
         ratios = timer.compare(restricted_to(model, resegmentation.kept), "fewer tokens to write")
         saved = float(table.dense.array[-1] - table.times(ratios).array[-1])
     restricted = table.with_output_vocabulary(max(0.0, saved), resegmentation.longer)
@@ -190,7 +195,7 @@ def measure_loss_curves(
     loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
     if by_norm := ranked_by_norm(model, plan):
         report(by_norm)
-    curves = second_order_curves(model, plan, fitted, loss, limits)[0]
+    curves = second_order_curves(model, plan, fitted, loss, limits, task=material.task)[0]
     left = {c.name: 1 - how.expected_recovery.get(cast(Kind, c.kind), 0.0) for c in plan.couplings}
     return tuple(replace(c, losses=tuple(left[c.name] * x for x in c.losses)) for c in curves)
 
@@ -206,10 +211,10 @@ def search_allocation(
     """
     if not how.search:
         return evidence
-    found = grams(model, plan, material.batches(material.train, FITTED))
+    found = grams(model, plan, material.batches(material.train, FITTED), material.task)
     scores = removal_scores(model, plan, found)
     loss = _loss(material)
-    evidence = replace(evidence, sizes=PlanSizes(model, plan))
+    evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task))
 
     def scaled(coefficients: Sequence[float]) -> Evidence:
         curves = (
@@ -220,7 +225,7 @@ def search_allocation(
 
     def select(coefficients: Sequence[float]) -> tuple[Plan, Evidence]:
         adjusted = scaled(coefficients)
-        return keep_counts(select_plan(model, plan, how, None, adjusted), scores), adjusted
+        return keep_counts(select_plan(model, plan, how, None, adjusted, material.task), scores), adjusted
 
     def evaluate(selection: tuple[Plan, Evidence]) -> float:
         twin = copy.deepcopy(model)
@@ -239,7 +244,7 @@ def search_allocation(
 
 
 def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.Module], float]:
-    return token_loss_on(material.batches(material.valid, sentences))
+    return token_loss_on(material.batches(material.valid, sentences), material.task)
 
 
 def verify_latency(
@@ -251,6 +256,7 @@ def verify_latency(
     inputs: Inputs,
     time: Callable[[Plan], Times] | None = None,
     report: Report = lambda text: None,
+    task: Task | None = None,
 ) -> Confirmed:
     """Times the plan that is chosen for a time, and corrects the table until it predicts it.
 
@@ -268,6 +274,7 @@ def verify_latency(
         inputs: what is timed, as in `gather_evidence`.
         time: measures a selected plan; on this machine if not given.
         report: called with a line for times that vary.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: no time is asked for.
@@ -284,14 +291,27 @@ def verify_latency(
     if time is not None:
         return confirm(select, table, time)
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, inputs, table.setting, Path(folder), round(table.tokens), report)
+        timer = Timer(model, tokenizer, inputs, table.setting, Path(folder), round(table.tokens), report, task)
         return confirm(select, table, lambda chosen: timer.times(chosen, table))
 
 
 def select_plan(
-    model: Any, plan: Plan, how: Request, analysis: Analysis | None, evidence: Evidence | None = None
+    model: Any,
+    plan: Plan,
+    how: Request,
+    analysis: Analysis | None,
+    evidence: Evidence | None = None,
+    task: Task | None = None,
 ) -> Plan:
     """Fills in what the plan keeps so that the size, time or memory asked for is reached.
+
+    Args:
+        model: the model the plan was made for.
+        plan: before selection.
+        how: what is asked for.
+        analysis: by which couplings share a budget, where `how` says so.
+        evidence: see `gather_evidence`.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: a time or memory is asked for without evidence that has a latency table.
@@ -302,23 +322,23 @@ def select_plan(
         raise InputError(f"{unit} needs a latency table of this machine; see tprune.budget.evidence.gather_evidence")
     try:
         if how.by_loss and evidence is not None:
-            sizes = PlanSizes.of(model, plan, evidence.sizes)
+            sizes = PlanSizes.of(model, plan, evidence.sizes, task)
             if unit in TIMES:
                 return select_within(
                     model, plan, evidence.timed(how), evidence.curves, evidence.milliseconds(how), sizes.norms
                 )
             if unit in MEMORY:
                 peak = float(evidence.timed(how).peak_memory)
-                return select_memory(model, plan, peak, evidence.curves, value, known=sizes)
-            return select_size(model, plan, Budget(unit, value), evidence.curves, known=sizes)
-        return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis))
+                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, task=task)
+            return select_size(model, plan, Budget(unit, value), evidence.curves, known=sizes, task=task)
+        return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis), task=task)
     except UnreachableError as error:
         if how.stock:
             raise UnreachableError(f"{error} (--stock cuts FFN units only)") from None
         raise
 
 
-def check_reachable(model: Any, plan: Plan, how: Request) -> None:
+def check_reachable(model: Any, plan: Plan, how: Request, task: Task | None = None) -> None:
     """Whether a size can be reached, which the shapes say before any loss is measured.
 
     Of times and memory nothing is known yet.
@@ -332,12 +352,12 @@ def check_reachable(model: Any, plan: Plan, how: Request) -> None:
     if how.by_loss:
         sublayers_of(plan)  # couplings that share no budget are refused now, too
     unit, value = how.target()
-    sizes, budget = PlanSizes(model, plan), Budget(unit, value)
+    sizes, budget = PlanSizes(model, plan, task), Budget(unit, value)
     if budget.of(sizes.after(plan.with_kept(smallest(model, plan, limits_of(how)), {}, {}))) <= budget.limit(
         sizes.dense
     ):
         return
-    select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how))))
+    select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how))), task)
 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:

@@ -12,6 +12,7 @@ from tprune.budget.allocate import number
 from tprune.core.kinds import WHOLE_BLOCK, rule_of
 from tprune.core.plan import Plan
 from tprune.core.sublayers import kept_counts, sublayers_of, width_of
+from tprune.core.task import Task
 from tprune.costs.latency.phases import Times
 from tprune.costs.latency.table import LatencyTable
 from tprune.costs.size import size_after
@@ -104,6 +105,7 @@ def forecast(
     faster: float = 1.0,
     dense: Size | None = None,
     where: str = "",
+    task: Task | None = None,
 ) -> Forecast:
     """What a selected plan forecasts, before anything is trained.
 
@@ -115,6 +117,7 @@ def forecast(
         faster: see `Forecast`.
         dense: the size of the model asked about, where `model` has lost words already.
         where: what the stages run on, such as "these 2 cores".
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: the plan is not selected, or cuts what has no price in the table.
@@ -126,7 +129,7 @@ def forecast(
         row = {kind: (counts[s.name][kind], total) for kind, total in s.whole.items()}
         removed = row.get(WHOLE_BLOCK, (1, 1))[0] == 0
         kept[s.name] = {WHOLE_BLOCK: row[WHOLE_BLOCK]} if removed else row
-    dense, pruned = dense or size(model), size_after(model, plan)
+    dense, pruned = dense or size(model, task), size_after(model, plan, task)
     disk = dense.bytes * (COPIES * CHECKPOINTS + 2) + pruned.bytes * 2
     dense_times, times = (table.dense, table.predict_plan(plan)) if table else (None, None)
     return Forecast(

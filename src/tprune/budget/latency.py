@@ -15,6 +15,7 @@ from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import Sublayer, width_of
+from tprune.core.task import Task
 from tprune.costs.latency.phases import Floats, Times
 from tprune.costs.latency.table import LatencyTable, kept_fractions
 from tprune.costs.size import PlanSizes, norm_scores
@@ -102,6 +103,7 @@ def select_memory(
     megabytes: float,
     scores: Scores | None = None,
     known: PlanSizes | None = None,
+    task: Task | None = None,
 ) -> Plan:
     """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
 
@@ -115,11 +117,12 @@ def select_memory(
         megabytes: to stay within, of 10⁶ bytes.
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
+        task: what the model is for; its own if not given.
 
     Raises:
         UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
     """
-    sizes = PlanSizes.of(model, plan, known)
+    sizes = PlanSizes.of(model, plan, known, task)
     found = scores if scores is not None else sizes.norms
     dense = sizes.dense.parameters
 

@@ -14,6 +14,7 @@ from tprune.core.kinds import COVERING, WHOLE_BLOCK
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Scores, Select, keep_best, lines_of, reach
 from tprune.core.sublayers import Sublayer
+from tprune.core.task import Task
 from tprune.core.units import LEAST_SIZE
 from tprune.costs.size import PlanSizes, norm_scores, size_after
 from tprune.counting.size import Size, size
@@ -71,7 +72,14 @@ class Budget:
         return self.value
 
 
-def select_to(model: nn.Module, plan: Plan, budget: Budget, select: Select, scores: Scores | None = None) -> Plan:
+def select_to(
+    model: nn.Module,
+    plan: Plan,
+    budget: Budget,
+    select: Select,
+    scores: Scores | None = None,
+    task: Task | None = None,
+) -> Plan:
     """Fills in what the plan keeps: the largest selection whose shrunk model is no larger than the budget.
 
     Whatever `select` says, the decoder's last sublayer that reads the source stays.
@@ -82,6 +90,7 @@ def select_to(model: nn.Module, plan: Plan, budget: Budget, select: Select, scor
         budget: the size to stay within.
         select: how couplings share the budget.
         scores: of the groups; their norms if not given.
+        task: what the model is for; its own if not given.
 
     Raises:
         UnreachableError: the smallest allowed selection is still larger; says what can be reached.
@@ -96,11 +105,11 @@ def select_to(model: nn.Module, plan: Plan, budget: Budget, select: Select, scor
         [13, 13]
     """
     kinds = {c.name: c.kind for c in plan.couplings}
-    limit = budget.limit(size(model))
+    limit = budget.limit(size(model, task))
     found = scores if scores is not None else norm_scores(model, plan)
 
     def measure(kept: Kept) -> float:
-        return budget.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {})))
+        return budget.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {}), task))
 
     kept, reached = reach(limit, select, found, kinds, measure, budget.unit)
     return plan.with_kept(_still_reading(kept, plan), {budget.unit: limit}, {budget.unit: reached})
@@ -113,6 +122,7 @@ def select_size(
     curves: Sequence[Curve],
     scores: Scores | None = None,
     known: PlanSizes | None = None,
+    task: Task | None = None,
 ) -> Plan:
     """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ budget`; see `tprune.budget.allocate`.
 
@@ -123,11 +133,12 @@ def select_size(
         curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
+        task: what the model is for; its own if not given.
 
     Raises:
         UnreachableError: the smallest allowed selection is still larger; says what can be reached, and what binds.
     """
-    sizes = PlanSizes.of(model, plan, known)
+    sizes = PlanSizes.of(model, plan, known, task)
     found = scores if scores is not None else sizes.norms
     cost_models = size_cost_models(sizes, budget.unit, budget.of)
 
@@ -180,9 +191,9 @@ def keep_largest(model: nn.Module, goal: Plan) -> Plan:
     return goal.with_kept(kept, goal.asked, goal.reached)
 
 
-def counted(model: nn.Module, plan: Plan) -> Plan:
+def counted(model: nn.Module, plan: Plan, task: Task | None = None) -> Plan:
     """The plan with the sizes that it asks for counted anew: a file may say anything."""
-    after = size_after(model, plan)
+    after = size_after(model, plan, task)
     sizes = {unit: float(getattr(after, ATTRIBUTES[unit])) for unit in plan.asked if unit in ATTRIBUTES}
     return replace(plan, reached={**plan.reached, **sizes})
 

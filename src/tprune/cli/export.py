@@ -48,7 +48,7 @@ def export_to(
         report(f"it will be checked on {checked}; --sentences FILE takes yours")
         sentences = built_in() if searched else ()
     tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
-    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime))
+    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), task=task)
     if not searched:
         describe(loaded, where, out)
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}

@@ -60,7 +60,7 @@ def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
     ]
     task = task_of(model)
     example = {name: list(x.shape) for name, x in task.example(model).items()}
-    found = {"couplings": rows, "task": task.name, "example": example, "size": asdict(size(model))}
+    found = {"couplings": rows, "task": task.name, "example": example, "size": asdict(size(model, task))}
     return {**found, "lines_left_out": not kinds}
 
 

@@ -141,7 +141,7 @@ def _side(task: Task, name: str, folder: Path, threads: int | None, report: Repo
     if runtime is None:
         return Side(loaded, loaded, processor)
     report(f"{name}: exporting to {runtime} for this, checked against PyTorch")
-    export(loaded, None, folder / "exported", (), runtime_named(runtime))
+    export(loaded, None, folder / "exported", (), runtime_named(runtime), task=task)
     return Side(OnePass.load(folder / "exported", threads or default_threads()), loaded, processor)
 
 

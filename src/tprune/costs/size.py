@@ -14,13 +14,14 @@ from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores, keep_best
 from tprune.core.sublayers import Sublayer
+from tprune.core.task import Task
 from tprune.counting.size import Size, size, size_on_paper
 from tprune.families.registry import family_of
 from tprune.realise.cut import kept_heads
 
 
-def size_after(model: nn.Module, plan: Plan) -> Size:
-    """The size of the shrunk model, without making it."""
+def size_after(model: nn.Module, plan: Plan, task: Task | None = None) -> Size:
+    """The size of the shrunk model, without making it; of its task's example, the model's own if none is given."""
     family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
 
     def build() -> Any:
@@ -28,7 +29,7 @@ def size_after(model: nn.Module, plan: Plan) -> Size:
         family.inherit(model, small)  # which tokens it writes, for one
         return small
 
-    found = size_on_paper(build)
+    found = size_on_paper(build, task)
     width = next(iter(tensors_of(model).values())).element_size()
     return Size(found.parameters, found.parameters * width, found.macs)
 
@@ -46,10 +47,11 @@ class PlanSizes:
     Args:
         model: the model the plan was made for; it must not change.
         plan: before selection.
+        task: what the model is for; its own if not given.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
-        self.model, self.plan = model, plan
+    def __init__(self, model: nn.Module, plan: Plan, task: Task | None = None) -> None:
+        self.model, self.plan, self.task = model, plan, task
         self._after: dict[tuple[tuple[int, ...] | None, ...], Size] = {}
         self._halves: dict[object, tuple[Size, float]] = {}
         self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
@@ -57,15 +59,16 @@ class PlanSizes:
         self._residual = next((e for e in plan.entries if e.coupling.kind == WIDTH), None)
 
     @staticmethod
-    def of(model: nn.Module, plan: Plan, known: PlanSizes | None = None) -> PlanSizes:
-        """The sizes that are known already, if they are of this model and plan; else new ones."""
-        same = known is not None and known.model is model and known.plan.entries == plan.entries
-        return known if known is not None and same else PlanSizes(model, plan)
+    def of(model: nn.Module, plan: Plan, known: PlanSizes | None = None, task: Task | None = None) -> PlanSizes:
+        """The sizes that are known already, if they are of this model, plan and task; else new ones."""
+        if known is None or known.model is not model or known.plan.entries != plan.entries or known.task is not task:
+            return PlanSizes(model, plan, task)
+        return known
 
     @cached_property
     def dense(self) -> Size:
         """The model's own."""
-        return size(self.model)
+        return size(self.model, self.task)
 
     @cached_property
     def norms(self) -> Scores:
@@ -76,7 +79,7 @@ class PlanSizes:
         """As `size_after` of a selection of the plan."""
         key = tuple(entry.kept for entry in selected.entries)
         if key not in self._after:
-            self._after[key] = size_after(self.model, selected)
+            self._after[key] = size_after(self.model, selected, self.task)
         return self._after[key]
 
     def with_width(self, width: int | None) -> Size:

@@ -139,11 +139,12 @@ def cut_in_rounds(
     plan = plan_step(dense, prune)
     groups = {name: lines_of(scores) for name, scores in norm_scores(dense, plan).items()}
     select = ShareOfDense(groups, limits_of(prune))
-    select_to(dense, plan, aim, select)
+    task = material.task
+    select_to(dense, plan, aim, select, task=task)
     settings = {"prune": prune.model_dump(mode="json"), "recover": recover.model_dump(mode="json"), "rounds": rounds}
     store = Store.made_from(work, {"dense": digest(dense), "seed": material.seed, **settings}, ROUNDS)
-    small, whole = dense, aim.of(size(dense))
-    final = aim.limit(size(dense)) / whole
+    small, whole = dense, aim.of(size(dense, task))
+    final = aim.limit(size(dense, task)) / whole
     plans: list[Plan] = []
     certificates: list[Certificate] = []
     width: Width | None = None
@@ -152,8 +153,8 @@ def cut_in_rounds(
         if not store.done(name):
             left = share_left(final, done, rounds) * whole
             # coarse groups may have left less already than this round asks for
-            target = Budget(unit, min(1.0, left / aim.of(size(small))))
-            chosen = select_to(small, plan_step(small, prune), target, select)
+            target = Budget(unit, min(1.0, left / aim.of(size(small, task))))
+            chosen = select_to(small, plan_step(small, prune), target, select, task=task)
             report(f"round {done} of {rounds}\n{chosen}")
             cut, certificate = cut_step(small, chosen, material, prune.stock)
             part = recover.steps * done // rounds - recover.steps * (done - 1) // rounds

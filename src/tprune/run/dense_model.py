@@ -70,8 +70,9 @@ def exportable(run: Run, model: Any, processor: Any) -> None:
 
     Raises as `check_exportable`.
     """
-    sentences = preparation_of(run.task).sentences(some_of(run.corpus.valid))
-    check_exportable(model, tokenizer_of(processor), sentences, runtime_named(run.recipe.bench.runtime))
+    task, runtime = run.task, runtime_named(run.recipe.bench.runtime)
+    sentences = preparation_of(task).sentences(some_of(run.corpus.valid))
+    check_exportable(model, tokenizer_of(processor), sentences, runtime, task)
 
 
 def encoded(run: Run, model: Any, processor: Any) -> TrainingData:

@@ -8,6 +8,7 @@ from typing import Any
 from tprune.budget.size import counted
 from tprune.core.plan import Plan
 from tprune.core.sublayers import drops_source
+from tprune.core.task import Task
 from tprune.families.registry import family_of
 from tprune.support.errors import InputError
 
@@ -21,7 +22,7 @@ def selected_plan(file: Path) -> Plan:
     return plan
 
 
-def fitted_plan(plan: Plan, file: Path, model: Any) -> Plan:
+def fitted_plan(plan: Plan, file: Path, model: Any, task: Task | None = None) -> Plan:
     """A plan with the sizes that it leaves of a model.
 
     Raises `InputError`, naming its file, for one that was made for another.
@@ -33,6 +34,6 @@ def fitted_plan(plan: Plan, file: Path, model: Any) -> Plan:
         plan.bind(model)
         if drops_source(plan, model.config.decoder_layers):
             raise InputError("the plan empties every cross attention, so the decoder would not read its source")
-        return counted(model, plan)
+        return counted(model, plan, task)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None

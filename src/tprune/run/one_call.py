@@ -66,6 +66,7 @@ def compress(
     recover: Recover | None = None,
     analyze: Analyze | None = None,
     setting: TimingConfig | None = None,
+    task: Task | None = None,
     report: Report = lambda text: None,
 ) -> Compressed:
     """A trained model to a smaller one in one call; the given model stays as it is.
@@ -74,7 +75,7 @@ def compress(
     comes back.
 
     Args:
-        model: of a supported family and task; the task is the one that the model is made for.
+        model: of a supported family and task.
         processor: what encodes its inputs: its tokeniser, or its image preprocessing; None for data that is encoded
             already.
         train: data to train on, as the task reads it, such as `LabeledTexts`; for translation what `tprune.read_pair`
@@ -97,6 +98,7 @@ def compress(
         recover: all settings of recovery, instead of `steps`.
         analyze: BSSL settings, for an analysis first (default: none).
         setting: all settings of timing, instead of `threads`, `batch` and `runtime`.
+        task: what the model is for (default: the task that it is made for).
         report: is told about each step, such as `print` (default: nobody).
 
     Raises:
@@ -138,7 +140,7 @@ def compress(
     }
     if prune is not None:
         targets = {"macs": 1.0}  # of the built-in recipe, which then says how to recover and what is timed alone
-    task = task_of(model) if isinstance(model, nn.Module) else TASKS[TRAINED]
+    task = task or (task_of(model) if isinstance(model, nn.Module) else TASKS[TRAINED])
     recipe = changed(read_recipe(built_in(task.name)), "compress", options(given, {}), targets, needed=True)
     recipe = _with(recipe, prune, recover, analyze)
     chosen = setting or TimingConfig(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
@@ -148,7 +150,7 @@ def compress(
         raise InputError(f"{unused}: nothing is timed for {recipe.prune.target()[0]}; leave them out")
     preparation_of(task).check_options(recipe)
     sides = data_of(task, train, "train"), data_of(task, valid, "valid")
-    return _compress(model, processor, sides, recipe, chosen, report)
+    return _compress(model, processor, sides, task, recipe, chosen, report)
 
 
 def _check_targets(targets: Mapping[str, object], kinds: object) -> None:
@@ -235,6 +237,7 @@ def _compress(
     model: Any,
     processor: Any,
     sides: tuple[Data, Data],
+    task: Task,
     recipe: Recipe,
     setting: TimingConfig,
     report: Report,
@@ -245,8 +248,7 @@ def _compress(
         check_tokenizer(tokenizer, model.config, type(model).__name__)
     torch.manual_seed(recipe.seed)
     dense = copy.deepcopy(model).float()  # what is trained needs full precision, and the given model stays as it is
-    task, counted = task_of(dense), _Counted()
-    prepared = preparation_of(task)
+    counted, prepared = _Counted(), preparation_of(task)
     corpus, unfit = prepared.fitted(recipe.data, Splits(*sides, {}), dense, processor)
     material = TrainingData.of(
         task, dense, processor, corpus.train, corpus.valid, seed=recipe.seed, callbacks=(counted,)
@@ -273,17 +275,18 @@ def _compress(
 def _check_runtime(work: Work) -> None:
     """Where a runtime takes part, what it cannot do is said now. Raises as `check_exportable`."""
     start, prune, recover = work.start, work.start.recipe.prune, work.start.recipe.recover
+    task = work.material.task
     if prune.timed or prune.translates or recover.translates:
         runtime = runtime_named(start.setting.runtime)
-        sentences = preparation_of(work.material.task).sentences(some_of(start.corpus.valid))
-        check_exportable(start.dense, tokenizer_of(start.processor), sentences, runtime)
-    elif isinstance(work.material.task, WritesSentences):
+        sentences = preparation_of(task).sentences(some_of(start.corpus.valid))
+        check_exportable(start.dense, tokenizer_of(start.processor), sentences, runtime, task)
+    elif isinstance(task, WritesSentences):
         longest_output(start.dense)  # warns of a limit that nobody chose
 
 
 def _outcome(work: Work, steps: Mapping[str, int]) -> Compressed:
     """What a finished compression has made."""
-    dense, recovered = work.start.dense, bool(steps.get("recover"))
+    dense, recovered, task = work.start.dense, bool(steps.get("recover")), work.material.task
     assert work.certificate is not None
     return Compressed(
         work.made,
@@ -291,13 +294,13 @@ def _outcome(work: Work, steps: Mapping[str, int]) -> Compressed:
         work.certificate,
         work.analysis,
         work.start.recipe.prune.target(),
-        dense=size(dense),
-        predicted=size_after(work.writer, work.goal),
-        reached=size(work.made),
+        dense=size(dense, task),
+        predicted=size_after(work.writer, work.goal, task),
+        reached=size(work.made, task),
         steps=steps,
         losses={name: loss for name, loss in work.losses.items() if recovered or name != "recovered"},
         times=_times(work),
-        words=words_of(work.material.task),
+        words=words_of(task),
     )
 
 

@@ -112,7 +112,7 @@ def timing(run: Run) -> dict[str, Any]:
     if one_pass(run.task):  # the same inputs as those that a latency table is measured with
         model = run.load(run.base)
         examples = run.task.encode(run.corpus.valid, run.processor(run.base), model)
-        passes = Passes.of(model, examples, TimingConfig(how.threads, how.batch, runtime=how.runtime))
+        passes = Passes.of(model, examples, TimingConfig(how.threads, how.batch, runtime=how.runtime), run.task)
         work, inputs = replace(passes.work, measures=()), passes.inputs
     return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work, inputs).as_dict()
 
@@ -191,7 +191,7 @@ def results_of(run: Run) -> RunResults:
 
 
 def _side(run: Run, side: str, done: Mapping[str, Any], scored: Mapping[str, Any]) -> SideResults:
-    weighs, times, facts = size(run.load(run.out / side)), done["bench"], scored["facts"][side]
+    weighs, times, facts = size(run.load(run.out / side), run.task), done["bench"], scored["facts"][side]
     return SideResults(
         scores={name: decoded(Score, each, name) for name, each in scored["scores"][side].items()},
         at_limit=facts.get("at_limit"),

@@ -62,7 +62,7 @@ def to_goal(work: Work, take: Take) -> Work:
     stages = work.start.stages
     work = sized(take("resegment", work) if "resegment" in stages else work)
     if "profile" in stages:
-        check_reachable(work.writer, work.plan, work.how)
+        check_reachable(work.writer, work.plan, work.how, work.material.task)
         work = take("profile", work)
     work = select(work)  # what cannot be reached is said now, not after the analysis
     return select(take("analyze", work)) if "analyze" in stages else work
@@ -82,16 +82,16 @@ def sized(work: Work) -> Work:
     Raises:
         InputError: the given plan was made for another model, or a number is asked for that the model does not exceed.
     """
-    start = work.start
+    start, task = work.start, work.material.task
     if work.spelling is not None:
         work = replace(work, writer=restricted_to(start.dense, work.spelling.kept))
     if start.given is not None:
-        plan = fitted_plan(work.plan, start.given, work.writer)
+        plan = fitted_plan(work.plan, start.given, work.writer, task)
         return replace(work, plan=plan, goal=plan, final=plan)
     if work.spelling is None and start.before is None:
         return work
     whole = start.dense if start.before is None else start.before()[0]
-    return replace(work, how=from_whole(work.how, size(whole), size(work.writer)))
+    return replace(work, how=from_whole(work.how, size(whole, task), size(work.writer, task)))
 
 
 def gather(work: Work) -> Work:
@@ -112,7 +112,9 @@ def measured(work: Work) -> Work:
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
         after = start.dense, start.processor
-        faster = vocabulary_speedup(start.before(), after, start.sentences, start.setting, start.report)
+        faster = vocabulary_speedup(
+            start.before(), after, start.sentences, start.setting, start.report, work.material.task
+        )
         start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
     evidence = gather_evidence(
         start.dense, start.tokenizer, work.plan, work.material, inputs, work.how, start.setting, start.report, faster
@@ -134,7 +136,14 @@ def confirmed(work: Work) -> Work:
     if evidence is None or work.how.target()[0] not in TIMES:
         return work
     found = verify_latency(
-        work.writer, start.tokenizer, work.plan, work.how, evidence, work.inputs, report=start.report
+        work.writer,
+        start.tokenizer,
+        work.plan,
+        work.how,
+        evidence,
+        work.inputs,
+        report=start.report,
+        task=work.material.task,
     )
     last, asked, quoted = found.measured.total, evidence.milliseconds(work.how), found.table.phases.quoted
     start.note(f"the chosen sizes, timed: {last:.3g} ms a {quoted}, asked for {asked:.3g}")
@@ -157,7 +166,8 @@ def select(work: Work) -> Work:
     """
     if work.start.given is not None:
         return work
-    return replace(work, goal=select_plan(work.writer, work.plan, work.how, work.analysis, work.evidence))
+    found = select_plan(work.writer, work.plan, work.how, work.analysis, work.evidence, work.material.task)
+    return replace(work, goal=found)
 
 
 def regularise(work: Work) -> Work:

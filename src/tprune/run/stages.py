@@ -136,8 +136,8 @@ def _forecast(run: Run, work: Work, expected: Mapping[str, float], odd: list[str
     """What the run will make of the model, said and written before it is trained."""
     to_come = sum(s for name, s in expected.items() if not stage_named(name).dry and not run.has(name)) or None
     table, faster = (work.evidence.table, work.evidence.faster) if work.evidence else (None, 1.0)
-    whole = size(run.load(run.out / "dense"))
-    found = forecast(work.writer, work.goal, table, to_come, faster, whole, where())
+    whole = size(run.load(run.out / "dense"), run.task)
+    found = forecast(work.writer, work.goal, table, to_come, faster, whole, where(), run.task)
     written = {**found.as_dict(), "warnings": odd}
     write_json(run.out / "forecast.json", written)
     if not run.has("prune"):
@@ -171,7 +171,7 @@ def _exported(run: Run, side: str) -> dict[str, Any]:
     some = some_of(run.corpus.valid)
     sentences, batches = prepared.sentences(some), prepared.batches(some, processor, model)
     tokenizer = tokenizer_of(processor)
-    report = export(model, tokenizer, run.out / "onnx" / side, sentences, runtime, batches=batches)
+    report = export(model, tokenizer, run.out / "onnx" / side, sentences, runtime, batches=batches, task=run.task)
     return {key: value for key, value in asdict(report).items() if key in EXPORTED}
 
 

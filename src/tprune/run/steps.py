@@ -103,7 +103,7 @@ def regularise_step(model: Any, goal: Plan, material: TrainingData, how: Prune, 
     again (`tprune.analysis.one_shot`).
     """
     if not how.steps:
-        one, plan = one_shot(model, goal, material.batches(material.train, FITTED))
+        one, plan = one_shot(model, goal, material.batches(material.train, FITTED), task=material.task)
         return one.eval(), plan
     twin = copy.deepcopy(model)
     # the last quarter, at the lowest learning rates, mends
@@ -122,7 +122,7 @@ def cut_step(
         CertificateError: the cut changed what the model computes.
     """
     small = shrink(model, plan, stock=stock)
-    certificate = certify(model.eval(), plan, small, material.batch())
+    certificate = certify(model.eval(), plan, small, material.batch(), task=material.task)
     if spelling is not None:
         write_only_(small, spelling.kept)
     return small, certificate

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from tprune.core.known_tasks import task_of
-from tprune.core.task import Batch
+from tprune.core.task import Batch, Task
 from tprune.counting.size import size
 from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
 from tprune.realise.model_files import EXPORTED
@@ -89,6 +89,7 @@ def export(
     runtime: Runtime = ONNXRUNTIME,
     *,
     batches: Sequence[Batch] = (),
+    task: Task | None = None,
 ) -> ExportReport:
     """Writes what the runtime executes, the tokeniser and `layout.json` into `out` (float32) and checks them.
 
@@ -101,6 +102,7 @@ def export(
         runtime: what it is for; onnxruntime has an ONNX file for each graph.
         batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor
             sentences are given.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: a model without graphs, settings of `generate` that have no counterpart here, sentences, batches or
@@ -114,22 +116,26 @@ def export(
         ```
     """
     started, out = time.perf_counter(), Path(out)
-    skeleton = skeleton_of(model)
-    kind = _kind(skeleton, model, tokenizer, sentences, batches)
+    skeleton, task = skeleton_of(model), task or _task_of(model)
+    kind = _kind(skeleton, task, model, tokenizer, sentences, batches)
     kind.check()
     _ours(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
-        graphs = _graphs(skeleton, kind, plain, runtime)
+        graphs = _graphs(skeleton, task, kind, plain, runtime)
         runtime.write(graphs, folder)
-        kind.layout(plain, _layout(skeleton, plain, graphs, folder, runtime.name)).write(folder)
+        kind.layout(plain, _layout(skeleton, task, plain, graphs, folder, runtime.name)).write(folder)
         report = kind.verify(plain, folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, files=files, seconds=time.perf_counter() - started)
 
 
 def check_exportable(
-    model: Any, tokenizer: PreTrainedTokenizerBase | None, sentences: Sequence[str], runtime: Runtime = ONNXRUNTIME
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    sentences: Sequence[str],
+    runtime: Runtime = ONNXRUNTIME,
+    task: Task | None = None,
 ) -> None:
     """Whether `export` can do this, asked in a moment before hours of work.
 
@@ -140,34 +146,44 @@ def check_exportable(
         tokenizer: its own.
         sentences: on which both tokenisers are compared.
         runtime: what it would be for.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: a model without graphs, settings of `generate` without counterpart, a tokeniser that cannot be
             exported, or a model that the runtime cannot run.
         CertificateError: the tokeniser's exported form gives other tokens.
     """
-    skeleton = skeleton_of(model)
-    kind = _kind(skeleton, model, tokenizer, sentences, ())
+    skeleton, task = skeleton_of(model), task or _task_of(model)
+    kind = _kind(skeleton, task, model, tokenizer, sentences, ())
     kind.check()
     if isinstance(runtime, Checking):
         with _evaluated(model) as plain, blamed(runtime):
-            runtime.check(_graphs(skeleton, kind, plain, runtime))
+            runtime.check(_graphs(skeleton, task, kind, plain, runtime))
     kind.check_tokens()
 
 
-def _kind(skeleton: Skeleton, model: Any, tokenizer: Any, sentences: Sequence[str], batches: Sequence[Batch]) -> Kind:
+def _task_of(model: Any) -> Task:
+    try:
+        return task_of(model)
+    except InputError as error:
+        raise InputError(f"cannot export this {type(model).__name__}: {error}") from None
+
+
+def _kind(
+    skeleton: Skeleton, task: Task, model: Any, tokenizer: Any, sentences: Sequence[str], batches: Sequence[Batch]
+) -> Kind:
     made = TranslationExport if skeleton.searched else PassExport
-    return made(model, task_of(model), tokenizer, sentences, batches)
+    return made(model, task, tokenizer, sentences, batches)
 
 
-def _graphs(skeleton: Skeleton, kind: Kind, model: Any, runtime: Runtime) -> tuple[Graph, ...]:
-    return skeleton.graphs(model, task_of(model), kind.inputs(model), runtime.dialect, kind.rows)
+def _graphs(skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: Runtime) -> tuple[Graph, ...]:
+    return skeleton.graphs(model, task, kind.inputs(model), runtime.dialect, kind.rows)
 
 
-def _layout(skeleton: Skeleton, model: Any, graphs: Sequence[Graph], folder: Path, runtime: str) -> Layout:
-    counted = size(model)
+def _layout(skeleton: Skeleton, task: Task, model: Any, graphs: Sequence[Graph], folder: Path, runtime: str) -> Layout:
+    counted = size(model, task)
     return Layout(
-        task=task_of(model).name,
+        task=task.name,
         phases=skeleton.phases,
         graphs=tuple(graph.signature for graph in graphs),
         limits=skeleton.limits(model),

@@ -77,23 +77,24 @@ def kept_columns(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, Tensor]:
+def inputs(model: nn.Module, params: Iterable[str], batch: Batch, task: Task | None = None) -> dict[str, Tensor]:
     """What the layers with these weights read in a forward pass, in the order they run: (rows, columns), no padding.
 
     Args:
         model: runs the batch, evaluating; its mode is restored.
         params: the weights of the layers.
         batch: of the model's task.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: a layer does not run, or its inputs are not of the batch.
     """
     wanted, seen, training = set(params), dict[str, Tensor](), model.training
-    source, task = of_source(model, wanted), task_of(model)
+    source, known = of_source(model, wanted), task or task_of(model)
 
     def hook(param: str) -> Any:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            real = task.positions(batch, "encoder" if param in source else "decoder")
+            real = known.positions(batch, "encoder" if param in source else "decoder")
             reader = reader_of(module)
             assert reader is not None
             try:
@@ -107,7 +108,7 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch) -> dict[str, T
 
     handles = [layer(model, param).register_forward_pre_hook(hook(param)) for param in wanted]
     try:
-        task.run(model.eval(), batch)
+        known.run(model.eval(), batch)
     except _EnoughError:
         return seen
     finally:
@@ -143,23 +144,24 @@ class _EnoughError(Exception):
     """All inputs that were asked for have been seen; the rest of the pass is not needed."""
 
 
-def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch]) -> dict[str, Gram]:
+def grams(model: nn.Module, plan: Plan, batches: Sequence[Batch], task: Task | None = None) -> dict[str, Gram]:
     """The second moments of every consumer's inputs, by the name of its weight, in the order they run.
 
     Args:
         model: as it is; its dropout is off meanwhile.
         plan: its couplings name the consumers.
         batches: of the task's data, padded.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: there are no batches, or no tokens in them.
     """
     wanted = {param for found in consumers(model, plan).values() for param in found}
-    sums: dict[str, Tensor] = {}
+    known, sums = task or task_of(model), dict[str, Tensor]()
     counts: dict[str, int] = {}
-    for number, batch in enumerate(checked(batches, task_of(model)), 1):
+    for number, batch in enumerate(checked(batches, known), 1):
         with doing(f"what the matrices are given: batch {number} of {len(batches)}"):
-            for param, x in inputs(model, wanted, batch).items() if wanted else ():
+            for param, x in inputs(model, wanted, batch, known).items() if wanted else ():
                 one = augmented(x)
                 sums[param] = sums[param].addmm_(one.T, one) if param in sums else one.T @ one
                 counts[param] = counts.get(param, 0) + len(x)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
-from tprune.core.task import Batch
+from tprune.core.task import Batch, Task
 from tprune.realise.mask import mask_, masked
 from tprune.scores.calibration import Gram, augmented, checked, inputs, kept_columns
 from tprune.scores.readers import layer, matrix_of, write_
@@ -110,7 +110,9 @@ def repair_(model: nn.Module, plan: Plan, grams: Mapping[str, Gram], damp: float
 
 
 @torch.no_grad()
-def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float = DAMP) -> nn.Module:
+def repaired(
+    model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float = DAMP, task: Task | None = None
+) -> nn.Module:
     """A copy with the plan's pruned groups masked and their readers fitted, one after the other in the order they run.
 
     Each is fitted to what the copy now gives it and to what the same matrix computes in the dense model. So it makes up
@@ -121,30 +123,33 @@ def repaired(model: nn.Module, plan: Plan, batches: Sequence[Batch], damp: float
         plan: after selection.
         batches: of the task's data, padded.
         damp: see `fitted`.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: there are no batches, or no tokens in them.
     """
-    kept = kept_columns(model, plan)
+    kept, known = kept_columns(model, plan), task or task_of(model)
     twin = masked(model, plan)
     cut = False
-    for param in inputs(model, kept, checked(batches, task_of(model))[0]) if kept else ():
+    for param in inputs(model, kept, checked(batches, known)[0], known) if kept else ():
         cut = cut or not bool(kept[param].all())
         if cut:
             weight, bias = matrix_of(model, param), layer(model, param).bias
-            moments, cross = _towards(model, twin, param, batches)
+            moments, cross = _towards(model, twin, param, batches, known)
             write_(twin, param, *fitted(weight, bias, moments, kept[param], damp, cross))
     mask_(twin, plan)  # a fitted bias may belong to a group that is cut too
     return twin
 
 
-def _towards(model: nn.Module, twin: nn.Module, param: str, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def _towards(
+    model: nn.Module, twin: nn.Module, param: str, batches: Sequence[Batch], task: Task
+) -> tuple[Tensor, Tensor]:
     """Moments of a linear's inputs in the twin, and of these with its outputs in the model."""
     weight, bias = matrix_of(model, param).double(), layer(model, param).bias
     bias = None if bias is None else bias.double()
     total, moments, cross = 0, torch.zeros(()), torch.zeros(())
     for batch in batches:
-        y = F.linear(inputs(model, [param], batch)[param].double(), weight, bias)
-        x = augmented(inputs(twin, [param], batch)[param])
+        y = F.linear(inputs(model, [param], batch, task)[param].double(), weight, bias)
+        x = augmented(inputs(twin, [param], batch, task)[param])
         total, moments, cross = total + len(x), moments + x.T @ x, cross + y.T @ x
     return moments / total, cross / total

@@ -24,7 +24,7 @@ from tprune.core.coupling import Coupling, Groups
 from tprune.core.curves import Curve, never_less, sizes_to_try
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, keep_best, lines_of
-from tprune.core.task import Batch
+from tprune.core.task import Batch, Task
 from tprune.scores.calibration import Gram, consumers, grams
 from tprune.scores.readers import columns, layer, matrix_of, write_
 from tprune.scores.reconstruction import DAMP, Weights, damping
@@ -275,6 +275,7 @@ def second_order_curves(
     limits: Limits,
     shares: Sequence[float] | None = None,
     damp: float = DAMP,
+    task: Task | None = None,
 ) -> tuple[tuple[Curve, ...], Scores]:
     """Like `loss_curves.sensitivities`, but each coupling is cut in the order of removal, and its reader fitted.
 
@@ -288,6 +289,7 @@ def second_order_curves(
         limits: multiples and floor that the numbers of groups respect.
         shares: how much to try to keep; see `tprune.analysis.loss_curves.sensitivities`.
         damp: see `removal`.
+        task: what the model is for; its own if not given.
 
     Returns:
         The curves, and the scores by which the groups were kept.
@@ -295,7 +297,7 @@ def second_order_curves(
     Raises:
         InputError: a loss is not finite, or there are no batches.
     """
-    found, readers = grams(model, plan, batches), consumers(model, plan)
+    found, readers = grams(model, plan, batches, task), consumers(model, plan)
     whole = loss(model)
     curves, scores = [], Scores()
     for number, groups in enumerate(plan.bind(model), 1):

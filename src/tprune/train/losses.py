@@ -16,7 +16,7 @@ from tprune.core.kinds import WIDTH
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
-from tprune.core.task import HasStates, States
+from tprune.core.task import HasStates, States, Task
 from tprune.support.errors import InputError
 from tprune.support.papers import cites
 from tprune.tasks.batches import TokenBatches
@@ -115,17 +115,23 @@ def hidden_distillation(student: Sequence[States], teacher: Sequence[States], wi
     return torch.stack(layers).mean()
 
 
-def check_hidden(student: Any, teacher: Any, width: Width | None = None) -> None:
+def check_hidden(student: Any, teacher: Any, width: Width | None = None, task: Task | None = None) -> None:
     """Whether hidden states can be compared layer by layer.
+
+    Args:
+        student: the model that learns.
+        teacher: the dense model.
+        width: the residual dimensions that the student has kept, where it has fewer than the teacher.
+        task: what both are for; the student's own if not given.
 
     Raises:
         InputError: the task's models have no hidden states, the two have other numbers of layers, or a width was cut
             and the kept dimensions do not say how.
     """
-    task = task_of(student)
-    if not isinstance(task, HasStates):
-        raise InputError(f"hidden: models for {task.name} have no hidden states that can be compared layer by layer")
-    mine_of, theirs_of = task.depth(student), task.depth(teacher)
+    known = task or task_of(student)
+    if not isinstance(known, HasStates):
+        raise InputError(f"hidden: models for {known.name} have no hidden states that can be compared layer by layer")
+    mine_of, theirs_of = known.depth(student), known.depth(teacher)
     for stack, layers in mine_of.items():
         if layers != theirs_of[stack]:
             raise InputError(

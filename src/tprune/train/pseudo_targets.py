@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.core.coupling import tensors_of
+from tprune.core.task import Task
 from tprune.data.parallel import Parallel, one_line, read_lines
 from tprune.runtimes.artefact import layout_file
 from tprune.runtimes.export import ENOUGH, export
@@ -44,6 +45,7 @@ def make_pseudo_targets(
     batch: int = 16,
     threads: int = 1,
     report: Report = lambda text: None,
+    task: Task | None = None,
 ) -> Parallel:
     """The same sources with pseudo-targets: the model's translations, by beam search in onnxruntime.
 
@@ -59,6 +61,7 @@ def make_pseudo_targets(
         batch: sentences of similar length at a time.
         threads: cores for one operation.
         report: called with lines of progress.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: a sentence is too long for the model, or `out` holds translations of other sentences, by another
@@ -80,7 +83,7 @@ def make_pseudo_targets(
     done = _whole_chunks(file, len(pairs))
     if done < len(pairs):
         if layout_file(out / RUNTIME) is None:
-            export(model, tokenizer, out / RUNTIME, pairs.sample(ENOUGH).source)
+            export(model, tokenizer, out / RUNTIME, pairs.sample(ENOUGH).source, task=task)
         translator = Translator.load(out / RUNTIME, threads)
         done = min(done, _whole_chunks(cut, len(pairs)))
         for each in (file, cut):

@@ -142,6 +142,7 @@ def train(
     width: Width | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     save_every: int = 0,
+    task: Task | None = None,
 ) -> list[dict[str, float]]:
     """Trains `model` in place for `how.steps` steps and returns the log; resumes from the last checkpoint in `out`.
 
@@ -157,13 +158,15 @@ def train(
         width: the residual dimensions that the student has kept of the teacher's, where it has fewer.
         callbacks: see transformers.
         save_every: steps between checkpoints.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: `how` asks for hidden states that cannot be compared, for a teacher or for translations that are
             missing.
         DivergedError: the loss is not finite any more; `model` is then of no use, checkpoints are.
     """
-    _check(model, data, how, teacher, width)
+    task = task or task_of(model)
+    _check(model, data, how, teacher, width, task)
     config: Any = getattr(model, "config", None)
     pad, use_cache = getattr(config, "pad_token_id", None) or 0, getattr(config, "use_cache", None)
     every = how.eval_every
@@ -203,7 +206,7 @@ def train(
         eval_dataset=valid,
         callbacks=[*callbacks, Manifests(), *extra],
         how=how,
-        task=task_of(model),
+        task=task,
         pad=pad,
         teacher=teacher.eval() if teacher is not None else None,
         width=width,
@@ -220,7 +223,7 @@ def train(
 
 
 def _check(
-    model: nn.Module, data: Examples, how: TrainingConfig, teacher: nn.Module | None, width: Width | None
+    model: nn.Module, data: Examples, how: TrainingConfig, teacher: nn.Module | None, width: Width | None, task: Task
 ) -> None:
     if how.sequence and not isinstance(data, MixedTargets):
         raise InputError(
@@ -233,7 +236,7 @@ def _check(
     if how.needs_teacher and teacher is None:
         raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
     if how.hidden:
-        check_hidden(model, teacher, width)
+        check_hidden(model, teacher, width, task)
 
 
 @contextmanager

@@ -116,11 +116,9 @@ class TrainingData:
         data: Examples = self.train
         if how.sequence and self.pseudo_targets is not None:
             data = MixedTargets(_pairs(self.train), _pairs(self.pseudo_targets))
-        every = [*self.callbacks, *callbacks]
+        settings = {"teacher": teacher, "width": width, "save_every": save_every, "task": self.task}
         with dropout_at(model, how.dropout):
-            return train(
-                model, data, self.valid, how, work, teacher=teacher, width=width, callbacks=every, save_every=save_every
-            )
+            return train(model, data, self.valid, how, work, callbacks=[*self.callbacks, *callbacks], **settings)
 
     def batches(self, data: Examples, most: int | None = None, tokens: int = 1000) -> list[Batch]:
         """Batches of a set, or of `most` examples evenly spaced over it; small ones, for little padding."""

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.core.model import Model, Tokenizer
+from tprune.core.task import Task
 from tprune.counting.size import Size, size
 from tprune.data.parallel import Parallel, check_parallel
 from tprune.support.errors import InputError, TpruneWarning
@@ -115,6 +116,7 @@ def trim_vocabulary(
     also: Iterable[str] = (),
     least: int = 1,
     held_out: Parallel | None = None,
+    task: Task | None = None,
 ) -> Trimmed:
     """Model and tokeniser with only the tokens that a corpus needs; those given stay as they are.
 
@@ -134,6 +136,7 @@ def trim_vocabulary(
         also: more sentences, of either language.
         least: tokens that `corpus` and `also` have fewer times are cut too.
         held_out: sentences to measure on what is lost.
+        task: whose example the sizes are counted for; the model's own if not given.
 
     Raises:
         InputError: an unsupported model or tokeniser, separate vocabularies for source and target, a model and a
@@ -179,7 +182,8 @@ def trim_vocabulary(
         message = f"{corpus.name}: the tokeniser does not know {share} of the tokens; is this one of its languages?"
         warnings.warn(message, TpruneWarning, stacklevel=2)
     beyond = None if held_out is None else covered(held_out)
-    return Trimmed(small, trimmed, kept, len(output), rows, rows - len(never), size(model), size(small), found, beyond)
+    sizes = size(model, task), size(small, task)
+    return Trimmed(small, trimmed, kept, len(output), rows, rows - len(never), *sizes, found, beyond)
 
 
 def writable(model: Any, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[int]:

@@ -14,6 +14,7 @@ from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, fingerprint
 from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, width_of
+from tprune.core.task import Task
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.files import TRANSLATION_ALONE
 from tprune.costs.latency.fit import fitted
@@ -35,11 +36,11 @@ DOUBTED = (
 Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 
-def key_of(model: Any, setting: TimingConfig, inputs: Inputs = None) -> str:
+def key_of(model: Any, setting: TimingConfig, inputs: Inputs = None, task: Task | None = None) -> str:
     """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
-    phases = phases_of(model)
-    shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting).inputs)
-    return _hash([FORMAT, task_of(model).name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
+    phases, task = phases_of(model), task or task_of(model)
+    shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
+    return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
 
 
 def _old_key_of(model: Any, setting: TimingConfig) -> str:
@@ -60,8 +61,8 @@ def _hash(parts: object) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _shelf(cache: Path, model: Any, setting: TimingConfig, inputs: Inputs) -> Shelf:
-    key = key_of(model, setting, inputs)
+def _shelf(cache: Path, model: Any, setting: TimingConfig, inputs: Inputs, task: Task) -> Shelf:
+    key = key_of(model, setting, inputs, task)
     old = _old_key_of(model, setting) if phases_of(model) == TRANSLATION else None
     older = None if old is None else Shelf(cache / f"{old}.json", old)
     return Shelf(cache / f"{key}.json", key, older)
@@ -93,6 +94,7 @@ def measured(
     kinds: Sequence[str] = ("ffn", "heads"),
     removal: bool = True,
     asked: FeasibilityCheck | None = None,
+    task: Task | None = None,
 ) -> LatencyTable:
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
 
@@ -112,6 +114,7 @@ def measured(
         kinds: of couplings whose sizes are to be known; none for the dense model alone.
         removal: whether sublayers may also be left with nothing.
         asked: what the table is for, which may turn out to be out of reach, or met already.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or
@@ -119,19 +122,20 @@ def measured(
         NoisyMachineError: a plan varies too much to say anything.
         UnreachableError: what is asked for cannot be reached, as measured now.
     """
-    check_inputs(model, inputs)
-    shelf = _shelf(cache, model, setting, inputs)
+    task = task or task_of(model)
+    check_inputs(model, inputs, task)
+    shelf = _shelf(cache, model, setting, inputs, task)
     kept, plans = shelf.read(), list(plans_for(model, kinds, removal))
     old = bool(kept and kept.plans and plans) and shelf.age() > HOUR
     refused = False
     if kept and kept.dense_spread <= DENSE and not old and not _missing(plans, kept):
-        found = fitted(kept, model)
+        found = fitted(kept, model, task)
         refused = asked is not None and asked.refused(found) is not None
         if not refused:
             return found
         report(DOUBTED)
     with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, inputs, setting, Path(folder), report=report)
+        timer = Timer(model, tokenizer, inputs, setting, Path(folder), report=report, task=task)
         table = timer.dense(shelf.key)
         if kept is not None:
             table = _with_plans(table, kept, report)
@@ -141,7 +145,7 @@ def measured(
         if asked is not None:
             asked.quick_feasibility_check(timer, table)
         known = bool(table.plans)
-        table = fitted(_completed(timer, table, plans, shelf, report), model)
+        table = fitted(_completed(timer, table, plans, shelf, report), model, task)
         if asked is None or asked.refused(table) is None:
             return table
         if known and not refused:
@@ -150,7 +154,7 @@ def measured(
         if not known:  # all was measured just now; this plan too
             return table.corrected_by(*least)
         report("the smallest model that may be left is faster than the latency table says; all plans are timed again")
-        return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model)
+        return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model, task)
 
 
 def _completed(timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report) -> LatencyTable:

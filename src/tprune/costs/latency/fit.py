@@ -23,6 +23,7 @@ from tprune.core.coupling import Coupling, source_params
 from tprune.core.kinds import COVERING, INNER, PARTS, WHOLE_BLOCK, WIDTH, rule_of
 from tprune.core.sites import Site, no_site
 from tprune.core.sublayers import KeptFractions, emptied
+from tprune.core.task import Task
 from tprune.costs.latency.phases import Floats, Part, Phases
 from tprune.costs.latency.products import products_of
 from tprune.costs.latency.table import MODEL, LatencyCurve, LatencyTable, Pair, Price
@@ -47,28 +48,29 @@ class Term:
     weights: float = 0.0
 
 
-def fitted(table: LatencyTable, model: Any) -> LatencyTable:
+def fitted(table: LatencyTable, model: Any, task: Task | None = None) -> LatencyTable:
     """The table with prices and curve from the plans that it has.
 
     Args:
         table: of timed plans.
         model: the dense model that it is of.
+        task: what the model is for; its own if not given.
     """
     if not table.plans:
         return table
-    sides = [_side(table, model, side) for side in range(len(table.phases.parts))]
+    sides = [_side(table, model, side, task) for side in range(len(table.phases.parts))]
     seen = _seen(table, model)
     names = (name for name in dict.fromkeys(name for found, _ in sides for name in found) if name in seen)
     prices = tuple(Price(*name, tuple(found.get(name, 0.0) for found, _ in sides)) for name in names)
     return dataclasses.replace(table, prices=prices, curve=LatencyCurve(tuple(pairs for _, pairs in sides)))
 
 
-def weights_of(model: Any, kinds: Sequence[str], phases: Phases) -> Weights:
+def weights_of(model: Any, kinds: Sequence[str], phases: Phases, task: Task | None = None) -> Weights:
     """How many weights each part uses of each kind of coupling, by place, in one sublayer.
 
     Those of kernels count as often as they are applied: see `products_of`.
     """
-    products, every = products_of(model), couplings(model)
+    products, every = products_of(model, task), couplings(model)
     source = source_params(every)
     found: dict[tuple[str, str], Floats] = {}
     for coupling in every:
@@ -94,9 +96,9 @@ def _weights(coupling: Coupling, products: Mapping[str, int], source: Collection
 Terms = dict[tuple[str, str], float]
 
 
-def _side(table: LatencyTable, model: Any, side: int) -> tuple[Terms, tuple[Pair, ...]]:
+def _side(table: LatencyTable, model: Any, side: int, task: Task | None) -> tuple[Terms, tuple[Pair, ...]]:
     """Prices by place and kind, and the curve, of one part, in milliseconds."""
-    terms, dense = _terms(model, table.phases, side), float(table.dense.array[side])
+    terms, dense = _terms(model, table.phases, side, task), float(table.dense.array[side])
     mixtures = [*((t.shares, t.width) for t in table.plans), ({}, 1.0)]
     amounts = np.array([[1.0, *(_amount(term, *mixture) for term in terms)] for mixture in mixtures])
     times = np.array([*(table.times(t.medians).array[side] for t in table.plans), dense]) / dense
@@ -112,15 +114,15 @@ def _side(table: LatencyTable, model: Any, side: int) -> tuple[Terms, tuple[Pair
     return price, _curve(amounts @ found * dense, times * dense)
 
 
-def _terms(model: Any, phases: Phases, side: int) -> list[Term]:
+def _terms(model: Any, phases: Phases, side: int, task: Task | None) -> list[Term]:
     """The prices of a part: what the width takes beside the sublayers, and each place's weights and operations."""
     part = phases.parts[side]
     sites = [_site(coupling) for coupling in couplings(model) if coupling.kind in COVERING]
     layers = Counter(site.place for site in sites)
     timed = {site.place for site in sites if part.runs(site)}
-    weights = _apart({key: float(each[side]) for key, each in weights_of(model, PARTS, phases).items()})
+    weights = _apart({key: float(each[side]) for key, each in weights_of(model, PARTS, phases, task).items()})
     inside = sum(layers[place] * each for (place, _), each in weights.items())
-    beside = _beside(model, part, inside)
+    beside = _beside(model, part, inside, task)
     total = beside + inside
     return [
         Term(MODEL, WIDTH, 1, beside / total),
@@ -139,12 +141,12 @@ def _apart(weights: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], fl
     return {key: max(0.0, each - inner[key]) for key, each in weights.items()}
 
 
-def _beside(model: Any, part: Part, inside: float) -> float:
+def _beside(model: Any, part: Part, inside: float, task: Task | None) -> float:
     """Weights beside the sublayers: those of an output layer; in a model with convolutions all others."""
     output = getattr(model, "get_output_embeddings", lambda: None)()
     if output is not None:
         return float(output.weight.numel()) * part.uses(False)
-    products = products_of(model)
+    products = products_of(model, task)
     return sum(products.values()) - inside if any(p.dim() > 2 for p in model.parameters()) else 0.0
 
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.known_tasks import task_of
+from tprune.core.task import Task
 from tprune.tasks.one_pass import evaluating
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def products_of(model: nn.Module) -> dict[str, int]:
+def products_of(model: nn.Module, task: Task | None = None) -> dict[str, int]:
     """Multiplications by parameter.
 
     Of matrices for one position, as every position multiplies with all of them; in a model with convolutions, whose
@@ -23,11 +24,11 @@ def products_of(model: nn.Module) -> dict[str, int]:
     sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() >= 2}
     if all(p.dim() <= 2 for p in model.parameters()):
         return sizes
-    positions = _positions(model)
+    positions = _positions(model, task or task_of(model))
     return {name: size * positions.get(name, 1) for name, size in sizes.items()}
 
 
-def _positions(model: nn.Module) -> Mapping[str, int]:
+def _positions(model: nn.Module, task: Task) -> Mapping[str, int]:
     """At how many positions of the task's example each weight is applied."""
     found: dict[str, int] = {}
 
@@ -42,7 +43,6 @@ def _positions(model: nn.Module) -> Mapping[str, int]:
     hooks = [m.register_forward_hook(count(name, isinstance(m, CONVOLUTIONS))) for name, m in layers]
     try:
         with evaluating(model):
-            task = task_of(model)
             task.run(model, task.example(model))
     finally:
         for hook in hooks:

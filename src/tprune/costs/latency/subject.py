@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tprune.bench.work import Workload
 from tprune.core.known_tasks import task_of
-from tprune.core.task import Batch, Examples
+from tprune.core.task import Batch, Examples, Task
 from tprune.costs.latency.phases import Phases, phases_of
 from tprune.costs.latency.table import TimingConfig
 from tprune.families.graphs.graph import skeleton_of
@@ -67,7 +67,13 @@ class Subject(Protocol):
 
 
 def subject_of(
-    model: Any, tokenizer: Any, inputs: Inputs, setting: TimingConfig, folder: Path, tokens: int | None = None
+    model: Any,
+    tokenizer: Any,
+    inputs: Inputs,
+    setting: TimingConfig,
+    folder: Path,
+    tokens: int | None = None,
+    task: Task | None = None,
 ) -> Subject:
     """What is timed of a model, which is exported to `folder`.
 
@@ -78,28 +84,30 @@ def subject_of(
         setting: batch and lengths.
         folder: for the dense model's export.
         tokens: that every sentence gets; as many as the model writes on average if not given.
+        task: what the model is for; its own if not given.
 
     Raises:
         InputError: the model has no graphs, or inputs of another task.
     """
-    check_inputs(model, inputs)
+    task = task or task_of(model)
+    check_inputs(model, inputs, task)
     if skeleton_of(model).searched:
         sentences = () if inputs is None or isinstance(inputs, Examples) else tuple(inputs)
-        return Translations.of(model, tokenizer, sentences, setting, folder, tokens)
-    found = Passes.of(model, examples_of(inputs), setting)
+        return Translations.of(model, tokenizer, sentences, setting, folder, tokens, task)
+    found = Passes.of(model, examples_of(inputs), setting, task)
     with doing("exporting the dense model, to be timed"):
         found.export(model, folder)
     return found
 
 
-def check_inputs(model: Any, inputs: Inputs) -> None:
+def check_inputs(model: Any, inputs: Inputs, task: Task | None = None) -> None:
     """Raises `InputError` unless a model that translates is given sentences, and another one examples, or nothing."""
     if skeleton_of(model).searched:
         check_list(inputs, "sentences")
     elif inputs is not None and (not isinstance(inputs, Examples) or not len(inputs)):
         raise InputError(
             f"{type(model).__name__} is timed on examples of its task; expected what `encode` of "
-            f"{task_of(model).name} gives, or None, got {type(inputs).__name__}"
+            f"{(task or task_of(model)).name} gives, or None, got {type(inputs).__name__}"
         )
 
 
@@ -117,15 +125,22 @@ class Translations:
     setting: TimingConfig
     phases: Phases
     tokens: int
+    task: Task
 
     inputs: Sequence[Arrays] = ()
 
     @staticmethod
     def of(
-        model: Any, tokenizer: Any, sentences: tuple[str, ...], setting: TimingConfig, folder: Path, tokens: int | None
+        model: Any,
+        tokenizer: Any,
+        sentences: tuple[str, ...],
+        setting: TimingConfig,
+        folder: Path,
+        tokens: int | None,
+        task: Task,
     ) -> Translations:
         """Exports the dense model, and counts the tokens that it writes where they are not given."""
-        found = Translations(tokenizer, sentences, setting, phases_of(model), tokens or 1)
+        found = Translations(tokenizer, sentences, setting, phases_of(model), tokens or 1, task)
         with doing("exporting the dense model, to be timed"):
             found._write(model, folder, tokenizer)
         with doing("translating a few sentences, for how long they are"):
@@ -150,7 +165,8 @@ class Translations:
 
     def _write(self, model: Any, out: Path, tokenizer: Any) -> None:
         runtime = runtime_named(self.setting.runtime)
-        export(model, out=out, tokenizer=tokenizer, sentences=self.sentences[:1], runtime=runtime)
+        some = self.sentences[:1]
+        export(model, out=out, tokenizer=tokenizer, sentences=some, runtime=runtime, task=self.task)
 
     def _written(self, folder: Path) -> int:
         """How many tokens the model writes for a sentence, on average."""
@@ -170,23 +186,24 @@ class Passes:
     phases: Phases
     tokens: float
     prompt: int
+    task: Task
 
     sentences: None = None
 
     @staticmethod
-    def of(model: Any, examples: Examples | None, setting: TimingConfig) -> Passes:
+    def of(model: Any, examples: Examples | None, setting: TimingConfig, task: Task | None = None) -> Passes:
         """Takes the batches from the examples.
 
         Raises `InputError` for more new tokens than the model has positions for.
         """
-        phases, batches, tokens, prompt = phases_of(model), batches_of(model, examples, setting.batch), 1, 0
+        task = task or task_of(model)
+        phases, batches, tokens, prompt = phases_of(model), batches_of(model, examples, setting.batch, task), 1, 0
         if len(phases.parts) > 1:
             tokens, longest = _lengths(model, setting)
             batches = [{name: x[:, :longest] for name, x in batch.items()} for batch in batches]
             prompt = next(iter(batches[0].values())).shape[1]
-        task = task_of(model)
         inputs = [{name: x.numpy() for name, x in task.prompt(batch).items()} for batch in batches]
-        return Passes(batches, inputs, setting, phases, float(tokens), prompt)
+        return Passes(batches, inputs, setting, phases, float(tokens), prompt, task)
 
     @property
     def work(self) -> Workload:
@@ -196,12 +213,13 @@ class Passes:
 
     def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
         """Without a tokeniser: nothing that is timed reads text."""
-        export(model, None, out, runtime=runtime_named(self.setting.runtime), batches=self.batches[:1])
+        runtime = runtime_named(self.setting.runtime)
+        export(model, None, out, runtime=runtime, batches=self.batches[:1], task=self.task)
 
 
-def batches_of(model: Any, examples: Examples | None, size: int) -> list[Batch]:
+def batches_of(model: Any, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:
     """Batches of examples about as long as the median one; of the task's typical example where there are none."""
-    task = task_of(model)
+    task = task or task_of(model)
     if examples is None:
         one = {name: x.cpu() for name, x in task.example(model).items()}
         return [{name: x.repeat(size, *[1] * (x.dim() - 1)) for name, x in one.items()}] * BATCHES

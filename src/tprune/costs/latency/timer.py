@@ -10,6 +10,7 @@ from typing import Any
 from tprune.bench.harness import BenchResult, bench_all
 from tprune.bench.statistics import half_width, median_interval
 from tprune.core.plan import Plan
+from tprune.core.task import Task
 from tprune.costs.latency.phases import Phases, Times
 from tprune.costs.latency.subject import Inputs, subject_of
 from tprune.costs.latency.table import LatencyTable, Ratios, TimingConfig
@@ -68,11 +69,12 @@ class Timer:
         folder: Path,
         tokens: int | None = None,
         report: Report = lambda text: None,
+        task: Task | None = None,
     ) -> None:
         self.model, self.setting, self.folder = model, setting, folder
         self.report: Report = report
         dense = folder / "dense"
-        self.subject = subject_of(model, tokenizer, inputs, setting, dense, tokens)
+        self.subject = subject_of(model, tokenizer, inputs, setting, dense, tokens, task)
         room = int(MEMORY / (PROCESS + HELD * sum(file.stat().st_size for file in dense.iterdir())))
         self._copies = min(COPIES, max(0, room - 2))
         self.together = min(TOGETHER, max(1, room - 1 - self._copies))

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tprune.core.graph import BATCH, TOKENS, Dialect, Signature, TensorSpec
-from tprune.core.known_tasks import task_of
 from tprune.core.task import Batch, Task
 from tprune.families.graphs.graph import Graph, weights
 from tprune.support.errors import InputError
@@ -60,10 +59,9 @@ class SinglePass:
         return True
 
     def check(self, model: nn.Module) -> None:
-        """Raises `InputError` for a model without a task, and for one that generates step by step from an encoder."""
+        """Raises `InputError` for a model that generates step by step from an encoder."""
         if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise InputError("of encoder-decoders, MarianMTModel and BartForConditionalGeneration have graphs")
-        task_of(model)
 
     def limits(self, model: Any) -> Mapping[str, int]:
         """The positions of a model of transformers."""

@@ -36,7 +36,8 @@ def trained(run: Run) -> dict[str, Any]:
     if run.plan is None and run.vocabulary is None:  # an unreachable size is said now, not after the training
         how = run.recipe.prune
         writer = model if how.output_vocabulary is None else restricted_to(model, range(how.output_vocabulary))
-        check_reachable(writer, plan_step(model, how), from_whole(how, size(model), size(writer)))
+        asked = from_whole(how, size(model, run.task), size(writer, run.task))
+        check_reachable(writer, plan_step(model, how), asked, run.task)
     exportable(run, model, tokenizer)
     run, _ = fitted(run, model, tokenizer)  # said once it is trained
     data = encoded(run, model, tokenizer)
@@ -50,7 +51,7 @@ def trim(run: Run) -> dict[str, Any]:
     """Stage `trim`: the dense model with only the tokens that the given sentences need."""
     dense, tokenizer = load(run.out / "dense"), load_tokenizer(run.out / "dense")
     vocabulary: Any = run.vocabulary
-    trimmed = trim_vocabulary(dense, tokenizer, vocabulary, held_out=run.corpus.valid)
+    trimmed = trim_vocabulary(dense, tokenizer, vocabulary, held_out=run.corpus.valid, task=run.task)
     run.progress.note(str(trimmed))
     if trimmed.held_out is not None and trimmed.held_out.lost > LOST:
         run.progress.note(

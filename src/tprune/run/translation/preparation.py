@@ -64,7 +64,7 @@ class TranslationPreparation:
         """A loss that is a guess, and greedy translations that are hardly any."""
         found = []
         if given:
-            found += guesses(token_loss_on(data.batches(data.valid, ALONE))(model), model.config.vocab_size)
+            found += guesses(token_loss_on(data.batches(data.valid, ALONE), data.task)(model), model.config.vocab_size)
         return found + hardly_translates(own_score(model, processor, corpus.valid, tokenize=self.task.tokenize))
 
     def sentences(self, data: Parallel) -> tuple[str, ...]:

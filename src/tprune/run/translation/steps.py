@@ -45,7 +45,9 @@ def distill_data_step(
 
     See `tprune.train.pseudo_targets`.
     """
-    said = make_pseudo_targets(model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report)
+    said = make_pseudo_targets(
+        model, tokenizer, pairs, out, threads=torch.get_num_threads(), report=report, task=material.task
+    )
     return replace(material, pseudo_targets=encode(said, tokenizer, max_length(model)))
 
 
@@ -63,8 +65,9 @@ def respelled(work: Work) -> Work:
     start, evidence = work.start, work.evidence
     if evidence is None or work.spelling is None or work.how.target()[0] not in TIMES:
         return work
-    sentences = start.sentences
-    evidence = with_output_vocabulary(evidence, start.dense, start.processor, work.spelling, sentences, start.report)
+    evidence = with_output_vocabulary(
+        evidence, start.dense, start.processor, work.spelling, start.sentences, start.report, work.material.task
+    )
     start.note(f"with fewer tokens to write, before anything is cut: {evidence.faster:.2f}x faster")
     return replace(work, evidence=evidence)
 
