@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+import tprune
+from small_texts import classifier, tokenizer
 from tprune.cli.given import Given, task_name
+from tprune.core.known_tasks import TASKS, writes_sentences
+from tprune.core.task import WritesSentences
+from tprune.recipe.changes import BUILT_IN, built_in
 from tprune.support.errors import InputError
+from tprune.tasks.text_classification import TextClassification
+from tprune.tasks.translation.task import Translation
 
 
 def folder(tmp_path: Path, **config: object) -> str:
@@ -69,9 +76,48 @@ def test_data_is_named_in_one_way(given: Given, says: str) -> None:
 
 def test_other_tasks_have_no_options_of_translation() -> None:
     with pytest.raises(
-        InputError, match="--valid-src is for translation, and the model is for x; give --train and --valid"
+        InputError,
+        match="--valid-src is for translation, and the model is for text-classification; give --train and --valid",
     ):
-        Given(sides={"valid_src": Path("a")}).check_task("x", "train", "valid")
+        Given(sides={"valid_src": Path("a")}).check_task("text-classification", "train", "valid")
     with pytest.raises(InputError, match=r"no valid data: give --valid$"):
-        Given({"train": (Path("t"),)}).check_task("x", "train", "valid")
+        Given({"train": (Path("t"),)}).check_task("text-classification", "train", "valid")
     Given(sides={"valid_src": Path("a")}).check_task("translation", "train")
+
+
+class Ratings(TextClassification):
+    """Of a plugin, for models of the same classes."""
+
+    name = "ratings"
+
+
+class Summaries(Translation):
+    """Of a plugin, whose models write sentences too."""
+
+    name = "summaries"
+
+    def matches(self, model: object) -> bool:
+        return False
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TASKS, "entered", {})
+    TASKS.enter("ratings", Ratings())
+    TASKS.enter("summaries", Summaries())
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plugins_task_that_the_model_fits_comes_before_what_its_class_is_called(tmp_path: Path) -> None:
+    where = tprune.save(classifier(), tmp_path / "model", tokenizer())
+    assert task_name(Given(), str(where)) == "ratings"
+    assert task_name(Given(task="text-classification"), str(where)) == "text-classification"
+
+
+@pytest.mark.usefixtures("plugins")
+def test_sentence_pairs_are_for_all_tasks_that_write_sentences() -> None:
+    assert all(writes_sentences(name) == isinstance(task, WritesSentences) for name, task in TASKS.items())
+    assert writes_sentences("summaries") and built_in("summaries") == BUILT_IN
+    Given(sides={"valid_src": Path("a")}).check_task("summaries", "train")
+    with pytest.raises(InputError, match="--valid-src is for translation, and the model is for ratings; give --train"):
+        Given(sides={"valid_src": Path("a")}).check_task("ratings", "train")

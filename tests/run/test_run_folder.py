@@ -19,6 +19,7 @@ from tprune.data.parallel import Corpus
 from tprune.realise.checkpoint import save
 from tprune.recipe.reader import check_recipe
 from tprune.run import folder as run_folder
+from tprune.run.dense_model import with_task
 from tprune.run.folder import Run, check_identity, run_lock
 from tprune.run.out_folder import HOLDER, LOCK
 from tprune.support.errors import DivergedError, InputError
@@ -288,3 +289,10 @@ def test_finished_work_and_checkpoints_stay_when_a_command_is_refused(tmp_path: 
         check_identity(stopped)
         raise KeyboardInterrupt
     assert (stopped.out / "run.json").exists()  # nobody refused it
+
+
+def test_a_run_killed_before_its_vocabulary_is_trimmed_keeps_its_task(tmp_path: Path) -> None:
+    run = replace(run_in(tmp_path / "run"), model="gone", vocabulary=PAIRS, progress=Progress({"train": 0.0}))
+    run.stage("train", lambda: {"from": str(save(small_model("marian"), run.out / "dense"))})
+    assert run.recipe.task is None and not run.base.exists()
+    assert with_task(run).recipe.task == "translation"

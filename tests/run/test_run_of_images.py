@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import tprune
 from small_images import PROCESSOR, images, resnet
 from small_resnet import ResNet
 from tprune.core.data import evenly
+from tprune.core.known_tasks import task_of
+from tprune.data.image_processor import ImageProcessor
 from tprune.data.splits import Splits
 from tprune.recipe.changes import built_in, changed, without_training
 from tprune.recipe.reader import read_recipe
@@ -18,6 +22,9 @@ from tprune.report.results import finished
 from tprune.run.estimates import planned
 from tprune.run.folder import Run
 from tprune.run.stages import run
+from tprune.runtimes.export import export
+from tprune.runtimes.one_pass import OnePass
+from tprune.support.errors import InputError
 from tprune.support.reporting import Progress
 
 QUICK = {**without_training(built_in=True), "prune.search": 2, "bench.rounds": 4, "train_precision": "fp32"}
@@ -29,6 +36,25 @@ def test_one_call_compresses_a_resnet() -> None:
     small = tprune.compress(resnet(), PROCESSOR, data, evenly(data, 8), prune=prune, recover=tprune.Recover(steps=0))
     assert small.reached.macs <= 0.6 * small.dense.macs and small.certificate.forward <= 1e-5
     assert "nats per image" in str(small) and "over 8 images" in str(small)
+
+
+def test_a_model_of_grey_images_from_data_to_export(tmp_path: Path) -> None:
+    model, data, processor = resnet(), images(), ImageProcessor((0.5,), (0.5,))
+    model.conv1 = nn.Conv2d(1, model.conv1.out_channels, 3, 1, 1, bias=False)
+    folder = tprune.save(model, tmp_path / "model", processor)
+    processor = task_of(model).processor(folder)
+    prune = tprune.Prune(kinds=["channels"], steps=0, macs=0.6, search=0, floor=0.1)
+    small = tprune.compress(model, processor, data, evenly(data, 8), prune=prune, recover=tprune.Recover(steps=2))
+    examples = task_of(model).encode(data, processor, small.model)
+    assert examples[0]["pixel_values"].shape == (1, 8, 8)
+    export(small.model, None, tmp_path / "exported", batches=[task_of(model).collate([examples[0]], 0)])
+    found = task_of(model).predict(OnePass.load(tmp_path / "exported"), examples)
+    with torch.no_grad():
+        assert torch.tensor(found.rows).allclose(
+            torch.tensor(task_of(model).predict(small.model, examples).rows), atol=1e-4
+        )
+    with pytest.raises(InputError, match=r"takes images of 1 channels, .* makes images of 3 .* with 1 numbers each"):
+        task_of(model).encode(data, PROCESSOR, model)
 
 
 def test_the_built_in_recipe_counts_images() -> None:

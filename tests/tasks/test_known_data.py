@@ -178,7 +178,9 @@ def test_images_that_do_not_fit_are_refused() -> None:
         InputError, match="odd: item 2: 8 x 6 pixels, the first image has 8 x 8; set do_resize and size"
     ):
         IMAGE_CLASSIFICATION.encode(sizes, known.processor, known.model)
-    with pytest.raises(InputError, match=r"ResNet takes 3 channels; image_mean .* has 1"):
+    with pytest.raises(
+        InputError, match=r"ResNet takes images of 3 channels, .* makes images of 1 .* with 3 numbers each"
+    ):
         IMAGE_CLASSIFICATION.encode(pictures(), ImageProcessor((0.5,), (0.5,)), known.model)
     with pytest.raises(InputError, match="image-classification: Texts; expected LabeledImages"):
         IMAGE_CLASSIFICATION.encode(Texts(("a",)), known.processor, known.model)  # type: ignore[arg-type]

@@ -1,10 +1,13 @@
-"""The data that options name, whatever the task: sentence pairs for translation, else what the task reads."""
+"""The data that options name, whatever the task: sentence pairs where its models write sentences, else what the task
+reads.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tprune.cli.given import TRANSLATION, Given
+from tprune.cli.given import Given
+from tprune.core.known_tasks import writes_sentences
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Data as DataSection
 
@@ -23,7 +26,7 @@ def splits_of(task: str, given: Given, spec: DataSection, needed: tuple[str, ...
         InputError: an option of another task, a set that is missing, or data that cannot be read.
     """
     given.check_task(task, *needed)
-    if task == TRANSLATION:
+    if writes_sentences(task):
         from tprune.cli.sentences import corpus_of
 
         return corpus_of(given, spec, needed, seed)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tprune.core.known_tasks import task_of_config
+from tprune.core.known_tasks import has_plugins, task_of_config, writes_sentences
 from tprune.realise.model_files import CONFIG, content
+from tprune.run.translation import TRAINED
 from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.support.errors import InputError
 
-TRANSLATION = "translation"
 PAIRS = {
     "train": ("--src", "--tgt"),
     "valid": ("--valid-src", "--valid-tgt"),
@@ -69,7 +69,7 @@ class Given:
             raise InputError(f"name the data in one way, by files or as a data set; got {told[0]}, and {told[1]}")
 
     def check_task(self, task: str, *needed: str) -> None:
-        """Raises `InputError` for data options that only translation has, where the task is another one.
+        """Raises `InputError` for data options of sentence pairs, where the task's models write no sentences.
 
         Names the right ones.
 
@@ -77,7 +77,7 @@ class Given:
             task: its name.
             needed: the sets that this verb needs, such as `train`.
         """
-        if task == TRANSLATION:
+        if writes_sentences(task):
             return
         wrong = [f"--{name.replace('_', '-')}" for name in self.sides] + (["--data"] if self.data is not None else [])
         if wrong:
@@ -96,13 +96,15 @@ def options(sets: Sequence[str]) -> str:
     return " and ".join(f"--{name}" for name in sets)
 
 
-def task_name(given: Given, model: str | None, recipe: str = TRANSLATION, *, scores: bool = False) -> str:
+def task_name(given: Given, model: str | None, recipe: str | None = None, *, scores: bool = False) -> str:
     """The task of a command line, known without loading a model wherever that can be.
+
+    Where plugins enter tasks a model is loaded, for these are asked first whether they are made for it.
 
     Args:
         given: its options of data.
         model: a model's folder, an exported folder or a hub id; None where the recipe trains one.
-        recipe: the recipe's task, for that case.
+        recipe: the recipe's task, for that case; that of the models that a recipe can train if not given.
         scores: whether the verb needs test data alone.
 
     Raises:
@@ -111,13 +113,14 @@ def task_name(given: Given, model: str | None, recipe: str = TRANSLATION, *, sco
     if given.task is not None:
         return given.task
     if model is None:
-        return recipe
+        return recipe or TRAINED
     if layout_file(Path(model)) is not None:
         return read_layout(Path(model)).task
     if Path(model, CONFIG).is_file():
-        return task_of_config(content(Path(model, CONFIG))) or task_of_class(model)
-    if given.sides or given.data is not None:
-        return TRANSLATION  # whether the model is for it shows when it is loaded
+        named = None if has_plugins() else task_of_config(content(Path(model, CONFIG)))
+        return named or task_of_class(model)
+    if given.sides or given.data is not None:  # whether the model is for it shows when it is loaded
+        return task_of_class(model) if has_plugins() else TRAINED
     if not given.files:
         sets, pairs = (("test",), "--src and --tgt") if scores else (("train", "valid"), TRAINING_PAIRS)
         raise InputError(f"no data: give {options(sets)}, for translation {pairs}, or --data")

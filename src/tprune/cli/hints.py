@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tprune.cli.given import TRANSLATION
 from tprune.core.kinds import STOCK, beside
+from tprune.core.known_tasks import writes_sentences
 from tprune.core.units import SIZES
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import DivergedError, UnreachableError
@@ -60,7 +60,7 @@ def _ways(recipe: Recipe, trims: bool) -> Iterator[str]:
         yield "--set prune.floor=0"
     if how.floors:
         yield "--set 'prune.floors={}'"
-    if recipe.task not in (None, TRANSLATION):
+    if recipe.task is not None and not writes_sentences(recipe.task):
         return
     if not trims:
         yield "--trim-vocab train"

@@ -26,6 +26,7 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import default_threads
 from tprune.support.reporting import Report
+from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import compare, poor, scores
 
 FEW = 50  # examples; resampling fewer says next to nothing of others
@@ -48,7 +49,7 @@ class Side:
     @property
     def pad(self) -> int:
         """The id of padding."""
-        return int(getattr(getattr(self.describes, "config", None), "pad_token_id", None) or 0)
+        return pad_of(self.describes)
 
 
 def scored(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tprune.cli.console import show, typed
-from tprune.cli.given import TRANSLATION, Given
+from tprune.cli.given import Given
 from tprune.cli.options.run import Begin, Budget, Cutting, Training
+from tprune.core.known_tasks import writes_sentences
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Recipe
+from tprune.run.translation import TRAINED
 from tprune.support.errors import InputError, printable
 from tprune.support.regular_file import regular_bytes
 
@@ -59,10 +61,11 @@ class Whole:
         """From the groups of options; `needed` are the sets that must be given. Raises `InputError` as `splits_of`."""
         from tprune.cli.data_sets import splits_of
 
-        task = recipe.task or TRANSLATION
-        if task != TRANSLATION and needed == ("train", "valid", "test"):
+        task = recipe.task or TRAINED
+        searched = writes_sentences(task)
+        if not searched and needed == ("train", "valid", "test"):
             needed = ("train", "valid")
-        if task != TRANSLATION and (wrong := cutting.trim_vocab or cutting.output_vocab):
+        if not searched and (wrong := cutting.trim_vocab or cutting.output_vocab):
             option = "--trim-vocab" if cutting.trim_vocab else "--output-vocab"
             raise InputError(f"{option} {wrong} is for translation, and the model is for {task}; leave it out")
         if budget.plan is not None:
@@ -96,7 +99,7 @@ def start(whole: Whole, as_json: bool) -> None:
     recipe = whole.recipe
     check_folder(whole.out)
     check_threads(recipe.bench.threads)
-    if (recipe.task or TRANSLATION) == TRANSLATION:
+    if writes_sentences(recipe.task or TRAINED):
         check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
     if whole.until is not None:
         check_until(whole.until, recipe, whole.trim is not None, whole.plan is not None)

@@ -68,6 +68,19 @@ class Signature:
         return tuple(spec for spec in self.inputs if spec.name not in past)
 
     @property
+    def text(self) -> tuple[str, str]:
+        """The names of the token ids and of their mask, of a graph that reads text step by step.
+
+        Raises:
+            ValueError: it has not one input of tokens, and one of what was read before and now.
+        """
+        ids, masks = ([spec.name for spec in self.given if dim in spec.dims] for dim in (TOKENS, TOTAL))
+        if len(ids) != 1 or len(masks) != 1:
+            given = ", ".join(spec.name for spec in self.given)
+            raise ValueError(f"graph {self.name} is given {given}; expected one input of {TOKENS} and one of {TOTAL}")
+        return ids[0], masks[0]
+
+    @property
     def past(self) -> tuple[TensorSpec, ...]:
         """The inputs that are states, in the order of `states`."""
         by_name = {spec.name: spec for spec in self.inputs}

@@ -40,11 +40,34 @@ TASKS: Registry[Task] = Registry(
 )
 
 
+WRITE_SENTENCES = frozenset({"translation"})  # those of ours that are a `WritesSentences`, known without an import
 HEADS = {  # by the ends of the names that transformers gives its classes
     "ForSequenceClassification": "text-classification",
     "ForCausalLM": "language-modelling",
     "ForImageClassification": "image-classification",
 }
+
+
+def has_plugins() -> bool:
+    """Whether there are tasks beside ours, which may be made for the same classes of models."""
+    return not set(TASKS) <= set(TASKS.ours)
+
+
+def writes_sentences(name: str) -> bool:
+    """Whether a task is a `tprune.core.task.WritesSentences`, by its name; none of ours is imported for this.
+
+    Args:
+        name: of a task; one that is not known writes none.
+
+    Example:
+        >>> writes_sentences("translation"), writes_sentences("text-classification")
+        (True, False)
+    """
+    if name in TASKS.ours or name not in TASKS:
+        return name in WRITE_SENTENCES
+    from tprune.core.task import WritesSentences
+
+    return isinstance(TASKS[name], WritesSentences)
 
 
 def task_of_config(config: Mapping[str, Any]) -> str | None:

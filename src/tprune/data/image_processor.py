@@ -101,7 +101,8 @@ class ImageProcessor:
 
 def _from(said: Mapping[str, Any]) -> ImageProcessor:
     if not said.get("do_normalize", True):
-        said = {**said, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+        channels = len(said.get("image_mean") or range(3))
+        said = {**said, "image_mean": [0.0] * channels, "image_std": [1.0] * channels}
     mean, std = (tuple(float(each) for each in said[key]) for key in ("image_mean", "image_std"))
     if len(mean) != len(std) or len(mean) not in (1, 3) or not all(each > 0 for each in std):
         raise ValueError(f"image_mean {list(mean)} and image_std {list(std)}; one or three numbers each, std above 0")

@@ -8,25 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tprune.core.known_tasks import writes_sentences
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Recipe
 from tprune.recipe.yaml_text import read_yaml
 from tprune.support.errors import InputError
 
 DEFAULTS = Path(__file__).parents[1] / "run" / "defaults"
-BUILT_IN = DEFAULTS / "prune.translation.yaml"  # what is done with a translation model where nothing else is said
+BUILT_IN = DEFAULTS / "prune.translation.yaml"  # what is done with a model that writes sentences
 
 
 def built_in(task: str) -> Path:
-    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks whose models run in one
-    pass.
+    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks that write sentences or
+    whose models run in one pass.
 
     Example:
         >>> built_in("translation").name, built_in("image-classification").name, built_in("text-classification").name
         ('prune.translation.yaml', 'prune.image-classification.yaml', 'prune.one-pass.yaml')
     """
     own = DEFAULTS / f"prune.{task}.yaml"
-    return own if own.exists() else DEFAULTS / "prune.one-pass.yaml"
+    if own.exists():
+        return own
+    return BUILT_IN if writes_sentences(task) else DEFAULTS / "prune.one-pass.yaml"
 
 
 def changed(

@@ -9,8 +9,9 @@ import torch
 
 from tprune.core.known_tasks import task_of
 from tprune.realise.checkpoint import save
-from tprune.run.folder import TRAINED, Run
+from tprune.run.folder import Run
 from tprune.run.preparation import preparation_of, some_of
+from tprune.run.translation import TRAINED
 from tprune.run.work import tokenizer_of
 from tprune.runtimes.export import check_exportable
 from tprune.runtimes.runtime import runtime_named
@@ -25,7 +26,10 @@ def with_task(run: Run) -> Run:
     """
     if run.recipe.task is not None:
         return run
-    name = TRAINED if run.model is None else made_for(run.load(run.base if run.has("train") else run.model), run.model)
+    if run.model is None:
+        name = TRAINED
+    else:  # what its vocabulary is trimmed to may not be there yet
+        name = made_for(run.load(run.out / "dense" if run.has("train") else run.model), run.model)
     return replace(run, recipe=run.recipe.model_copy(update={"task": name}))
 
 

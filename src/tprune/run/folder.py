@@ -29,12 +29,11 @@ from tprune.run.out_folder import HOLDER, LOCK, check_folder
 from tprune.run.outputs import manifest_error, markers, quarantine, write_manifest
 from tprune.run.refused import given_back
 from tprune.run.stage import Asked, cheap, dependents, outputs, stage_named
+from tprune.run.translation import TRAINED
 from tprune.support.errors import InputError
 from tprune.support.files import landing, read_json, write_json
 from tprune.support.machine import default_threads, training_precision
 from tprune.support.reporting import Progress
-
-TRAINED = "translation"  # the task of the models that a recipe can train
 
 
 class Stopped(Exception):  # noqa: N818, it is no error

@@ -30,9 +30,9 @@ from tprune.recipe.changes import built_in, changed, options, without_training
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Latencies
-from tprune.run.folder import TRAINED
 from tprune.run.preparation import preparation_of, some_of
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
+from tprune.run.translation import TRAINED
 from tprune.run.work import Start, Work, tokenizer_of
 from tprune.runtimes.export import check_exportable
 from tprune.runtimes.generation_settings import longest_output

@@ -14,8 +14,9 @@ from tprune.data.splits import Splits
 from tprune.recipe.schema import Data, Recipe
 from tprune.runtimes.export import ENOUGH
 from tprune.support.errors import InputError
+from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import poor, scores
-from tprune.train.training_data import TrainingData, pad_of
+from tprune.train.training_data import TrainingData
 
 FEW = 256  # validation examples that the dense model is scored on
 

@@ -38,8 +38,8 @@ from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
 from tprune.support.records import decoded, encoded
+from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import compare, scores
-from tprune.train.training_data import pad_of
 from tprune.vocabulary.output_vocabulary import Resegmentation
 
 SIDES = ("dense", "pruned")

@@ -108,12 +108,13 @@ class DecoderSteps:
 
     def __init__(self, session: Session, signature: Signature, rows: int) -> None:
         self._decoder = CachedGraph(session, signature, rows)
+        self._names = signature.text
         self._mask = np.ones((rows, 0), np.int64)
 
     def logits(self, tokens: Ints) -> Floats:
         """Tokens `[N, T]` further: their logits `[N, T, V]`."""
         feeds = self._feeds(tokens)
-        self._mask = feeds["attention_mask"]
+        self._mask = feeds[self._names[1]]
         return self._decoder.step(feeds)
 
     def peek(self, tokens: Ints) -> Floats:
@@ -126,4 +127,4 @@ class DecoderSteps:
         self._decoder.take(rows)
 
     def _feeds(self, tokens: Ints) -> dict[str, Array]:
-        return {"input_ids": tokens, "attention_mask": np.concatenate([self._mask, np.ones_like(tokens)], 1)}
+        return dict(zip(self._names, (tokens, np.concatenate([self._mask, np.ones_like(tokens)], 1)), strict=True))

@@ -105,8 +105,9 @@ def _compared(expected: Floats, got: Floats, counts: NDArray[np.bool_], where: s
 def _steps(reference: Reference, opened: OnePass, batch: Batch) -> tuple[int, float]:
     """Forced steps from an empty cache against whole texts: one text, two texts, and several tokens at a time."""
     longest, worst = min(STEPS, opened.layout.limits.get(TOTAL, STEPS)), 0.0
-    ids = _texts(reference, batch, longest)
-    expected = reference.logits({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    name, mask = opened.graph.text
+    ids = _texts(reference, batch, name, longest)
+    expected = reference.logits({name: ids, mask: torch.ones_like(ids)})
     for rows, chunk in ((1, 1), (2, 1), (2, 7)):
         steps = opened.start(rows)
         for start in range(0, longest, chunk):
@@ -118,8 +119,8 @@ def _steps(reference: Reference, opened: OnePass, batch: Batch) -> tuple[int, fl
     return longest, worst
 
 
-def _texts(reference: Reference, batch: Batch, length: int) -> Tensor:
+def _texts(reference: Reference, batch: Batch, name: str, length: int) -> Tensor:
     """Two texts of so many tokens, made of those of a batch."""
-    tokens = batch["input_ids"][reference.kept(batch)]
+    tokens = batch[name][reference.kept(batch)]
     tokens = tokens.repeat(2 * length // len(tokens) + 1)
     return tokens[: 2 * length].view(2, length)

@@ -39,7 +39,7 @@ class ImageClassification(Classification):
     """An image to one of several classes.
 
     Attributes:
-        channels: of an image.
+        channels: of an image for a model that does not say how many it takes.
         size: its height and width in pixels, of the example whose operations are counted.
     """
 
@@ -55,7 +55,7 @@ class ImageClassification(Classification):
         if getattr(model, "config", None) is not None and hasattr(model, "base_model_prefix"):
             return is_for(model, "ForImageClassification")
         first = _first(model)
-        return isinstance(first, nn.Conv2d) and first.in_channels == self.channels
+        return isinstance(first, nn.Conv2d)
 
     def example(self, model: nn.Module) -> Batch:
         """One image."""
@@ -73,9 +73,8 @@ class ImageClassification(Classification):
 
     def _images(self, model: nn.Module, count: int) -> Batch:
         one = next(model.parameters())
-        return {
-            "pixel_values": torch.zeros(count, self.channels, self.size, self.size, dtype=one.dtype, device=one.device)
-        }
+        shape = (count, _channels(model) or self.channels, self.size, self.size)
+        return {"pixel_values": torch.zeros(shape, dtype=one.dtype, device=one.device)}
 
     def read(self, sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
         """Folders, archives or IDX files; see `tprune.data.read_images.read_images`."""
@@ -94,11 +93,12 @@ class ImageClassification(Classification):
         """
         check_data(data, LabeledImages, self.name)
         classes, pixels = classes_of(data, model), list[Tensor]()
-        first = _first(model)
-        if isinstance(first, nn.Conv2d) and first.in_channels != len(processor.mean):
+        expected, found = _channels(model), len(processor.mean)
+        if expected not in (None, found):
             raise InputError(
-                f"{type(model).__name__} takes {first.in_channels} channels; image_mean in its "
-                f"preprocessor_config.json has {len(processor.mean)}"
+                f"{type(model).__name__} takes images of {expected} channels, and its preprocessor_config.json makes "
+                f"images of {found} (image_mean has {found} numbers); expected image_mean and image_std with "
+                f"{expected} numbers each"
             )
         for index, image in enumerate(data.images):
             pixels.append(torch.from_numpy(processor.pixels(image, data.place(index)).copy()))
@@ -134,6 +134,15 @@ class ImageClassification(Classification):
 def _first(model: nn.Module) -> nn.Module | None:
     """The first layer with weights."""
     return next((m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)), None)
+
+
+def _channels(model: nn.Module) -> int | None:
+    """The channels of the images that a model takes, by its first layer, else by its configuration."""
+    first = _first(model)
+    if isinstance(first, nn.Conv2d):
+        return int(first.in_channels)
+    said = getattr(getattr(model, "config", None), "num_channels", None)
+    return None if said is None else int(said)
 
 
 IMAGE_CLASSIFICATION = ImageClassification()

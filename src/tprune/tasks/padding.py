@@ -1,8 +1,9 @@
-"""Rows of unequal length as one tensor."""
+"""Rows of unequal length as one tensor, and the id that fills them up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,3 +18,12 @@ def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """
     width = max(map(len, rows))
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
+
+
+def pad_of(model: Any) -> int:
+    """The id of padding in the configuration of a model, or of what stands for one; 0 where it has none.
+
+    Args:
+        model: any module.
+    """
+    return int(getattr(getattr(model, "config", None), "pad_token_id", None) or 0)

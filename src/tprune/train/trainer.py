@@ -21,6 +21,7 @@ from tprune.core.task import Examples, HasStates, Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
+from tprune.tasks.padding import pad_of
 from tprune.train.checkpoints import Manifests, last_checkpoint
 from tprune.train.losses import (
     MixedTargets,
@@ -168,7 +169,7 @@ def train(
     task = task or task_of(model)
     _check(model, data, how, teacher, width, task)
     config: Any = getattr(model, "config", None)
-    pad, use_cache = getattr(config, "pad_token_id", None) or 0, getattr(config, "use_cache", None)
+    use_cache = getattr(config, "use_cache", None)
     every = how.eval_every
     arguments = TrainingArguments(
         output_dir=str(out),
@@ -207,7 +208,7 @@ def train(
         callbacks=[*callbacks, Manifests(), *extra],
         how=how,
         task=task,
-        pad=pad,
+        pad=pad_of(model),
         teacher=teacher.eval() if teacher is not None else None,
         width=width,
     )

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from transformers import TrainerCallback
 
 from tprune.core.data import Data, sampled, spread
 from tprune.core.task import Batch, Examples, Task
 from tprune.support.errors import InputError
 from tprune.tasks.batches import TokenBatches
+from tprune.tasks.padding import pad_of
 from tprune.tasks.translation.encoding import EncodedPairs, max_length
 from tprune.train.losses import MixedTargets, Width
 from tprune.train.schedule import TrainingConfig
@@ -21,12 +21,6 @@ from tprune.train.trainer import dropout_at, train
 from tprune.vocabulary.output_vocabulary import Resegmentation
 
 SAVE_EVERY = 100  # steps between the checkpoints that a killed stage goes on from
-
-
-def pad_of(model: nn.Module) -> int:
-    """The id of padding in a model's configuration; 0 where it has none."""
-    config: Any = getattr(model, "config", None)
-    return int(getattr(config, "pad_token_id", None) or 0)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from tprune.cli.console import say, show
-from tprune.cli.given import TRANSLATION, Given, task_name
+from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import not_empty
 from tprune.cli.options.choices import LongLinesHow
 from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
 from tprune.cli.sides import sides_of
+from tprune.core.known_tasks import writes_sentences
 from tprune.support.errors import InputError
 
 
@@ -44,7 +45,7 @@ def evaluate(
     where, other = sides_of(model, against, dense)
     given = given_data(sets, pairs)
     task = task_name(given, where, scores=True)
-    if task == TRANSLATION:
+    if writes_sentences(task):
         _translations(where, other, given, scoring, threads, runtime, as_json)
         return
     given.check_task(task, "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tprune.cli.console import chosen
-from tprune.cli.given import TRANSLATION, task_name
+from tprune.cli.given import task_name
 from tprune.cli.options.data import AllPairs, AllSets, given_data
 from tprune.cli.options.run import BaseRecipe, Begin, Budget, Cutting, Timing, Training
 from tprune.cli.options.single import Checkpoint, Dense
@@ -30,6 +30,7 @@ def prune(
     from tprune.cli.whole_run import Whole, start
     from tprune.recipe.changes import built_in
     from tprune.recipe.reader import read_recipe
+    from tprune.run.translation import TRAINED
 
     given = given_data(sets, pairs)
     try:
@@ -40,7 +41,7 @@ def prune(
     asked.check()
     own = read_recipe(settings.recipe) if settings.recipe else None
     name = str(settings.recipe) if settings.recipe else "prune"
-    asked.changed(own or read_recipe(built_in(given.task or TRANSLATION)), name)  # mistakes are told before the model's
+    asked.changed(own or read_recipe(built_in(given.task or TRAINED)), name)  # mistakes are told before the model's
     where = chosen(model, dense)
     task = task_name(given, where)
     checked = asked.changed(own or read_recipe(built_in(task)), name, task)

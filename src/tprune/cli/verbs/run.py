@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tprune.cli.console import chosen
-from tprune.cli.given import TRANSLATION, task_name
+from tprune.cli.given import task_name
 from tprune.cli.options.checks import not_empty
 from tprune.cli.options.data import AllPairs, AllSets, given_data
 from tprune.cli.options.run import Begin, Budget, Cutting, Settings, Timing, Training
@@ -48,5 +48,5 @@ def run(
     read, given = read_recipe(recipe), given_data(sets, pairs)
     asked.changed(read, str(recipe))  # mistakes are told before the model's
     where = None if model is None else chosen(model, dense)
-    checked = asked.changed(read, str(recipe), task_name(given, where, read.task or TRANSLATION))
+    checked = asked.changed(read, str(recipe), task_name(given, where, read.task))
     start(Whole.of(begin, checked, given, where, budget, cutting, training, ("train", "valid", "test")), begin.as_json)

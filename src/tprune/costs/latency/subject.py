@@ -24,6 +24,7 @@ from tprune.runtimes.translator import Translator
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune.tasks.padding import pad_of
 
 BATCHES = 4  # that passes are timed on in a round, each by itself
 NEW_TOKENS = 20  # that a language model writes after a prompt, where nobody says how many
@@ -225,7 +226,7 @@ def batches_of(model: Any, examples: Examples | None, size: int, task: Task | No
         return [{name: x.repeat(size, *[1] * (x.dim() - 1)) for name, x in one.items()}] * BATCHES
     lengths = np.asarray(examples.lengths)
     nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")
-    pad = int(getattr(getattr(model, "config", None), "pad_token_id", None) or 0)
+    pad = pad_of(model)
     places = np.resize(nearest[: BATCHES * size], (BATCHES, size))
     return [task.collate([examples[int(place)] for place in row], pad) for row in places]
 

@@ -1,3 +1,5 @@
 """What a run does for models that write sentences alone: a model to start from, vocabularies, long sentences,
 pseudo-targets.
 """
+
+TRAINED = "translation"  # the task of the models that a recipe can train
