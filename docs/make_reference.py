@@ -22,7 +22,7 @@ from tprune.cli.app import VERBS
 from tprune.cli.groups import expanded, options_of
 from tprune.cli.shared import Common
 from tprune.core.kinds import KINDS, Scope
-from tprune.recipe.schema import Recipe
+from tprune.recipe.schema import KindName, Recipe
 
 WORDS = {int: "number", float: "number", str: "text", bool: "yes or no"}
 PAGE = Path(__file__).with_name("reference.md")
@@ -139,6 +139,8 @@ def section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
 def kind(annotation: Any) -> str:
     """A type as a reader would say it."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation == KindName:
+        return " or ".join(f"`{each}`" for each in KINDS)
     if origin is Annotated:
         return kind(inner[0])
     if origin is Literal:

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from tprune.core import kinds
 from tprune.core.kinds import (
     BY_DEFAULT,
     COVERING,
@@ -24,13 +25,30 @@ from tprune.core.kinds import (
     rule_of,
 )
 from tprune.recipe.changes import BUILT_IN
-from tprune.recipe.reader import read_recipe
+from tprune.recipe.reader import check_recipe, read_recipe
 from tprune.recipe.schema import Prune
+from tprune.support.errors import InputError
 
 
 def test_every_kind_has_a_row_and_every_row_a_kind() -> None:
     assert get_args(Kind) == tuple(KINDS)
     assert all(rule_of(kind) is rule for kind, rule in KINDS.items()) and rule_of("experts") is OTHER
+
+
+def test_a_recipe_may_name_the_kinds_that_plugins_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "ENTERED", {})
+    asked = {"steps": 0, "macs": 0.5, "kinds": ["ffn", "experts"], "floors": {"experts": 0.1}}
+    recipe = {"data": {}, "train": {"steps": 1}, "prune": asked, "recover": {"steps": 1}}
+    ours = ", ".join(KINDS)
+    with pytest.raises(InputError, match=rf"prune.kinds.1: expected one of {ours}, got 'experts'"):
+        check_recipe(recipe)
+    kinds.enter("experts", "the experts of a layer")
+    assert check_recipe(recipe).prune.kinds == ["ffn", "experts"]
+    assert rule_of("experts").label == "the experts of a layer" and rule_of("experts").scope is Scope.OTHER
+    with pytest.raises(InputError, match=rf"prune.kinds.0: expected one of {ours}, experts, got 'expert'"):
+        check_recipe({**recipe, "prune": {"steps": 0, "macs": 0.5, "kinds": ["expert"]}})
+    with pytest.raises(InputError, match="two kinds of couplings are called 'ffn'; a plugin's needs a name of its own"):
+        kinds.enter("ffn", "others")
 
 
 def test_what_the_rows_say() -> None:

@@ -142,7 +142,7 @@ def test_one_call_has_the_settings_of_the_verb(monkeypatch: pytest.MonkeyPatch) 
         ({"speedup": 2, "batch": 3, "setting": TimingConfig()}, "setting= says all of it; leave out batch=3"),
         ({"macs": 0.5, "one_shot": True, "steps": 3}, "one_shot=True trains nothing; leave out steps=3"),
         ({"macs": 0.5, "kinds": "ffn"}, r"kinds='ffn': expected a list, such as kinds=\['ffn'\]"),
-        ({"macs": 0.5, "kinds": ["fnn"]}, "compress: prune.kinds.0: .*'ffn', 'heads'"),
+        ({"macs": 0.5, "kinds": ["fnn"]}, "compress: prune.kinds.0: expected one of ffn, heads, "),
         ({"macs": 7}, "compress: prune.macs: expected a fraction"),
         ({"macs": 0.5, "batch": 3, "threads": 1}, "threads=1 and batch=3: nothing is timed for macs; leave them out"),
         ({"speedup": 2, "threads": 999}, "threads 999; expected 1"),

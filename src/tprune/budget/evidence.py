@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -24,7 +24,6 @@ from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.budget.search import search
 from tprune.budget.size import Budget, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
-from tprune.core.kinds import Kind
 from tprune.core.plan import Plan
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
@@ -196,7 +195,7 @@ def measure_loss_curves(
     if by_norm := ranked_by_norm(model, plan):
         report(by_norm)
     curves = second_order_curves(model, plan, fitted, loss, limits, task=material.task)[0]
-    left = {c.name: 1 - how.expected_recovery.get(cast(Kind, c.kind), 0.0) for c in plan.couplings}
+    left = {c.name: 1 - how.expected_recovery.get(c.kind, 0.0) for c in plan.couplings}
     return tuple(replace(c, losses=tuple(left[c.name] * x for x in c.losses)) for c in curves)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from tprune.core.kinds import Kind
 from tprune.core.selection import Limits
 
 
@@ -17,7 +16,7 @@ class Request(Protocol):
     """One target, and the settings of the search for what is kept."""
 
     @property
-    def kinds(self) -> Sequence[Kind]:
+    def kinds(self) -> Sequence[str]:
         """Of couplings that may be cut."""
         ...
 
@@ -32,7 +31,7 @@ class Request(Protocol):
         ...
 
     @property
-    def expected_recovery(self) -> Mapping[Kind, float]:
+    def expected_recovery(self) -> Mapping[str, float]:
         """Share of the added loss, by kind, that training is expected to recover."""
         ...
 
@@ -42,12 +41,12 @@ class Request(Protocol):
         ...
 
     @property
-    def floors(self) -> Mapping[Kind, float]:
+    def floors(self) -> Mapping[str, float]:
         """Likewise for single kinds, where it differs."""
         ...
 
     @property
-    def multiple(self) -> Mapping[Kind, int]:
+    def multiple(self) -> Mapping[str, int]:
         """What numbers of groups are rounded to, by kind."""
         ...
 
@@ -78,5 +77,4 @@ class Request(Protocol):
 
 def limits_of(how: Request) -> Limits:
     """What a selection must respect."""
-    multiples = {str(kind): multiple for kind, multiple in how.multiple.items()}
-    return Limits(multiples, how.floor, {str(kind): floor for kind, floor in how.floors.items()})
+    return Limits(dict(how.multiple), how.floor, dict(how.floors))

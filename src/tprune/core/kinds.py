@@ -1,7 +1,7 @@
 """The kinds of couplings: one row says everything that the toolkit knows of a kind.
 
 A new kind is a word in `Kind` and a row in `KINDS`, and a family that has couplings of it. Families of plugins may have
-kinds of their own; they are treated as `OTHER`.
+kinds of their own; they are treated as `OTHER`, and those that `enter` makes known may stand in recipes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeGuard
+
+from tprune.support.errors import InputError
 
 Kind = Literal["ffn", "heads", "qk", "vo", "channels", "sublayer", "width", "lines"]
 
@@ -80,6 +82,27 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
     }
 )
 OTHER = KindRule("what its family says", Scope.OTHER)
+ENTERED: dict[str, KindRule] = {}  # by plugins
+
+
+def enter(kind: str, label: str = OTHER.label) -> None:
+    """Makes a kind known that the family of a plugin has, so that recipes may name it.
+
+    Args:
+        kind: its name; one that was entered before is replaced.
+        label: of what a group is one, for a reader.
+
+    Raises:
+        InputError: one of ours has the name.
+    """
+    if kind in KINDS:
+        raise InputError(f"two kinds of couplings are called {kind!r}; a plugin's needs a name of its own")
+    ENTERED[kind] = KindRule(label, Scope.OTHER)
+
+
+def kinds_known() -> tuple[str, ...]:
+    """The names of all kinds: ours, and those that plugins enter."""
+    return (*KINDS, *ENTERED)
 
 
 def known(kind: str) -> TypeGuard[Kind]:
@@ -92,7 +115,7 @@ def known(kind: str) -> TypeGuard[Kind]:
 
 
 def rule_of(kind: str) -> KindRule:
-    """The row of a kind; `OTHER` for one that is not in the table.
+    """The row of a kind; what a plugin said of one that is not in the table, else `OTHER`.
 
     Args:
         kind: any word.
@@ -101,7 +124,7 @@ def rule_of(kind: str) -> KindRule:
         >>> rule_of("qk").within, rule_of("ffn").balanced, rule_of("experts").scope
         ('heads', False, <Scope.OTHER: 'unknown'>)
     """
-    return KINDS[kind] if known(kind) else OTHER
+    return KINDS[kind] if known(kind) else ENTERED.get(kind, OTHER)
 
 
 def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:

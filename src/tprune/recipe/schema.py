@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from tprune.core.kinds import BY_DEFAULT, STOCK, Kind
+from tprune.core.kinds import BY_DEFAULT, STOCK, kinds_known
 from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
@@ -168,6 +168,16 @@ def _fraction_or_number(value: float) -> float:
     return value
 
 
+def _known_kind(name: str) -> str:
+    """Checked when the recipe is read, since plugins enter kinds."""
+    if name not in (known := kinds_known()):
+        raise ValueError(f"expected one of {', '.join(known)}")
+    return str(name)  # of an enumeration of the command line, too
+
+
+KindName = Annotated[str, AfterValidator(_known_kind)]
+
+
 def _known_method(name: str) -> str:
     if name not in METHODS:
         raise ValueError(f"expected one of {', '.join(sorted(METHODS))}")
@@ -232,7 +242,7 @@ class Prune(Distilled):
         stock: only what a stock configuration expresses.
     """
 
-    kinds: list[Kind] = Field(list(BY_DEFAULT), min_length=1)
+    kinds: list[KindName] = Field(list(BY_DEFAULT), min_length=1)
     method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
     method_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
@@ -245,10 +255,10 @@ class Prune(Distilled):
     latency_ms: float | None = Field(None, gt=0)
     allocation: Literal["loss", "analysis", "uniform"] = "analysis"
     search: int = Field(40, ge=0, le=100_000)
-    expected_recovery: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
+    expected_recovery: dict[KindName, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)
-    floors: dict[Kind, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
-    multiple: dict[Kind, PositiveInt] = Field(default_factory=dict)
+    floors: dict[KindName, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
+    multiple: dict[KindName, PositiveInt] = Field(default_factory=dict)
     output_vocabulary: int | None = Field(None, ge=1)
     stock: bool = False
 

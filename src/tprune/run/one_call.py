@@ -150,7 +150,7 @@ def compress(
         raise InputError(f"{unused}: nothing is timed for {recipe.prune.target()[0]}; leave them out")
     preparation_of(task).check_options(recipe)
     sides = data_of(task, train, "train"), data_of(task, valid, "valid")
-    return _compress(model, processor, sides, task, recipe, chosen, report)
+    return _compress(model, processor, sides, recipe, chosen, report, task)
 
 
 def _check_targets(targets: Mapping[str, object], kinds: object) -> None:
@@ -237,10 +237,10 @@ def _compress(
     model: Any,
     processor: Any,
     sides: tuple[Data, Data],
-    task: Task,
     recipe: Recipe,
     setting: TimingConfig,
     report: Report,
+    task: Task,
 ) -> Compressed:
     """The sequence of `tprune.run.sequence` in memory, its checkpoints in a folder that goes with it."""
     tokenizer = tokenizer_of(processor)
