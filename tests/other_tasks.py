@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from table_models import table_model
+from tprune.bench.known_phases import with_composed
 from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan, make_plan
 from tprune.costs.latency import subject as latency_subject
@@ -86,10 +87,13 @@ class Machine:
         macs = {side: float(read_json(folder / "macs.json")) for side, folder in (("dense", dense), ("pruned", other))}
         factor = {"dense": 1.0, "pruned": self.slower if other != dense else 1.0}
         took = {
-            side: {phase: [factor[side] * self.milliseconds(phase, macs[side])] * rounds for phase in work.measures}
+            side: with_composed(
+                {phase: [factor[side] * self.milliseconds(phase, macs[side])] * rounds for phase in work.measures},
+                work.new_tokens,
+            )
             for side in macs
         }
-        ratios = {phase: [took["dense"][phase][0] / took["pruned"][phase][0]] * rounds for phase in work.measures}
+        ratios = {phase: [took["dense"][phase][0] / took["pruned"][phase][0]] * rounds for phase in took["dense"]}
         return SimpleNamespace(
             ratios=ratios,
             rounds_ms=took,

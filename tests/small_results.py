@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tprune.bench.harness import MEASURES, Workload
+from tprune.bench.harness import Workload
 from tprune.core.score import Difference, Metric, Score
+from tprune.families.graphs.encoder_decoder import ENCODER_DECODER
 from tprune.realise.certificate import Certificate
 from tprune.report.results import (
     Exported,
@@ -20,6 +21,7 @@ from tprune.report.results import (
 )
 
 ONNX = "onnxruntime"
+MEASURES = ENCODER_DECODER.phases
 BLEU, CHRF = Metric("BLEU", poor=5.0), Metric("chrF", poor=20.0)
 
 

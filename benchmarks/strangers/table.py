@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from tprune.bench.known_phases import reported
+
 MODELS = {
     "bert": "BERT, 128 wide, 4 layers, SST-2",
     "llama": "stories260K (Llama, grouped queries), its own sequences",
@@ -57,7 +59,7 @@ def _line(model: str, asked: str, rows: Sequence[Mapping[str, Any]]) -> str:
     delta = _hull(
         [(row["difference"]["delta"], row["difference"]["low"], row["difference"]["high"]) for row in made], "+.2f"
     )
-    phase = made[0]["target"].get("phase") or _quoted(made[0])
+    phase = made[0]["target"].get("phase") or reported(next(iter(made[0]["speedup"].values())))
     speeds = [
         (row["speedup"][runtime][phase], *row["speedup_interval"][runtime][phase])
         for row in made
@@ -76,12 +78,6 @@ def _line(model: str, asked: str, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{share:.0%}",
     )
     return f"{start} {' | '.join(cells)} |"
-
-
-def _quoted(row: Mapping[str, Any]) -> str:
-    """The phase that is quoted: a whole pass, or a step where there is no pass."""
-    phases = next(iter(row["speedup"].values()))
-    return "pass" if "pass" in phases else "step"
 
 
 def _hull(found: Sequence[tuple[float, float, float]], form: str) -> str:

@@ -13,7 +13,6 @@ import tprune.bench.harness
 import tprune.bench.statistics
 import tprune.support.machine
 from tprune.bench.harness import (
-    MEASURES,
     Footprint,
     Worker,
     Workload,
@@ -24,9 +23,11 @@ from tprune.bench.harness import (
 from tprune.bench.requests import requests_of, sample, texts_of
 from tprune.bench.result import result_of
 from tprune.bench.statistics import median_interval, noise, self_ratio
+from tprune.families.graphs.encoder_decoder import ENCODER_DECODER
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
 
+MEASURES = ENCODER_DECODER.phases
 SENTENCES = ["a cat sat on the mat", "two dogs play in the snow", "an old man reads", "a dog"]
 
 

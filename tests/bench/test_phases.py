@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tprune.bench.harness import Workload, bench
+from tprune.bench.harness import Footprint, Workload, bench
+from tprune.bench.known_phases import PHASES, Feed, Phase, label_of, measured_for, quoted_words, reported, with_composed
 from tprune.bench.phases import measure, typical
 from tprune.bench.requests import requests_of
-from tprune.bench.statistics import reported
-from tprune.bench.work import PHASES
+from tprune.bench.result import result_of
+from tprune.bench.work import usual_work
 from tprune.core.caches import LayerCache
 from tprune.core.graph import Signature, TensorSpec
 from tprune.families.graphs.decoder_only import signature_of
@@ -118,7 +119,53 @@ def test_models_of_different_kinds_and_sentences_for_none(tmp_path: Path) -> Non
 
 def test_the_phase_that_a_speed_is_quoted_of() -> None:
     assert reported(("pass",)) == "pass" and reported(("prefill", "step")) == "step"
-    assert reported(PHASES) == "sentence"
+    assert reported(("prefill", "step", "text")) == "text" and reported(PHASES) == "sentence"
+    assert reported(("decoder_step", "encoder")) == "decoder_step" and reported(("of a plugin",)) == "of a plugin"
+
+
+def test_a_text_is_composed_and_says_so() -> None:
+    """Of every round by itself, so that its interval is that of the whole."""
+    sides = {
+        "dense": {"prefill": [2.0, 4.0], "step": [0.5, 0.25]},
+        "pruned": {"prefill": [1.0, 1.0], "step": [0.1] * 2},
+    }
+    footprint = dict.fromkeys(sides, Footprint(0.0, 1, 1, 1, 1, 1))
+    times = {side: with_composed(each, 10) for side, each in sides.items()}
+    found = result_of(times, footprint, 1, 1, Workload(new_tokens=10), "onnxruntime")
+    assert found.reported == "text" and found.ratios["text"] == [3.5, 3.25] and "ratio of text" in found.noise
+    assert found.as_dict()["composed"] == {"text": {"prefill": 1, "step": 10}}
+    assert label_of("text", 10) == "text (composed: prefill + 10 x step), ms" and quoted_words("text") == "a text"
+    assert measured_for(("text",)) == ("prefill", "step")
+    with pytest.raises(InputError, match="text is composed; expected how many steps"):
+        Workload(measures=("text",)).check()
+    with pytest.raises(InputError, match="timed by prefill, step, not by text"):
+        measure(llama(), request("text"))
+
+
+def test_a_whole_text_fits_into_the_model() -> None:
+    """The steps are timed in the middle of what is written; models without steps are timed as ever."""
+    for most in (2, 3, 20, 44, 45, 2048):
+        work = usual_work(("prefill", "step"), {"total": most})
+        assert work.source + work.new_tokens <= most and work.past == work.source + work.new_tokens // 2
+    assert (work.source, work.past, work.new_tokens) == (25, 35, 20)
+    assert usual_work(("encoder", "decoder_step", "sentence"), {"total": 20}) == Workload()
+
+
+def test_a_phase_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a plugin enters is asked for, timed, quoted and named in tables by its entry alone."""
+    monkeypatch.setattr(PHASES, "entered", {})
+    model = made("transcription", ("frame",), Signature("model", (PIXELS,), ("logits",)))
+    with pytest.raises(InputError, match="expected some of encoder, decoder_step, sentence, pass, prefill, step, text"):
+        Workload(measures=("frame",)).check()
+    with pytest.raises(InputError, match="phase 'frame' cannot be entered: expected either time or parts"):
+        PHASES.enter("frame", Phase("frame"))
+    PHASES.enter("frame", Phase("audio frame", lambda _, asked: {"ms": asked["batch"]}, Feed.BATCHES, quoted=True))
+    Workload(measures=("frame",)).check()
+    given = [{"pixel_values": np.ones((2, 3, 4, 4), np.float32)}] * 3
+    turns = requests_of(("frame",), [], 2, Workload(), given, tmp_path)["frame"]
+    assert len(turns) == 3 and [measure(model, turn) for turn in turns] == [{"ms": 2}] * 3
+    assert reported(("frame", "step")) == "frame" and quoted_words("frame") == "an audio frame"
+    assert label_of("frame", 20) == "audio frame, ms"
 
 
 @pytest.mark.slow

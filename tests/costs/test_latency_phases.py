@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from other_tasks import KINDS, Machine, examples, plan_of, small, time_is_multiplications
 from small_models import small_model
+from tprune.bench.known_phases import reported, with_composed
 from tprune.core.sublayers import width_of
 from tprune.costs.latency.cache import _old_key_of, key_of, measured
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.fit import fitted, weights_of
 from tprune.costs.latency.phases import (
-    GENERATION,
-    ONE_PASS,
     TRANSLATION,
     Part,
     Phases,
     Times,
+    composed,
     phases_from_json,
     phases_of,
 )
@@ -30,10 +30,13 @@ from tprune.costs.latency.products import products_of
 from tprune.costs.latency.subject import Passes, batches_of, check_inputs
 from tprune.costs.latency.table import LatencyTable, TimedPlan, TimingConfig, kept_fractions
 from tprune.costs.size import size_after
+from tprune.families.graphs.graph import skeleton_of
 from tprune.families.graphs.single_pass import SinglePass
 from tprune.support.errors import InputError
 from tprune.testing import random_kept
 
+GENERATION, ONE_PASS = composed(("prefill", "step")), Phases((Part("pass"),), "pass", ("pass",))
+assert GENERATION is not None
 MILLISECONDS = st.floats(0.01, 100.0)
 
 
@@ -48,10 +51,18 @@ def test_what_is_split_adds_up_again(first: float, last: float, tokens: float) -
     assert ONE_PASS.times([first], 1.0) == ONE_PASS.split({"pass": first}, 1.0) == Times({"pass": first}, first)
 
 
-def test_a_time_that_is_not_measured_itself_is_made_up_in_every_round() -> None:
-    rounds = {"prefill": [2.0, 4.0], "step": [0.5, 0.25]}
-    assert GENERATION.rounds(rounds, 10) == {"prefill": (2.0, 4.0), "text": (7.0, 6.5)}
-    assert TRANSLATION.rounds({"encoder": [1.0], "sentence": [3.0]}, 10) == {"encoder": (1.0,), "sentence": (3.0,)}
+def test_a_bench_composes_the_time_that_a_target_is_about() -> None:
+    rounds = with_composed({"prefill": [2.0, 4.0], "step": [0.5, 0.25]}, 10)
+    assert GENERATION.rounds(rounds) == {"prefill": (2.0, 4.0), "text": (7.0, 6.5)}
+    assert rounds["text"][0] == GENERATION.total([2.0, 0.5], 10)
+    assert TRANSLATION.rounds({"encoder": [1.0], "sentence": [3.0]}) == {"encoder": (1.0,), "sentence": (3.0,)}
+
+
+def test_a_target_is_about_what_a_bench_quotes() -> None:
+    """Of every model: whatever phases its exports are timed by."""
+    for model in (small_model("marian"), *map(small, KINDS)):
+        timed = with_composed(dict.fromkeys(skeleton_of(model).phases, (1.0,)), 10)
+        assert phases_of(model).quoted == reported(timed)
 
 
 def test_phases_go_by_what_exports_are_timed_by(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +71,7 @@ def test_phases_go_by_what_exports_are_timed_by(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(SinglePass, "phases", ("frame",))
     assert phases_of(small("resnet")) == Phases((Part("frame"),), "frame", ("frame",))
     monkeypatch.setattr(SinglePass, "phases", ("look", "listen"))
-    with pytest.raises(InputError, match=r"ResNet is timed by look, listen; expected one phase, or one of: encoder, s"):
+    with pytest.raises(InputError, match=r"ResNet is timed by look, listen; expected one phase, encoder, sentence, or"):
         phases_of(small("resnet"))
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from small_models import small_model
-from small_results import small_results
+from small_results import ONNX, small_results
+from tprune.bench.harness import Workload
 from tprune.core.plan import Plan, make_plan
 from tprune.families.registry import couplings
 from tprune.realise.checkpoint import save
@@ -20,7 +21,7 @@ from tprune.realise.shrink import shrink
 from tprune.report.drawing import WIDE, drawing
 from tprune.report.norms import curves, sorted_norms
 from tprune.report.page import marked, targets, where_time_goes, write_report
-from tprune.report.results import Outcome, PseudoTargets
+from tprune.report.results import Outcome, Protocol, PseudoTargets, RunResults
 from tprune.report.table import notes, rows
 from tprune.report.titles import asked
 
@@ -189,6 +190,35 @@ def test_targets_say_asked_predicted_and_reached() -> None:
     sized = small_results(target=Outcome({"macs": 5000.0}, {"macs": 4000.0}, "macs", 0.6))
     found = {row[0]: row[1:] for row in targets(sized, {"speedup": None})}
     assert found["multiplications"] == ("5,000", "4,000", "4,000") and found["speedup of a sentence"][:2] == ("", "")
+
+
+def test_a_language_model_is_quoted_by_what_its_target_is_about() -> None:
+    """A text, which says of what it is composed; prefill and step are beside it."""
+    took = {"text": 10.0, "prefill": 2.0, "step": 0.4}
+    sides = {
+        name: replace(side, latency_ms={ONNX: took}, tokens_per_sentence=0)
+        for name, side in small_results().sides.items()
+    }
+    found = small_results(
+        **sides,
+        speedup={ONNX: {"text": 1.5, "prefill": 1.2, "step": 1.6}},
+        speedup_interval={ONNX: dict.fromkeys(took, (1.1, 1.7))},
+        target=Outcome({"text_ms": 10.0}, {"text_ms": 9.0}, "speedup", 1.5),
+        bench=Protocol(1, 1, 4, Workload(new_tokens=20), {"text": {"prefill": 1, "step": 20}}),
+    )
+    said = {row[0]: row[1:] for row in targets(found, {"speedup": 1.6})}
+    assert said["milliseconds a text"] == ("10", "9", "10")
+    assert said["speedup of a text"] == ("1.5x", "1.60x", "1.50x [1.10, 1.70]") and "speedup of a step" not in said
+    assert {f"{ONNX}: {name}, ms" for name in ("text (composed: prefill + 20 x step)", "prefill", "step")} <= {
+        row[0] for row in rows(found)
+    }
+    assert [(part["name"], part["ms"]) for part in where_time_goes(found)[0]["parts"]] == [
+        ("prefill", 2),
+        ("20 x step", 8),
+    ]
+    assert RunResults.from_dict(found.to_dict()) == found
+    earlier = replace(found, speedup={ONNX: {"prefill": 1.2, "step": 1.6}})  # of a version that quoted the step
+    assert {row[0] for row in targets(earlier, {})} >= {"speedup of a text", "speedup of a step"}
 
 
 def test_the_parts_of_a_sentence_add_up() -> None:

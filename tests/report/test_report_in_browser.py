@@ -10,8 +10,7 @@ import pytest
 from test_report import run as run
 
 from browser import CHROMIUM, IN_CI, browse, measured
-from small_results import ONNX, as_fast, difference, scores, small_results
-from tprune.bench.harness import MEASURES
+from small_results import MEASURES, ONNX, as_fast, difference, scores, small_results
 from tprune.core.sites import site_from_name
 from tprune.report.analysis_page import write_page
 from tprune.report.comparison import compare, write_comparison

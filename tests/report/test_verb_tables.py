@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tprune.bench.harness import MEASURES, BenchResult, Footprint, Workload
+from small_results import MEASURES
+from tprune.bench.harness import BenchResult, Footprint, Workload
 from tprune.report.verb_tables import bench_table
 
 

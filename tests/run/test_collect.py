@@ -10,8 +10,8 @@ import pytest
 
 from small_models import small_model
 from small_pairs import PAIRS
-from small_results import small_results
-from tprune.bench.harness import MEASURES, Workload
+from small_results import MEASURES, small_results
+from tprune.bench.harness import Workload
 from tprune.counting.size import size
 from tprune.data.parallel import Corpus
 from tprune.realise.checkpoint import save

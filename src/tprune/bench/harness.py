@@ -11,18 +11,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tprune.bench.known_phases import Feed, measured_for, with_composed
 from tprune.bench.process import Worker
 from tprune.bench.process import worker as _worker
-from tprune.bench.requests import Inputs, Requests, check_batch, requests_of, texts_of
+from tprune.bench.requests import Inputs, Requests, check_batch, fed, requests_of, texts_of
 from tprune.bench.result import BenchResult, Footprint
 from tprune.bench.result import result_of as _result
-from tprune.bench.work import MEASURES, PHASES, Workload
+from tprune.bench.work import Workload, usual_work
 from tprune.runtimes.artefact import read_layout
+from tprune.runtimes.layout import Layout
 from tprune.support.activity import current, doing
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads, idle_cores
 
-__all__ = ["MEASURES", "PHASES", "BenchResult", "Footprint", "Worker", "Workload", "bench", "bench_all", "check_batch"]
+__all__ = ["BenchResult", "Footprint", "Worker", "Workload", "bench", "bench_all", "check_batch"]
 Name = TypeVar("Name", str, "str | None")  # of a worker
 
 
@@ -50,7 +52,7 @@ def bench(
         threads: cores one operation may use.
         batch: inputs in one pass.
         rounds: how often all is measured; at least 4, and even.
-        work: lengths and beams; see `Workload`.
+        work: lengths and beams; see `Workload`. If not given, it is `tprune.bench.work.usual_work`.
         inputs: batches of named arrays on which whole passes are timed; made up of the sizes in `work` if none are
             given.
 
@@ -81,11 +83,13 @@ def bench_all(
     Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense
     model against one of them.
     """
-    work = work or Workload()
-    _check(threads, batch, rounds, work)
-    texts = texts_of(sentences, batch, work.sentences)
+    _check(threads, batch, rounds, work or Workload())
+    texts = texts_of(sentences, batch, (work or Workload()).sentences)
     sides: dict[str | None, Path] = {None: Path(dense)} | {name: Path(folder) for name, folder in others.items()}
-    work = replace(work, measures=work.measures or _phases(sides.values(), bool(texts)))
+    if work is None or not work.measures:
+        one = _kind(sides.values(), bool(texts))
+        work = replace(work or usual_work(one.phases, one.limits), measures=one.phases)
+    work = replace(work, measures=measured_for(work.measures))
     with tempfile.TemporaryDirectory() as folder:
         requests = requests_of(work.measures, texts, batch, work, inputs, Path(folder))
         return _timed(sides, requests, threads, batch, rounds, work)
@@ -95,8 +99,8 @@ def _timed(
     sides: Mapping[str | None, Path], requests: Requests, threads: int, batch: int, rounds: int, work: Workload
 ) -> dict[str, BenchResult]:
     """All rounds of all sides; the one called None is the dense model's."""
-    if "sentence" in requests:
-        work = replace(work, sentences=sum(len(request["sentences"]) for request in requests["sentence"]))
+    for name in fed(requests, Feed.SENTENCES):
+        work = replace(work, sentences=sum(len(request["sentences"]) for request in requests[name]))
     cores = idle_cores(threads)
     footprint: dict[str | None, Footprint] = {}
     times: dict[str | None, dict[str, list[float]]] = {side: {name: [] for name in requests} for side in sides}
@@ -117,7 +121,7 @@ def _timed(
     for name in filter(None, sides):
         both: dict[str, str | None] = {"dense": None, "pruned": name}
         found[name] = _result(
-            {side: times[key] for side, key in both.items()},
+            {side: with_composed(times[key], work.new_tokens) for side, key in both.items()},
             {side: footprint[key] for side, key in both.items()},
             threads,
             batch,
@@ -136,8 +140,8 @@ def _check(threads: int, batch: int, rounds: int, work: Workload) -> None:
     work.check()
 
 
-def _phases(folders: Iterable[Path], sentences: bool) -> tuple[str, ...]:
-    """By what exported models are timed.
+def _kind(folders: Iterable[Path], sentences: bool) -> Layout:
+    """The layout of the first of exported models, which are all timed by the same phases.
 
     Raises `InputError` where they differ in that, or sentences are given for nothing.
     """
@@ -149,9 +153,9 @@ def _phases(folders: Iterable[Path], sentences: bool) -> tuple[str, ...]:
                 f"{first} is timed by {', '.join(one.phases)}, {folder} by {', '.join(other.phases)}; expected "
                 "models of one kind"
             )
-    if sentences and "sentence" not in one.phases:
+    if sentences and not fed(one.phases, Feed.SENTENCES):
         raise InputError(f"{first}: a model for {one.task}, which is timed without sentences")
-    return one.phases
+    return one
 
 
 def _runtime(dense: Path, pruned: Path) -> str:
@@ -183,6 +187,6 @@ def _round(
         weights = [len(request.get("sentences", "1")) for request in turns]
         for side, said in replies.items():
             found[side][name] = float(np.average([each["ms"] for each in said], weights=weights))
-            if name == "sentence":
+            if all("tokens" in each for each in said):
                 found[side]["tokens"] = float(np.average([each["tokens"] for each in said], weights=weights))
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tprune.bench.known_phases import PHASES, Feed, Phase, Reply, Request
 from tprune.core.graph import BATCH, TOKENS, TOTAL
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.translator import Translator
@@ -16,8 +17,6 @@ from tprune.support.errors import InputError
 
 SPENT_MS = 25.0  # how long one turn of a phase lasts, roughly; one of sentences is one translation
 MOST = 500
-Request = Mapping[str, Any]
-Reply = dict[str, float]
 
 
 def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
@@ -46,7 +45,10 @@ def measure(opened: Translator | OnePass, request: Request) -> Reply:
     phases = opened.layout.phases
     if request["do"] not in phases:
         raise InputError(f"a model for {opened.layout.task} is timed by {', '.join(phases)}, not by {request['do']}")
-    return TIMED[request["do"]](opened, request)
+    time = PHASES.named(request["do"]).time
+    if time is None:
+        raise InputError(f"phase {request['do']!r} is composed of others; expected one that is measured")
+    return time(opened, request)
 
 
 def _sentence(translator: Translator, request: Request) -> Reply:
@@ -92,14 +94,13 @@ def _step(model: OnePass, request: Request) -> Reply:
     return {"ms": _visit(lambda: steps.peek(one))}
 
 
-TIMED: Mapping[str, Callable[[Any, Request], Reply]] = {
-    "sentence": _sentence,
-    "encoder": _encoder,
-    "decoder_step": _decoder_step,
-    "pass": _pass,
-    "prefill": _pass,
-    "step": _step,
-}
+ENCODER = Phase("encoder pass", _encoder)
+DECODER_STEP = Phase("decoder step", _decoder_step)
+SENTENCE = Phase("sentence", _sentence, Feed.SENTENCES, quoted=True)
+PASS = Phase("pass", _pass, Feed.BATCHES, quoted=True)
+PREFILL = Phase("prefill", _pass, Feed.BATCHES)
+STEP = Phase("step", _step)
+TEXT = Phase("text", quoted=True, parts=("prefill", "step"))
 
 
 def typical(model: OnePass, batch: int, tokens: int) -> dict[str, NDArray[Any]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tprune.bench.known_phases import PHASES, Feed
 from tprune.bench.work import Workload
 from tprune.data.parallel import read_lines
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 
-TURNS = 4  # of each phase in a round; those of sentences are the sentences
+TURNS = 4  # of each phase in a round; of one that is timed on given inputs these
 Texts = Sequence[tuple[str, str]]  # and where each comes from
 Inputs = Sequence[Mapping[str, NDArray[Any]]]  # batches of named arrays
 Requests = dict[str, list[dict[str, Any]]]
@@ -54,15 +55,25 @@ def requests_of(
     """
     shape = {"source": work.source, "past": work.past, "batch": batch}
     requests: Requests = {name: [{"do": name, **shape}] * TURNS for name in phases}
-    if "sentence" in requests:
+    for name in fed(phases, Feed.SENTENCES):
         if not texts:
             raise InputError("no sentences to translate; expected at least one (--sentences)")
-        requests["sentence"] = [_translate(group, shape, work) for group in _groups(texts, batch)]
-    for name in {"pass", "prefill"} & set(phases):
+        requests[name] = [_translate(name, group, shape, work) for group in _groups(texts, batch)]
+    for name in fed(phases, Feed.BATCHES):
         if inputs and folder is not None:
             files = [_saved(each, folder / f"{number}.npz") for number, each in enumerate(inputs)]
             requests[name] = [{"do": name, **shape, "file": str(file)} for file in files]
     return requests
+
+
+def fed(phases: Iterable[str], feed: Feed) -> list[str]:
+    """Those of the phases that are timed on such inputs.
+
+    Example:
+        >>> fed(["encoder", "sentence"], Feed.SENTENCES)
+        ['sentence']
+    """
+    return [name for name in phases if PHASES.named(name).feed is feed]
 
 
 def _groups(texts: Texts, batch: int) -> list[Texts]:
@@ -71,9 +82,9 @@ def _groups(texts: Texts, batch: int) -> list[Texts]:
     return [texts[i : i + batch] for i in range(0, len(texts), batch)]
 
 
-def _translate(group: Texts, shape: Mapping[str, int], work: Workload) -> dict[str, Any]:
+def _translate(name: str, group: Texts, shape: Mapping[str, int], work: Workload) -> dict[str, Any]:
     sentences, places = [text for text, _ in group], [place for _, place in group]
-    return {"do": "sentence", **shape, "sentences": sentences, "from": places, "beams": work.beams}
+    return {"do": name, **shape, "sentences": sentences, "from": places, "beams": work.beams}
 
 
 def _saved(batch: Mapping[str, NDArray[Any]], file: Path) -> Path:

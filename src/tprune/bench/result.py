@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tprune.bench.statistics import half_width, median_interval, noise, quartiles, reported, self_ratio
+from tprune.bench.known_phases import composed_of, reported
+from tprune.bench.statistics import half_width, median_interval, noise, quartiles, self_ratio
 from tprune.bench.work import Workload
 from tprune.support.machine import machine, versions
 
@@ -68,6 +69,12 @@ class BenchResult:
         """The phase that a speed is quoted of, and that `noisy` judges: whole sentences where they were timed."""
         return reported(self.interval)
 
+    @property
+    def composed(self) -> dict[str, dict[str, int]]:
+        """The phases whose time is composed of others, and how often each of these is in it."""
+        often, found = self.work.new_tokens, composed_of(self.interval)
+        return {} if often is None else {name: {first: 1, last: often} for name, (first, last) in found.items()}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the runtime's name between side and measure."""
         name = self.runtime
@@ -93,6 +100,7 @@ class BenchResult:
             "rounds": self.rounds,
             "protocol": PROTOCOL,
             "work": asdict(self.work),
+            "composed": self.composed or None,
             "machine": dict(self.machine),
         }
 

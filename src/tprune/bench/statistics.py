@@ -5,18 +5,12 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-REPORTED = (
-    "sentence",
-    "pass",
-    "step",
-    "decoder_step",
-    "prefill",
-    "encoder",
-)  # a speed is quoted of the first of these that was timed
+from tprune.bench.known_phases import reported
+
 QUIET = 0.03  # how far the 95 % interval of the quoted speed may reach from its middle
 
 
@@ -48,16 +42,6 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
         rank += 1
     rank = max(rank - 1, 0)
     return ordered[rank], ordered[n - 1 - rank]
-
-
-def reported(measures: Iterable[str]) -> str:
-    """Which of the measures a speed is quoted of.
-
-    Example:
-        >>> reported(["encoder", "sentence"])
-        'sentence'
-    """
-    return next(name for name in REPORTED if name in measures)
 
 
 def half_width(interval: Sequence[float]) -> float:

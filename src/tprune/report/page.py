@@ -133,13 +133,16 @@ def quality_and_speed(results: RunResults) -> dict[str, Any]:
 def where_time_goes(results: RunResults) -> list[dict[str, Any]]:
     """For each side the milliseconds of what is quoted, in parts.
 
-    Of a sentence: encoder, decoder steps (one step times the tokens written), and the rest; else the whole alone.
+    Of a sentence: encoder, decoder steps (one step times the tokens written), and the rest; of what is composed its
+    parts; else the whole alone.
     """
+    made_of = (results.bench.composed or {}).get(results.phase, {})
     times = {name: side.latency_ms[results.runtime] for name, side in results.sides.items()}
     longest = max(took[results.phase] for took in times.values())
     found = []
     for name, took in times.items():
-        parts = _parts(took, results.sides[name].tokens_per_sentence, results.phase)
+        parts = {f"{n} x {part}" if n > 1 else part: n * took[part] for part, n in made_of.items()}
+        parts = parts or _parts(took, results.sides[name].tokens_per_sentence, results.phase)
         shares = [{"name": part, "ms": ms, "share": round(100 * ms / longest, 2)} for part, ms in parts.items()]
         found.append({"side": name, "ms": took[results.phase], "parts": shares})
     return found

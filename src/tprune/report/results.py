@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.bench.harness import Workload
-from tprune.bench.statistics import reported
+from tprune.bench.known_phases import reported
 from tprune.core.score import Difference, Metric, Score
 from tprune.core.words import Words, words_for
 from tprune.realise.certificate import Certificate
@@ -165,12 +165,16 @@ class ExportedSides:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the two were timed."""
+    """How the two were timed.
+
+    `composed` are the phases that are not measured themselves, with how often each of their parts is in them.
+    """
 
     threads: int
     batch: int
     rounds: int
     work: Workload
+    composed: Mapping[str, Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tprune.bench.known_phases import label_of as phase_label
+from tprune.bench.known_phases import quoted_words
 from tprune.core.score import Difference, Score
 from tprune.report.results import RunResults
-
-MEASURES = {"encoder": "encoder pass, ms", "decoder_step": "decoder step, ms", "sentence": "sentence, ms"}
-PHASES = {**MEASURES, "pass": "pass, ms", "prefill": "prefill, ms", "step": "step, ms"}  # of other models too
-QUOTED = {"sentence": "a sentence", "pass": "a pass", "step": "a step", "prefill": "a prefill"}  # that a speed is of
 
 
 def rows(results: RunResults) -> list[tuple[str, str, str, str]]:
@@ -76,7 +74,8 @@ def _times(results: RunResults) -> Iterator[tuple[str, str, str, str]]:
             ms = results.dense.latency_ms[runtime][phase], results.pruned.latency_ms[runtime][phase]
             ratio = results.ratio(runtime, phase)
             speed = f"{faster(ratio.median)}, {between(ratio.interval)}"
-            yield f"{runtime}: {PHASES.get(phase, f'{phase}, ms')}", f"{ms[0]:.3g}", f"{ms[1]:.3g}", speed
+            label = phase_label(phase, results.bench.work.new_tokens)
+            yield f"{runtime}: {label}", f"{ms[0]:.3g}", f"{ms[1]:.3g}", speed
 
 
 def _written(results: RunResults) -> Iterator[tuple[str, str, str, str]]:
@@ -150,7 +149,7 @@ def _target(results: RunResults) -> str:
 
 def quoted(results: RunResults) -> str:
     """What the speed of a run is of."""
-    return QUOTED.get(results.phase, f"one {results.phase}")
+    return quoted_words(results.phase)
 
 
 def faster(ratio: float) -> str:

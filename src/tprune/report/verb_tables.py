@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from tprune.bench.harness import BenchResult
-from tprune.report.table import PHASES, text_of
+from tprune.bench.known_phases import label_of
+from tprune.report.table import text_of
 
 
 def inspect_table(found: Mapping[str, Any]) -> str:
@@ -106,12 +107,12 @@ def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")
     dense, pruned = found.footprint["dense"], found.footprint["pruned"]
     for measure, (low, high) in found.interval.items():
         one, other = (found.latency_ms[side][measure] for side in ("dense", "pruned"))
-        label, speed = PHASES.get(measure, f"{measure}, ms"), f"{found.speedup[measure]:.2f}x"
+        label, speed = label_of(measure, found.work.new_tokens), f"{found.speedup[measure]:.2f}x"
         table.add_row(f"{found.runtime}: {label}", f"{one:.3f}", f"{other:.3f}", speed, f"{low:.2f} to {high:.2f}")
     if dense.tokens_per_sentence:
         table.add_row("tokens per sentence", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}")
     table.add_row("parameters", f"{dense.parameters:,}", f"{pruned.parameters:,}")
-    example = ", 25 + 25 tokens" if "sentence" in found.interval else " of an input"
+    example = ", 25 + 25 tokens" if dense.tokens_per_sentence else " of an input"
     table.add_row(f"multiplications{example}", f"{dense.macs:,}", f"{pruned.macs:,}")
     table.add_row("peak memory, MB", f"{dense.peak_memory / 1e6:.0f}", f"{pruned.peak_memory / 1e6:.0f}")
     table.add_row("file size, MB", f"{dense.bytes / 1e6:.2f}", f"{pruned.bytes / 1e6:.2f}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from tprune.bench.known_phases import PHASES, composed_of
 from tprune.core.sites import DECODER, ENCODER, Site
 from tprune.families.graphs.graph import skeleton_of
 from tprune.support.errors import InputError
@@ -71,8 +72,8 @@ class Phases:
     Attributes:
         parts: what prices are fitted for, one or two.
         quoted: what a target is asked for: the time of a `sentence`, of a `pass`, of a `text`.
-        measured: phases of a benchmark. Where `quoted` is among them, the last part is what it takes beside the first,
-            for each of its tokens; otherwise it is made up of the parts.
+        measured: phases of a benchmark, which composes the quoted time of them where it is not among them. The last
+            part is what the quoted time takes beside the first, for each of its tokens.
     """
 
     parts: tuple[Part, ...]
@@ -107,19 +108,18 @@ class Phases:
         first, total = [milliseconds[name] for name in self.names[:-1]], milliseconds[self.quoted]
         return Times(dict(zip(self.names, [*first, (total - sum(first)) / tokens], strict=True)), total)
 
-    def rounds(self, milliseconds: Rounds, tokens: float) -> dict[str, tuple[float, ...]]:
-        """What is `timed` in each round, from what is `measured` in it."""
-        found = {name: tuple(milliseconds[name]) for name in self.timed if name in milliseconds}
-        if self.quoted not in found:
-            rows = zip(*(milliseconds[name] for name in self.names), strict=True)
-            found[self.quoted] = tuple(self.total(row, tokens) for row in rows)
-        return found
+    def rounds(self, milliseconds: Rounds) -> dict[str, tuple[float, ...]]:
+        """What is `timed` in each round, from all that a benchmark gives of it."""
+        return {name: tuple(milliseconds[name]) for name in self.timed}
 
 
 TRANSLATION = Phases((Part("encoder", ENCODER), Part("token", DECODER)), "sentence", ("encoder", "sentence"))
-GENERATION = Phases((Part("prefill"), Part("step")), "text", ("prefill", "step"))
-ONE_PASS = Phases((Part("pass"),), "pass", ("pass",))
-KNOWN = (TRANSLATION, GENERATION, ONE_PASS)
+
+
+def composed(names: Sequence[str]) -> Phases | None:
+    """The phases of a model whose quoted time a benchmark composes of others; None where there is none."""
+    quoted = {name: parts for name, parts in composed_of(names).items() if PHASES[name].quoted}
+    return next((Phases(tuple(map(Part, parts)), name, parts) for name, parts in quoted.items()), None)
 
 
 def phases_of(model: nn.Module) -> Phases:
@@ -129,14 +129,16 @@ def phases_of(model: nn.Module) -> Phases:
         InputError: the model has no graphs, or is timed by several phases of which none is known to be quoted.
     """
     there = skeleton_of(model).phases
-    for known in KNOWN:
-        if set(known.measured) <= set(there):
-            return known
+    if set(TRANSLATION.measured) <= set(there):
+        return TRANSLATION
+    if made := composed(there):
+        return made
     if len(there) == 1:
         return Phases((Part(there[0]),), there[0], there)
-    expected = "; ".join(", ".join(known.measured) for known in KNOWN)
     raise InputError(
-        f"{type(model).__name__} is timed by {', '.join(there)}; expected one phase, or one of: {expected}"
+        f"{type(model).__name__} is timed by {', '.join(there)}; expected one phase, "
+        f"{', '.join(TRANSLATION.measured)}, or the parts of a composed phase that is quoted "
+        "(tprune.bench.known_phases.PHASES)"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tprune.bench.work import Workload
+from tprune.bench.work import NEW_TOKENS, Workload
 from tprune.core.known_tasks import task_of
 from tprune.core.task import Batch, Examples, Task
 from tprune.costs.latency.phases import Phases, phases_of
@@ -27,7 +27,6 @@ from tprune.support.texts import check_list
 from tprune.tasks.padding import pad_of
 
 BATCHES = 4  # that passes are timed on in a round, each by itself
-NEW_TOKENS = 20  # that a language model writes after a prompt, where nobody says how many
 Inputs = (
     Sequence[str] | Examples | None
 )  # source sentences; encoded examples of other tasks, or nothing for typical ones
@@ -210,7 +209,8 @@ class Passes:
     def work(self) -> Workload:
         """Steps are timed in the middle of what is written."""
         source = max(1, self.prompt)
-        return Workload(source, self.prompt + int(self.tokens) // 2, 1, BATCHES, self.phases.measured)
+        past, written = self.prompt + int(self.tokens) // 2, int(self.tokens) if len(self.phases.parts) > 1 else None
+        return Workload(source, past, 1, BATCHES, self.phases.measured, written)
 
     def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
         """Without a tokeniser: nothing that is timed reads text."""

@@ -96,7 +96,7 @@ class Timer:
         while len(quoted) < MOST_DENSE * asked:
             found = self._bench({"again": self.folder / "dense"}, BLOCK if quoted else asked)["again"]
             memory = max(memory, int(found.footprint["dense"].peak_memory))
-            for name, each in phases.rounds(found.rounds_ms["dense"], tokens).items():
+            for name, each in phases.rounds(found.rounds_ms["dense"]).items():
                 rounds[name] += each
             if half_width(median_interval(quoted)) <= DENSE:
                 break
@@ -201,10 +201,7 @@ class Timer:
 
     def _ratios(self, found: BenchResult) -> Ratios:
         """Dense over the other model's time of each that is timed."""
-        if set(self.phases.timed) <= set(found.ratios):
-            return {name: found.ratios[name] for name in self.phases.timed}
-        dense, other = (self.phases.rounds(found.rounds_ms[side], self.subject.tokens) for side in ("dense", "pruned"))
-        return {name: tuple(d / x for d, x in zip(dense[name], other[name], strict=True)) for name in self.phases.timed}
+        return {name: found.ratios[name] for name in self.phases.timed}
 
     def _bench(self, sides: Mapping[str, Path], rounds: int) -> dict[str, BenchResult]:
         how, subject = self.setting, self.subject
