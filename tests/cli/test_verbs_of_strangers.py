@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from table_models import table_model
+from tprune.analysis import Analysis
 from tprune.realise.architectures import ARCHITECTURES, entered_class
 from tprune.realise.checkpoint import save
 from tprune.support.errors import InputError
@@ -144,6 +145,21 @@ def test_options_of_translation_are_refused_with_the_right_ones(tprune: Call, st
     ):
         code, _, notes = tprune(*line)
         assert code == 1 and says in notes and not Path("run").exists(), (line, notes)
+
+
+def test_an_analysis_presses_on_the_lines_of_all_linear_maps(tprune: Call, stranger: Stranger) -> None:
+    """A network whose blocks have convolutions alone has none, which is said before anything is trained."""
+    data = ("--train", stranger.data, "--valid", stranger.data)
+    code, out, notes = tprune("analyze", stranger.model, *data, "--steps", 5, "--out", "found", *stranger.plugin)
+    if stranger.kind == "channels":
+        assert code == 1 and "ResNet has no linear maps inside its blocks" in notes and not Path("found").exists()
+        return
+    assert code == 0 and "encoder 0 ffn" in out.replace("decoder", "encoder"), notes
+    found = Analysis.load(Path("found/analysis.json"))
+    maps = {"text-classification": 3 * 6, "language-modelling": 3 * 7}[stranger.task]
+    assert len({c.matrix for c in found.lines}) == maps and len(found.lines) == 2 * maps and len(found.path) == 5
+    assert {"lines", "ffn", "heads"} <= {c.kind for c in found.components}
+    assert Path("found/analysis.html").exists()
 
 
 @pytest.mark.slow

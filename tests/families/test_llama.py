@@ -56,7 +56,7 @@ def test_key_value_heads_go_with_all_that_share_them() -> None:
 
 
 def test_nothing_is_cut_inside_rotary_heads() -> None:
-    assert {c.kind for c in couplings(table_model("llama"))} == {"heads", "ffn", "sublayer", "width"}
+    assert {c.kind for c in couplings(table_model("llama"))} == {"heads", "ffn", "sublayer", "width", "lines"}
 
 
 def test_gates_go_with_the_units_that_they_open() -> None:

@@ -37,7 +37,11 @@ CHAIN = (("first", "first", "mid"), ("mid", "mid", "also"), ("also", "also", "la
 
 def test_separate_modules_are_fine() -> None:
     model: Any = Net()
-    for coupling in table(*CHAIN).couplings(model):
+    found = table(*CHAIN).couplings(model)
+    assert [c.name for c in found if not c.closed] == [
+        f"{name}.{axis}" for name in ("first", "mid", "also", "last") for axis in ("in", "out")
+    ]
+    for coupling in (one for one in found if one.closed):
         check_coupling(model, coupling, lambda net: net(torch.ones(2, 4)))
 
 

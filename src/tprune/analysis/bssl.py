@@ -18,6 +18,7 @@ from tprune.analysis.blocks import BlockShape, by_head
 from tprune.analysis.record import Analysis, Component, Point, Reading
 from tprune.analysis.sites import origin_of
 from tprune.core.coupling import Coupling, Groups, bind
+from tprune.core.kinds import Scope, rule_of
 from tprune.core.plan import Mode, Plan, make_plan
 from tprune.families.registry import couplings
 from tprune.methods.group_lasso import GroupLasso
@@ -95,7 +96,7 @@ def analyse(
     if not multiples or list(multiples) != sorted(set(multiples)) or multiples[0] <= 0:
         raise InputError(f"analysis: the path needs rising strengths above 0, got {multiples}")
     twin = copy.deepcopy(model)
-    lines = couplings(twin, ["lines"])
+    lines = linear_lines(twin)
     if blocks is BlockShape.HEADS:
         lines = by_head(lines, couplings(twin, ["heads"]))
     shown = (*lines, *(couplings(twin, kinds) if kinds else ()))
@@ -118,6 +119,17 @@ def analyse(
         raise InputError(f"analysis: fit took {path.step} steps; expected {steps}")
     found = tuple(_component(g, before, readings) for g in bound)
     return Analysis(found, strength, steps, tuple(points), dense_loss, str(blocks))
+
+
+def linear_lines(model: nn.Module) -> tuple[Coupling, ...]:
+    """The lines of all linear maps inside a model's blocks. Raises `InputError` where there are none."""
+    found = tuple(coupling for coupling in couplings(model) if rule_of(coupling.kind).scope is Scope.MATRIX)
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no linear maps inside its blocks; expected some, whose lines are analysed "
+            "(those of convolutions are not)"
+        )
+    return found
 
 
 def read(norms: Tensor, dense: Tensor) -> Reading:

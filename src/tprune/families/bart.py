@@ -14,4 +14,4 @@ def belongs(model: nn.Module) -> bool:
     return isinstance(model, BartForConditionalGeneration)
 
 
-BART = Table("bart", belongs, rows, lines=True, stock=UNITS)
+BART = Table("bart", belongs, rows, stock=UNITS)

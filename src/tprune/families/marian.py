@@ -22,4 +22,4 @@ def settings(model: nn.Module) -> dict[str, Any]:
     return {"max_position_embeddings": rows_of_positions(model)}
 
 
-MARIAN = Table("marian", belongs, rows, lines=True, stock=UNITS, settings=settings)
+MARIAN = Table("marian", belongs, rows, stock=UNITS, settings=settings)

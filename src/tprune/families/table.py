@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
+from tprune.core.sites import Site
 from tprune.families.left import left_by
 from tprune.families.modeling.modeling_pruned import Gathered, pruned_class, rebuild_
 from tprune.families.rows import Heads, Row, gone, shapes_of
@@ -39,7 +40,7 @@ class Table:
         rows: the blocks of a model. Rows of blocks of which earlier pruning has left nothing are left out.
         tolerance: how far masked and shrunk models may differ in double precision, relative to the largest output;
             norms that are computed in single precision need more.
-        lines: whether single lines of every matrix inside the blocks can be cut too; such matrices are gathered.
+        lines: whether single lines of the linear maps inside the blocks can be cut too; such maps are gathered.
         stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is
             given, models whose hidden units alone are cut can be written as stock models.
         settings: what the configuration of a small model has to say otherwise than that of the model.
@@ -58,7 +59,7 @@ class Table:
     belongs: Callable[[nn.Module], bool]
     rows: Callable[[Any], Iterable[Row]]
     tolerance: float = 1e-10
-    lines: bool = False
+    lines: bool = True
     stock: Mapping[str, str] = field(default_factory=dict)
     settings: Callable[[Any], Mapping[str, Any]] = lambda _: {}
 
@@ -74,8 +75,15 @@ class Table:
         """
         shapes, rows = shapes_of(model), checked_rows(self, model)
         closed = [coupling for row in rows for coupling in row.couplings(shapes)]
-        matrices = [(name, row.site) for row in rows if row.module for name in (*row.outputs, *row.inputs)]
-        return (*closed, *(one for name, site in matrices if self.lines for one in lines_of(name, site)))
+        return (*closed, *(one for name, site in self._maps(model, rows) for one in lines_of(name, site)))
+
+    def _maps(self, model: nn.Module, rows: Iterable[Row]) -> Iterator[tuple[str, Site]]:
+        """The linear maps inside the blocks, each once, with their sites; other modules are left out."""
+        found: dict[str, Site] = {}
+        for row in rows:
+            for name in (*row.outputs, *row.inputs) if row.module and self.lines else ():
+                found.setdefault(name, row.site)
+        return ((name, site) for name, site in found.items() if type(model.get_submodule(name)) is nn.Linear)
 
     def build(self, model: nn.Module, cuts: Cuts, heads: Heads, stock: bool) -> nn.Module:
         """An empty model of what the cuts leave.
