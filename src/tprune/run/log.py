@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -71,8 +71,39 @@ def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     import transformers.utils.logging as theirs
 
     kept, told = RunFile(out), Told(say)
-    ours, everything = logging.getLogger(OURS), logging.getLogger()
-    before = ours.level, everything.level, ours.propagate, theirs.get_verbosity()
+    with ExitStack() as undone:
+        undone.enter_context(_to(logging.getLogger(), (kept,), logging.WARNING))
+        undone.enter_context(_to(logging.getLogger(OURS), (kept, told), logging.INFO, alone=True))
+        undone.callback(theirs.set_verbosity, theirs.get_verbosity())
+        undone.callback(theirs.enable_default_handler)
+        undone.callback(theirs.remove_handler, kept)
+        theirs.disable_default_handler()
+        theirs.add_handler(kept)
+        theirs.set_verbosity_warning()
+        undone.enter_context(_warnings_logged())
+        yield
+
+
+@contextmanager
+def _to(logger: logging.Logger, handlers: Sequence[logging.Handler], level: int, alone: bool = False) -> Iterator[None]:
+    """Sends what a logger is told to handlers while the block runs; to them alone where it is `alone`."""
+    before = logger.level, logger.propagate
+    for handler in handlers:
+        logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = logger.propagate and not alone
+    try:
+        yield
+    finally:
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+        for handler in reversed(handlers):
+            logger.removeHandler(handler)
+
+
+@contextmanager
+def _warnings_logged() -> Iterator[None]:
+    """Sends warnings to the log while the block runs: ours once each, since several stages ask the same."""
     heard: set[str] = set()
 
     def show(
@@ -83,35 +114,13 @@ def logged(out: Path, say: Callable[[str], None]) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        name = OURS if issubclass(category, TpruneWarning) else "warnings"
-        if name == OURS and str(message) in heard:  # several stages ask the same
-            return
-        heard.add(str(message))
-        logging.getLogger(name).warning(
-            "%s", f"warning: {message}" if name == OURS else f"{filename}:{lineno}: {message}"
-        )
+        if not issubclass(category, TpruneWarning):
+            logging.getLogger("warnings").warning("%s", f"{filename}:{lineno}: {message}")
+        elif str(message) not in heard:
+            heard.add(str(message))
+            logging.getLogger(OURS).warning("%s", f"warning: {message}")
 
-    ours.addHandler(kept)
-    ours.addHandler(told)
-    everything.addHandler(kept)
-    theirs.disable_default_handler()
-    theirs.add_handler(kept)
-    ours.setLevel(logging.INFO)
-    everything.setLevel(logging.WARNING)
-    theirs.set_verbosity_warning()
-    ours.propagate = False
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = show
-        try:
-            yield
-        finally:
-            ours.setLevel(before[0])
-            everything.setLevel(before[1])
-            ours.propagate = before[2]
-            theirs.set_verbosity(before[3])
-            theirs.remove_handler(kept)
-            theirs.enable_default_handler()
-            everything.removeHandler(kept)
-            ours.removeHandler(told)
-            ours.removeHandler(kept)
+        yield

@@ -170,8 +170,33 @@ def train(
     _check(model, data, how, teacher, width, task)
     config: Any = getattr(model, "config", None)
     use_cache = getattr(config, "use_cache", None)
+    trainer = TaskTrainer(
+        model,
+        _arguments(how, out, save_every),
+        train_dataset=data,
+        eval_dataset=valid,
+        callbacks=[*callbacks, Manifests(), *_stopping(how)],
+        how=how,
+        task=task,
+        pad=pad_of(model),
+        teacher=teacher.eval() if teacher is not None else None,
+        width=width,
+    )
+    trainer.remove_callback(PrinterCallback)
+    try:
+        trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))
+    finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        if use_cache is not None:
+            config.use_cache = use_cache
+    log: list[dict[str, float]] = trainer.state.log_history
+    return log
+
+
+def _arguments(how: TrainingConfig, out: Path, save_every: int) -> TrainingArguments:
+    """The settings of a stage in the words of `Trainer`, which saves where it evaluates."""
     every = how.eval_every
-    arguments = TrainingArguments(
+    return TrainingArguments(
         output_dir=str(out),
         max_steps=how.steps,
         learning_rate=how.lr,
@@ -199,28 +224,11 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    extra = [EarlyStoppingCallback(early_stopping_patience=how.patience)] if every and how.patience else []
-    trainer = TaskTrainer(
-        model,
-        arguments,
-        train_dataset=data,
-        eval_dataset=valid,
-        callbacks=[*callbacks, Manifests(), *extra],
-        how=how,
-        task=task,
-        pad=pad_of(model),
-        teacher=teacher.eval() if teacher is not None else None,
-        width=width,
-    )
-    trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=last_checkpoint(out, logging.getLogger("tprune").warning))
-    finally:  # the Trainer leaves its autocast around `forward`, and the cache switched off
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-        if use_cache is not None:
-            config.use_cache = use_cache
-    log: list[dict[str, float]] = trainer.state.log_history
-    return log
+
+
+def _stopping(how: TrainingConfig) -> list[TrainerCallback]:
+    """What ends a stage whose validation loss falls no more, where it is to end so."""
+    return [EarlyStoppingCallback(early_stopping_patience=how.patience)] if how.eval_every and how.patience else []
 
 
 def _check(
