@@ -113,7 +113,7 @@ def predicted(bench: Bench) -> Table:
     small = partial(material.batches, material.train, CALIBRATION, 1000)
     table |= bench.unit("gradients", lambda: from_gradients(copy.deepcopy(dense), small()))
     table["harm"] = bench.unit("harm", lambda: ablation_losses(dense, bench.components, token_loss_on(small())))
-    suffix = f"{bench.how.steps}-{bench.how.tokens}"
+    suffix = f"{bench.how.steps}-{bench.how.batch_tokens}"
     real = from_analysis(bssl(bench, dense, f"bssl-{suffix}"))
     null = from_analysis(bssl(bench, permuted_(copy.deepcopy(dense)), f"null-{suffix}"))
     table |= {f"BSSL: {k}": v for k, v in real.items()} | {f"permuted: {k}": v for k, v in null.items()}

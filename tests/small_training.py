@@ -13,7 +13,7 @@ from tprune.tasks.translation.encoding import EncodedPairs, MarianSize, new_mode
 from tprune.train.schedule import TrainingConfig
 
 SIZE = MarianSize(16, (1, 1), 2, 24, 30, dropout=0.2, positions=24)
-HOW = TrainingConfig(steps=10, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3)
+HOW = TrainingConfig(steps=10, lr=5e-3, warmup=2, batch_tokens=64, precision="fp32", seed=3)
 
 
 def pairs(n: int, seed: int = 0) -> EncodedPairs:

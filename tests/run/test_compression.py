@@ -186,7 +186,7 @@ def test_a_teacher_can_teach_all_at_once() -> None:
 def test_training_under_bf16_leaves_the_forward_pass_and_the_cache_as_they_were(tmp_path: Any) -> None:
     model, tokenizer = model_and_tokenizer()
     material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="bf16")
-    material.run(model, TrainingConfig(2, warmup=1, tokens=64), tmp_path)
+    material.run(model, TrainingConfig(2, warmup=1, batch_tokens=64), tmp_path)
     assert model.config.use_cache is True
     logits = model.eval()(**material.batch()).logits
     assert logits.dtype == torch.float32

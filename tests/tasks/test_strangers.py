@@ -112,5 +112,11 @@ def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Pa
     texts = EncodedTokens(tuple([2, *[5 + (start + i) % 30 for i in range(8)], 1] for start in range(30)))
     loss = token_loss_on([task.collate([texts[i] for i in range(30)], 0)])
     before = loss(model)
-    train(model, texts, texts, TrainingConfig(160, 5e-3, 6, tokens=256, smoothing=0.0, precision="fp32"), tmp_path)
+    train(
+        model,
+        texts,
+        texts,
+        TrainingConfig(160, 5e-3, 6, batch_tokens=256, label_smoothing=0.0, precision="fp32"),
+        tmp_path,
+    )
     assert loss(model) < 0.5 * before

@@ -94,7 +94,9 @@ def test_training_learns_and_its_loss_is_that_of_the_curves(tmp_path: Path) -> N
     before = token_loss_on(batches)(model)
     expected = torch.nn.functional.cross_entropy(TASK.run(model, batches[0]).logits, batches[0]["labels"])
     assert before == pytest.approx(float(expected))
-    how = TrainingConfig(steps=240, lr=2e-3, warmup=20, tokens=512, smoothing=0.0, precision="fp32", eval_every=80)
+    how = TrainingConfig(
+        steps=240, lr=2e-3, warmup=20, batch_tokens=512, label_smoothing=0.0, precision="fp32", eval_every=80
+    )
     log = train(model, texts(2000), valid, how, tmp_path)
     after = token_loss_on(batches)(model.eval())
     assert after < 0.5 * before
@@ -105,7 +107,7 @@ def test_training_learns_and_its_loss_is_that_of_the_curves(tmp_path: Path) -> N
 
 def test_hidden_states_teach(tmp_path: Path) -> None:
     teacher, student = bert(), bert(1)
-    how = TrainingConfig(steps=4, lr=1e-3, tokens=128, precision="fp32", distill=0.5, hidden=1.0)
+    how = TrainingConfig(steps=4, lr=1e-3, batch_tokens=128, precision="fp32", distill=0.5, hidden_distillation=1.0)
     train(student, texts(60), texts(10, 1), how, tmp_path, teacher=teacher)
     batch = TASK.random(teacher)
     states = TASK.states(TASK.run(teacher, batch, hidden=True), batch)

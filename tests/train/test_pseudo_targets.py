@@ -145,7 +145,7 @@ def test_a_stage_that_asks_for_translations_needs_them(tmp_path: Path) -> None:
     model, tokenizer = model_and_tokenizer()
     material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8))
     with pytest.raises(InputError, match="needs the teacher's translations"):
-        material.run(model, TrainingConfig(1, sequence=0.5, tokens=64), tmp_path, teacher=model)
+        material.run(model, TrainingConfig(1, sequence_distillation=0.5, batch_tokens=64), tmp_path, teacher=model)
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_the_translations_are_those_of_the_models_beam_search(tmp_path: Path) ->
     model, tokenizer = model_and_tokenizer()
     material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8), precision="fp32")
     # some training first: an untrained model's beams are all ties
-    material.run(model, TrainingConfig(60, lr=1e-2, warmup=5, tokens=128), tmp_path / "work")
+    material.run(model, TrainingConfig(60, lr=1e-2, warmup=5, batch_tokens=128), tmp_path / "work")
     pairs = PAIRS.head(4)
     taught = distill_data_step(model, tokenizer, pairs, material, tmp_path / "taught").pseudo_targets
     batch = tokenizer(list(pairs.source), return_tensors="pt", padding=True)

@@ -108,7 +108,7 @@ def test_without_checkpoints_a_training_starts_anew_and_repeats_itself(tmp_path:
 
 
 def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Path) -> None:
-    how = TrainingConfig(steps=12, lr=5e-3, warmup=2, tokens=64, precision="fp32", seed=3, eval_every=3)
+    how = TrainingConfig(steps=12, lr=5e-3, warmup=2, batch_tokens=64, precision="fp32", seed=3, eval_every=3)
     whole = run(tmp_path / "whole", how)
     with pytest.raises(KilledError):
         run(tmp_path / "broken", how, KillAt(7))
@@ -123,7 +123,9 @@ def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Pat
 def test_the_validation_loss_is_a_mean_over_tokens_not_over_batches(tmp_path: Path) -> None:
     valid = pairs(40, 1)
     model = model_of()
-    log = train(model, pairs(60), valid, TrainingConfig(steps=1, tokens=8, precision="fp32", eval_every=1), tmp_path)
+    log = train(
+        model, pairs(60), valid, TrainingConfig(steps=1, batch_tokens=8, precision="fp32", eval_every=1), tmp_path
+    )
     batch = Collate(0)([valid[i] for i in range(len(valid))])
     with torch.no_grad():
         expected = label_loss(model.eval()(**batch).logits, batch["labels"])
@@ -139,14 +141,16 @@ def test_a_training_that_runs_away_stops_and_says_where(tmp_path: Path) -> None:
 
 
 def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
-    how = TrainingConfig(steps=40, lr=1e-9, warmup=0, tokens=64, precision="fp32", eval_every=2, patience=2)
+    how = TrainingConfig(steps=40, lr=1e-9, warmup=0, batch_tokens=64, precision="fp32", eval_every=2, patience=2)
     log = train(model_of(), pairs(60), pairs(10, 1), how, tmp_path)
     assert max(int(entry["step"]) for entry in log) < 40
 
 
 def test_distillation_pulls_towards_the_teacher(tmp_path: Path) -> None:
     teacher, data = model_of(seed=5), pairs(60)
-    how = TrainingConfig(steps=30, lr=1e-2, warmup=2, tokens=64, smoothing=0.0, distill=1.0, precision="fp32")
+    how = TrainingConfig(
+        steps=30, lr=1e-2, warmup=2, batch_tokens=64, label_smoothing=0.0, distill=1.0, precision="fp32"
+    )
     batch = {"input_ids": torch.tensor([data[0]["input_ids"]]), "labels": torch.tensor([data[0]["labels"]])}
 
     def distance(model: Any) -> float:

@@ -22,7 +22,7 @@ from tprune.train.trainer import train
 
 DATA, VALID = pairs(60), pairs(10, 1)
 TAUGHT = EncodedPairs(DATA.source, tuple([5, 6, 1] for _ in range(60)))  # what this teacher says, whatever it reads
-ALL = replace(HOW, distill=0.5, hidden=0.7, sequence=0.5, rewind=40)
+ALL = replace(HOW, distill=0.5, hidden_distillation=0.7, sequence_distillation=0.5, rewind=40)
 
 
 class Rates(TrainerCallback):
@@ -38,7 +38,7 @@ class Rates(TrainerCallback):
 def run(out: Path, how: TrainingConfig, *callbacks: TrainerCallback) -> Any:
     torch.manual_seed(99)
     model = model_of()
-    data = MixedTargets(DATA, TAUGHT) if how.sequence else DATA
+    data = MixedTargets(DATA, TAUGHT) if how.sequence_distillation else DATA
     train(model, data, VALID, how, out, teacher=model_of(5), callbacks=callbacks, save_every=2)
     return model
 
@@ -57,14 +57,17 @@ def loss_on(model: Any, data: EncodedPairs) -> float:
 
 
 def test_hidden_states_come_closer_to_the_teachers(tmp_path: Path) -> None:
-    how = replace(HOW, steps=40, hidden=5.0)
-    with_it, without = run(tmp_path / "a", how), run(tmp_path / "b", replace(how, hidden=0.0))
+    how = replace(HOW, steps=40, hidden_distillation=5.0)
+    with_it, without = run(tmp_path / "a", how), run(tmp_path / "b", replace(how, hidden_distillation=0.0))
     assert hidden_loss(with_it) < 0.7 * hidden_loss(model_of())
     assert hidden_loss(with_it) < 0.7 * hidden_loss(without)
 
 
 def test_the_share_of_the_teachers_translations_decides_what_is_learnt(tmp_path: Path) -> None:
-    losses = [loss_on(run(tmp_path / str(s), replace(HOW, steps=40, sequence=s)), TAUGHT) for s in (0.0, 0.3, 1.0)]
+    losses = [
+        loss_on(run(tmp_path / str(s), replace(HOW, steps=40, sequence_distillation=s)), TAUGHT)
+        for s in (0.0, 0.3, 1.0)
+    ]
     assert losses[2] < losses[1] < losses[0] and losses[2] < 0.5 * loss_on(model_of(), TAUGHT)
 
 
@@ -77,7 +80,7 @@ def test_with_everything_a_killed_training_resumes_to_the_weights_of_an_unbroken
     assert begins.at == 4
     run(tmp_path / "again", ALL, every)
     assert rates.found == every.found[4:]
-    other = weights(run(tmp_path / "other", replace(ALL, sequence=0.6)))
+    other = weights(run(tmp_path / "other", replace(ALL, sequence_distillation=0.6)))
     assert any(not torch.equal(other[name], whole[name]) for name in whole)
 
 
@@ -100,9 +103,9 @@ def test_what_cannot_be_taught_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"rewind: a schedule of 9 steps has no last 10"):
         replace(HOW, rewind=9)
     model = model_of()
-    with pytest.raises(InputError, match=r"sequence: a share of 0\.5 needs the teacher's translations"):
-        train(model, DATA, VALID, replace(HOW, sequence=0.5), tmp_path)
-    with pytest.raises(InputError, match="sequence: 0, but"):
+    with pytest.raises(InputError, match=r"sequence_distillation: a share of 0\.5 needs the teacher's translations"):
+        train(model, DATA, VALID, replace(HOW, sequence_distillation=0.5), tmp_path)
+    with pytest.raises(InputError, match="sequence_distillation: 0, but"):
         train(model, MixedTargets(DATA, TAUGHT), VALID, HOW, tmp_path)
-    with pytest.raises(InputError, match="hidden 1: a teacher is needed"):
-        train(model, DATA, VALID, replace(HOW, hidden=1.0), tmp_path)
+    with pytest.raises(InputError, match="hidden_distillation 1: a teacher is needed"):
+        train(model, DATA, VALID, replace(HOW, hidden_distillation=1.0), tmp_path)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from tprune.recipe.schema import Distilled, Train
 from tprune.train.schedule import TrainingConfig
 
-WITH_TEACHER = {
-    "distill": "distill",
-    "hidden": "hidden_distillation",
-    "sequence": "sequence_distillation",
-    "rewind": "rewind",
-    "dropout": "dropout",
-}
+WITH_TEACHER = ("distill", "hidden_distillation", "sequence_distillation", "rewind", "dropout")
 
 
 def training_of(stage: Train, schedule: str = "cosine") -> TrainingConfig:
@@ -21,7 +15,7 @@ def training_of(stage: Train, schedule: str = "cosine") -> TrainingConfig:
         >>> training_of(Train(steps=20, lr=1e-3)).steps
         20
     """
-    taught = {key: getattr(stage, name) for key, name in WITH_TEACHER.items()} if isinstance(stage, Distilled) else {}
+    taught = {name: getattr(stage, name) for name in WITH_TEACHER} if isinstance(stage, Distilled) else {}
     return TrainingConfig(
         stage.steps,
         stage.lr,

@@ -19,12 +19,13 @@ REWINDING = """@inproceedings{renda2020comparing,
 class TrainingConfig:
     """How one stage trains.
 
-    With the teacher's word distributions weighted d (`distill`) and its hidden states h (`hidden`) the loss is
-    `(1 − d) · NLL + d · CE(teacher ‖ student) + h · unexplained variance`; see `tprune.train.losses`.
+    With the teacher's word distributions weighted d (`distill`) and its hidden states h (`hidden_distillation`) the
+    loss is `(1 − d) · NLL + d · CE(teacher ‖ student) + h · unexplained variance`; see `tprune.train.losses`.
 
     Attributes:
         warmup: steps of rising rates; half of all steps at most, lest a short training end at its peak.
-        sequence: the share of sentences whose target is the teacher's translation.
+        batch_tokens: positions in a batch, padding included.
+        sequence_distillation: the share of sentences whose target is the teacher's translation.
         rewind: replay the last `steps` of a schedule of so many steps, with `lr` and `warmup` as its; 0: a schedule of
             its own.
 
@@ -35,11 +36,11 @@ class TrainingConfig:
     steps: int
     lr: float = 3e-3
     warmup: int = 400
-    tokens: int = 2048
-    smoothing: float = 0.1
+    batch_tokens: int = 2048
+    label_smoothing: float = 0.1
     distill: float = 0.0
-    hidden: float = 0.0
-    sequence: float = 0.0
+    hidden_distillation: float = 0.0
+    sequence_distillation: float = 0.0
     rewind: int = 0
     weight_decay: float = 0.0
     clip: float = 1.0
@@ -69,7 +70,7 @@ class TrainingConfig:
     @property
     def needs_teacher(self) -> bool:
         """Whether the loss needs the outputs of the teacher (pseudo-targets are made before training)."""
-        return bool(self.distill or self.hidden)
+        return bool(self.distill or self.hidden_distillation)
 
 
 @cites(REWINDING)

@@ -54,11 +54,15 @@ class TaskTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss below is a mean over its own batch
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of `how.tokens` tokens, exactly as many as the stage has steps."""
+        """Batches of `how.batch_tokens` tokens, exactly as many as the stage has steps."""
         data: Any = self.train_dataset
         micro = self.how.steps * self.args.gradient_accumulation_steps
-        batches = TokenBatches(data.lengths, self.how.tokens, batches=micro, seed=self.how.seed)
-        sampler = MixedTargetSampler(batches, self.how.sequence, self.how.seed) if self.how.sequence else batches
+        batches = TokenBatches(data.lengths, self.how.batch_tokens, batches=micro, seed=self.how.seed)
+        sampler = (
+            MixedTargetSampler(batches, self.how.sequence_distillation, self.how.seed)
+            if self.how.sequence_distillation
+            else batches
+        )
         return self._prepared(
             DataLoader(data, batch_sampler=sampler, collate_fn=partial(self.task.collate, pad=self.pad))
         )
@@ -75,7 +79,7 @@ class TaskTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Every validation pair once."""
         data: Any = eval_dataset if eval_dataset is not None else self.eval_dataset
-        sampler = TokenBatches(data.lengths, 4 * self.how.tokens)
+        sampler = TokenBatches(data.lengths, 4 * self.how.batch_tokens)
         return self._prepared(
             DataLoader(data, batch_sampler=sampler, collate_fn=partial(self.task.collate, pad=self.pad))
         )
@@ -108,8 +112,8 @@ class TaskTrainer(Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Mean negative log-likelihood per target token; smoothed and distilled while training."""
         training, expected = model.training, None
-        hidden = bool(training and self.teacher is not None and self.how.hidden)
-        outputs, smoothing = self.task.run(model, inputs, hidden=hidden), self.how.smoothing if training else 0.0
+        hidden = bool(training and self.teacher is not None and self.how.hidden_distillation)
+        outputs, smoothing = self.task.run(model, inputs, hidden=hidden), self.how.label_smoothing if training else 0.0
         if training and self.teacher is not None:
             with torch.no_grad():
                 expected = self.task.run(self.teacher, inputs, hidden=hidden)
@@ -121,7 +125,7 @@ class TaskTrainer(Trainer):
         if expected is not None and hidden:
             assert isinstance(self.task, HasStates)  # `check_hidden` refused others
             mine, theirs = (self.task.states(each, inputs) for each in (outputs, expected))
-            loss = loss + self.how.hidden * hidden_distillation(mine, theirs, self.width)
+            loss = loss + self.how.hidden_distillation * hidden_distillation(mine, theirs, self.width)
         if training and not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr "
@@ -234,17 +238,20 @@ def _stopping(how: TrainingConfig) -> list[TrainerCallback]:
 def _check(
     model: nn.Module, data: Examples, how: TrainingConfig, teacher: nn.Module | None, width: Width | None, task: Task
 ) -> None:
-    if how.sequence and not isinstance(data, MixedTargets):
+    if how.sequence_distillation and not isinstance(data, MixedTargets):
         raise InputError(
-            f"sequence: a share of {how.sequence:g} needs the teacher's translations beside the references"
+            f"sequence_distillation: a share of {how.sequence_distillation:g} needs the teacher's translations beside "
+            "the references"
         )
-    if isinstance(data, MixedTargets) and not how.sequence:
+    if isinstance(data, MixedTargets) and not how.sequence_distillation:
         raise InputError(
-            "sequence: 0, but the training set holds the teacher's translations; give the references alone"
+            "sequence_distillation: 0, but the training set holds the teacher's translations; give the references alone"
         )
     if how.needs_teacher and teacher is None:
-        raise InputError(f"distill {how.distill:g}, hidden {how.hidden:g}: a teacher is needed")
-    if how.hidden:
+        raise InputError(
+            f"distill {how.distill:g}, hidden_distillation {how.hidden_distillation:g}: a teacher is needed"
+        )
+    if how.hidden_distillation:
         check_hidden(model, teacher, width, task)
 
 

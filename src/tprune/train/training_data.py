@@ -106,9 +106,9 @@ class TrainingData:
         """
         how = replace(how, precision=self.precision, seed=self.seed)
         if teacher is None:
-            how = replace(how, distill=0.0, hidden=0.0, sequence=0.0, rewind=0)
+            how = replace(how, distill=0.0, hidden_distillation=0.0, sequence_distillation=0.0, rewind=0)
         data: Examples = self.train
-        if how.sequence and self.pseudo_targets is not None:
+        if how.sequence_distillation and self.pseudo_targets is not None:
             data = MixedTargets(_pairs(self.train), _pairs(self.pseudo_targets))
         settings = {"teacher": teacher, "width": width, "save_every": save_every, "task": self.task}
         with dropout_at(model, how.dropout):
