@@ -40,10 +40,10 @@ docs: $(READY)
 bench-peers: $(READY)
 	@test -n "$(DATA)" || { echo "give the folder of the Multi30k files: make bench-peers DATA=DIR [MODEL=DIR]" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers/requirements.txt
-	$(BIN)/python benchmarks/peers/run.py --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/peers)"
+	$(BIN)/python -m benchmarks.peers.run --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") --out "$(or $(RUNS),runs/peers)"
 
 bench-regulariser: $(READY)
-	$(BIN)/python benchmarks/regulariser.py --out benchmarks/regulariser.json
+	$(BIN)/python -m benchmarks.regulariser.run --out benchmarks/regulariser/results.json
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "tprune needs Python 3.11 or newer as $(PYTHON); found: $$($(PYTHON) --version 2>&1 | head -n 1). Set PYTHON=..." >&2; exit 1; }

@@ -1,36 +1,34 @@
-"""Writes the tables of the README and the docs from the JSON files in benchmarks, so that they cannot differ (a test
-checks it).
+"""Writes the tables of the README and the docs from the JSON files in benchmarks; a test checks that they agree.
 
-python benchmarks/readme_table.py
+python -m benchmarks.readme_table
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from peers.means import table
-from peers.rows import markdown
-from peers.words import gap
-from recipes import Shown
-from strangers.table import strangers_table
+from benchmarks.peers.means import table
+from benchmarks.peers.rows import markdown
+from benchmarks.peers.words import gap
+from benchmarks.recipes.run import Shown
+from benchmarks.shared.commands import arguments_of
+from benchmarks.strangers.table import strangers_table
 from tprune.bench.statistics import QUIET, half_width
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ROOT / "benchmarks" / "peers" / "peers.json"
 AGAIN, SCREENING = (NUMBERS.with_name(name) for name in ("again.json", "screening.json"))
-RECOVERY = ROOT / "benchmarks" / "recovery.json"
-RECIPES = ROOT / "benchmarks" / "recipes.json"
-ONE_SHOT = ROOT / "benchmarks" / "one_shot.json"
+RECOVERY = ROOT / "benchmarks" / "recovery" / "results.json"
+RECIPES = ROOT / "benchmarks" / "recipes" / "results.json"
+ONE_SHOT = ROOT / "benchmarks" / "one_shot" / "results.json"
 STRANGERS = ROOT / "benchmarks" / "strangers" / "results.json"
-LATENCY = ROOT / "benchmarks" / "latency.json"
-KEPT = LATENCY.with_name("latency-kept-table.json")
+LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
+KEPT = LATENCY.with_name("kept-table.json")
 PARTS = {
     "dense": "the dense model",
     "cut": "cut, untrained",
@@ -110,8 +108,9 @@ def one_shot_table(data: Mapping[str, Any]) -> str:
         lines.append(f"| {way} | {cells} | {sum(row['seconds'] for row in rows.values()):.0f} |")
     lines += [
         "",
-        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. `{data['command']}` at "
-        f"{data['commit']}, {data['machine']['cpu']}.{not_stored(data, 'plans')}",
+        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. "
+        f"Arguments: `{arguments_of(data['command'])}`; "
+        f"source at {data['commit']}, {data['machine']['cpu']}.{not_stored(data, 'plans')}",
     ]
     return "\n".join(lines)
 
@@ -129,7 +128,7 @@ def latency_text(data: Mapping[str, Any], source: Path) -> str:
         f"{setting['runtime']}, {setting['threads']} thread, batch "
         f"{setting['batch']}, greedy, {data['table']['dense']['sentence']:.2f} ms a sentence of the dense "
         f"model, {data['machine']['cpu']}, source at {data['commit']}; "
-        f"`benchmarks/{source.name}`).{not_stored(data, 'plans and rounds')}"
+        f"`{source.relative_to(ROOT).as_posix()}`).{not_stored(data, 'plans and rounds')}"
     )
 
 

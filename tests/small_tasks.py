@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from benchmarks.strangers.resnet import ResNet
 from small_pairs import PAIRS, model_and_tokenizer
-from small_resnet import ResNet
 from table_models import BERT, table_model
 from tprune.core.data import Data
 from tprune.core.task import Task

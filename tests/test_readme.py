@@ -23,14 +23,14 @@ TABLES = {
 
 
 def test_the_tables_are_those_of_the_jsons() -> None:
-    made = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
+    made = runpy.run_module("benchmarks.readme_table")
     assert [(page.name, name) for page, name, *_ in made["PAGES"]] == [
         (p, n) for p, names in TABLES.items() for n in names
     ]
     for page, name, numbers, table in made["PAGES"]:
         text, content = page.read_text(encoding="utf-8"), table(json.loads(numbers.read_text(encoding="utf-8")))
         assert content in text and made["written"](text, name, content) == text
-    recovery = json.loads((ROOT / "benchmarks" / "recovery.json").read_text(encoding="utf-8"))
+    recovery = json.loads((ROOT / "benchmarks" / "recovery" / "results.json").read_text(encoding="utf-8"))
     assert {"command", "commit", "versions", "machine", "settings"} <= set(recovery)
 
 
@@ -123,7 +123,7 @@ def test_the_json_says_how_it_was_made() -> None:
 
 
 def test_the_analysis_page_has_the_losses_by_worth() -> None:
-    rows = json.loads((ROOT / "benchmarks" / "worth.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((ROOT / "benchmarks" / "coupling_weights" / "results.json").read_text(encoding="utf-8"))["rows"]
     page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("*", "")
     half = len(rows) // 2
     for one, other in zip(rows[:half], rows[half:], strict=True):
@@ -135,7 +135,7 @@ def test_the_analysis_page_has_the_numbers_of_the_json() -> None:
 
     The aims of the analysis hold.
     """
-    found = json.loads((ROOT / "benchmarks" / "analysis.json").read_text(encoding="utf-8"))["spearman"]
+    found = json.loads((ROOT / "benchmarks" / "analysis" / "results.json").read_text(encoding="utf-8"))["spearman"]
     page = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").replace("**", "").replace("−", "-")
     shown = {
         "harm": "ablation loss: ",

@@ -1,6 +1,6 @@
 """Puts back into peers.json what its models were asked for first; a later edit had put there what they came out at.
 
-    git show 15df18c:benchmarks/peers/peers.json > first.json && python benchmarks/peers/asked.py first.json
+    git show 15df18c:benchmarks/peers/peers.json > first.json && python -m benchmarks.peers.asked first.json
 
 A model of the first file is known by method, seed, what it kept and how long it recovered. `named` keeps the speed in
 the model's name, by which tables group. What the first file does not have keeps what its own run stored; a model

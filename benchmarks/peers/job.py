@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from peers.compute import affordable, share_of_macs, step_units
-from peers.speed import Speed
+from benchmarks.peers.compute import affordable, share_of_macs, step_units
+from benchmarks.peers.speed import Speed
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import Kept, Limits, Scores, Select, reach
 from tprune.families.registry import couplings, family_of

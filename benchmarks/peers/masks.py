@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peers.job import Job
+from benchmarks.peers.job import Job
 from tprune.core.coupling import Coupling
 from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from peers.words import aimed, asked, control, footnotes, gap, like_for_like, named, noisy, ruler, sentence
-from seeds import over_seeds
+from benchmarks.peers.words import aimed, asked, control, footnotes, gap, like_for_like, named, noisy, ruler, sentence
+from benchmarks.shared.seeds import over_seeds
 
 LABELS = {
     "dense": "dense",

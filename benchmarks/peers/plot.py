@@ -1,6 +1,6 @@
 """BLEU against measured speed, one mark a method, from the numbers of `run.py`: those of one JSON, so of one ruler.
 
-    python benchmarks/peers/plot.py [--json benchmarks/peers/peers.json] [--out docs/peers.svg]
+    python -m benchmarks.peers.plot [--json benchmarks/peers/peers.json] [--out docs/peers.svg]
 
 Needs matplotlib. With several seeds, marks are means over them, with the range of BLEU as bars.
 """
@@ -8,7 +8,6 @@ Needs matplotlib. With several seeds, marks are means over them, with the range 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from peers.words import named
-from peers.words import sentence as speed
+from benchmarks.peers.words import named
+from benchmarks.peers.words import sentence as speed
 from tprune.support.files import read_json
 
 matplotlib.use("svg")

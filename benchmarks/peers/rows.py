@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from peers.means import shortlist
-from peers.words import aimed, asked, control, footnotes, gap, like_for_like, named, noisy, ruler, sentence
+from benchmarks.peers.means import shortlist
+from benchmarks.peers.words import aimed, asked, control, footnotes, gap, like_for_like, named, noisy, ruler, sentence
+from benchmarks.shared.commands import arguments_of
 
 HEAD = (
     "| method | asked | aimed at | seed | speed, greedy | like for like | BLEU, beam {beams} | against "
@@ -50,7 +51,7 @@ def markdown(data: Mapping[str, Any]) -> str:
         "",
         f"{data['sentences']:,} test sentences (four sets pooled). {ruler(data)} In brackets the 95 % interval "
         f"of each model's speed; {noisy(done)}. "
-        f"{shortlist(data)} `{data['command']}`.{stored}",
+        f"{shortlist(data)} Arguments: `{arguments_of(data['command'])}`.{stored}",
         "",
         *notes,
     ]

@@ -1,7 +1,7 @@
 """Every pruning method on the same work: Multi30k English to German, one dense model, one budget of training, one
 runtime.
 
-    python benchmarks/peers/run.py --data DIR [--model DENSE] [--taught FILE] [--table latency.json] --out runs/peers
+    python -m benchmarks.peers.run --data DIR [--model DENSE] [--taught FILE] [--table latency.json] --out runs/peers
         [--methods magnitude fisher] [--speed 2 3] [--seed 0 1 2] [--units 2400] [--only 'train-*']
 
 What is not given is made first: the dense model by the recipe, its translations of the training sources, the latency
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
 from fnmatch import fnmatch
@@ -31,16 +30,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # `units` and `peers`
-
 from transformers import set_seed
 
-from kept import Kept
-from peers.compute import metered, share_of_macs
-from peers.job import Job, Made, Method, Recovery, finish, kept_shares
-from peers.methods import METHODS
-from peers.speed import Speed, Stopwatch
-from peers.table import keep, table
+from benchmarks.peers.compute import metered, share_of_macs
+from benchmarks.peers.job import Job, Made, Method, Recovery, finish, kept_shares
+from benchmarks.peers.methods import METHODS
+from benchmarks.peers.speed import Speed, Stopwatch
+from benchmarks.peers.table import keep, table
+from benchmarks.shared.kept import Kept
+from benchmarks.shared.units import Queue, deploy, timings
 from tprune.core.plan import Plan
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.table import LatencyTable, TimingConfig
@@ -57,7 +55,6 @@ from tprune.train.pseudo_targets import make_pseudo_targets
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation
 from tprune.vocabulary.trim import writable, write_only_
-from units import Queue, deploy, timings
 
 HERE = Path(__file__).parent
 RECIPE = HERE.parents[1] / "recipes" / "tprune" / "multi30k.yaml"
@@ -320,7 +317,7 @@ def main() -> None:
         how = (
             f"--units {asked.units:g} --targets {asked.targets} --distill {asked.distill:g} --dropout {asked.dropout:g}"
         )
-        found, kept = table(queue, todo, f"python benchmarks/peers/run.py --data DIR {how}"), Kept.beside(asked.json)
+        found, kept = table(queue, todo, f"python -m benchmarks.peers.run --data DIR {how}"), Kept.beside(asked.json)
         keep(queue, found["rows"], kept)
         write_json(asked.json, {**found, "kept": kept.folder.name})
         print(asked.json)

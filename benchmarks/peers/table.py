@@ -10,14 +10,14 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from kept import Kept
-from peers.words import SHORTLIST, WITHOUT
+from benchmarks.peers.words import SHORTLIST, WITHOUT
+from benchmarks.shared.kept import Kept
+from benchmarks.shared.units import Queue
 from tprune.bench.statistics import median_interval
 from tprune.core.plan import Plan
 from tprune.support.files import read_json
 from tprune.support.machine import provenance
 from tprune.tasks.metrics.translation import paired_bootstrap, paired_over_runs
-from units import Queue
 
 REASONS = Path(__file__).with_name("reasons.json")
 PARTS = ("sentence", "encoder", "decoder_step")

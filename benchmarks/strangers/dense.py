@@ -1,7 +1,6 @@
-"""The dense models of the strangers with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on
-CIFAR-10.
+"""Makes the dense models with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on CIFAR-10.
 
-    python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
+    python -m benchmarks.strangers.dense --data DATA --models MODELS --out runs/strangers
 
 `DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the
 model and with the files of its data; what is there already is left alone.
@@ -15,11 +14,11 @@ import json
 import tarfile
 from pathlib import Path
 
-from bert_sst2 import make_bert
-from cifar_resnet import CifarResNet
 from safetensors.torch import load_file
-from stories import read_stories
 
+from benchmarks.strangers.bert_sst2 import make_bert
+from benchmarks.strangers.resnet import ResNet
+from benchmarks.strangers.stories import read_stories
 from tprune.realise.checkpoint import save
 from tprune.tasks.sampling import sampled_sequences
 
@@ -41,7 +40,7 @@ def make_llama(data: Path, out: Path) -> None:
 
 def make_resnet(data: Path, models: Path, out: Path) -> None:
     """ResNet-20 with images of the training archive, drawn evenly; the test archive is used as it is."""
-    model = CifarResNet()
+    model = ResNet()
     model.load_state_dict(load_file(models / "resnet20.safetensors"))
     save(model.eval(), out)
     with tarfile.open(data / "train.tar.xz") as archive:

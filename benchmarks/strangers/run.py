@@ -1,7 +1,7 @@
 """The strangers go the whole road: three models of other tasks, pruned by the same verb, with seeds and intervals.
 
-    python benchmarks/strangers/dense.py --data DATA --models MODELS --out runs/strangers
-    python benchmarks/strangers/run.py runs/strangers && python benchmarks/readme_table.py
+    python -m benchmarks.strangers.dense --data DATA --models MODELS --out runs/strangers
+    python -m benchmarks.strangers.run runs/strangers && python -m benchmarks.readme_table
 
 Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is
 not made again, one that was killed goes on; with `--collect` nothing is run. What a budget cannot reach is a row too,

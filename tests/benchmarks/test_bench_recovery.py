@@ -5,7 +5,6 @@ file.
 from __future__ import annotations
 
 import gzip
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import tprune
+from benchmarks.recovery import run
 from small_pairs import PAIRS, model_and_tokenizer
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -41,16 +41,9 @@ class Fixed:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "recovery.py"
-    monkeypatch.syspath_prepend(str(path.parent))
-    spec = importlib.util.spec_from_file_location("bench_recovery", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(__import__("sys").modules, "bench_recovery", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "export", lambda *_: None)
-    monkeypatch.setattr(module.Translator, "load", staticmethod(lambda *_: Fixed()))
-    return module
+    monkeypatch.setattr(run, "export", lambda *_: None)
+    monkeypatch.setattr(run.Translator, "load", staticmethod(lambda *_: Fixed()))
+    return run
 
 
 @pytest.fixture

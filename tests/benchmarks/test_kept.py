@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-import kept
-import seeds
-from kept import Kept
+from benchmarks.shared import commands, kept, seeds
+from benchmarks.shared.kept import Kept
 from small_models import small_model
 from tprune.core.plan import make_plan
 from tprune.families.registry import couplings
@@ -80,7 +79,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_peers_keep_every_model(tmp_path: Path) -> None:
     """Translations of all models, and plans of those that have one."""
-    from peers.table import keep
+    from benchmarks.peers.table import keep
 
     model = small_model("marian")
     plan = make_plan(model, "marian", couplings(model, ["ffn"]))
@@ -98,7 +97,7 @@ def test_the_peers_keep_every_model(tmp_path: Path) -> None:
 
 
 def test_a_recipe_keeps_both_sides(tmp_path: Path) -> None:
-    from recipes import keep
+    from benchmarks.recipes.run import keep
 
     model = small_model("marian")
     plan = make_plan(model, "marian", couplings(model, ["ffn"]))
@@ -108,7 +107,7 @@ def test_a_recipe_keeps_both_sides(tmp_path: Path) -> None:
     )
     (tmp_path / "pruned").mkdir()
     (tmp_path / "pruned" / "plan.json").write_text(plan.to_json(), encoding="utf-8")
-    store = Kept(tmp_path / "recipes.kept" / "demo")
+    store = Kept(tmp_path / "results.kept" / "demo")
     keep(tmp_path, store)
     assert store.difference(["dense"], ["pruned"], REFERENCES) == paired_bootstrap(DENSE, PRUNED, REFERENCES)
     assert store.plan_of("pruned").to_json() == plan.to_json()
@@ -121,7 +120,7 @@ def test_intervals_over_seeds_are_students() -> None:
     assert found is not None
     assert [round(found[key], 2) for key in ("delta", "low", "high")] == [0.44, -0.02, 0.91]
     assert seeds.over_seeds(mine[:2], theirs) is None
-    for module in (seeds, kept):
+    for module in (seeds, kept, commands):
         assert doctest.testmod(module).failed == 0
 
 
@@ -142,8 +141,8 @@ def time_of(ratios: list[float]) -> dict[str, Any]:
 
 
 def test_the_table_has_what_the_training_was_asked_for_and_rounds_of_which_speeds_follow(tmp_path: Path) -> None:
-    from peers.run import Spec
-    from peers.table import table
+    from benchmarks.peers.run import Spec
+    from benchmarks.peers.table import table
     from tprune.recipe.schema import Bench
 
     said = {"dense": DENSE, "dense-more-1x-s0": DENSE, "fewer-tokens-1x-s0": DENSE, "ours-2.7x-s0": PRUNED}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from peers.compute import affordable, share_of_macs, step_units
-from peers.job import Job, Made, Method, Recovery, finish
-from peers.methods import METHODS, scratch
-from peers.speed import Faster, Speed
+from benchmarks.peers.compute import affordable, share_of_macs, step_units
+from benchmarks.peers.job import Job, Made, Method, Recovery, finish
+from benchmarks.peers.methods import METHODS, scratch
+from benchmarks.peers.speed import Faster, Speed
 from sentence_times import sentence_times
 from tprune.core.selection import Limits
 from tprune.core.sites import Site
@@ -128,7 +128,7 @@ def test_every_method_reaches_the_speed_and_spends_the_compute(
 
 
 def test_a_plan_is_aimed_until_it_is_measured_as_asked(dense: Any, tmp_path: Path) -> None:
-    from peers.run import CLOSE, aim_unit
+    from benchmarks.peers.run import CLOSE, aim_unit
     from tprune.support.errors import UnreachableError
 
     def job(measured: Any) -> Job:
@@ -170,7 +170,7 @@ def test_a_speed_that_plans_cannot_reach_is_refused(dense: Any, tmp_path: Path) 
 
 
 def test_dropped_layers_leave_the_others_as_they_were(dense: Any) -> None:
-    from peers.methods.layer_drop import dropped
+    from benchmarks.peers.methods.layer_drop import dropped
 
     batch = {"input_ids": torch.tensor([[5, 6, 7, 1]]), "decoder_input_ids": torch.tensor([[0, 8, 9]])}
     twin = dropped(dense, [0, 1, 2], [0, 1, 2])
@@ -182,7 +182,7 @@ def test_dropped_layers_leave_the_others_as_they_were(dense: Any) -> None:
 
 
 def test_bisection_finds_the_largest_that_fits() -> None:
-    from peers.methods.scratch import largest
+    from benchmarks.peers.methods.scratch import largest
 
     for bound in range(-1, 12):
         assert largest(range(10), lambda v, b=bound: v <= b) == (None if bound < 0 else min(bound, 9))
@@ -190,8 +190,8 @@ def test_bisection_finds_the_largest_that_fits() -> None:
 
 def test_mask_gradients_are_those_of_single_sentences_and_zero_masks_cut(marian_small: Any, batch: Any) -> None:
     """Against finite differences of the loss of one sentence alone, and against the masked model."""
-    from peers.job import empty_plan
-    from peers.masks import masked_by, sentence_gradients
+    from benchmarks.peers.job import empty_plan
+    from benchmarks.peers.masks import masked_by, sentence_gradients
 
     model, plan = marian_small, empty_plan(marian_small)
     found = sentence_gradients(model, plan.couplings, batch)
@@ -222,8 +222,8 @@ def test_mask_gradients_are_those_of_single_sentences_and_zero_masks_cut(marian_
 
 
 def test_importances_of_michel_and_fisher_by_hand() -> None:
-    from peers.methods.fisher import curve, rearranged
-    from peers.methods.michel import importances
+    from benchmarks.peers.methods.fisher import curve, rearranged
+    from benchmarks.peers.methods.michel import importances
 
     g = torch.tensor([[3.0, -1.0], [-3.0, 7.0]])
     torch.testing.assert_close(importances({"a": g})["a"], torch.tensor([0.6, 0.8]))
@@ -242,8 +242,8 @@ def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_pa
     """Few options: every combination of how much each coupling keeps, against the dynamic programme."""
     from itertools import product
 
-    from peers.job import empty_plan
-    from peers.methods.fisher import curve
+    from benchmarks.peers.job import empty_plan
+    from benchmarks.peers.methods.fisher import curve
     from tprune.budget.latency import select_within
 
     job, plan = job_for(dense, tmp_path), empty_plan(dense)
@@ -267,7 +267,7 @@ def test_fisher_keeps_what_a_search_over_all_selections_keeps(dense: Any, tmp_pa
 
 
 def test_hard_concrete_gates_open_as_often_as_they_say() -> None:
-    from peers.methods.hard_concrete import Gates, hard
+    from benchmarks.peers.methods.hard_concrete import Gates, hard
 
     gates = Gates({"a": 3})
     with torch.no_grad():
@@ -280,7 +280,7 @@ def test_hard_concrete_gates_open_as_often_as_they_say() -> None:
 def test_the_lagrangian_brings_gates_to_the_time_asked_for(dense: Any, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from peers.methods.hard_concrete import Gates, Lagrangian
+    from benchmarks.peers.methods.hard_concrete import Gates, Lagrangian
 
     job = job_for(dense, tmp_path)
     stacks = ("decoder", "encoder")
@@ -298,8 +298,8 @@ def test_the_lagrangian_brings_gates_to_the_time_asked_for(dense: Any, tmp_path:
 
 def test_torch_pruning_takes_the_groups_with_the_least_group_norm(dense: Any) -> None:
     pytest.importorskip("torch_pruning")
-    from peers.job import empty_plan
-    from peers.methods.torch_pruning import pruned_by_package
+    from benchmarks.peers.job import empty_plan
+    from benchmarks.peers.methods.torch_pruning import pruned_by_package
 
     plan = empty_plan(dense)
     total = {e.coupling.name: e.groups[0] for e in plan.entries}
@@ -313,7 +313,7 @@ def test_torch_pruning_takes_the_groups_with_the_least_group_norm(dense: Any) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep-hoyer", "block-lasso"])
 def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path: Path) -> None:
-    from peers.methods.sparse import kept_by_magnitude
+    from benchmarks.peers.methods.sparse import kept_by_magnitude
     from tprune.families.registry import couplings
 
     job, method = job_for(dense, tmp_path), METHODS[name]
@@ -327,122 +327,8 @@ def test_zeros_of_sparse_models_survive_recovery(name: str, dense: Any, tmp_path
         assert torch.equal(model.get_parameter(p).detach() == 0, zero), p
 
 
-def row(method: str, asked: float, seed: int, bleu: float, speed: float) -> dict[str, Any]:
-    pruning = {"seconds": 3.0, "peak": 2**30}
-    return {
-        "name": f"{method}-{asked:g}x-s{seed}",
-        "method": method,
-        "asked": asked,
-        "seed": seed,
-        "bleu": bleu,
-        "macs": 3e8,
-        "speedup": {"onnxruntime": {"sentence": speed}},
-        "speedup_interval": {"onnxruntime": {"sentence": [speed, speed]}},
-        "pruning": pruning,
-        "pruning_units": 24.0,
-        "spent": 3199.0,
-        "notes": ["a note"],
-        "predicted": 2.0,
-        "recovery_steps": 900,
-        "noise": {"noisy": False},
-        "reason": None,
-        "dense_latency_ms": {"onnxruntime": {"sentence": 6.0}},
-        "bleu_signature": "s",
-    }
-
-
-def comparison(*rows: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "rows": list(rows),
-        "sentences": 10,
-        "beams": 4,
-        "bench": {"threads": 1, "batch": 1, "sentences": 20, "rounds": 16, "protocol": "in turns"},
-        "machine": {"cpu": "C", "cores": 2, "system": "Linux", "python": "3.11"},
-        "command": "run",
-        "commit": "abc",
-        "together": [],
-    }
-
-
-FAILED = {"method": "layer-drop", "asked": 3.0, "seed": 0, "failed": "cannot be so fast"}
-
-
-def test_the_table_shows_every_row_and_failures_with_their_reason() -> None:
-    from peers.rows import markdown
-
-    rows = [
-        row("magnitude", 2.0, 0, 35.0, 1.99),
-        row("fisher", 2.0, 0, 36.0, 1.5),
-        row("fisher", 2.0, 1, 37.0, 1.5),
-        FAILED,
-    ]
-    text = markdown(comparison(*rows))
-    lines = text.splitlines()
-    assert [line.split("|")[1].split()[0] for line in lines[2:6]] == ["fisher", "fisher", "magnitude", "layer-drop"]
-    assert {line.count("|") for line in lines[:6]} == {14}
-    assert "predicted 2.00x" in lines[2] and "predicted" not in lines[4] and "cannot be so fast" in lines[5]
-    assert "6.00 ms" in text and "in turns" in text and "greedy" in lines[0] and "beam 4" in lines[0]
-    assert "0 of 3 timings" in text and "not stored" in text
-    assert lines[4].startswith("| magnitude (2) |") and "(2) Sizes are an artefact" in text
-
-
-def test_a_row_says_what_was_asked_first_and_what_it_was_aimed_at() -> None:
-    from peers.rows import markdown
-
-    aimed = {**row("ours", 3.0, 0, 35.0, 2.7), "named": 2.7, "aim": 3.4}
-    unknown = {**row("ours", 2.9, 0, 30.0, 3.0), "named": 2.9, "asked": None}
-    lines = markdown(comparison(aimed, unknown)).splitlines()
-    assert "| 3x | 3.4x | 0 | 2.70x" in lines[2]
-    assert "| not stored |  | 0 | 3.00x" in lines[3]
-
-
-def test_speed_like_for_like_is_against_the_dense_model_with_as_few_tokens() -> None:
-    from peers.rows import markdown
-    from peers.table import with_like_for_like
-
-    control, ours = row("fewer-tokens", 1.0, 0, 36.0, 1.25), row("ours", 2.0, 0, 36.0, 2.5)
-    text = markdown(comparison(control, ours))
-    assert "| 2.50x [2.50, 2.50] | 2.00x | 36.00 |" in text and "point estimate" in text
-    rounds = {"fewer-tokens": [1.0, 1.1, 1.0, 1.1, 1.0, 1.1], "ours": [2.0, 2.2, 2.0, 2.2, 2.0, 2.2]}
-    stored = with_like_for_like([{**each, "ratios": rounds[each["method"]]} for each in (control, ours)])
-    assert "like_for_like" not in stored[0]
-    assert stored[1]["like_for_like"] == pytest.approx(
-        {"sentence": 2.0, "low": 2.0, "high": 2.0}
-    )  # rounds vary together
-    assert "| 2.00x [2.00, 2.00] |" in markdown(comparison(*stored))
-    assert all("like_for_like" not in each for each in with_like_for_like([ours]))
-
-
-def test_what_was_asked_first_is_found_by_what_a_model_is() -> None:
-    from peers.asked import corrected
-
-    now = {**row("ours", 2.7, 0, 30.0, 2.7), "kept": {"ffn": 0.1, "heads": 0.2}}
-    later = {**row("ours", 2.2, 0, 30.0, 2.1), "kept": {"ffn": 0.3}, "aim": 2.4}
-    renamed = {**row("ours", 2.9, 0, 27.0, 3.0), "kept": {"ffn": 0.05}}
-    first = {**now, "asked": 3.0, "kept": {"heads": 0.2, "ffn": 0.1}}
-    groups = [{"method": "ours", "asked": asked} for asked in (2.7, 2.2, 2.9)]
-    found = corrected({**comparison(now, later, renamed), "together": groups}, comparison(first))
-    assert [(each["named"], each["asked"]) for each in found["rows"]] == [(2.7, 3.0), (2.2, 2.2), (2.9, None)]
-    assert [(each["named"], each["asked"], each["aim"]) for each in found["together"]] == [
-        (2.7, 3.0, None),
-        (2.2, 2.2, 2.4),
-        (2.9, None, None),
-    ]
-    assert corrected(found, comparison(first)) == found
-
-
-def test_the_plot_says_beam_greedy_and_ruler(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from peers.plot import plot
-
-    plot(comparison(row("dense", 1.0, 0, 36.0, 1.0), row("fisher", 2.0, 0, 36.0, 1.5), FAILED), tmp_path / "p.svg")
-    svg = (tmp_path / "p.svg").read_text(encoding="utf-8")
-    assert svg.startswith("<?xml") and svg.count("<use") > 2
-    assert "beam 4" in svg and "greedy" in svg and "6.00 ms dense" in svg
-
-
 def test_models_of_earlier_calls_are_found_by_their_markers(tmp_path: Path) -> None:
-    from peers.run import Spec, made_before
+    from benchmarks.peers.run import Spec, made_before
 
     (tmp_path / "done").mkdir()
     for name in (
@@ -457,7 +343,7 @@ def test_models_of_earlier_calls_are_found_by_their_markers(tmp_path: Path) -> N
 
 
 def test_what_is_trained_from_scratch_starts_with_encoder_positions_apart(dense: Any) -> None:
-    from peers.methods.scratch import untrained
+    from benchmarks.peers.methods.scratch import untrained
 
     model = untrained(dense, (1, 1), 16, 32)
     embedding = model.get_input_embeddings()

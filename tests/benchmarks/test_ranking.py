@@ -1,14 +1,11 @@
 """Rank correlation as by hand; the drawing holds every component and no foreign markup."""
 
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from ranking import ranked, scatter, spearman, with_interval
+from benchmarks.analysis.ranking import ranked, scatter, spearman, with_interval
 
 
 def test_ranks_share_ties() -> None:

@@ -11,7 +11,7 @@ from tprune.report.results import RunResults
 
 
 def test_the_stored_numbers_come_back_byte_for_byte() -> None:
-    from recipes import NUMBERS, RECIPES, Shown
+    from benchmarks.recipes.run import NUMBERS, RECIPES, Shown
 
     text = NUMBERS.read_text(encoding="utf-8")
     again = {name: Shown.from_dict(found).to_dict() for name, found in json.loads(text).items()}
@@ -20,7 +20,7 @@ def test_the_stored_numbers_come_back_byte_for_byte() -> None:
 
 
 def test_of_a_runs_results_only_what_the_page_says_is_stored() -> None:
-    from recipes import Shown
+    from benchmarks.recipes.run import Shown
 
     results: RunResults = small_results()
     shown = Shown.of(results, "demo").to_dict()

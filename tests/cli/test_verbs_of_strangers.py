@@ -24,7 +24,7 @@ Call = Callable[..., tuple[int, str, str]]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
 PLUGIN = """
 from tprune.realise.architectures import ARCHITECTURES
-ARCHITECTURES.enter("ResNet", "small_resnet:ResNet")
+ARCHITECTURES.enter("ResNet", "benchmarks.strangers.resnet:ResNet")
 """
 
 

@@ -1,7 +1,6 @@
 """What is particular to decoders: grouped queries, rotary positions, caches; and a trained model."""
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM, StaticCache
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "strangers"))
-from stories import read_stories
-
+from benchmarks.strangers.stories import read_stories
 from table_models import LLAMA, limit, table_model
 from tprune.core.cuts import cuts_of
 from tprune.core.plan import Plan, make_plan

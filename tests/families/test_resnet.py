@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import small_resnet
-from small_resnet import Block, ResNet
+from benchmarks.strangers import resnet as architecture
+from benchmarks.strangers.resnet import Block, ResNet
 from table_models import EXACT, inputs, outputs, table_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sites import Site
@@ -24,6 +24,7 @@ from tprune.families.channels import Channels
 from tprune.families.registry import couplings, family_of
 from tprune.families.resnet import belongs
 from tprune.families.table import Table
+from tprune.realise.architectures import ARCHITECTURES
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
@@ -74,7 +75,7 @@ torch.set_num_threads(1)
 folder = sys.argv[1]
 sys.path.insert(0, folder)
 from modeling_pruned import load_pruned
-from small_resnet import ResNet
+from resnet import ResNet
 model = load_pruned(ResNet, folder)
 torch.save(model(torch.load(folder + ".in")), folder + ".out")
 """
@@ -84,7 +85,7 @@ def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
     _, small = pruned(table_model("resnet").float())
     folder = save(small, tmp_path / "m")
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "modeling_pruned.py"}
-    shutil.copy(small_resnet.__file__, folder)
+    shutil.copy(architecture.__file__, folder)
     pixels = inputs(small)["pixel_values"]
     torch.save(pixels, f"{folder}.in")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -148,7 +149,8 @@ def test_precision_and_ties_come_back(tmp_path: Path) -> None:
     assert narrow.linear.weight.dtype == torch.float32
 
 
-def test_a_class_that_is_not_given_or_another_is_refused(tmp_path: Path) -> None:
+def test_a_class_that_is_not_given_or_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ARCHITECTURES, "entered", {})
     folder = save(table_model("resnet").float(), tmp_path / "m")
     with pytest.raises(InputError, match=r"class 'ResNet'.* give the class: load\(path, architecture=ResNet\)"):
         load(folder)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import tprune
+from benchmarks.strangers.resnet import ResNet
 from small_images import PROCESSOR, images, resnet
-from small_resnet import ResNet
 from tprune.core.data import evenly
 from tprune.core.known_tasks import task_of
 from tprune.data.image_processor import ImageProcessor

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.strangers.resnet import ResNet
 from small_pairs import PAIRS
-from small_resnet import ResNet
 from small_tasks import TEXTS, classifier, image_classification, pictures, translation, words
 from table_models import table_model
 from tprune.data.image_processor import ImageProcessor

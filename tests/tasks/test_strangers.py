@@ -13,7 +13,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 import tprune
-from small_resnet import ResNet
+from benchmarks.strangers.resnet import ResNet
 from table_models import table_model
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.analysis.one_shot import one_shot

@@ -1,19 +1,26 @@
 """The methods, by the name they have in tables and on the command line. One file each."""
 
-from peers.job import Method
-from peers.methods.dense import dense_more, fewer_tokens
-from peers.methods.fisher import fisher
-from peers.methods.group_lasso import group_lasso
-from peers.methods.hard_concrete import hard_concrete
-from peers.methods.layer_drop import layer_drop
-from peers.methods.magnitude import magnitude
-from peers.methods.michel import michel
-from peers.methods.ours import ours, ours_faded, ours_fewer_tokens, ours_regain, ours_regain_inside, ours_two_kinds
-from peers.methods.paper_tprune import paper_tprune
-from peers.methods.repaired import repaired
-from peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
-from peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
-from peers.methods.torch_pruning import torch_pruning
+from benchmarks.peers.job import Method
+from benchmarks.peers.methods.dense import dense_more, fewer_tokens
+from benchmarks.peers.methods.fisher import fisher
+from benchmarks.peers.methods.group_lasso import group_lasso
+from benchmarks.peers.methods.hard_concrete import hard_concrete
+from benchmarks.peers.methods.layer_drop import layer_drop
+from benchmarks.peers.methods.magnitude import magnitude
+from benchmarks.peers.methods.michel import michel
+from benchmarks.peers.methods.ours import (
+    ours,
+    ours_faded,
+    ours_fewer_tokens,
+    ours_regain,
+    ours_regain_inside,
+    ours_two_kinds,
+)
+from benchmarks.peers.methods.paper_tprune import paper_tprune
+from benchmarks.peers.methods.repaired import repaired
+from benchmarks.peers.methods.scratch import as_long_as_dense, from_references, from_translations, narrower, student
+from benchmarks.peers.methods.sparse import block_lasso, deep_hoyer, staying_zero
+from benchmarks.peers.methods.torch_pruning import torch_pruning
 
 METHODS: dict[str, Method] = {
     "dense-more": Method(dense_more, timed=False),

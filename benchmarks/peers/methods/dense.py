@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 
-from peers.job import Job, Made
+from benchmarks.peers.job import Job, Made
 
 
 def dense_more(job: Job) -> Made:

@@ -7,8 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from peers.job import Job, Made, cut, empty_plan, if_off
-from peers.masks import calibration_gradients
+from benchmarks.peers.job import Job, Made, cut, empty_plan, if_off
+from benchmarks.peers.masks import calibration_gradients
 from tprune.budget.latency import select_within
 from tprune.core.curves import Curve
 from tprune.core.selection import Limits, keep_best

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
-from peers.ranked import Ranked
+from benchmarks.peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
+from benchmarks.peers.ranked import Ranked
 from tprune.core.plan import Mode
 from tprune.costs.size import norm_scores
 from tprune.methods.group_lasso import GroupLasso

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from peers.job import Job, Made, cut, empty_plan, select_to_speed, train_while_pruning
-from peers.masks import masked_by
-from peers.ranked import Ranked
+from benchmarks.peers.job import Job, Made, cut, empty_plan, select_to_speed, train_while_pruning
+from benchmarks.peers.masks import masked_by
+from benchmarks.peers.ranked import Ranked
 from tprune.core.plan import Plan
 from tprune.core.sites import Site
 from tprune.costs.latency.table import LatencyTable

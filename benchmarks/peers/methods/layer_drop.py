@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import MarianMTModel
 
-from peers.job import Job, Made, if_off
+from benchmarks.peers.job import Job, Made, if_off
 from tprune.families.registry import family_of
 
 LAYER = re.compile(r"\.(encoder|decoder)\.layers\.(\d+)\.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peers.job import Job, Made, cut, empty_plan, select_to_speed
+from benchmarks.peers.job import Job, Made, cut, empty_plan, select_to_speed
 from tprune.core.selection import Uniform
 from tprune.costs.size import norm_scores
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from peers.job import Job, Made, cut, empty_plan, select_to_speed
-from peers.masks import calibration_gradients
-from peers.ranked import RankedByKind
+from benchmarks.peers.job import Job, Made, cut, empty_plan, select_to_speed
+from benchmarks.peers.masks import calibration_gradients
+from benchmarks.peers.ranked import RankedByKind
 
 
 def michel(job: Job) -> Made:

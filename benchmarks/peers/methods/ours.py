@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from peers.compute import step_units
-from peers.job import Job, Made, cut, if_off
+from benchmarks.peers.compute import step_units
+from benchmarks.peers.job import Job, Made, cut, if_off
 from tprune.budget.evidence import Evidence, measure_loss_curves
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.core.kinds import Kind

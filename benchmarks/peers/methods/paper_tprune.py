@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 
-from peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
+from benchmarks.peers.job import Job, Made, cut, empty_plan, left_in_cut, select_to_speed, train_while_pruning
 from tprune.core.plan import Mode
 from tprune.core.selection import Uniform
 from tprune.costs.size import norm_scores

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from peers.job import Job, Made, cut
-from peers.methods.ours import passes
+from benchmarks.peers.job import Job, Made, cut
+from benchmarks.peers.methods.ours import passes
 from tprune.analysis.one_shot import one_shot
 from tprune.budget.samples import FITTED
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers import MarianConfig, MarianMTModel
 
-from peers.job import Job, Made, Recovery, if_off
+from benchmarks.peers.job import Job, Made, Recovery, if_off
 from tprune.families.registry import family_of
 from tprune.support.errors import InputError, UnreachableError
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from peers.job import Job, Made, Recovery, empty_plan, select_to_speed, train_while_pruning
-from peers.ranked import Ranked
+from benchmarks.peers.job import Job, Made, Recovery, empty_plan, select_to_speed, train_while_pruning
+from benchmarks.peers.ranked import Ranked
 from tprune.core.coupling import Coupling, Groups, View, producer, tensors_of
 from tprune.core.method import Method, State, Update
 from tprune.core.plan import Mode, make_plan

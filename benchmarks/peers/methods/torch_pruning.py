@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from peers.job import Job, Made, cut, empty_plan, select_to_speed
+from benchmarks.peers.job import Job, Made, cut, empty_plan, select_to_speed
 from tprune.core.selection import Uniform
 from tprune.costs.size import norm_scores
 from tprune.support.errors import InputError

@@ -121,7 +121,7 @@ def coupling_weights(analysis: Analysis, plan: Plan) -> dict[str, float]:
     """Weights of couplings against others of their kind: `ablation loss^¼ / mean over the plan's of the kind`.
 
     A coupling with a small ablation loss gets a small weight, and so keeps fewer groups. The exponent was found by
-    trial (`benchmarks/worth.py`). Where some coupling of the plan has no ablation loss, all weights come from
+    trial (`benchmarks/coupling_weights`). Where some coupling of the plan has no ablation loss, all weights come from
     `1 − shrunk`. Kinds are not compared: all heads shrink more than FFN units do, and would all be cut.
     """
     found = {c.name: analysis[c.name] for c in plan.couplings}

@@ -1,7 +1,7 @@
 """What brings a cut model back: one cut model, one teacher, equal steps or equal compute, and the parts of recovery one
 by one.
 
-    python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute]
+    python -m benchmarks.recovery.run --model DENSE --cut CUT --data DIR --out runs/bench-recovery [--equal-compute]
     [--threads 3]
 
 DENSE is the trained model, CUT what it was cut to, untrained since (`cut` in a run's directory; its plan.json says
@@ -26,7 +26,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import set_seed
 
-from kept import Kept
+from benchmarks.shared.kept import Kept
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.core.plan import Plan
 from tprune.counting.size import size
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.only:
         return
     compute = " --equal-compute" if asked.equal_compute else ""
-    command = f"python benchmarks/recovery.py --model DENSE --cut CUT --data DIR --steps {asked.steps}{compute}"
+    command = f"python -m benchmarks.recovery.run --model DENSE --cut CUT --data DIR --steps {asked.steps}{compute}"
     result = {
         "rows": table(bench, list(work), found),
         "sentences": len(bench.valid),

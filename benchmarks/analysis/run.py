@@ -1,7 +1,7 @@
 """Does the analysis predict? Every coupling of a dense model is cut alone and refitted; what came before is ranked
 against that.
 
-    python benchmarks/analysis.py --data DIR --model DIR --out DIR --json FILE [--steps N] [--refit N] [--seeds N]
+    python -m benchmarks.analysis.run --data DIR --model DIR --out DIR --json FILE [--steps N] [--refit N] [--seeds N]
     [--threads N]
 
 Components are all FFNs, heads, query-key and value-output dimensions. The truth of each is the validation loss after
@@ -24,9 +24,9 @@ from typing import Any
 
 import torch
 
-from damage import KINDS, Refit, batches_of, refitted
-from predictors import Table, combined, from_analysis, from_gradients, from_norms, permuted_
-from ranking import scatter, spearman, with_interval
+from benchmarks.analysis.damage import KINDS, Refit, batches_of, refitted
+from benchmarks.analysis.predictors import Table, combined, from_analysis, from_gradients, from_norms, permuted_
+from benchmarks.analysis.ranking import scatter, spearman, with_interval
 from tprune.analysis import Analysis, ablation_losses
 from tprune.analysis.ablation import SHARE
 from tprune.analysis.loss_curves import token_loss_on
@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{title:28} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]  {within}")
     if given.json:
         numbers = " ".join(f"--{key} {getattr(given, key)}" for key in ("steps", "tokens", "refit", "seeds"))
-        command = f"python benchmarks/analysis.py --data DIR --model DIR --out DIR --json FILE {numbers}"
+        command = f"python -m benchmarks.analysis.run --data DIR --model DIR --out DIR --json FILE {numbers}"
         made = {
             **settings,
             "model": Path(given.model).name,
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
             "seeds": given.seeds,
         }
         write_json(given.json, {**found, "settings": made, **provenance(command)})
-        (Path(__file__).parents[1] / "docs" / "analysis.svg").write_text(
+        (Path(__file__).parents[2] / "docs" / "analysis.svg").write_text(
             (given.out / "analysis.svg").read_text(encoding="utf-8"), encoding="utf-8"
         )
 

@@ -34,8 +34,8 @@ class Kept:
         """The folder that belongs to a JSON of numbers.
 
         Example:
-            >>> Kept.beside(Path("benchmarks/one_shot.json")).folder.as_posix()
-            'benchmarks/one_shot.kept'
+            >>> Kept.beside(Path("benchmarks/one_shot/results.json")).folder.as_posix()
+            'benchmarks/one_shot/results.kept'
         """
         return Kept(numbers.with_suffix(".kept"))
 

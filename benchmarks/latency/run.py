@@ -1,6 +1,7 @@
 """How well latency tables predict: whole sentences of random plans, predicted and measured against the dense model.
 
-    python benchmarks/latency.py --model DIR --sentences FILE --out runs/latency [--plans 24] [--threads 1] [--batch 1]
+    python -m benchmarks.latency.run --model DIR --sentences FILE --out runs/latency [--plans 24]
+        [--threads 1] [--batch 1]
 
 The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes
 some sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 
-from kept import Kept
+from benchmarks.shared.kept import Kept
 from tprune.bench.statistics import median_interval
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--plans", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     asked = parser.parse_args()
     model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     sentences = read_lines(asked.sentences)
@@ -118,7 +119,7 @@ def main() -> None:
         "missed": sum(row["missed"] for row in rows),
         "table": table.to_dict(),
         **provenance(
-            f"python benchmarks/latency.py --plans {asked.plans} --threads "
+            f"python -m benchmarks.latency.run --plans {asked.plans} --threads "
             f"{asked.threads} --batch {asked.batch} --model DIR --sentences FILE"
         ),
     }

@@ -1,7 +1,7 @@
 """What cutting costs without any training: the loss of a Multi30k model at several sizes, by how groups are chosen and
 repaired.
 
-    python benchmarks/one_shot.py --model DIR --data DIR [--json FILE]
+    python -m benchmarks.one_shot.run --model DIR --data DIR [--json FILE]
 
 DIR of --data holds train and val, `.en.gz` and `.de.gz`. The first 256 training pairs are what matrices are fitted on,
 the next 256 say what each coupling's cut costs; the losses reported are those of the whole validation set.
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kept import Kept
+from benchmarks.shared.kept import Kept
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.knapsack import Options, cheapest
 from tprune.budget.search import refine
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The loss of pruned models that are not trained.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="what it found")
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"), help="what it found")
     parser.add_argument("--damp", type=float, default=DAMP)
     parser.add_argument("--ways", nargs="+", help="only these rows, by name")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         "dense_loss": dense,
         "dense_macs": macs,
     }
-    command = shlex.join(["python", "benchmarks/one_shot.py", "--model", "DIR", "--data", "DIR"])
+    command = shlex.join(["python", "-m", "benchmarks.one_shot.run", "--model", "DIR", "--data", "DIR"])
     write_json(given.json, provenance(command) | about | {"rows": rows, "kept": kept.folder.name})
     return 0
 

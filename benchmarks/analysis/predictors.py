@@ -1,4 +1,4 @@
-"""What is ranked against the ground truth in benchmarks/analysis.py; more always means that more harm is expected."""
+"""What is ranked against the ground truth in `damage.py`; more always means that more harm is expected."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from damage import KINDS, Batch
-from ranking import ranked
+from benchmarks.analysis.damage import KINDS, Batch
+from benchmarks.analysis.ranking import ranked
 from tprune.analysis import Analysis
 from tprune.analysis.ablation import without_smallest
 from tprune.core.coupling import Groups, bind

@@ -1,10 +1,10 @@
 """Collects what the recipes gave, from finished runs of them, for docs/recipes.md.
 
     tprune demo --out runs/demo; tprune run recipes/tprune/multi30k.yaml --data DIR --out runs/m30k
-    python benchmarks/recipes.py runs/demo runs/m30k && python benchmarks/readme_table.py
+    python -m benchmarks.recipes.run runs/demo runs/m30k && python -m benchmarks.readme_table
 
 A run is known by its recipe: one that was changed on the command line is refused. What is in the JSON of other recipes
-stays. Plans and translations go to `recipes.kept`, a folder for each recipe.
+stays. Plans and translations go to `results.kept`, a folder for each recipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from kept import Kept
+from benchmarks.shared.kept import Kept
 from tprune.core.plan import Plan
 from tprune.recipe.reader import check_recipe, read_recipe
 from tprune.report.results import (
@@ -33,12 +33,12 @@ from tprune.support.files import read_json, write_json
 from tprune.support.records import decoded, encoded
 from tprune.tasks.metrics.translation import Paired
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECIPES = {
     "demo": ROOT / "src" / "tprune" / "run" / "defaults" / "demo.yaml",
     **{f"{file.parent.name}-{file.stem}": file for file in sorted((ROOT / "recipes").glob("*/*.yaml"))},
 }
-NUMBERS = Path(__file__).with_suffix(".json")
+NUMBERS = Path(__file__).with_name("results.json")
 
 
 @dataclass(frozen=True)

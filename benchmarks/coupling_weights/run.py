@@ -1,7 +1,7 @@
 """How `allocation: analysis` should share a size: the loss at half the multiplications, cut in one shot, by what a
 coupling's worth is taken from.
 
-    python benchmarks/worth.py --model DIR --data DIR --analysis analysis.json [--out FILE.json]
+    python -m benchmarks.coupling_weights.run --model DIR --data DIR --analysis analysis.json [--out FILE.json]
 
 The analysis is that of the same model (`tprune analyze`). DIR of --data holds train and val, `.en.gz` and `.de.gz`.
 Losses are those of 256 validation sentences, in nats per token; which groups go, and what the rest is fitted to, is
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from kept import Kept
+from benchmarks.shared.kept import Kept
 from tprune.analysis import Analysis
 from tprune.analysis.advice import in_kind
 from tprune.analysis.loss_curves import token_loss_on
@@ -74,7 +74,7 @@ def main() -> None:
             rows.append({"kinds": which, "worth": name, "loss": round(loss(pruned), 4)})
             print(f"{which:16} {name:20} {rows[-1]['loss']:.3f}", flush=True)
     if asked.out:
-        command = "python benchmarks/worth.py --model DIR --data DIR --analysis FILE"
+        command = "python -m benchmarks.coupling_weights.run --model DIR --data DIR --analysis FILE"
         found = {"dense": loss(model), "rows": rows, **provenance(command)}
         write_json(asked.out, {**found, **({"kept": kept.folder.name} if kept else {})})
 

@@ -1,6 +1,6 @@
 """What the regulariser costs: its time per optimizer step beside a plain step, for two model sizes. The limit is 2 %.
 
-    python benchmarks/regulariser.py [--out FILE.json] [--threads N]
+    python -m benchmarks.regulariser.run [--out FILE.json] [--threads N]
 
 A plain step is forward, backward, clip and AdamW on a batch of about 2048 tokens. Steps with and without the
 regulariser take turns in one process, so that whatever else the machine does meets both. Two numbers come out: the time
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     worst = max(row["percent"] for row in rows)
     print(f"at most {worst:.2f} % of a plain step; the limit is {LIMIT} %")
     if given.out:
-        command = shlex.join(["python", "benchmarks/regulariser.py", *(arguments or sys.argv[1:])])
+        command = shlex.join(["python", "-m", "benchmarks.regulariser.run", *(arguments or sys.argv[1:])])
         found = provenance(command) | {"threads": given.threads, "limit_percent": LIMIT, "rows": rows}
         write_json(given.out, found)
     return int(worst > LIMIT)

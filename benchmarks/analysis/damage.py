@@ -1,4 +1,4 @@
-"""Ground truth for benchmarks/analysis.py: what it really costs to cut a share of one coupling's groups and refit."""
+"""Ground truth for `run.py`: what it really costs to cut a share of one coupling's groups and refit."""
 
 from __future__ import annotations
 
