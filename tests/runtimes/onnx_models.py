@@ -3,8 +3,12 @@
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 
+from tprune.core.caches import Caches, translation_signatures
 from tprune.families.modeling.modeling_pruned import pruned_class, pruned_config
 from tprune.realise.earlier import converted
+from tprune.runtimes.generation import Generation
+from tprune.runtimes.translation_layout import TranslationLayout
+from tprune.support.manifest import Manifest
 from tprune.tasks.translation.encoding import MarianSize, new_model
 
 SENTENCES = (
@@ -110,3 +114,21 @@ def bart(vocabulary: int) -> BartForConditionalGeneration:
     randomise_(model)
     model.generation_config.update(max_length=20, num_beams=3, bad_words_ids=[[0]], forced_eos_token_id=1)
     return model
+
+
+def made_up(
+    generation: Generation, files: Manifest | None = None, cross: Caches = (), rows: tuple[int, ...] = ()
+) -> TranslationLayout:
+    """The layout of a model of 20 tokens and 8 positions."""
+    return TranslationLayout(
+        task="translation",
+        phases=("encoder", "decoder_step", "sentence"),
+        graphs=translation_signatures(cross, ()),
+        parameters=1,
+        macs=1,
+        files=files or Manifest({}),
+        generation=generation,
+        vocabulary=20,
+        source_positions=8,
+        rows=rows,
+    )
