@@ -76,11 +76,10 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         sizes = " → ".join(f"{side.parameters / 1e6:.2f}" for side in (run.dense, run.pruned))
         state = "noisy" if half_width((low, high)) > QUIET else "quiet"
         lines.append(
-            f"| `{name}` | {run.target.unit} {run.target.value:g} | {run.dense.bleu:.2f} ({run.beams}) "
-            f"| {run.pruned.bleu:.2f} | {gap(asdict(run.bleu_difference))} "
-            f"| {speed['sentence']:.2f}x [{low:.2f}, {high:.2f}] | {run.dense.latency_ms[runtime]['sentence']:.2f} "
-            f"| {sizes} M "
-            f"| {run.machine.cpu}, {state}; source at {run.commit or 'a commit not stored'} |"
+            f"| `{name}` | {run.target.unit} {run.target.value:g} | {run.dense.bleu:.2f} ({run.beams}) | "
+            f"{run.pruned.bleu:.2f} | {gap(asdict(run.bleu_difference))} | {speed['sentence']:.2f}x [{low:.2f}, "
+            f"{high:.2f}] | {run.dense.latency_ms[runtime]['sentence']:.2f} | {sizes} M | {run.machine.cpu}, {state}; "
+            f"source at {run.commit or 'a commit not stored'} |"
         )
     missing = [f"`{name}`" for name, run in runs.items() if not run.kept]
     stored = f" Plans and translations were not stored of {', '.join(missing)}." if missing else ""
@@ -88,9 +87,9 @@ def recipes_table(data: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            f"*Noisy*: the 95 % interval of the speed reaches farther than ±{QUIET:.0%}. Each run was timed on "
-            "another occasion, so speeds compare with the run's own dense "
-            f"model only; differences in BLEU have 95 % intervals over sentences, of one seed.{stored}",
+            f"*Noisy*: the 95 % interval of the speed reaches farther than ±{QUIET:.0%}. Each run was timed on another "
+            "occasion, so speeds compare with the run's own dense model only; differences in BLEU have 95 % intervals "
+            f"over sentences, of one seed.{stored}",
         ]
     )
 
@@ -108,9 +107,9 @@ def one_shot_table(data: Mapping[str, Any]) -> str:
         lines.append(f"| {way} | {cells} | {sum(row['seconds'] for row in rows.values()):.0f} |")
     lines += [
         "",
-        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. "
-        f"Arguments: `{arguments_of(data['command'])}`; "
-        f"source at {data['commit']}, {data['machine']['cpu']}.{not_stored(data, 'plans')}",
+        f"Dense: {data['dense_loss']:.4f}, {data['dense_macs'] / 1e6:.0f} M MACs. Arguments: "
+        f"`{arguments_of(data['command'])}`; source at {data['commit']}, "
+        f"{data['machine']['cpu']}.{not_stored(data, 'plans')}",
     ]
     return "\n".join(lines)
 
@@ -120,15 +119,13 @@ def latency_text(data: Mapping[str, Any], source: Path) -> str:
     rows, setting = data["rows"], data["table"]["setting"]
     measured = [row["measured"] for row in rows]
     return (
-        f"Over {len(rows)} random plans (heads, dimensions inside heads, FFN units, whole sublayers, and in "
-        "every third the width) of a Marian (256 wide, 3+3 layers), "
-        f"predicted and measured speedup of whole sentences differ by {data['median_error']:.1%} in the "
-        f"median; {data['missed']} of {len(rows)} miss by more than 5 %, "
-        f"the worst by {data['largest_error']:.0%} ({min(measured):.2f}x to {max(measured):.2f}x measured; "
-        f"{setting['runtime']}, {setting['threads']} thread, batch "
-        f"{setting['batch']}, greedy, {data['table']['dense']['sentence']:.2f} ms a sentence of the dense "
-        f"model, {data['machine']['cpu']}, source at {data['commit']}; "
-        f"`{source.relative_to(ROOT).as_posix()}`).{not_stored(data, 'plans and rounds')}"
+        f"Over {len(rows)} random plans (heads, dimensions inside heads, FFN units, whole sublayers, and in every "
+        "third the width) of a Marian (256 wide, 3+3 layers), predicted and measured speedup of whole sentences differ "
+        f"by {data['median_error']:.1%} in the median; {data['missed']} of {len(rows)} miss by more than 5 %, the "
+        f"worst by {data['largest_error']:.0%} ({min(measured):.2f}x to {max(measured):.2f}x measured; "
+        f"{setting['runtime']}, {setting['threads']} thread, batch {setting['batch']}, greedy, "
+        f"{data['table']['dense']['sentence']:.2f} ms a sentence of the dense model, {data['machine']['cpu']}, source "
+        f"at {data['commit']}; `{source.relative_to(ROOT).as_posix()}`).{not_stored(data, 'plans and rounds')}"
     )
 
 

@@ -119,8 +119,8 @@ def main() -> None:
         "missed": sum(row["missed"] for row in rows),
         "table": table.to_dict(),
         **provenance(
-            f"python -m benchmarks.latency.run --plans {asked.plans} --threads "
-            f"{asked.threads} --batch {asked.batch} --model DIR --sentences FILE"
+            f"python -m benchmarks.latency.run --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} "
+            "--model DIR --sentences FILE"
         ),
     }
     kept = Kept.beside(asked.json)

@@ -50,10 +50,9 @@ def table(data: Mapping[str, Any], speeds: Sequence[float]) -> str:
         seeds = over_seeds(rows, dense_more) if group["method"] != "dense-more" else None
         lines.append(
             f"| {LABELS[group['method']]}{marks.get(group['method'], '')} | {asked(rows[0])} | {aimed(rows[0])} | "
-            f"{sentence(group):.2f}x [{low:.2f}, {high:.2f}] "
-            f"| {like_for_like(group, control(done))} | {group['bleu']:.2f}{_range(group)} | "
-            f"{gap(group.get('against_dense_more'))} | {gap(seeds)} "
-            f"| {group['parameters'] / 1e6:.2f} M | {updates} |"
+            f"{sentence(group):.2f}x [{low:.2f}, {high:.2f}] | {like_for_like(group, control(done))} | "
+            f"{group['bleu']:.2f}{_range(group)} | {gap(group.get('against_dense_more'))} | {gap(seeds)} | "
+            f"{group['parameters'] / 1e6:.2f} M | {updates} |"
         )
     return "\n".join([*lines, "", *_made(data, shown), *notes])
 
@@ -68,14 +67,12 @@ def _made(data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[st
     signature = next(row["bleu_signature"] for row in rows)
     return [
         f"Multi30k English to German, {data['sentences']:,} test sentences (four sets pooled). BLEU: beam "
-        f"{data['beams']}, `{signature}`; in brackets range and number "
-        "of seeds, else one. Differences to *dense, trained on* (same seeds) with 95 % intervals: by paired "
-        "bootstrap over sentences, and by Student's t over "
+        f"{data['beams']}, `{signature}`; in brackets range and number of seeds, else one. Differences to *dense, "
+        "trained on* (same seeds) with 95 % intervals: by paired bootstrap over sentences, and by Student's t over "
         f"three seeds. {_caution(data)}",
         "",
-        f"{ruler(data)} In brackets from the lowest to the highest end of the seeds' 95 % intervals; "
-        f"{noisy(rows)}. *asked*: what was asked for first; "
-        f"*aimed at*: what the latency table was asked for. {shortlist(data)}",
+        f"{ruler(data)} In brackets from the lowest to the highest end of the seeds' 95 % intervals; {noisy(rows)}. "
+        f"*asked*: what was asked for first; *aimed at*: what the latency table was asked for. {shortlist(data)}",
         "",
     ]
 
@@ -98,9 +95,8 @@ def shortlist(data: Mapping[str, Any]) -> str:
         return "All models write all tokens."
     if found is None:
         return (
-            "All smaller models write fewer tokens than the dense one, which is a part of their speed; the dense "
-            "model with as few tokens was not timed here, so "
-            "there is no like-for-like speed."
+            "All smaller models write fewer tokens than the dense one, which is a part of their speed; the dense model "
+            "with as few tokens was not timed here, so there is no like-for-like speed."
         )
     exact = any("like_for_like" in row for row in data["rows"])
     how = (
@@ -109,7 +105,6 @@ def shortlist(data: Mapping[str, Any]) -> str:
         else "a point estimate, the ratio of both speeds, as rounds were not stored"
     )
     return (
-        "All smaller models write 2,941 of 4,000 tokens; *like for like* is the speed against the dense "
-        f"model, trained on, that writes as few, alone {sentence(found):.2f}x "
-        f"({how})."
+        "All smaller models write 2,941 of 4,000 tokens; *like for like* is the speed against the dense model, trained "
+        f"on, that writes as few, alone {sentence(found):.2f}x ({how})."
     )

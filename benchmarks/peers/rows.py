@@ -13,9 +13,8 @@ from benchmarks.peers.words import aimed, asked, control, footnotes, gap, like_f
 from benchmarks.shared.commands import arguments_of
 
 HEAD = (
-    "| method | asked | aimed at | seed | speed, greedy | like for like | BLEU, beam {beams} | against "
-    "dense{trained} (95 %, over sentences) | MACs "
-    "| updates | pruning: s, GiB | units: pruning, all | notes |"
+    "| method | asked | aimed at | seed | speed, greedy | like for like | BLEU, beam {beams} | against dense{trained} "
+    "(95 %, over sentences) | MACs | updates | pruning: s, GiB | units: pruning, all | notes |"
 )
 
 
@@ -30,11 +29,10 @@ def markdown(data: Mapping[str, Any]) -> str:
         cost, rival = row.get("pruning"), "against_dense_more" if trained_on else "against_dense"
         lines.append(
             f"| {row['method']}{marks.get(row['method'], '')} | {asked(row)} | {aimed(row)} | {_seed(row)} | "
-            f"{sentence(row):.2f}x [{low:.2f}, {high:.2f}] "
-            f"| {like_for_like(row, control(done))} | {row['bleu']:.2f} | "
-            f"{gap(row.get(rival)) if row['method'] != 'dense-more' else ''} "
-            f"| {row['macs'] / 1e6:.0f} M | {row.get('recovery_steps', '')} "
-            f"| {'' if cost is None else _cost(cost)} | {'' if cost is None else _units(row)} | {_notes(row)} |"
+            f"{sentence(row):.2f}x [{low:.2f}, {high:.2f}] | {like_for_like(row, control(done))} | {row['bleu']:.2f} | "
+            f"{gap(row.get(rival)) if row['method'] != 'dense-more' else ''} | {row['macs'] / 1e6:.0f} M | "
+            f"{row.get('recovery_steps', '')} | {'' if cost is None else _cost(cost)} | "
+            f"{'' if cost is None else _units(row)} | {_notes(row)} |"
         )
     for row in data["rows"]:
         if "failed" in row:
@@ -49,9 +47,8 @@ def markdown(data: Mapping[str, Any]) -> str:
     )
     lines += [
         "",
-        f"{data['sentences']:,} test sentences (four sets pooled). {ruler(data)} In brackets the 95 % interval "
-        f"of each model's speed; {noisy(done)}. "
-        f"{shortlist(data)} Arguments: `{arguments_of(data['command'])}`.{stored}",
+        f"{data['sentences']:,} test sentences (four sets pooled). {ruler(data)} In brackets the 95 % interval of each "
+        f"model's speed; {noisy(done)}. {shortlist(data)} Arguments: `{arguments_of(data['command'])}`.{stored}",
         "",
         *notes,
     ]

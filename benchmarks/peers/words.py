@@ -15,8 +15,8 @@ DIFFERS: Mapping[str, str] = read_json(Path(__file__).with_name("differs.json"))
 SHORTLIST = "fewer-tokens"  # the dense model, trained on, that writes only the tokens that smaller models may write
 WITHOUT = ("dense", "dense-more")  # they write all tokens
 WHOLE = (
-    "one process a model for all rounds, not pinned to cores; "
-    "in a round one model translates all sentences, then the next"
+    "one process a model for all rounds, not pinned to cores; in a round one model translates all sentences, then the "
+    "next"
 )
 # of tables that were made before results said it
 PROTOCOLS = {
@@ -99,12 +99,10 @@ def ruler(data: Mapping[str, Any]) -> str:
     protocol = bench.get("protocol") or PROTOCOLS.get(data["commit"], "protocol not stored")
     dense = f"{ms[0]:.2f} ms" if max(ms) == min(ms) else f"{min(ms):.2f} to {max(ms):.2f} ms, by occasion"
     return (
-        f"Ruler of this table: a sentence takes the dense model {dense} (median); onnxruntime fp32, "
-        f"{bench['threads']} thread, batch {bench['batch']}, "
-        f"greedy, {bench['sentences']} sentences a round, median of {bench['rounds']} rounds ({protocol}); "
-        f"{machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['system']}, Python {machine['python']}; source at {data['commit']}. Speeds compare within "
-        "this table only."
+        f"Ruler of this table: a sentence takes the dense model {dense} (median); onnxruntime fp32, {bench['threads']} "
+        f"thread, batch {bench['batch']}, greedy, {bench['sentences']} sentences a round, median of {bench['rounds']} "
+        f"rounds ({protocol}); {machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python "
+        f"{machine['python']}; source at {data['commit']}. Speeds compare within this table only."
     )
 
 

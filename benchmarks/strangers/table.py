@@ -37,9 +37,9 @@ def strangers_table(data: Mapping[str, Any]) -> str:
     commits = sorted({str(row["commit"]) for row in made})
     bench = made[0]["bench"]
     how = (
-        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch "
-        f"{bench['batch']}, in turns, of one run each; "
-        f"{', '.join(machines)}; source at {', '.join(commits)}; commands in `benchmarks/strangers/results.json`."
+        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch {bench['batch']}, in "
+        f"turns, of one run each; {', '.join(machines)}; source at {', '.join(commits)}; commands in "
+        "`benchmarks/strangers/results.json`."
     )
     return "\n".join([HEAD, "|---" * 10 + "|", *lines, "", how])
 

@@ -89,9 +89,8 @@ def test_the_promise_keeps_the_warning_of_text_in_another_language(tprune: Call,
     [
         (
             ("--macs", 0.001),
-            "On the command line, more can be cut with --kind ffn --kind heads --kind qk --kind vo "
-            "--kind sublayer --kind width; "
-            "--set prune.floor=0; --trim-vocab train",
+            "On the command line, more can be cut with --kind ffn --kind heads --kind qk --kind vo --kind sublayer "
+            "--kind width; --set prune.floor=0; --trim-vocab train",
         ),
         (("--macs", 0.001, "--stock"), "more can be cut with no --stock, which allows ffn alone; --set prune.floor=0"),
         (("--params", 1e9), "has 1,000,000,000 params"),

@@ -54,10 +54,9 @@ class TestSets:
 
     def test_a_fresh_process_with_another_hash_seed_gives_the_same_corpus(self, small: Corpus) -> None:
         code = (
-            "import hashlib; from tprune.data.synthetic.grammar import corpus; "
-            f"c = corpus(seed=0, **{SIZES!r}); sets = (c.train, c.valid, *c.tests.values()); "
-            "text = '\\n'.join(line for one in sets for line in (*one.source, *one.target)); "
-            "print(hashlib.sha256(text.encode()).hexdigest())"
+            f"import hashlib; from tprune.data.synthetic.grammar import corpus; c = corpus(seed=0, **{SIZES!r}); sets "
+            "= (c.train, c.valid, *c.tests.values()); text = '\\n'.join(line for one in sets for line in (*one.source, "
+            "*one.target)); print(hashlib.sha256(text.encode()).hexdigest())"
         )
         other = os.environ | {"PYTHONHASHSEED": "4711"}
         result = subprocess.run([sys.executable, "-c", code], env=other, capture_output=True, text=True, check=True)

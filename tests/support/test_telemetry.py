@@ -63,8 +63,8 @@ def test_a_data_set_in_a_folder_leaves_no_copy_in_the_home(tmp_path: Path) -> No
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train.jsonl").write_text('{"en": "a dog", "de": "ein Hund"}\n' * 3)
     ours = (
-        "from tprune.data.hub import read_data_set; "
-        "assert len(read_data_set('corpus', 'en', 'de', {'train': 9})['train']) == 3"
+        "from tprune.data.hub import read_data_set; assert len(read_data_set('corpus', 'en', 'de', {'train': "
+        "9})['train']) == 3"
     )
     assert ran(tmp_path / "home", ["-c", ours], tmp_path) == []
     theirs = "import datasets; datasets.load_dataset('corpus')"

@@ -224,12 +224,9 @@ def _unreachable(dense: CostModel, sublayers: Sequence[Sublayer], budget: float,
     outside = untouched(dense, sublayers)
     return (
         f"asked for {number(budget)} {dense.unit}, {100 * budget / dense.whole:.3g}% of the dense "
-        f"{number(dense.whole)}; these couplings can "
-        f"reach {number(least)}, {least / dense.whole:.0%}. At the dense width {number(outside)} lie outside "
-        "what they cut (output layer, "
-        "embeddings, fixed costs); the rest is what the floor leaves. Ask for at least that, allow more "
-        "kinds, lower the floor, or start "
-        "from a smaller model"
+        f"{number(dense.whole)}; these couplings can reach {number(least)}, {least / dense.whole:.0%}. At the dense "
+        f"width {number(outside)} lie outside what they cut (output layer, embeddings, fixed costs); the rest is what "
+        "the floor leaves. Ask for at least that, allow more kinds, lower the floor, or start from a smaller model"
     )
 
 

@@ -236,8 +236,7 @@ def search_allocation(
     best = search(len(evidence.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
     report(
         f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
-        f"selection{'s' * (best.measured != 1)} measured; "
-        f"the one that single losses add up to: {best.additive:.3f})"
+        f"selection{'s' * (best.measured != 1)} measured; the one that single losses add up to: {best.additive:.3f})"
     )
     return best.selection[1]
 

@@ -107,16 +107,14 @@ class Feasibility:
         if self.how.target()[0] == "latency_ms" and dense <= milliseconds(self.how, table):
             raise InputError(
                 f"asked for {number(milliseconds(self.how, table))} ms a {quoted}, but the dense model takes "
-                f"{number(dense)} ms already; nothing "
-                "needs to be cut. Ask for less time, or for a size"
+                f"{number(dense)} ms already; nothing needs to be cut. Ask for less time, or for a size"
             )
 
     def _too_slow(self, left: str, budget: float, least: float, table: LatencyTable) -> UnreachableError:
         dense, quoted = table.dense.total, table.phases.quoted
         return UnreachableError(
-            f"asked for {number(budget)} ms a {quoted} ({dense / budget:,.3g}x); with {left} it takes "
-            f"{number(least)} ms "
-            f"({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or "
+            f"asked for {number(budget)} ms a {quoted} ({dense / budget:,.3g}x); with {left} it takes {number(least)} "
+            f"ms ({dense / least:.2f}x), the dense model {number(dense)} ms. Ask for less speed, allow more kinds, or "
             "start from a smaller model"
         )
 

@@ -102,9 +102,8 @@ def analyze(
         report(f"warning: {line}")
     if not any(component.zero for component in found.components):
         odd.append(
-            f"nothing vanished in {how.steps} steps, so the advice is drawn from how much shrank and from what "
-            "cutting costs; "
-            "more --steps say more"
+            f"nothing vanished in {how.steps} steps, so the advice is drawn from how much shrank and from what cutting "
+            "costs; more --steps say more"
         )
         report(f"warning: {odd[-1]}")
     made = {

@@ -86,8 +86,8 @@ def explained(error: BaseException) -> str:
     said = " ".join(str(error).split())[:300]
     if os.strerror(errno.ENOSPC) in said:
         return (
-            f"{said}: the disk is full; nothing that was finished is lost, "
-            "and the same command goes on once there is room"
+            f"{said}: the disk is full; nothing that was finished is lost, and the same command goes on once there is "
+            "room"
         )
     if isinstance(error, (TpruneError, OSError)):
         return str(error)

@@ -108,7 +108,6 @@ def no_site(name: str) -> InputError:
         name: of the coupling.
     """
     return InputError(
-        f"{name}: the coupling has no site (stack, layer and block, such as decoder, 2, cross_attention), so "
-        "what else lies in its block "
-        "is not known; its family must give it one (tprune.core.sites.Site)"
+        f"{name}: the coupling has no site (stack, layer and block, such as decoder, 2, cross_attention), so what else "
+        "lies in its block is not known; its family must give it one (tprune.core.sites.Site)"
     )

@@ -82,9 +82,9 @@ def _read(
         said = " ".join(str(first).split())[:300] or "nothing in it"
         where = "read" if local.is_dir() else "loaded from the hub"
         raise InputError(
-            f"data set {name!r} could not be {where} ({type(first).__name__}: {said}); expected a hub id, or a "
-            "folder with CSV, "
-            "JSON lines or Parquet files of train, validation and test; or name the files of sentences instead"
+            f"data set {name!r} could not be {where} ({type(first).__name__}: {said}); expected a hub id, or a folder "
+            "with CSV, JSON lines or Parquet files of train, validation and test; or name the files of sentences "
+            "instead"
         ) from None
     found = {split: name for split, name in NAMES.items() if split in limit and name in loaded}
     if not found:
@@ -105,9 +105,8 @@ def _pairs(rows: Any, where: str, source: str, target: str, most: int, report: R
     kept = [(a, b) for a, b in zip(*sides, strict=True) if _is_sentence(a) and _is_sentence(b)]
     if len(kept) < len(sides[0]):
         report(
-            f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is blank, of "
-            "several lines, or of more than "
-            f"{LONGEST:,} characters"
+            f"{where}: {len(sides[0]) - len(kept):,} of {len(sides[0]):,} pairs left out: a side is blank, of several "
+            f"lines, or of more than {LONGEST:,} characters"
         )
     if not kept:
         raise InputError(f"data set {where}: no pair of sentences in columns {source!r} and {target!r}")

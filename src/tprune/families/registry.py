@@ -47,8 +47,7 @@ def check_members(name: str, family: object) -> None:
         without = f" without {', '.join(lacks)}" if lacks else ""
         raise InputError(
             f"family {name!r}: is {what}{without}; expected a tprune.families.table.Table, or an object with the "
-            "members of "
-            "tprune.core.family.Family"
+            "members of tprune.core.family.Family"
         )
 
 

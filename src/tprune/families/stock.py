@@ -55,7 +55,6 @@ def checked_stock(build: Callable[[], nn.Module], cuts: Cuts) -> nn.Module:
             said = " x ".join(map(str, cuts.shape(name)))
             raise InputError(
                 f"{CANNOT} fewer heads, or other dimensions of heads: {name} is {said}, stock "
-                f"{' x '.join(map(str, shape))}; "
-                "plan FFN units only"
+                f"{' x '.join(map(str, shape))}; plan FFN units only"
             )
     return built

@@ -116,8 +116,7 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
         )
         raise InputError(
             f'{path}: config.json {said}; expected "architectures": [the name of the class that the model was '
-            "saved from], as "
-            "save_pretrained writes it"
+            "saved from], as save_pretrained writes it"
         )
     return found
 

@@ -84,14 +84,13 @@ def differences(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Ite
         if key in TRAINED and also is not None:
             yield (
                 f"config.json says {key} {_short(said)}, which training reads, and generation_config.json "
-                f"{_short(also)}, which "
-                "translating reads"
+                f"{_short(also)}, which translating reads"
             )
         elif said not in TRANSLATING.get(key, ()):
             where = "where it is missing" if also is None else f"which says {_short(also)}"
             yield (
-                f"config.json says {key} {_short(said)}, "
-                f"which counts for nothing beside generation_config.json, {where}"
+                f"config.json says {key} {_short(said)}, which counts for nothing beside generation_config.json, "
+                f"{where}"
             )
 
 
@@ -122,9 +121,8 @@ def check_tokenizer(tokenizer: Any, config: Any, where: str) -> None:
         if tokens > size:
             raise InputError(
                 f"{where}: the tokeniser has {tokens:,} {side}tokens, the model knows {size:,}; where tokens were "
-                "added to it, "
-                "model.resize_token_embeddings(len(tokenizer)) and save both, else take the tokeniser that the "
-                "model was trained with"
+                "added to it, model.resize_token_embeddings(len(tokenizer)) and save both, else take the tokeniser "
+                "that the model was trained with"
             )
     for key in BOTH_SIDES:
         mine, models = getattr(tokenizer, key, None), _flat(said.get(key))

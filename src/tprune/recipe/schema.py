@@ -298,8 +298,8 @@ class Prune(Distilled):
             given = " and ".join(f"{unit} {value}" for unit, value in asked) or "none"
             raise InputError(
                 f"prune: give exactly one of {', '.join(SIZES)} (a fraction of the dense model, or a number of at "
-                f"least {LEAST_SIZE}), "
-                f"{', '.join((*TIMES, *MEMORY))}, in the recipe or as an option such as --speedup 2; got {given}"
+                f"least {LEAST_SIZE}), {', '.join((*TIMES, *MEMORY))}, in the recipe or as an option such as --speedup "
+                f"2; got {given}"
             )
         return asked[0]
 
@@ -327,9 +327,8 @@ def unlearnt(prune: Prune, recover: Recover) -> str | None:
     if recover.distill or recover.hidden_distillation:
         return (
             "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; "
-            "expected "
-            "recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with it), "
-            f"got {recover.distill:g} and {recover.hidden_distillation:g}"
+            "expected recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with "
+            f"it), got {recover.distill:g} and {recover.hidden_distillation:g}"
         )
     return None
 

@@ -100,9 +100,8 @@ def notes(results: RunResults) -> list[str]:
     certificate, bench = results.certificate, results.bench
     found = [
         f"{_target(results)}; {_how_scored(results)}",
-        f"timed{' greedily' if results.beams else ''}, {bench.threads} thread(s), batch {bench.batch}, "
-        f"{bench.rounds} rounds in turns; "
-        "95 % intervals in []",
+        f"timed{' greedily' if results.beams else ''}, {bench.threads} thread(s), batch {bench.batch}, {bench.rounds} "
+        "rounds in turns; 95 % intervals in []",
         f"certificate: masked and shrunk logits differ by {max(certificate.forward, certificate.generation):.1e}"
         f" (allowed {certificate.limit:g})",
     ]

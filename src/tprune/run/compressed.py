@@ -47,8 +47,8 @@ class Latencies:
         found = "" if self.measured is None else f", measured {self.measured:.3g} ms"
         return (
             f"a {self.quoted}: {self.dense:.3g} ms dense, predicted {self.predicted:.3g} ms{found}: "
-            f"{self.dense / last:.2f}x faster "
-            f"({self.setting.runtime}, {self.setting.threads} thread(s), batch {self.setting.batch})"
+            f"{self.dense / last:.2f}x faster ({self.setting.runtime}, {self.setting.threads} thread(s), batch "
+            f"{self.setting.batch})"
         )
 
 
@@ -106,8 +106,7 @@ class Compressed:
         c = self.certificate
         lines.append(
             f"certificate: cut and masked model differ by {max(c.forward, c.generation):.1e} of the largest logit "
-            f"(limit {c.limit:g}), "
-            f"over {self.words.count(c.sentences)}"
+            f"(limit {c.limit:g}), over {self.words.count(c.sentences)}"
         )
         return "\n".join(lines)
 

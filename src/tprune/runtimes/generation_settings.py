@@ -96,9 +96,8 @@ def longest_output(model: Any) -> Any:
     if g.max_length is not None:
         return g.max_length
     warnings.warn(
-        f"{name}: no max_length in generation_config.json or config.json, so every translation ends after "
-        f"{UNSAID} tokens, "
-        "transformers' default; set max_length there to the longest that is right",
+        f"{name}: no max_length in generation_config.json or config.json, so every translation ends after {UNSAID} "
+        "tokens, transformers' default; set max_length there to the longest that is right",
         TpruneWarning,
         stacklevel=3,
     )

@@ -55,9 +55,9 @@ def cut_often(who: str, share: float, limit: int) -> list[str]:
     if share <= OFTEN:
         return []
     return [
-        f"{who}: {100 * share:.3g} % of the translations end at the limit of {limit} tokens, most of them "
-        "unfinished; where the model "
-        "does not repeat itself and has more positions, set max_length in its generation_config.json higher"
+        f"{who}: {100 * share:.3g} % of the translations end at the limit of {limit} tokens, most of them unfinished; "
+        "where the model does not repeat itself and has more positions, set max_length in its generation_config.json "
+        "higher"
     ]
 
 

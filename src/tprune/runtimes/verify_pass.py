@@ -95,9 +95,8 @@ def _compared(expected: Floats, got: Floats, counts: NDArray[np.bool_], where: s
     worst = float(np.abs(got - expected)[counts].max() / np.abs(expected[counts]).max())
     if not worst <= LOGIT_TOLERANCE:  # also true for NaN
         raise CertificateError(
-            f"the exported graph is not the model: {where}: logits differ by {worst:.2g} of the largest, expected "
-            "at most "
-            f"{LOGIT_TOLERANCE:g}"
+            f"the exported graph is not the model: {where}: logits differ by {worst:.2g} of the largest, expected at "
+            f"most {LOGIT_TOLERANCE:g}"
         )
     return worst
 

@@ -58,9 +58,8 @@ def _check_batch(task: Task, model: nn.Module, batch: Batch, where: str) -> None
     logits = outputs.logits
     require(
         logits.shape[:-1] == labels.shape,
-        f"{where}: logits {tuple(logits.shape)} do not belong to labels {tuple(labels.shape)}; the last axis "
-        "is that of "
-        "the classes",
+        f"{where}: logits {tuple(logits.shape)} do not belong to labels {tuple(labels.shape)}; the last axis is that "
+        "of the classes",
     )
     counted = labels[labels != IGNORED]
     require(bool(counted.numel()), f"{where}: nothing is expected of any output")
@@ -93,9 +92,8 @@ def _check_collate(task: Task, model: nn.Module, examples: Examples, pad: int, w
         alone, among = _expected(task, task.collate([row], pad), 0), _expected(task, batch, index)
         require(
             torch.equal(alone, among),
-            f"{where}: labels of example {index + 1} in a batch are not those it has alone: padding counts, or "
-            "rows are "
-            "mixed up",
+            f"{where}: labels of example {index + 1} in a batch are not those it has alone: padding counts, or rows "
+            "are mixed up",
         )
 
 

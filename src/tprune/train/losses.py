@@ -146,9 +146,8 @@ def check_hidden(student: Any, teacher: Any, width: Width | None = None, task: T
         )
     if width is not None and (len(width) != mine or max(width) >= theirs):
         raise InputError(
-            f"hidden: {len(width)} kept dimensions, the last {max(width)}, for a student of width {mine} and a "
-            "teacher of "
-            f"{theirs}; expected the plan that the student was cut by"
+            f"hidden: {len(width)} kept dimensions, the last {max(width)}, for a student of width {mine} and a teacher "
+            f"of {theirs}; expected the plan that the student was cut by"
         )
 
 

@@ -129,8 +129,7 @@ class TaskTrainer(Trainer):
         if training and not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} of {self.how.steps} (lr "
-                f"{self.how.lr:g}); "
-                "try a lower lr. Earlier checkpoints and stages are untouched"
+                f"{self.how.lr:g}); try a lower lr. Earlier checkpoints and stages are untouched"
             )
         return (loss, outputs) if return_outputs else loss
 

@@ -75,9 +75,8 @@ def unfamiliar(pairs: Parallel, tokenizer: PreTrainedTokenizerBase) -> list[str]
         if not seen.familiar:
             where = pairs.files[which] if pairs.files else f"{pairs.name}, {side}"
             found.append(
-                f"{where}: {seen.unknown:.1%} unknown tokens, tokens {seen.efficiency:.0%} as long as the "
-                "vocabulary's (usual: "
-                f"at most {UNKNOWN:.1%}, at least {EFFICIENCY:.0%}); is this the {side} language of the model?"
+                f"{where}: {seen.unknown:.1%} unknown tokens, tokens {seen.efficiency:.0%} as long as the vocabulary's "
+                f"(usual: at most {UNKNOWN:.1%}, at least {EFFICIENCY:.0%}); is this the {side} language of the model?"
             )
     return found
 

@@ -102,8 +102,7 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
     if most < len(stay):
         raise InputError(
             f"{most:,} tokens to write are too few; characters and special tokens alone are {len(stay):,} of "
-            f"{len(written):,}: "
-            f"give at least --output-vocab {len(stay)}"
+            f"{len(written):,}: give at least --output-vocab {len(stay)}"
         )
     kept = _keep(names, counts, stay, (stay | set(counts)) - never, most)
     ids, gone = _ids(names, kept), sorted(set(names) - kept)
@@ -171,6 +170,6 @@ def _check_text(tokenizer: Any, rows: Sequence[Sequence[int]], resegmentation: R
     if wrong := next((pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]), None):
         raise InputError(
             f"pieces of {type(tokenizer).__name__} do not join to the same text: {wrong[0][:80]!r} became "
-            f"{wrong[1][:80]!r}; "
-            "it can only write the tokens it has; leave out --output-vocab (prune.output_vocabulary)"
+            f"{wrong[1][:80]!r}; it can only write the tokens it has; leave out --output-vocab "
+            "(prune.output_vocabulary)"
         )

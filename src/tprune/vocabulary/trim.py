@@ -54,8 +54,8 @@ class Coverage:
     def __str__(self) -> str:
         return (
             f"{self.changed} of {self.sentences} sentences split anew, {_percent(self.dropped, self.tokens)} of tokens "
-            f"dropped, {self.tokens:,} -> {self.tokens_after:,} tokens, "
-            f"unknown {_percent(self.unknown, self.tokens)} -> {_percent(self.unknown_after, self.tokens_after)}"
+            f"dropped, {self.tokens:,} -> {self.tokens_after:,} tokens, unknown {_percent(self.unknown, self.tokens)} "
+            f"-> {_percent(self.unknown_after, self.tokens_after)}"
         )
 
 

@@ -41,8 +41,7 @@ class Source:
             callback=column_names,
             metavar="NAME,...",
             help="Columns of tables and data sets, such as text,label; for translation SOURCE,TARGET, with dots for "
-            "what "
-            "lies inside a column: translation.en,translation.de (default: the usual names).",
+            "what lies inside a column: translation.en,translation.de (default: the usual names).",
         ),
     ] = None
     task: Annotated[
@@ -136,9 +135,8 @@ LongLines = Annotated[
     typer.Option(
         "--long-lines",
         help="Treatment of sentences with more tokens than the model has positions: skip leaves them out, crop "
-        "keeps their "
-        "beginnings, fail stops (default: the recipe's, skip). With more than 1 % of such sentences, each of "
-        "them stops.",
+        "keeps their beginnings, fail stops (default: the recipe's, skip). With more than 1 % of such sentences, each "
+        "of them stops.",
     ),
 ]
 LongShare = Annotated[
@@ -173,8 +171,7 @@ class Scoring(LongSentences):
             callback=bleu_tokenizer,
             metavar="NAME",
             help="Tokeniser of sacreBLEU for BLEU, such as 13a, zh, ja-mecab, ko-mecab, char or flores200 (default: "
-            "the "
-            "tokeniser that fits the script of the references).",
+            "the tokeniser that fits the script of the references).",
         ),
     ] = None
 

@@ -132,8 +132,7 @@ class Cutting:
             "--output-vocab",
             min=1,
             help="Largest number of tokens that the pruned model writes; words with other tokens are spelled with "
-            "shorter "
-            "ones (default: all).",
+            "shorter ones (default: all).",
         ),
     ] = None
     written: Annotated[str | None, typer.Option("--written", hidden=True, callback=renamed("--output-vocab"))] = None

@@ -20,8 +20,7 @@ def bench(
         typer.Argument(
             callback=not_empty,
             help="Second exported folder or run; the first one again shows the noise of the machine (default: for a "
-            "run, "
-            "its dense model is timed against its pruned model).",
+            "run, its dense model is timed against its pruned model).",
         ),
     ] = None,
     sentences: Sentences = None,

@@ -27,8 +27,7 @@ def evaluate(
         typer.Option(
             callback=not_empty,
             help="Another model to compare with on the same data; a run stands for its pruned model (default: for a "
-            "run, "
-            "its dense model).",
+            "run, its dense model).",
         ),
     ] = None,
     threads: Annotated[

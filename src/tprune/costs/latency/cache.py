@@ -30,8 +30,8 @@ from tprune.support.reporting import Report
 HOUR = 3600.0  # after which a kept table is looked at again
 MOVED = 0.1  # by how much a plan may be faster or slower than it was
 DOUBTED = (
-    "the kept latency table says that this cannot be reached; "
-    "the dense model and the smallest one are timed again before it is believed"
+    "the kept latency table says that this cannot be reached; the dense model and the smallest one are timed again "
+    "before it is believed"
 )
 Mixture = tuple[Mapping[Site, KeptFractions], float]
 

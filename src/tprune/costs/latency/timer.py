@@ -105,8 +105,7 @@ class Timer:
         if off > DENSE:
             self.report(
                 f"warning: the dense model takes {times.total:.3g} ms a {phases.quoted} ±{off:.0%}, more than "
-                f"±{DENSE:.0%}: something else "
-                "keeps this machine busy. The time is used in this run and not kept"
+                f"±{DENSE:.0%}: something else keeps this machine busy. The time is used in this run and not kept"
             )
         return LatencyTable(key, self.setting, times, tokens, (), machine(), memory, dense_spread=off, phases=phases)
 
@@ -173,8 +172,7 @@ class Timer:
         others = f" (and {len(noisy) - 1} more)" if len(noisy) > 1 else ""
         message = (
             f"{what}{others}: the ratio to the dense model varies by {relative_half_width(noisy[what]):.1%} over "
-            f"{len(quoted_of(noisy[what]))} rounds, more "
-            f"than {CONVERGED:.0%}"
+            f"{len(quoted_of(noisy[what]))} rounds, more than {CONVERGED:.0%}"
         )
         if relative_half_width(noisy[what]) > USELESS:
             raise NoisyMachineError(

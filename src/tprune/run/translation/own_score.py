@@ -62,7 +62,6 @@ def hardly_translates(found: Quality) -> list[str]:
         return []
     return [
         f"the dense model's own greedy translations of {found.sentences} validation sentences get BLEU "
-        f"{found.bleu:.1f} and chrF {found.chrf:.1f} "
-        f"({found.bleu_signature}): it hardly translates them, and a pruned one will do no better; is it "
-        "trained, on this pair of languages?"
+        f"{found.bleu:.1f} and chrF {found.chrf:.1f} ({found.bleu_signature}): it hardly translates them, and a pruned "
+        "one will do no better; is it trained, on this pair of languages?"
     ]

@@ -114,17 +114,15 @@ def doubts(references: Sequence[str], tokenize: str) -> list[str]:
     best = fitting(references)
     if best != USUAL and tokenize in (USUAL, "intl", "none"):
         return [
-            f"BLEU with the tokeniser {tokenize} takes words between spaces, and the references have a script "
-            f"without; {best} fits "
-            f"(--bleu-tokenize {best})"
+            f"BLEU with the tokeniser {tokenize} takes words between spaces, and the references have a script without; "
+            f"{best} fits (--bleu-tokenize {best})"
         ]
     itself = metric(tokenize).corpus_score(list(references), [list(references)]).score
     if itself > FULL:
         return []
     return [
-        f"BLEU of the references themselves is {itself:.0f} with the tokeniser {tokenize}, for none has the "
-        "four tokens that BLEU "
-        "counts; chrF says more of such short texts"
+        f"BLEU of the references themselves is {itself:.0f} with the tokeniser {tokenize}, for none has the four "
+        "tokens that BLEU counts; chrF says more of such short texts"
     ]
 
 

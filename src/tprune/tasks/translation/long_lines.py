@@ -58,10 +58,8 @@ class LongLines:
         if share > self.share or len(long) == len(pairs):
             raise InputError(
                 f"{pairs.name}: {those} sentences ({share:.1%}) have more tokens than the {limit} that the model "
-                f"takes; {example}. "
-                f"At most {self.share:.1%} are left out or cropped (--long-lines {self.how}); split or remove these "
-                "lines, or allow more "
-                f"with {self.option}{_rounded_up(share):g}"
+                f"takes; {example}. At most {self.share:.1%} are left out or cropped (--long-lines {self.how}); split "
+                f"or remove these lines, or allow more with {self.option}{_rounded_up(share):g}"
             )
         if self.how == "crop":
             return _cropped(pairs, counts, (source, target), limit), [
@@ -72,8 +70,7 @@ class LongLines:
         if target is None:
             return kept, [
                 f"{pairs.name}: {those} test sentences are NOT SCORED, for the model takes {limit} tokens and "
-                f"{example}; BLEU and chrF are of "
-                "the others (--long-lines crop translates their beginnings)"
+                f"{example}; BLEU and chrF are of the others (--long-lines crop translates their beginnings)"
             ]
         return kept, [f"{pairs.name}: {those} pairs are left out, for the model takes {limit} tokens and {example}"]
 
