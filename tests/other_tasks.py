@@ -1,6 +1,5 @@
 """Small models that do not translate, examples of their tasks, and a machine whose time is multiplications."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from fake_bench import as_bench
 from table_models import table_model
 from tprune.bench.known_phases import with_composed
 from tprune.core.known_tasks import task_of
@@ -69,19 +69,9 @@ class Machine:
         fixed, each = MS[phase]
         return fixed + each * macs
 
-    def bench(
-        self,
-        dense: Path,
-        others: Mapping[str, Path],
-        sentences: Any,
-        threads: int,
-        batch: int,
-        rounds: int,
-        work: Any,
-        inputs: Any,
-    ) -> dict[str, Any]:
-        self.timed += len(others)
-        return {name: self.result(dense, folder, rounds, work) for name, folder in others.items()}
+    def bench(self, call: Any) -> dict[str, Any]:
+        self.timed += len(call.others)
+        return {name: self.result(call.dense, folder, call.rounds, call.work) for name, folder in call.others.items()}
 
     def result(self, dense: Path, other: Path, rounds: int, work: Any) -> Any:
         macs = {side: float(read_json(folder / "macs.json")) for side, folder in (("dense", dense), ("pruned", other))}
@@ -104,6 +94,6 @@ class Machine:
 def time_is_multiplications(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Machine:
     machine = Machine()
     monkeypatch.setattr(latency_subject, "export", machine.export)
-    monkeypatch.setattr(latency_timer, "bench_all", machine.bench)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(machine.bench))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     return machine

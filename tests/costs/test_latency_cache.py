@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from test_latency_timer import taking
 
+from fake_bench import as_bench
 from sentence_times import sentence_times
 from small_models import small_model
 from small_pairs import PAIRS
@@ -54,10 +55,11 @@ def test_a_table_is_for_one_model_and_one_setting() -> None:
     )
 
 
-def by_multiplications(dense: Path, others: Mapping[str, Path], sentences: Any, *how: Any) -> Any:
+def by_multiplications(call: Any) -> Any:
     """A machine whose times are the multiplications, for want of a quiet one."""
-    macs = {name: float(read_json(folder.with_suffix(".json"))) for name, folder in [("", dense), *others.items()]}
-    return {name: taking(macs[""] / macs[name], how[2]) for name in others}
+    folders = {"": call.dense, **call.others}
+    macs = {name: float(read_json(folder.with_suffix(".json"))) for name, folder in folders.items()}
+    return {name: taking(macs[""] / macs[name], call.rounds) for name in call.others}
 
 
 def exported(model: Any, out: Path, **how: Any) -> None:
@@ -321,7 +323,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def multiplications_are_time(monkeypatch: pytest.MonkeyPatch, tables: Path) -> None:
-    monkeypatch.setattr(latency_timer, "bench_all", by_multiplications)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(by_multiplications))
     monkeypatch.setattr(latency_subject, "export", exported)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tables))
 

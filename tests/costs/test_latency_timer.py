@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fake_bench import as_bench
 from small_models import small_model
 from small_pairs import model_and_tokenizer
 from tprune.core.known_tasks import TASKS
@@ -46,19 +47,9 @@ class Machine:
     def __init__(self, ratio: Mapping[str, float], noise: Mapping[str, float]) -> None:
         self.ratio, self.noise, self.calls = ratio, noise, list[tuple[str, ...]]()
 
-    def __call__(
-        self,
-        dense: Path,
-        others: Mapping[str, Path],
-        sentences: Any,
-        threads: int,
-        batch: int,
-        rounds: int,
-        work: Any,
-        inputs: Any,
-    ) -> dict[str, Any]:
-        self.calls.append(tuple(others))
-        return {name: taking(self.ratio.get(name, 1.0), rounds, self.noise.get(name, 0.0)) for name in others}
+    def __call__(self, call: Any) -> dict[str, Any]:
+        self.calls.append(tuple(call.others))
+        return {n: taking(self.ratio.get(n, 1.0), call.rounds, self.noise.get(n, 0.0)) for n in call.others}
 
 
 @pytest.fixture
@@ -75,7 +66,7 @@ def timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Timer:
 
 def test_plans_share_their_rounds_until_all_are_steady(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine({"small": 2.0, "large": 1.1}, {"small": 0.02})
-    monkeypatch.setattr(latency_timer, "bench_all", machine)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(machine))
     one, other = list(plans_for(timer.model, ("ffn",)))[:2]
     seen = list(timer.side_by_side({"small": one, "large": other}))
     assert [len(ratios[0]["sentence"]) for ratios in seen] == [4, 8]
@@ -85,14 +76,16 @@ def test_plans_share_their_rounds_until_all_are_steady(timer: Timer, monkeypatch
 
 
 def test_the_dense_models_time_is_the_mean_of_its_copies(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_timer, "bench_all", Machine({"plan": 2.0, "dense 1": 0.8, "dense 2": 1.25}, {}))
+    monkeypatch.setattr(
+        latency_timer, "bench_all", as_bench(Machine({"plan": 2.0, "dense 1": 0.8, "dense 2": 1.25}, {}))
+    )
     *_, (ratios,) = timer.side_by_side({"plan": next(plans_for(timer.model, ("ffn",)))})
     assert ratios["sentence"] == pytest.approx([2.0 * (1 + 1.25 + 0.8) / 3] * 8)
 
 
 def test_a_plan_that_varies_is_timed_longer_and_then_given_up(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine({"a": 1.5}, {"a": 0.2})
-    monkeypatch.setattr(latency_timer, "bench_all", machine)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(machine))
     plan = next(plans_for(timer.model, ("ffn",)))
     *_, (ratios,) = timer.side_by_side({"a": plan})
     assert given_up(ratios, timer.setting) and not converged(ratios, timer.setting)
@@ -100,13 +93,13 @@ def test_a_plan_that_varies_is_timed_longer_and_then_given_up(timer: Timer, monk
     says = r"a: the ratio to the dense model varies by 20\.0% over 64 rounds, more than 6%"
     assert len(SAID) == 1 and re.match(rf"warning: {says}: .*used in this run and not kept", SAID[0])
     assert relative_half_width(dict.fromkeys(TRANSLATION.timed, (0.8, 1.2) * 4)) == pytest.approx(0.2)
-    monkeypatch.setattr(latency_timer, "bench_all", Machine({}, {"the smaller vocabulary": 0.2}))
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(Machine({}, {"the smaller vocabulary": 0.2})))
     assert timer.compare(timer.model, "the smaller vocabulary")["sentence"] == pytest.approx(1.0)
     assert len(SAID) == 2 and "the smaller vocabulary: the ratio" in SAID[1]
 
 
 def test_times_that_say_nothing_are_refused(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_timer, "bench_all", Machine({"b": 1.5}, {"a": 0.3, "b": 0.2}))
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(Machine({"b": 1.5}, {"a": 0.3, "b": 0.2})))
     one, other = list(plans_for(timer.model, ("ffn",)))[:2]
     with pytest.raises(NoisyMachineError, match=r"^a \(and 1 more\): the ratio .* varies by 30\.0% over 64 rounds"):
         list(timer.side_by_side({"a": one, "b": other}))
@@ -119,15 +112,13 @@ def test_the_dense_models_time_is_warned_of_where_it_varies(
 ) -> None:
     asked: list[int] = []
 
-    def bench(
-        dense: Any, others: Any, sentences: Any, threads: int, batch: int, rounds: int, work: Any, inputs: Any
-    ) -> Any:
-        asked.append(rounds)
-        found = taking(1.0, rounds)
-        found.rounds_ms["dense"]["sentence"] = [times[i % len(times)] for i in range(rounds)]
+    def bench(call: Any) -> Any:
+        asked.append(call.rounds)
+        found = taking(1.0, call.rounds)
+        found.rounds_ms["dense"]["sentence"] = [times[i % len(times)] for i in range(call.rounds)]
         return {"again": found}
 
-    monkeypatch.setattr(latency_timer, "bench_all", bench)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(bench))
     table = timer.dense("key")
     assert sum(asked) == rounds and (table.dense_spread > DENSE) is noisy
     assert table.dense.total == pytest.approx(sum(times) / len(times)) and table.peak_memory == 10**8
@@ -138,7 +129,7 @@ def test_the_dense_models_time_is_warned_of_where_it_varies(
 
 def test_large_models_are_timed_without_copies_beside_them(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine({}, {})
-    monkeypatch.setattr(latency_timer, "bench_all", machine)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(machine))
     timer._copies = 0
     assert timer.compare(timer.model, "it") == {"encoder": 1.0, "sentence": 1.0} and set(machine.calls) == {("it",)}
 
@@ -147,20 +138,11 @@ def test_large_models_are_timed_without_copies_beside_them(timer: Timer, monkeyp
 def test_exports_write_equally_many_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = model_and_tokenizer()
 
-    def by_layout(
-        dense: Path,
-        others: Mapping[str, Path],
-        sentences: Any,
-        threads: int,
-        batch: int,
-        rounds: int,
-        work: Any,
-        inputs: Any,
-    ) -> Any:
-        macs = {name: read_layout(folder).macs for name, folder in [("", dense), *others.items()]}
-        return {name: taking(macs[""] / macs[name], rounds) for name in others}
+    def by_layout(call: Any) -> Any:
+        macs = {name: read_layout(folder).macs for name, folder in [("", call.dense), *call.others.items()]}
+        return {name: taking(macs[""] / macs[name], call.rounds) for name in call.others}
 
-    monkeypatch.setattr(latency_timer, "bench_all", by_layout)
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(by_layout))
     timer = Timer(model, tokenizer, ("a cat sat",), replace(TimingConfig(), rounds=4), tmp_path)
     assert timer.together == latency_timer.TOGETHER
     table = timer.dense("key")

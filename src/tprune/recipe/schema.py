@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -168,43 +169,27 @@ def _fraction_or_number(value: float) -> float:
     return value
 
 
-def _known_kind(name: str) -> str:
-    """Checked when the recipe is read, since plugins enter kinds."""
-    if name not in (known := kinds_known()):
-        raise ValueError(f"expected one of {', '.join(known)}")
-    return str(name)  # of an enumeration of the command line, too
+def _one_of(names: Callable[[], Iterable[str]]) -> AfterValidator:
+    """Refuses a name that is not among these, which are asked for when a recipe is checked, since plugins enter some."""
+
+    def known(name: str) -> str:
+        if name not in (found := list(names())):
+            raise ValueError(f"expected one of {', '.join(found)}")
+        return str(name)  # of an enumeration of the command line, too
+
+    return AfterValidator(known)
 
 
-KindName = Annotated[str, AfterValidator(_known_kind)]
-
-
-def _known_method(name: str) -> str:
-    if name not in METHODS:
-        raise ValueError(f"expected one of {', '.join(sorted(METHODS))}")
-    return name
-
-
-def _known_task(name: str) -> str:
-    if name not in TASKS:
-        raise ValueError(f"expected one of {', '.join(TASKS)}")
-    return name
-
-
-def _known_runtime(name: str) -> str:
+def _runtimes() -> list[str]:
     from tprune.runtimes.runtime import runtimes  # here, because numpy takes a moment
 
-    known = [runtime.name for runtime in runtimes()]
-    if name not in known:
-        raise ValueError(f"expected one of {', '.join(known)}")
-    return name
+    return [runtime.name for runtime in runtimes()]
 
 
-def _known_tokenizer(name: str) -> str:
+def _tokenizers() -> Iterable[str]:
     from tprune.tasks.metrics.bleu_tokenizer import NAMES  # here, because sacrebleu takes a moment
 
-    if name not in NAMES:
-        raise ValueError(f"expected one of {', '.join(NAMES)}")
-    return name
+    return NAMES
 
 
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
@@ -242,8 +227,8 @@ class Prune(Distilled):
         stock: only what a stock configuration expresses.
     """
 
-    kinds: list[KindName] = Field(list(BY_DEFAULT), min_length=1)
-    method: Annotated[str, AfterValidator(_known_method)] = "paced_hoyer_square"
+    kinds: list[Annotated[str, _one_of(kinds_known)]] = Field(list(BY_DEFAULT), min_length=1)
+    method: Annotated[str, _one_of(lambda: sorted(METHODS))] = "paced_hoyer_square"
     method_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"
     strength: float = Field(0.5, ge=0)
@@ -348,7 +333,7 @@ class Bench(_Section):
     batch: int = Field(1, ge=1)
     sentences: int = Field(50, ge=1)
     rounds: int = Field(16, ge=4, multiple_of=2)
-    runtime: Annotated[str, AfterValidator(_known_runtime)] = "onnxruntime"
+    runtime: Annotated[str, _one_of(_runtimes)] = "onnxruntime"
 
 
 class Recipe(_Section):
@@ -362,7 +347,7 @@ class Recipe(_Section):
         train_precision: of training; auto is bf16 where the processor multiplies matrices in it (AMX, GPUs), else fp32.
     """
 
-    task: Annotated[str, AfterValidator(_known_task)] | None = None
+    task: Annotated[str, _one_of(lambda: TASKS)] | None = None
     data: Data
     model: Model = Model()
     train: Train
@@ -371,7 +356,7 @@ class Recipe(_Section):
     recover: Recover
     bench: Bench = Bench()
     num_beams: int = Field(4, ge=1)
-    bleu_tokenize: Annotated[str, AfterValidator(_known_tokenizer)] | None = None
+    bleu_tokenize: Annotated[str, _one_of(_tokenizers)] | None = None
     seed: int = Field(0, ge=0, lt=2**32)
     train_precision: Literal["auto", "fp32", "bf16"] = "auto"
 
