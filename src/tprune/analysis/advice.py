@@ -1,6 +1,4 @@
-"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, and what to leave
-alone.
-"""
+"""From an analysis to advice: per sublayer what gives way, how to realise it, how much to keep, what to leave."""
 
 from __future__ import annotations
 

@@ -70,8 +70,9 @@ def analyse(
     blocks: BlockShape = BlockShape.MATRIX,
     loss: Loss | None = None,
 ) -> Analysis:
-    """Runs BSSL on a copy of the model: `L = CE + λ Σ_blocks (Σ_rows √s‖row‖ + Σ_columns √s‖column‖)`, by proximal
-    steps.
+    """Runs BSSL on a copy of the model, by proximal steps.
+
+    `L = CE + λ Σ_blocks (Σ_rows √s‖row‖ + Σ_columns √s‖column‖)`
 
     λ takes each of `strength · multiples` for an equal share of the steps, weights and optimiser going on from one to
     the next. The norms of the couplings of `kinds` are read off the same run.

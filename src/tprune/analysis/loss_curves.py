@@ -24,8 +24,9 @@ def sensitivities(
     limits: Limits,
     shares: Sequence[float] | None = None,
 ) -> tuple[Curve, ...]:
-    """For every coupling of a plan: mask it alone to each share of its groups (the largest norms stay), read the loss,
-    restore.
+    """Masks every coupling of a plan alone to each share of its groups, reads the loss, and restores the model.
+
+    The largest norms stay.
 
     Args:
         model: the dense model; as it was when this returns.

@@ -120,9 +120,10 @@ class Analysis:
 
     @property
     def telling(self) -> int:
-        """The strength, by its place on the path, after which the fractions that vanished (or, where nothing did, the
-        norms
-        given up) differ most between the lines of matrices; of those that left the loss below twice the dense model's.
+        """The strength, by its place on the path, at which lines of matrices differ most.
+
+        What differs is the fractions that vanished or, where nothing did, the norms given up; only strengths that left
+        the loss below twice the dense model's count.
         """
         lines = [c for c in self.lines if c.path]
         sane = [i for i, p in enumerate(self.path) if p.loss is None or self.loss is None or p.loss <= 2 * self.loss]

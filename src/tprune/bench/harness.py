@@ -77,8 +77,7 @@ def bench_all(
     work: Workload | None = None,
     inputs: Inputs = (),
 ) -> dict[str, BenchResult]:
-    """Measures several exported folders against the dense model's, all in the same rounds, so that their ratios
-    compare.
+    """Measures exported folders against the dense model's in the same rounds, so that their ratios compare.
 
     Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense
     model against one of them.

@@ -29,8 +29,9 @@ def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
 
 
 def _visit(run: Callable[[], Any], spent: float = SPENT_MS) -> float:
-    """Median milliseconds of as many runs as last `spent` (at least 1), after one that is not counted: caches are
-    another's.
+    """Median milliseconds of as many runs as last `spent`, at least 1.
+
+    A run before them is not counted: caches are another's.
     """
     first = _milliseconds(run, 1)[0]
     return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), 1, MOST)))))

@@ -1,6 +1,4 @@
-"""What the rounds of a benchmark say: medians with their intervals, and whether the machine was quiet enough to quote
-them.
-"""
+"""What the rounds of a benchmark say: medians, their intervals, and whether the machine was quiet enough."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from torch import nn
 
 from tprune.budget.knapsack import Options, cheapest
 from tprune.core.curves import Curve
@@ -51,8 +52,9 @@ class Allocation:
 
 
 def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budget: float) -> Allocation:
-    """The allocation with the least loss that costs at most `budget`: a knapsack over sublayers for each residual
-    width.
+    """The allocation with the least loss that costs at most `budget`.
+
+    It is a knapsack over sublayers for each residual width.
 
     The losses of a sublayer's kinds, of the sublayers, and of the width are added. At least one sublayer of the decoder
     goes on reading the source.
@@ -91,7 +93,7 @@ def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budge
 
 
 def select_by_loss(
-    model: Any,
+    model: nn.Module,
     plan: Plan,
     curves: Sequence[Curve],
     cost_models: CostModels,

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +23,7 @@ from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.budget.search import search
 from tprune.budget.size import Budget, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
+from tprune.core.model import Model
 from tprune.core.plan import Plan
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
@@ -45,7 +45,7 @@ from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation
 from tprune.vocabulary.trim import restricted_to
 
-ModelAndTokenizer = tuple[Any, PreTrainedTokenizerBase]
+ModelAndTokenizer = tuple[Model, PreTrainedTokenizerBase]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Evidence:
 
 
 def gather_evidence(
-    model: Any,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None,
     plan: Plan,
     material: TrainingData,
@@ -88,8 +88,9 @@ def gather_evidence(
     report: Report = lambda text: None,
     faster: float = 1.0,
 ) -> Evidence:
-    """Measures what the plan's couplings cost in loss, and where a time or memory is asked for, what they cost on this
-    machine.
+    """Measures what the plan's couplings cost in loss, and in time or memory where one is asked for.
+
+    Times and memory are those of this machine.
 
     Points of latency tables are measured once for a machine and model, and kept in the user's cache.
 
@@ -149,7 +150,7 @@ def vocabulary_speedup(
 
 def with_output_vocabulary(
     evidence: Evidence,
-    model: Any,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase,
     resegmentation: Resegmentation,
     sentences: Sequence[str],
@@ -182,7 +183,7 @@ def with_output_vocabulary(
 
 
 def measure_loss_curves(
-    model: Any, plan: Plan, how: Request, material: TrainingData, report: Report = lambda text: None
+    model: Model, plan: Plan, how: Request, material: TrainingData, report: Report = lambda text: None
 ) -> tuple[Curve, ...]:
     """The loss that each coupling adds when it alone is cut, less the share that training recovers.
 
@@ -200,7 +201,12 @@ def measure_loss_curves(
 
 
 def search_allocation(
-    model: Any, plan: Plan, how: Request, evidence: Evidence, material: TrainingData, report: Report = lambda text: None
+    model: Model,
+    plan: Plan,
+    how: Request,
+    evidence: Evidence,
+    material: TrainingData,
+    report: Report = lambda text: None,
 ) -> Evidence:
     """The evidence with the losses of couplings scaled such that the selection by them has the least measured loss.
 
@@ -246,7 +252,7 @@ def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.
 
 
 def verify_latency(
-    model: Any,
+    model: Model,
     tokenizer: PreTrainedTokenizerBase | None,
     plan: Plan,
     how: Request,
@@ -294,7 +300,7 @@ def verify_latency(
 
 
 def select_plan(
-    model: Any,
+    model: Model,
     plan: Plan,
     how: Request,
     analysis: Analysis | None,
@@ -336,7 +342,7 @@ def select_plan(
         raise
 
 
-def check_reachable(model: Any, plan: Plan, how: Request, task: Task | None = None) -> None:
+def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = None) -> None:
     """Whether a size can be reached, which the shapes say before any loss is measured.
 
     Of times and memory nothing is known yet.

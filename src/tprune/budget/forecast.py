@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from torch import nn
 
@@ -64,7 +63,7 @@ class Forecast:
         """The quoted time of the model asked about, over the predicted one."""
         return self.faster * self.dense_times.total / self.times.total if self.dense_times and self.times else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {**asdict(self), "speedup": self.speedup}
 

@@ -1,5 +1,6 @@
-"""The best selection within a budget: every part of a model takes one of its sizes, the loss is smallest, the cost is
-kept.
+"""The best selection within a budget.
+
+Every part of a model takes one of its sizes, the loss is smallest, and the cost is kept.
 
 This is the multiple-choice knapsack problem. Losses and costs are taken to add up over the parts.
 """

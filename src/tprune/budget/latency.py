@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from torch import nn
 
 from tprune.budget.allocate import CostModel, CostModels, select_by_loss
 from tprune.budget.size import size_cost_models
@@ -27,7 +27,7 @@ AGAIN = 3  # selections made at most, each with the realised savings at the sele
 
 
 def select_within(
-    model: Any,
+    model: nn.Module,
     plan: Plan,
     table: LatencyTable,
     curves: Sequence[Curve],
@@ -96,7 +96,7 @@ def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostM
 
 
 def select_memory(
-    model: Any,
+    model: nn.Module,
     plan: Plan,
     peak: float,
     curves: Sequence[Curve],

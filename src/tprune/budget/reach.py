@@ -1,11 +1,11 @@
-"""Whether a time that is asked for can be met: what the dense model says of it, what a table says, and what is measured
-then.
+"""Whether a time that is asked for can be met.
+
+The dense model's time says it, then a table, then what is measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -14,6 +14,7 @@ from tprune.budget.latency import select_within
 from tprune.budget.request import Request, limits_of
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.kinds import COVERING, PARTS, WHOLE_BLOCK
+from tprune.core.model import Model
 from tprune.core.plan import Plan
 from tprune.core.selection import Kept, Limits, keep_best
 from tprune.core.units import TIMES
@@ -43,7 +44,7 @@ class Feasibility:
     `faster` as in `tprune.budget.evidence.Evidence`.
     """
 
-    model: Any
+    model: Model
     plan: Plan
     how: Request
     faster: float = 1.0
@@ -119,13 +120,13 @@ class Feasibility:
         )
 
 
-def fewest_first(model: Any, plan: Plan, limits: Limits) -> tuple[Curve, ...]:
+def fewest_first(model: Model, plan: Plan, limits: Limits) -> tuple[Curve, ...]:
     """Curves by which a coupling's loss is the number of groups that it lost: enough for what can be reached."""
     sizes = {g.coupling.name: sizes_to_try(g, limits) for g in plan.bind(model)}
     return tuple(Curve(name, tuple(kept), tuple(float(kept[-1] - k) for k in kept)) for name, kept in sizes.items())
 
 
-def smallest(model: Any, plan: Plan, limits: Limits) -> Kept:
+def smallest(model: Model, plan: Plan, limits: Limits) -> Kept:
     """The fewest groups of every coupling; the last sublayer that reads the source keeps a head."""
     entries = {e.coupling.name: e for e in plan.entries}
     sites = {c.name: c.site for c in plan.couplings}

@@ -199,8 +199,9 @@ def counted(model: nn.Module, plan: Plan, task: Task | None = None) -> Plan:
 
 
 def _still_reading(kept: Kept, plan: Plan) -> Kept:
-    """The same, but with the last sublayer that reads the source, where all of them would be removed or left without
-    heads.
+    """The same, but the last sublayer that reads the source stays.
+
+    That is where all of them would be removed or left without heads.
     """
     mine = [c for c in plan.couplings if c.name in kept and c.kind in (WHOLE_BLOCK, *COVERING)]
     mine = [c for c in mine if c.site is not None and c.site.reads_source]

@@ -36,6 +36,6 @@ def splits_of(task: str, given: Given, spec: DataSection, needed: tuple[str, ...
     found: dict[str, Any] = {}
     for name, files in given.files.items():
         data: Any = TASKS.named(task).read(files, given.names)
-        most = {**spec.limit}.get(name)  # type: ignore[call-overload]
+        most = {**spec.limit}.get(name)  # type: ignore[call-overload]  # its keys are literals
         found[name] = data if most is None else data.picked(sampled(len(data), most, seed))
     return Splits(found["train"], found["valid"], {"test": found.get("test", found["valid"])})

@@ -68,9 +68,7 @@ class ExportedTokenizer:
 
 
 def processor_of(folder: Path, task: Task) -> Any:
-    """What encodes inputs for an exported model: its tokeniser where it has one, else what its task finds in the
-    folder.
-    """
+    """What encodes inputs for an exported model: its tokeniser, or else what its task finds in the folder."""
     has_tokens = any((folder / name).is_file() for name in ("tokenizer.json", SETTINGS))
     return ExportedTokenizer(folder) if has_tokens else task.processor(_of_run(folder) or folder)
 

@@ -53,7 +53,7 @@ def expanded(verb: Verb) -> Verb:
         verb(**given, **made)
 
     signature = inspect.Signature(parameters)
-    flat.__signature__ = signature  # type: ignore[attr-defined]
+    flat.__signature__ = signature  # type: ignore[attr-defined]  # read by Typer
     flat.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
     return flat
 

@@ -1,6 +1,4 @@
-"""What a refusal of the library means on the command line: the options that would help, of those that were not given
-yet.
-"""
+"""What a refusal of the library means on the command line: options that would help and were not given yet."""
 
 from __future__ import annotations
 

@@ -65,8 +65,9 @@ def inspected(model: Any, kinds: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda text: None) -> list[str]:
-    """Perturbs every closed coupling shown, then cuts all of them at random and compares masked with shrunk, in double
-    precision.
+    """Checks the closed couplings shown, in double precision.
+
+    Each is perturbed; then all are cut at random, and masked is compared with shrunk.
 
     Biases and norms are randomised in a copy first: where they are 0 and 1 a forgotten one does not show.
 

@@ -1,5 +1,6 @@
-"""`tprune evaluate` of tasks whose models say everything in one pass: scores, baselines, and the difference of two
-models.
+"""`tprune evaluate` of tasks whose models say everything in one pass.
+
+It shows scores, baselines, and the difference of two models.
 """
 
 from __future__ import annotations

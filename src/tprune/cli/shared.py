@@ -63,7 +63,7 @@ def shared(verb: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(130) from None
 
     signature = own.replace(parameters=[*own.parameters.values(), *options_of(Common)])
-    prepared.__signature__ = signature  # type: ignore[attr-defined]
+    prepared.__signature__ = signature  # type: ignore[attr-defined]  # read by Typer
     prepared.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
     return prepared
 

@@ -249,8 +249,9 @@ def bind(couplings: Sequence[Coupling], model: nn.Module) -> list[Groups]:
 
 
 def source_params(couplings: Iterable[Coupling]) -> frozenset[str]:
-    """Tensors of linears with one input per token of the source: those of the encoder, and keys and values of the
-    source.
+    """Tensors of linears with one input per token of the source.
+
+    These are those of the encoder, and keys and values of the source.
 
     Keys are the consumers of a coupling `qk`, values the producers of a coupling `vo`.
 

@@ -16,8 +16,11 @@ from tprune.support.errors import InputError
 
 @dataclass(frozen=True)
 class Curve:
-    """One coupling: the numbers of groups (lines per head where it is balanced) it may keep, fewest first, and the loss
-    each adds (nats per token, never less for fewer)."""
+    """The loss that one coupling adds, by the number of groups that it keeps.
+
+    Groups are lines per head where the coupling is balanced, fewest first. Losses are in nats per token, and never less
+    for fewer groups.
+    """
 
     name: str
     kept: tuple[int, ...]
@@ -43,8 +46,9 @@ def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None 
 
 
 def never_less(added: Sequence[float]) -> tuple[float, ...]:
-    """Measured losses, fewest groups first, and 0 for all: fewer groups never cost less, what looks like a gain is
-    noise.
+    """Measured losses, fewest groups first, and 0 for all.
+
+    Fewer groups never cost less: what looks like a gain is noise.
     """
     steady = np.maximum.accumulate(np.maximum([*added, 0.0], 0.0)[::-1])[::-1]
     return tuple(float(x) for x in steady)

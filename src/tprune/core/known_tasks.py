@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tprune.support.errors import InputError
 from tprune.support.registry import Registry
@@ -70,7 +70,7 @@ def writes_sentences(name: str) -> bool:
     return isinstance(TASKS[name], WritesSentences)
 
 
-def task_of_config(config: Mapping[str, Any]) -> str | None:
+def task_of_config(config: Mapping[str, object]) -> str | None:
     """The name of the task that a model is made for, by its configuration alone; None where only its class could tell.
 
     Args:

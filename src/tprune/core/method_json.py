@@ -29,7 +29,7 @@ def name_of(method: Method) -> str:
     return name
 
 
-def to_json(method: Method, place: str = "method") -> dict[str, Any]:
+def to_json(method: Method, place: str = "method") -> dict[str, object]:
     """A method's name and fields.
 
     Raises:

@@ -74,6 +74,10 @@ if TYPE_CHECKING:
             """A setting; which there are depends on the architecture."""
             ...
 
+        def __setattr__(self, name: str, value: object) -> None:
+            """Changes a setting."""
+            ...
+
         def to_dict(self) -> dict[str, object]:
             """All settings."""
             ...

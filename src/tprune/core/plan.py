@@ -1,6 +1,4 @@
-"""The plan: the frozen, printable, JSON record of what is pruned, how, how strongly, and, after selection, what is
-kept.
-"""
+"""The plan: the frozen, printable record in JSON of what is pruned, how and how strongly, and of what is kept."""
 
 from __future__ import annotations
 

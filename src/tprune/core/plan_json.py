@@ -83,14 +83,14 @@ def from_text(text: str, where: str, masks: Masks | None = None) -> Content:
         raise InputError(f"{where}: {error}") from None
 
 
-def _parsed(text: str, where: str) -> Any:
+def _parsed(text: str, where: str) -> object:
     try:
         return json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: no JSON ({error})") from None
 
 
-def _checked(data: Any, where: str) -> dict[str, Any]:
+def _checked(data: object, where: str) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("tprune_plan") != VERSION:
         raise InputError(f"{where}: not a tprune plan of version {VERSION}")
     if unknown := set(data) - KEYS - {TENSORS}:

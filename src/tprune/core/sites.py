@@ -6,7 +6,7 @@ Names of modules come back in files only: latency tables and results call a bloc
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tprune.support.errors import InputError
 
@@ -64,7 +64,7 @@ class Site(NamedTuple):
 WHOLE_MODEL = Site("", None, RESIDUAL)
 
 
-def site_from_json(data: Any) -> Site | None:
+def site_from_json(data: object) -> Site | None:
     """A site as JSON holds it. Raises `ValueError` for what is none.
 
     Args:

@@ -1,5 +1,6 @@
-"""A sparsity structure is a pattern in einops' notation: axes on the right index groups, axes that vanish lie inside
-one.
+"""A sparsity structure is a pattern in einops' notation.
+
+Axes on the right index groups; axes that vanish lie inside one.
 
 One pattern gives grouping, group norms, the mask and the physical cut. Inside, a pattern compiles to a `Layout`: each
 tensor axis split into named factors, from which integer index maps follow, so slices and ragged edges need no special

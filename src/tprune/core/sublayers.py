@@ -1,6 +1,4 @@
-"""Sublayers: the couplings of one attention or feed-forward block, and what it saves when several of them are cut at
-once.
-"""
+"""Sublayers: the couplings of one attention or feed-forward block, and what cutting several of them saves."""
 
 from __future__ import annotations
 

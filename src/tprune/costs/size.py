@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ def size_after(model: nn.Module, plan: Plan, task: Task | None = None) -> Size:
     """The size of the shrunk model, without making it; of its task's example, the model's own if none is given."""
     family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
 
-    def build() -> Any:
+    def build() -> nn.Module:
         small = family.build(model, cuts, heads, False)
         family.inherit(model, small)  # which tokens it writes, for one
         return small

@@ -1,6 +1,4 @@
-"""Rows of the output layer: a token that is never written needs none, so that an export leaves its row out of the
-decoder.
-"""
+"""Rows of the output layer that an export leaves out of the decoder: those of tokens that are never written."""
 
 from __future__ import annotations
 

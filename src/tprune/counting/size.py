@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,7 +39,7 @@ class Size:
 
 
 @torch.no_grad()
-def size(model: Any, task: Task | None = None) -> Size:
+def size(model: nn.Module, task: Task | None = None) -> Size:
     """Counts a model's parameters, bytes and MACs.
 
     The MACs are those of one pass over the task's example; of a model that generates, teacher-forced: the matrix
@@ -72,7 +72,7 @@ def size(model: Any, task: Task | None = None) -> Size:
     return Size(count, width, counter.get_total_flops() // 2 - spared_products(model, outputs))
 
 
-def size_on_paper(build: Callable[[], Any], task: Task | None = None) -> Size:
+def size_on_paper(build: Callable[[], nn.Module], task: Task | None = None) -> Size:
     """The size of the model that `build` makes, without the cost of giving it values."""
     with torch.device("meta"):
         model = build()

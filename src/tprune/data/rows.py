@@ -57,7 +57,7 @@ class Rows:
             name: tuple(column[i] for i in places) for name, column in zip(self.COLUMNS, self.columns, strict=True)
         }
         where = tuple(self.place(i) for i in places)
-        return dataclasses.replace(self, **values, places=where)  # type: ignore[type-var]
+        return dataclasses.replace(self, **values, places=where)  # type: ignore[type-var]  # a dataclass below
 
     def head(self, n: int) -> Self:
         """The first `n` items."""
@@ -83,7 +83,8 @@ class Rows:
             name: mine + theirs for name, mine, theirs in zip(self.COLUMNS, self.columns, other.columns, strict=True)
         }
         where = tuple(each.place(i) for each in (self, other) for i in range(len(each)))
-        return dataclasses.replace(self, **values, places=where, name=f"{self.name}+{other.name}")  # type: ignore[type-var]
+        name = f"{self.name}+{other.name}"
+        return dataclasses.replace(self, **values, places=where, name=name)  # type: ignore[type-var]  # a dataclass below
 
 
 def check_texts(given: object, name: str) -> None:

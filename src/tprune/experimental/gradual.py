@@ -1,5 +1,6 @@
-"""Gradual cutting: the size goes to its target in rounds, each of which cuts the model of the round before and trains
-it.
+"""Gradual cutting: the size goes to its target in rounds.
+
+Each round cuts the model of the round before and trains it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from tprune.train.training_data import TrainingData
 
 @dataclass(frozen=True)
 class Gradual:
-    """What gradual cutting gives: the smaller model, and of every round its plan, for the model before it, and its
-    certificate.
+    """What gradual cutting gives: the smaller model, and the plan and certificate of every round.
+
+    Each plan is for the model before it.
     """
 
     model: Any

@@ -1,5 +1,6 @@
-"""Positions of a Marian that are not the sinusoids it computes: transformers never saves them, so they need care of
-their own.
+"""Positions of a Marian that are not the sinusoids it computes.
+
+Transformers never saves them, so they need care of their own.
 """
 
 from __future__ import annotations

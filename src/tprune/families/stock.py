@@ -1,6 +1,4 @@
-"""Stock checkpoints: pruned models that the dense model's own configuration can describe, so that no code of ours is
-needed.
-"""
+"""Stock checkpoints: pruned models that the dense model's own configuration describes, without code of ours."""
 
 from __future__ import annotations
 

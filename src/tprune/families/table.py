@@ -184,8 +184,9 @@ def checked_rows(table: Table, model: nn.Module) -> list[Row]:
 
 
 def _used_once(table: Table, model: nn.Module, rows: list[Row]) -> None:
-    """Raises `InputError` for a module that is output and input of one row, and for one with two names, by itself or by
-    its weight.
+    """Refuses a module that is output and input of one row, and one with two names.
+
+    Two names are found for the module by itself and for its weight. Raises `InputError`.
 
     The residual stream is left out: embeddings and output layers share weights rightly. That `forward` calls a module
     twice no row can see; `tprune.testing.check_coupling` finds it.

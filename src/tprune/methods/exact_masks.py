@@ -1,5 +1,6 @@
-"""Exact masks while training: members of masked groups are zero after every step, and so is what the optimiser
-remembers.
+"""Exact masks while training.
+
+Members of masked groups are zero after every step, and so is what the optimiser remembers.
 """
 
 from __future__ import annotations

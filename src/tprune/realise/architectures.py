@@ -39,7 +39,7 @@ A plugin (`--plugin my_module`) enters its own: `ARCHITECTURES.enter("ResNet", "
 """
 
 
-def entered_class(config: Mapping[str, Any]) -> Architecture | None:
+def entered_class(config: Mapping[str, object]) -> Architecture | None:
     """The class that was entered for what a configuration names; None where there is none.
 
     Raises:
@@ -61,7 +61,7 @@ def entered_class(config: Mapping[str, Any]) -> Architecture | None:
     return found
 
 
-def our_class(config: Mapping[str, Any]) -> type[PreTrainedModel] | None:
+def our_class(config: Mapping[str, object]) -> type[PreTrainedModel] | None:
     """The class of a model that we have pruned, None for other models.
 
     Auto classes know its configuration from then on.
@@ -121,7 +121,7 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
     return found
 
 
-def _architecture(config: Mapping[str, Any]) -> str:
+def _architecture(config: Mapping[str, object]) -> str:
     """The first architecture that a configuration names; empty where it names none."""
     named = config.get("architectures")
     return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""

@@ -1,5 +1,6 @@
-"""Whether files belong together: a model and its tokeniser, and the two configurations in which settings of `generate`
-may stand.
+"""Whether files belong together.
+
+These are a model and its tokeniser, and the two configurations in which settings of `generate` may stand.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def check_settings(folder: Path) -> None:
             warnings.warn(f"{folder}: {line}", TpruneWarning, stacklevel=2)
 
 
-def check_ids(where: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def check_ids(where: str, settings: Mapping[str, object], config: Mapping[str, object]) -> None:
     """Raises `InputError` for a token id that the vocabulary of `config` does not have."""
     source, target = _sizes(config)
     if source is None or target is None:
@@ -69,9 +70,10 @@ def check_ids(where: str, settings: Mapping[str, Any], config: Mapping[str, Any]
             )
 
 
-def differences(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Iterator[str]:
-    """What `config.json` says about translating that `generation_config.json` says otherwise or not at all, one line a
-    value.
+def differences(config: Mapping[str, object], generation: Mapping[str, object]) -> Iterator[str]:
+    """What `config.json` says about translating that `generation_config.json` does not, one line a value.
+
+    It says it otherwise, or not at all.
 
     Example:
         >>> list(differences({"max_length": 512}, {"pad_token_id": 0}))
@@ -134,18 +136,18 @@ def check_tokenizer(tokenizer: Any, config: Any, where: str) -> None:
             )
 
 
-def _sizes(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def _sizes(config: Mapping[str, object]) -> tuple[int | None, int | None]:
     """How many tokens the encoder and the decoder know, where the configuration says so."""
     source = config.get("vocab_size")
     target = config.get("decoder_vocab_size") or source
     return (source, target) if type(source) is int and type(target) is int else (None, None)
 
 
-def _flat(value: Any) -> list[Any]:
+def _flat(value: object) -> list[object]:
     if value is None:
         return []
     return [one for part in value for one in _flat(part)] if isinstance(value, (list, tuple)) else [value]
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return reprlib.repr(value) if isinstance(value, (list, dict)) else json.dumps(value, ensure_ascii=False)[:80]

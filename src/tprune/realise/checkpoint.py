@@ -249,8 +249,9 @@ def load_tokenizer(
 
 
 def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises `InputError` where none of a tokeniser's files is there: transformers then makes one of its special tokens
-    alone.
+    """Refuses a folder that has none of a tokeniser's files.
+
+    Transformers would make a tokeniser of its special tokens alone. Raises `InputError`.
     """
     expected = sorted({"tokenizer.json", *map(str, tokenizer.vocab_files_names.values())})
     if tokenizer.vocab_files_names and not any((folder / name).exists() for name in expected):
@@ -284,7 +285,7 @@ def _beside(path: str, name: str, offline: bool) -> Path | None:
     return None if found is None else Path(found)
 
 
-def _brought(path: str, config: Mapping[str, Any]) -> str:
+def _brought(path: str, config: Mapping[str, object]) -> str:
     """The classes of others that a configuration names. Raises `InputError` for what names none."""
     named = config.get("auto_map")
     if not named:

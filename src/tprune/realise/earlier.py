@@ -1,5 +1,6 @@
-"""Folders that earlier versions wrote: pruned Marian and BART models, whose sizes stood in `config.pruned` part by
-part.
+"""Folders that earlier versions wrote.
+
+These are pruned Marian and BART models, whose sizes stood in `config.pruned` part by part.
 
 {"width": 200,                                                # residual dimensions (absent: all)
  "attention": {"model.encoder.layers.0.self_attn": {"heads": 4, "qk": 32, "v": 24}},    # sizes per head
@@ -25,7 +26,7 @@ AXES = {"out": 0, "in": 1}  # of a matrix
 PARTS = ("width", "attention", "ffn", "removed", "gather")
 
 
-def of_earlier_version(pruned: Any) -> bool:
+def of_earlier_version(pruned: object) -> bool:
     """Whether an earlier version wrote this `config.pruned`.
 
     Example:
@@ -43,8 +44,9 @@ def read_earlier(kind: Any, config: Mapping[str, Any]) -> Any:
 
 
 def converted(dense: Any, config: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.pruned` says today of the same model: a plan that keeps as many groups is cut out of a dense model
-    without values.
+    """What `config.pruned` says today of a model of an earlier version.
+
+    A plan that keeps as many groups is cut out of a dense model without values.
 
     Args:
         dense: the class of the dense model.

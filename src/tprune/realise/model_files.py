@@ -1,5 +1,6 @@
-"""A model's directory before anything of it is loaded: is each file what it seems, and does anything beside it change
-the weights?
+"""A model's directory before anything of it is loaded.
+
+Is each file what it seems, and does anything beside it change the weights?
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ NOT_QUANTISED = "expected the model before it was quantised, in 32 or 16 bit"
 
 
 def check_files(folder: Path) -> None:
-    """Whether a model's directory is what it seems: sizes that a model may have, weights that lie in it and are all
-    there is.
+    """Whether a model's directory is what it seems.
+
+    Its sizes are those that a model may have; its weights lie in it and are all there is.
 
     Raises:
         InputError: naming file and value.
@@ -108,7 +110,7 @@ def check_companions(folder: Path) -> None:
         raise InputError(f"{others[0]}: the only weights here, as GGUF; expected model.safetensors")
 
 
-def check_quantised(where: str, config: Mapping[str, Any]) -> None:
+def check_quantised(where: str, config: Mapping[str, object]) -> None:
     """Raises `InputError` for a configuration of quantised weights."""
     for key in QUANTISED_KEYS:
         if config.get(key):

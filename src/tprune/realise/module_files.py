@@ -1,5 +1,6 @@
-"""Files of models that are no part of transformers: those of `huggingface_hub.PyTorchModelHubMixin`, and our code if
-they are pruned.
+"""Files of models that are no part of transformers.
+
+They are those of `huggingface_hub.PyTorchModelHubMixin`, and our code if the models are pruned.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_module(path: str, architecture: Callable[..., nn.Module], dtype: torch.
     return model if dtype is None else model.to(dtype=dtype)
 
 
-def _arguments(model: Any) -> dict[str, Any]:
+def _arguments(model: nn.Module) -> dict[str, Any]:
     """What a model's class was called with, where the model knows it."""
     found: Any = getattr(model, "_hub_mixin_config", None)
     if dataclasses.is_dataclass(found) and not isinstance(found, type):

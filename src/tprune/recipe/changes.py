@@ -1,6 +1,4 @@
-"""What options and arguments change in a recipe, and the built-in recipe that `tprune prune` and `tprune.compress`
-change.
-"""
+"""What options and arguments change in the built-in recipe of `tprune prune` and `tprune.compress`."""
 
 from __future__ import annotations
 
@@ -19,7 +17,9 @@ BUILT_IN = DEFAULTS / "prune.translation.yaml"  # what is done with a model that
 
 
 def built_in(task: str) -> Path:
-    """The built-in recipe of `tprune prune` for a task: one of its own, or the one of all tasks that write sentences or
+    """The built-in recipe of `tprune prune` for a task.
+
+    It is one of its own, or the one of all tasks that write sentences or
     whose models run in one pass.
 
     Example:

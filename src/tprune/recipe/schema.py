@@ -170,7 +170,7 @@ def _fraction_or_number(value: float) -> float:
 
 
 def _one_of(names: Callable[[], Iterable[str]]) -> AfterValidator:
-    """Refuses a name that is not among these, which are asked for when a recipe is checked, since plugins enter some."""
+    """Refuses a name that is not among these, asked for when a recipe is checked, since plugins enter some."""
 
     def known(name: str) -> str:
         if name not in (found := list(names())):
@@ -192,6 +192,7 @@ def _tokenizers() -> Iterable[str]:
     return NAMES
 
 
+KindName = Annotated[str, _one_of(kinds_known)]
 SizeAsked = Annotated[float, Field(gt=0), AfterValidator(_fraction_or_number)]
 
 
@@ -227,7 +228,7 @@ class Prune(Distilled):
         stock: only what a stock configuration expresses.
     """
 
-    kinds: list[Annotated[str, _one_of(kinds_known)]] = Field(list(BY_DEFAULT), min_length=1)
+    kinds: list[KindName] = Field(list(BY_DEFAULT), min_length=1)
     method: Annotated[str, _one_of(lambda: sorted(METHODS))] = "paced_hoyer_square"
     method_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     mode: Literal["gradient", "decoupled", "proximal"] = "proximal"

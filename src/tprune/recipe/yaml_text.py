@@ -10,14 +10,14 @@ from tprune.support.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error (the one that counts would be a matter of luck), and so is
-    an alias:
-    a recipe needs none, and a few lines of them make gigabytes.
+    """YAML's safe loader, but a key given twice is an error, and so is an alias.
+
+    Which of two keys counts would be a matter of luck. A recipe needs no alias, and a few lines of them make gigabytes.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types
             raise yaml.constructor.ConstructorError(
                 None, None, f"alias *{event.anchor}; write the value out", event.start_mark
             )

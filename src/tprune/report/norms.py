@@ -16,8 +16,7 @@ WIDE, HIGH = 150, 64
 
 @torch.no_grad()
 def sorted_norms(dense: Any, pruned: Any) -> list[dict[str, Any]]:
-    """For every coupling of the dense model its sorted group norms and those of the pruned model, as shares of the
-    largest.
+    """The sorted group norms of every coupling, dense and pruned, as shares of the largest.
 
     Each is read at up to `POINTS` evenly spaced ranks. `kept` is how many groups are left, over how many there were.
     """

@@ -1,5 +1,6 @@
-"""What `tprune.compress` gives back: the smaller model, and in words what was asked for, what was done and what came of
-it.
+"""What `tprune.compress` gives back.
+
+It has the smaller model, and in words what was asked for, what was done and what came of it.
 """
 
 from __future__ import annotations

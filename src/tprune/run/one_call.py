@@ -1,5 +1,6 @@
-"""`tprune.compress`: a trained model to a smaller one in one call, with the settings of `tprune prune` where nothing
-else is said.
+"""`tprune.compress`: a trained model to a smaller one in one call.
+
+Settings are those of `tprune prune` where nothing else is said.
 """
 
 from __future__ import annotations

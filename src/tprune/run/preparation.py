@@ -1,5 +1,6 @@
-"""What a run asks beside its task: whether its options fit, the data as the model takes it, and what to say of the
-dense model.
+"""What a run asks beside its task.
+
+Do its options fit, what is the data as the model takes it, and what is to be said of the dense model?
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A command that is refused does not own its `--out`: what it made there goes, and what was there before stays as it
-was.
+"""A command that is refused does not own its `--out`.
+
+What it made there goes, and what was there before stays as it was.
 """
 
 from __future__ import annotations

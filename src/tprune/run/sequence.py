@@ -1,5 +1,6 @@
-"""The sequence of a compression, once: `tprune.compress` takes these steps in memory, a run keeps what each found in
-its directory.
+"""The sequence of a compression, once.
+
+`tprune.compress` takes these steps in memory; a run keeps what each found in its directory.
 
 A step is a function from `Work` to `Work`; which of them are stages of a run says `tprune.run.stage`.
 """
@@ -95,8 +96,9 @@ def sized(work: Work) -> Work:
 
 
 def gather(work: Work) -> Work:
-    """The evidence: the loss that every coupling adds, alone and together, and, where a time is asked for, this
-    machine's.
+    """The evidence: the loss that every coupling adds, and, where a time is asked for, this machine's.
+
+    Losses are those of each coupling alone and of all together.
 
     Raises:
         InputError: the dense model takes no longer than what is asked for.

@@ -1,5 +1,6 @@
-"""The stages of a run, in their order: one table says of each when it is needed, what it leaves, and what it depends
-on.
+"""The stages of a run, in their order.
+
+One table says of each when it is needed, what it leaves, and what it depends on.
 
 What does the work of a stage stands elsewhere: `tprune.run.sequence` for what `tprune.compress` does too,
 `tprune.run.stages` for the rest. Nothing heavy is imported here.

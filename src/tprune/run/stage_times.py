@@ -51,8 +51,9 @@ class StageTimes:
     sentence: float
 
     def steps(self, steps: int, tokens: int, every: int = 0, factor: float = 1.0) -> float:
-        """Seconds of steps, each `factor` times as long as a plain one, with a look at the validation loss every so
-        many.
+        """Seconds of steps, each `factor` times as long as a plain one.
+
+        The validation loss is looked at every so many.
         """
         looks = steps // every if every else 0
         return steps * self.pace.seconds(tokens) * factor + looks * self.pace.seconds(self.valid) * FORWARD

@@ -1,5 +1,6 @@
-"""Tokens that were added to a tokeniser: text is split at them, as transformers does, before a SentencePiece model sees
-it.
+"""Tokens that were added to a tokeniser.
+
+Text is split at them, as transformers does, before a SentencePiece model sees it.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ def log_softmax(x: Floats) -> Floats:
 
 
 def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
-    """The logits processors in transformers' order: repeated tokens and n-grams, forbidden words, least length, forced
-    first
-    and last token.
+    """The logits processors in transformers' order.
+
+    These are repeated tokens and n-grams, forbidden words, least length, forced first and last token.
 
     All but `renormalize_logits`, which changes nothing for the likeliest token; see `log_probabilities`.
     `prefix` is `[N, length]` with the start token; `scores` `[N, V]` may be changed in place.

@@ -1,5 +1,6 @@
-"""The tokeniser's part of an export: its files, and the proof that they split and join text as the tokeniser itself
-does.
+"""The tokeniser's part of an export.
+
+It has the tokeniser's files, and the proof that they split and join text as the tokeniser itself does.
 """
 
 from __future__ import annotations

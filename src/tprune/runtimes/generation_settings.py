@@ -105,8 +105,9 @@ def longest_output(model: Any) -> Any:
 
 
 def _forbidden(g: Any, eos: Sequence[int], name: str) -> tuple[tuple[int, ...], ...]:
-    """Words that are never written: `bad_words_ids`, of which transformers leaves out the end token, and
-    `suppress_tokens`.
+    """Words that are never written: `bad_words_ids` and `suppress_tokens`.
+
+    Transformers leaves the end token out of the former.
     """
     words, never = g.bad_words_ids or (), g.suppress_tokens or ()
     for key, value, lists in (("bad_words_ids", words, words), ("suppress_tokens", never, (never,))):

@@ -18,8 +18,9 @@ CHECKPOINT = {
 
 
 def matrix() -> list[dict[str, Any]]:
-    """A line for each runtime that models are exported for, and one for transformers, which runs checkpoints as they
-    are.
+    """A line for each runtime that models are exported for, and one for transformers.
+
+    Transformers runs checkpoints as they are.
 
     With the version that is installed here, None where there is none; `needs` says what makes a folder for it, `timed`
     whether it can be timed and given a budget of milliseconds.

@@ -1,5 +1,6 @@
-"""Running an exported model that gives its logits in one pass, whatever runtime it is for: numpy alone, no torch of
-ours.
+"""Running an exported model that gives its logits in one pass, whatever runtime it is for.
+
+It needs numpy alone, no torch.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What a runtime has to be able to do, and which there are: one file each, ours here, others by entry point or
-`RUNTIMES`.
+"""What a runtime has to be able to do, and which there are.
+
+One file each: ours here, others by entry point or `RUNTIMES`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ OFTEN = 0.05  # of the translations
 
 @dataclass(frozen=True)
 class Translated:
-    """Translations in the order of their sentences, and which of them end at the limit instead of where the model ends
-    them.
+    """Translations in the order of their sentences, and which of them end at the limit.
+
+    The others end where the model ends them.
     """
 
     texts: list[str]

@@ -6,9 +6,8 @@ its weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +91,7 @@ def inputs(model: nn.Module, params: Iterable[str], batch: Batch, task: Task | N
     wanted, seen, training = set(params), dict[str, Tensor](), model.training
     source, known = of_source(model, wanted), task or task_of(model)
 
-    def hook(param: str) -> Any:
+    def hook(param: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def see(module: nn.Module, given: tuple[Tensor, ...]) -> None:
             real = known.positions(batch, "encoder" if param in source else "decoder")
             reader = reader_of(module)

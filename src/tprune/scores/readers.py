@@ -1,5 +1,6 @@
-"""Readers: layers that read a coupling's groups as inputs, each seen as one matrix (outputs, columns) whatever its
-layout.
+"""Readers: layers that read a coupling's groups as inputs.
+
+Each is seen as one matrix (outputs, columns) whatever its layout.
 
 | layer | its matrix | a row of inputs |
 |---|---|---|

@@ -1,5 +1,6 @@
-"""How dataclasses become JSON and come back, by the types of their fields: leniently, or strictly and with named
-classes.
+"""How dataclasses become JSON and come back, by the types of their fields.
+
+They are read leniently, or strictly and with named classes.
 """
 
 from __future__ import annotations

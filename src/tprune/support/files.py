@@ -79,8 +79,9 @@ def landing(out: Path) -> Path:
 
 @cache
 def openable(path: str) -> str:
-    """A name under which libraries outside Python can open a path: they take UTF-8 alone, so another name gets a link
-    for now.
+    """A name under which libraries outside Python can open a path.
+
+    They take UTF-8 alone, so another name gets a link for now.
     """
     if _is_utf8(path):
         return path

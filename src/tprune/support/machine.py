@@ -28,8 +28,9 @@ def default_threads() -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity, fewer where its control group has a quota of processor
-    time.
+    """Cores that this process may use.
+
+    These are those of its affinity, fewer where its control group has a quota of processor time.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))

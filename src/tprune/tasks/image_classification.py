@@ -49,8 +49,9 @@ class ImageClassification(Classification):
     words: ClassVar[Words] = Words("an image", "images", "predictions", "Image", "an image", "image")
 
     def matches(self, model: nn.Module) -> bool:
-        """Whether it is of transformers' classes for this, or no model of transformers and begins with a convolution of
-        images.
+        """Whether a model classifies images.
+
+        It is of transformers' classes for this, or no model of transformers and begins with a convolution of images.
         """
         if getattr(model, "config", None) is not None and hasattr(model, "base_model_prefix"):
             return is_for(model, "ForImageClassification")

@@ -1,5 +1,6 @@
-"""The conformance checks of methods, constraints, structures, couplings, families, tasks, realisations and runtimes,
-ours and others'.
+"""The conformance checks, for our code and others'.
+
+They are of methods, constraints, structures, couplings, families, tasks, realisations and runtimes.
 
 They need no test runner.
 

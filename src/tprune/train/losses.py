@@ -71,8 +71,9 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: f
 
 
 def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None) -> Tensor:
-    """The share of the teacher's variance that the student misses, `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each
-    dimension.
+    """The share of the teacher's variance that the student misses.
+
+    `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each dimension.
 
     0 for equal states; 1 for a student that knows the means alone, whatever the scale of the states.
 
@@ -201,8 +202,9 @@ class MixedTargets(Dataset[dict[str, list[int]]]):
 
 @dataclass
 class MixedTargetSampler(Sampler[list[int]]):
-    """Batches of a `MixedTargets` set: each time a sentence is drawn, its target is the
-    pseudo-target with probability `share`.
+    """Batches of a `MixedTargets` set.
+
+    Each time a sentence is drawn, its target is the pseudo-target with probability `share`.
 
     The draws depend on the seed alone, so a resumed run sees the same targets.
     """

@@ -71,7 +71,7 @@ class TaskTrainer(Trainer):
         """Linear warm-up, then a cosine to 0; with `how.rewind` the end of a longer one."""
         if not self.how.rewind:
             return super().create_scheduler(num_training_steps, optimizer)
-        if self.lr_scheduler is None:  # type: ignore[has-type]
+        if self.lr_scheduler is None:  # type: ignore[has-type]  # set by the Trainer
             self.lr_scheduler = LambdaLR(optimizer or self.optimizer, partial(rewound, self.how))
             self._created_lr_scheduler = True  # as the Trainer's own, which a second `train` makes again
         return self.lr_scheduler

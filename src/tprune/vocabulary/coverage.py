@@ -1,5 +1,6 @@
-"""Whether a tokeniser and a model were made for a text: of another language it falls into short or unknown tokens, or
-is guessed.
+"""Whether a tokeniser and a model were made for a text.
+
+A text of another language falls into short or unknown tokens, or is guessed.
 """
 
 from __future__ import annotations

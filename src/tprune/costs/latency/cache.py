@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tprune.core.known_tasks import task_of
+from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan, fingerprint
 from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, width_of
@@ -36,20 +37,20 @@ DOUBTED = (
 Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 
-def key_of(model: Any, setting: TimingConfig, inputs: Inputs = None, task: Task | None = None) -> str:
+def key_of(model: Model, setting: TimingConfig, inputs: Inputs = None, task: Task | None = None) -> str:
     """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
     phases, task = phases_of(model), task or task_of(model)
     shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
     return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
 
 
-def _old_key_of(model: Any, setting: TimingConfig) -> str:
+def _old_key_of(model: Model, setting: TimingConfig) -> str:
     """The key by which tables of translation models were kept while there were no others."""
     known = {name: value for name, value in asdict(setting).items() if name != "new_tokens"}
     return _hash([TRANSLATION_ALONE, *_about(model, setting), known])
 
 
-def _about(model: Any, setting: TimingConfig) -> list[object]:
+def _about(model: Model, setting: TimingConfig) -> list[object]:
     here = machine()
     generation = getattr(model, "generation_config", None)
     never = len(getattr(generation, "suppress_tokens", None) or ())
@@ -61,7 +62,7 @@ def _hash(parts: object) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _shelf(cache: Path, model: Any, setting: TimingConfig, inputs: Inputs, task: Task) -> Shelf:
+def _shelf(cache: Path, model: Model, setting: TimingConfig, inputs: Inputs, task: Task) -> Shelf:
     key = key_of(model, setting, inputs, task)
     old = _old_key_of(model, setting) if phases_of(model) == TRANSLATION else None
     older = None if old is None else Shelf(cache / f"{old}.json", old)
@@ -85,8 +86,8 @@ class FeasibilityCheck(Protocol):
 
 
 def measured(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer | None,
     inputs: Inputs,
     setting: TimingConfig,
     cache: Path,

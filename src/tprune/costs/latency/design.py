@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
 from tprune.core.kinds import COVERING, INNER, WHOLE_BLOCK, WIDTH, rule_of
+from tprune.core.model import Model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import Sublayer, sublayers_of
@@ -31,9 +31,10 @@ NARROW = (1, 2)  # of four plans, these take the next of the widths
 REMOVED = 0.3  # in so many of the plans some layers of a place lose it
 
 
-def plans_for(model: Any, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Plan]:
-    """The plans to time for a budget over these kinds of couplings: `10 + 2 · kinds`, less those that would cut
-    nothing.
+def plans_for(model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Plan]:
+    """The plans to time for a budget over these kinds of couplings.
+
+    `10 + 2 · kinds`, less those that would cut nothing.
 
     Args:
         model: the dense model.

@@ -15,12 +15,12 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from tprune.core.coupling import Coupling, source_params
 from tprune.core.kinds import COVERING, INNER, PARTS, WHOLE_BLOCK, WIDTH, rule_of
+from tprune.core.model import Model
 from tprune.core.sites import Site, no_site
 from tprune.core.sublayers import KeptFractions, emptied
 from tprune.core.task import Task
@@ -48,7 +48,7 @@ class Term:
     weights: float = 0.0
 
 
-def fitted(table: LatencyTable, model: Any, task: Task | None = None) -> LatencyTable:
+def fitted(table: LatencyTable, model: Model, task: Task | None = None) -> LatencyTable:
     """The table with prices and curve from the plans that it has.
 
     Args:
@@ -65,7 +65,7 @@ def fitted(table: LatencyTable, model: Any, task: Task | None = None) -> Latency
     return dataclasses.replace(table, prices=prices, curve=LatencyCurve(tuple(pairs for _, pairs in sides)))
 
 
-def weights_of(model: Any, kinds: Sequence[str], phases: Phases, task: Task | None = None) -> Weights:
+def weights_of(model: Model, kinds: Sequence[str], phases: Phases, task: Task | None = None) -> Weights:
     """How many weights each part uses of each kind of coupling, by place, in one sublayer.
 
     Those of kernels count as often as they are applied: see `products_of`.
@@ -96,7 +96,7 @@ def _weights(coupling: Coupling, products: Mapping[str, int], source: Collection
 Terms = dict[tuple[str, str], float]
 
 
-def _side(table: LatencyTable, model: Any, side: int, task: Task | None) -> tuple[Terms, tuple[Pair, ...]]:
+def _side(table: LatencyTable, model: Model, side: int, task: Task | None) -> tuple[Terms, tuple[Pair, ...]]:
     """Prices by place and kind, and the curve, of one part, in milliseconds."""
     terms, dense = _terms(model, table.phases, side, task), float(table.dense.array[side])
     mixtures = [*((t.shares, t.width) for t in table.plans), ({}, 1.0)]
@@ -114,7 +114,7 @@ def _side(table: LatencyTable, model: Any, side: int, task: Task | None) -> tupl
     return price, _curve(amounts @ found * dense, times * dense)
 
 
-def _terms(model: Any, phases: Phases, side: int, task: Task | None) -> list[Term]:
+def _terms(model: Model, phases: Phases, side: int, task: Task | None) -> list[Term]:
     """The prices of a part: what the width takes beside the sublayers, and each place's weights and operations."""
     part = phases.parts[side]
     sites = [_site(coupling) for coupling in couplings(model) if coupling.kind in COVERING]
@@ -141,7 +141,7 @@ def _apart(weights: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], fl
     return {key: max(0.0, each - inner[key]) for key, each in weights.items()}
 
 
-def _beside(model: Any, part: Part, inside: float, task: Task | None) -> float:
+def _beside(model: Model, part: Part, inside: float, task: Task | None) -> float:
     """Weights beside the sublayers: those of an output layer; in a model with convolutions all others."""
     output = getattr(model, "get_output_embeddings", lambda: None)()
     if output is not None:
@@ -177,8 +177,9 @@ def _prices(terms: Sequence[Term], amounts: Floats, times: Floats) -> Floats:
 
 
 def _least_squares(amounts: Floats, times: Floats, expected: Floats, sure: Floats) -> Floats:
-    """`argmin_{x ≥ 0} Σ ((amounts · x − times) / (NOISE · times))² + Σ ((x − expected) / sure)²`, dropping what would
-    be negative.
+    """Least squares around expected values, dropping what would be negative.
+
+    `argmin_{x ≥ 0} Σ ((amounts · x − times) / (NOISE · times))² + Σ ((x − expected) / sure)²`
     """
     rows = np.vstack([amounts / (NOISE * times)[:, None], np.diag(1 / sure)])
     sides = np.concatenate([np.full(len(times), 1 / NOISE), expected / sure])
@@ -210,7 +211,7 @@ def _curve(additive: Floats, measured: Floats) -> tuple[Pair, ...]:
     return (*pairs, (whole, dense))
 
 
-def _seen(table: LatencyTable, model: Any) -> set[tuple[str, str]]:
+def _seen(table: LatencyTable, model: Model) -> set[tuple[str, str]]:
     """The kinds that plans of the table cut, by place; of what can be removed also what goes with it."""
     found: set[tuple[str, str]] = {(MODEL, WIDTH)} if any(t.width < 1 for t in table.plans) else set()
     covering = {coupling.site: coupling.kind for coupling in couplings(model) if coupling.kind in COVERING}

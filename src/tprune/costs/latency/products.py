@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +31,8 @@ def _positions(model: nn.Module, task: Task) -> Mapping[str, int]:
     """At how many positions of the task's example each weight is applied."""
     found: dict[str, int] = {}
 
-    def count(name: str, kernel: bool) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def count(name: str, kernel: bool) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
             shape = output.shape[2:] if kernel else output.shape[1:-1]
             found[f"{name}.weight"] = max(1, int(torch.Size(shape).numel()))
 

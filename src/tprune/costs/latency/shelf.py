@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tprune.costs.latency.files import with_unknown_times
 from tprune.costs.latency.table import LatencyTable
@@ -59,7 +58,7 @@ class Shelf:
             data["dense"] = data["dense_spread"] = None
         write_json(self.path, data)
 
-    def _table(self, data: Any) -> LatencyTable | None:
+    def _table(self, data: object) -> LatencyTable | None:
         if isinstance(data, dict) and data.get("dense", 0) is None:
             return replace(LatencyTable.of(with_unknown_times(data), self.path), dense_spread=float("inf"))
         return LatencyTable.of(data, self.path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tprune.bench.work import NEW_TOKENS, Workload
 from tprune.core.known_tasks import task_of
+from tprune.core.model import Model, Tokenizer
 from tprune.core.task import Batch, Examples, Task
 from tprune.costs.latency.phases import Phases, phases_of
 from tprune.costs.latency.table import TimingConfig
@@ -61,14 +62,14 @@ class Subject(Protocol):
         """As benchmarks are told."""
         ...
 
-    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
         """Writes what is timed of a model. Args: `tokenizer`: its own, where it is another."""
         ...
 
 
 def subject_of(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: Tokenizer | None,
     inputs: Inputs,
     setting: TimingConfig,
     folder: Path,
@@ -100,7 +101,7 @@ def subject_of(
     return found
 
 
-def check_inputs(model: Any, inputs: Inputs, task: Task | None = None) -> None:
+def check_inputs(model: Model, inputs: Inputs, task: Task | None = None) -> None:
     """Raises `InputError` unless a model that translates is given sentences, and another one examples, or nothing."""
     if skeleton_of(model).searched:
         check_list(inputs, "sentences")
@@ -120,7 +121,7 @@ def examples_of(inputs: Inputs) -> Examples | None:
 class Translations:
     """Sentences that are translated; all exports write as many tokens as the dense model does on average."""
 
-    tokenizer: Any
+    tokenizer: Tokenizer | None
     sentences: tuple[str, ...]
     setting: TimingConfig
     phases: Phases
@@ -131,8 +132,8 @@ class Translations:
 
     @staticmethod
     def of(
-        model: Any,
-        tokenizer: Any,
+        model: Model,
+        tokenizer: Tokenizer | None,
         sentences: tuple[str, ...],
         setting: TimingConfig,
         folder: Path,
@@ -155,7 +156,7 @@ class Translations:
         """Greedy."""
         return Workload(self.setting.source, 0, 1, self.setting.sentences, self.phases.measured)
 
-    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
         """A copy that writes `tokens` tokens for every sentence."""
         twin = copy.deepcopy(model).eval()
         config = twin.generation_config
@@ -163,7 +164,7 @@ class Translations:
         config.max_new_tokens = config.min_new_tokens = None
         self._write(twin, out, tokenizer or self.tokenizer)
 
-    def _write(self, model: Any, out: Path, tokenizer: Any) -> None:
+    def _write(self, model: Model, out: Path, tokenizer: Tokenizer | None) -> None:
         runtime = runtime_named(self.setting.runtime)
         some = self.sentences[:1]
         export(model, out=out, tokenizer=tokenizer, sentences=some, runtime=runtime, task=self.task)
@@ -191,7 +192,7 @@ class Passes:
     sentences: None = None
 
     @staticmethod
-    def of(model: Any, examples: Examples | None, setting: TimingConfig, task: Task | None = None) -> Passes:
+    def of(model: Model, examples: Examples | None, setting: TimingConfig, task: Task | None = None) -> Passes:
         """Takes the batches from the examples.
 
         Raises `InputError` for more new tokens than the model has positions for.
@@ -212,13 +213,13 @@ class Passes:
         past, written = self.prompt + int(self.tokens) // 2, int(self.tokens) if len(self.phases.parts) > 1 else None
         return Workload(source, past, 1, BATCHES, self.phases.measured, written)
 
-    def export(self, model: Any, out: Path, tokenizer: Any = None) -> None:
+    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
         """Without a tokeniser: nothing that is timed reads text."""
         runtime = runtime_named(self.setting.runtime)
         export(model, None, out, runtime=runtime, batches=self.batches[:1], task=self.task)
 
 
-def batches_of(model: Any, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:
+def batches_of(model: Model, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:
     """Batches of examples about as long as the median one; of the task's typical example where there are none."""
     task = task or task_of(model)
     if examples is None:
@@ -236,7 +237,7 @@ def shapes_of(inputs: Sequence[Arrays]) -> list[dict[str, list[int]]]:
     return [{name: list(x.shape) for name, x in batch.items()} for batch in inputs]
 
 
-def _lengths(model: Any, setting: TimingConfig) -> tuple[int, int]:
+def _lengths(model: Model, setting: TimingConfig) -> tuple[int, int]:
     """How many tokens a language model writes after the prompt, and how many the prompt may have."""
     most = min(skeleton_of(model).limits(model).values(), default=None)
     if most is None:

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -281,7 +280,7 @@ class LatencyTable:
         return table_from_json(data, path)
 
 
-def _timed_to_dict(timed: TimedPlan) -> dict[str, Any]:
+def _timed_to_dict(timed: TimedPlan) -> dict[str, object]:
     shares = {site.name: dict(each) for site, each in timed.shares.items()}
     return {"shares": shares, "width": timed.width, "ratios": dict(timed.ratios)}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 from tprune.bench.harness import BenchResult, bench_all
 from tprune.bench.statistics import half_width, median_interval
+from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
 from tprune.core.task import Task
 from tprune.costs.latency.phases import Phases, Times
@@ -62,8 +62,8 @@ class Timer:
 
     def __init__(
         self,
-        model: Any,
-        tokenizer: Any,
+        model: Model,
+        tokenizer: Tokenizer | None,
         inputs: Inputs,
         setting: TimingConfig,
         folder: Path,
@@ -113,7 +113,7 @@ class Timer:
         """A plan's measured times, doing what the dense model does. Raises `NoisyMachineError`."""
         return table.times(self.compare(shrink(self.model, plan), "the plan"))
 
-    def compare(self, other: Any, what: str, tokenizer: Any = None) -> dict[str, float]:
+    def compare(self, other: Model, what: str, tokenizer: Tokenizer | None = None) -> dict[str, float]:
         """Dense over another model's time of each that is timed; more rounds are added while the interval is wide.
 
         One that stays somewhat wide is used with a warning.

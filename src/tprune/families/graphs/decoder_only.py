@@ -1,5 +1,6 @@
-"""The graph of an exported Llama, as plain torch over the model's own submodules: it reads a whole text, and one token
-further.
+"""The graph of an exported Llama, as plain torch over the model's own submodules.
+
+It reads a whole text, and one token further.
 
 Pre-norm layers, `x = x + sublayer(norm(x))`, whose query heads share keys and values in groups. Sizes are read from the
 weights, so pruned shapes (fewer groups of heads, no attention, no feed-forward, a narrower residual) need no case of

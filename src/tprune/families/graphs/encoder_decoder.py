@@ -218,8 +218,9 @@ def positions_of(stack: Any) -> int:
 
 @dataclass(frozen=True)
 class EncoderDecoderSkeleton:
-    """Marian and BART: `encoder`, which also makes the keys and values of every cross attention, and `decoder`, one
-    step of it.
+    """Marian and BART: `encoder`, and `decoder`, one step of it.
+
+    The encoder also makes the keys and values of every cross attention.
     """
 
     name: ClassVar[str] = "encoder-decoder"

@@ -127,9 +127,10 @@ class Gathered(nn.Module):
 
 
 class NarrowLayerNorm(nn.Module):
-    """Layer norm of a vector whose other entries, up to the dense width, are zero: as one of that width, for which
-    runtimes have an
-    operator."""
+    """Layer norm of a vector whose other entries, up to the dense width, are zero.
+
+    It is computed as one of the dense width, for which runtimes have an operator.
+    """
 
     def __init__(self, dense: Any) -> None:
         super().__init__()
@@ -199,9 +200,10 @@ class Through:
 
 
 def uneven_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
-    """Attention with other widths for queries and keys than for values, which stock code has viewed as heads of width
-    1; and with
-    a bias for each head of the dense model."""
+    """Attention with other widths for queries and keys than for values, and a bias for each head of the dense model.
+
+    Stock code has viewed these as heads of width 1.
+    """
     sizes: Sizes | None = getattr(module, "uneven", None)
     if (bias := kwargs.get("position_bias")) is not None and hasattr(module, "kept"):
         kwargs["position_bias"] = bias[:, module.kept]
@@ -299,7 +301,7 @@ def pruned_config(dense: type[Any]) -> type[Any]:
             "model_type": f"tprune_{dense.model_type}",
         },
     )
-    made.register_for_auto_class()  # type: ignore[attr-defined]
+    made.register_for_auto_class()  # type: ignore[attr-defined]  # of a class made here
     return made
 
 
@@ -326,7 +328,7 @@ def pruned_class(dense: type[Any]) -> type[Any]:
     )
     if (auto := _auto_class(dense)) is not None:
         made.register_for_auto_class(auto)
-    return made  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]  # `type` returns Any
 
 
 def _auto_class(dense: type[Any]) -> str | None:
@@ -366,7 +368,7 @@ def load_pruned(dense: Callable[..., Module], folder: str | Path, **kwargs: Any)
     if len(dtypes) == 1:
         model.to(dtype=dtypes.pop())
     load_model(model, weights, strict=True)
-    model.pruned = pruned  # type: ignore[assignment]
+    model.pruned = pruned  # type: ignore[assignment]  # a module attribute
     return model.eval()
 
 

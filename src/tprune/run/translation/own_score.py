@@ -1,5 +1,6 @@
-"""What a dense model's own translations are worth, before anything is done to it: a model that hardly translates is not
-worth pruning.
+"""What a dense model's own translations are worth, before anything is done to it.
+
+A model that hardly translates is not worth pruning.
 """
 
 from __future__ import annotations

@@ -173,8 +173,9 @@ def paired_over_runs(
     seed: int = 12345,
     tokenize: str | None = None,
 ) -> Paired:
-    """The mean over training runs (say, seeds) of the differences in BLEU, every resample drawing the same sentences
-    for all.
+    """The mean over training runs (say, seeds) of the differences in BLEU.
+
+    Every resample draws the same sentences for all runs.
 
     The interval says what other sentences would change; not what other seeds would.
 
