@@ -116,7 +116,7 @@ def test_bad_recipes_and_flags(tprune: Tprune, tmp_path: Path) -> None:
     assert both.returncode == 2 and "got --macs 0.5 and --bytes 0.5" in both.stderr
     assert tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--seed", 2**32).returncode == 2
     partial = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", "--src", tmp_path / "s")
-    assert partial.returncode == 1 and "--src and --tgt belong together" in partial.stderr
+    assert partial.returncode == 2 and "--src and --tgt belong together" in partial.stderr
     pair = ("--src", tmp_path / "s", "--tgt", tmp_path / "t")
     partial = tprune("run", recipe(tmp_path), "--out", tmp_path / "run", *pair)
     assert partial.returncode == 1 and "no valid and test sentences: give --valid-src and" in partial.stderr

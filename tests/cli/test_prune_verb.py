@@ -334,9 +334,9 @@ def test_sentences_may_be_a_data_set(tprune: Call, model: Path, monkeypatch: pyt
     code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--data", "set")
     assert code == 1 and "no column 'en'; there are 'pair'" in notes and not (model.parent / "other").exists()
     code, _, notes = tprune("prune", model, "--macs", 0.9, "--out", "other", "--src", "s", "--tgt", "t", *named)
-    assert code == 1 and "name the data in one way, by files or as a data set" in notes
+    assert code == 2 and "name the data in one way, by files or as a data set" in notes
     code, _, notes = tprune("analyze", model, "--data", "set", "--columns", "pair.en")
-    assert code == 1 and "expected the columns of sentences and translations, SOURCE,TARGET" in notes
+    assert code == 2 and "expected the columns of sentences and translations, SOURCE,TARGET" in notes
     code, _, notes = tprune("evaluate", model, "--data", "set", "--columns", "pair.en,pair.xx")
     assert code == 1 and "no split 'test'; there are 'train', 'validation'" in notes
 

@@ -11,6 +11,17 @@ from typing import Any
 import pytest
 
 HEAVY = ("torch", "transformers", "onnxruntime", "datasets")
+LIGHT = """
+import sys
+from tprune.cli import app as cli
+
+sys.argv = ["tprune", "prune", "m", "--out", "run", "--macs", "500"]
+try:
+    cli.main()
+except SystemExit as left:
+    assert left.code == 2
+print([name for name in ("numpy", "yaml", "tprune.recipe.schema") if name in sys.modules])
+"""
 SECONDS = 2.0  # of a processor's time; on the clock it depends on what else the machine does
 PROBE = """
 import contextlib, io, json, sys
@@ -145,3 +156,9 @@ def test_a_wrong_line_ends_within_seconds(folder: Path) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 1 and "its stages are" in done.stderr
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < SECONDS
+
+
+def test_a_wrong_value_imports_nothing_that_computes_or_reads() -> None:
+    """In a process of its own: what another refused line imports would hide it."""
+    ran = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]" and "got 500" in ran.stderr

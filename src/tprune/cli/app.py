@@ -27,7 +27,7 @@ from tprune.cli.verbs.report import report
 from tprune.cli.verbs.run import run
 from tprune.cli.verbs.runtimes import runtimes
 from tprune.cli.verbs.translate import translate
-from tprune.support.errors import ENDS, TpruneError, TpruneWarning, printable
+from tprune.support.errors import ENDS, USAGE, OptionError, TpruneError, TpruneWarning, printable
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 IN_SHORT: dict[Callable[..., None], str] = {
@@ -75,7 +75,7 @@ def main() -> None:
         if os.environ.get("TPRUNE_DEBUG") and not isinstance(error, TpruneError):
             raise
         print(printable(f"tprune: {explained(error)}"), file=sys.stderr)
-        sys.exit(1)
+        sys.exit(USAGE if isinstance(error, OptionError) else 1)
 
 
 def explained(error: BaseException) -> str:

@@ -8,11 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tprune.data.parallel import LONGEST
 from tprune.run.lookup import model_at
 from tprune.support.errors import InputError, printable
-
-MOST = 8 * LONGEST  # bytes of a line; a character has at most 4
 
 
 def show(results: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], str]) -> None:
@@ -51,14 +48,17 @@ def stdin_lines() -> list[str]:
 
     Raises `InputError` naming the line that is not UTF-8, or too long to be one.
     """
+    from tprune.data.parallel import LONGEST
+
     if sys.stdin is None:
         raise InputError("standard input is closed; expected one sentence a line")
+    most = 8 * LONGEST  # bytes of a line; a character has at most 4
     lines: list[str] = []
-    while line := sys.stdin.buffer.readline(MOST):  # what never ends its line is not read to the end
+    while line := sys.stdin.buffer.readline(most):  # what never ends its line is not read to the end
         number = len(lines) + 1
-        if len(line) == MOST:
+        if len(line) == most:
             raise InputError(
-                f"standard input: line {number} has {MOST:,} bytes or more; expected a sentence, of at most "
+                f"standard input: line {number} has {most:,} bytes or more; expected a sentence, of at most "
                 f"{LONGEST:,} characters"
             )
         try:

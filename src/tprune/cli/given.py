@@ -10,7 +10,7 @@ from tprune.core.known_tasks import has_plugins, task_of_config, writes_sentence
 from tprune.realise.model_files import CONFIG, content
 from tprune.run.translation import TRAINED
 from tprune.runtimes.artefact import layout_file, read_layout
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, OptionError
 
 PAIRS = {
     "train": ("--src", "--tgt"),
@@ -51,7 +51,7 @@ class Given:
             if source is not None and target is not None:
                 found[name] = (source, target)
             elif source is not None or target is not None:
-                raise InputError(f"{first} and {second} belong together; got {source or target} alone")
+                raise OptionError(f"{first} and {second} belong together; got {source or target} alone")
         return found
 
     def check_one_source(self) -> None:
@@ -66,7 +66,7 @@ class Given:
         elif pairs and self.columns:
             told.append(f"--columns {self.columns}")
         if len(told) > 1:
-            raise InputError(f"name the data in one way, by files or as a data set; got {told[0]}, and {told[1]}")
+            raise OptionError(f"name the data in one way, by files or as a data set; got {told[0]}, and {told[1]}")
 
     def check_task(self, task: str, *needed: str) -> None:
         """Raises `InputError` for data options of sentence pairs, where the task's models write no sentences.
@@ -81,7 +81,7 @@ class Given:
             return
         wrong = [f"--{name.replace('_', '-')}" for name in self.sides] + (["--data"] if self.data is not None else [])
         if wrong:
-            raise InputError(f"{wrong[0]} is for translation, and the model is for {task}; give {options(needed)}")
+            raise OptionError(f"{wrong[0]} is for translation, and the model is for {task}; give {options(needed)}")
         if missing := [name for name in needed if name not in self.files]:
             raise InputError(f"no {' and '.join(missing)} data: give {options(missing)}")
 

@@ -11,7 +11,7 @@ from tprune.cli.given import PAIRS, Given
 from tprune.data.hub import NAMES, read_data_set
 from tprune.data.parallel import SPLITS, Corpus, Parallel, Split, read_corpus, read_pair
 from tprune.recipe.schema import Data
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, OptionError
 
 Pairs = dict[str, list[tuple[Path, Path]]]
 OPTIONS = {split: f"{source} and {target}" for split, (source, target) in PAIRS.items()}
@@ -102,7 +102,7 @@ def _data_set(given: Given, spec: Data, name: str, limit: Mapping[Split, int], s
 def _two_columns(given: Given, where: str) -> tuple[str, str]:
     if len(given.names) != 2:
         said = f"--columns {given.columns}" if given.columns else "no --columns"
-        raise InputError(f"{where}: {said}; expected the columns of sentences and translations, SOURCE,TARGET")
+        raise OptionError(f"{where}: {said}; expected the columns of sentences and translations, SOURCE,TARGET")
     return given.names[0], given.names[1]
 
 
@@ -118,5 +118,5 @@ def vocabulary_of(asked: str | None, corpus: Corpus) -> Parallel | None:
         return corpus.train
     source, comma, target = asked.partition(",")
     if not comma:
-        raise InputError(f"--trim-vocab {asked}: expected `train`, or two files, SOURCE,TRANSLATIONS")
+        raise OptionError(f"--trim-vocab {asked}: expected `train`, or two files, SOURCE,TRANSLATIONS")
     return read_pair(Path(source), Path(target))

@@ -15,7 +15,7 @@ from tprune.core.known_tasks import writes_sentences
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Recipe
 from tprune.run.translation import TRAINED
-from tprune.support.errors import InputError, printable
+from tprune.support.errors import InputError, OptionError, printable
 from tprune.support.regular_file import regular_bytes
 
 
@@ -67,7 +67,7 @@ class Whole:
             needed = ("train", "valid")
         if not searched and (wrong := cutting.trim_vocab or cutting.output_vocab):
             option = "--trim-vocab" if cutting.trim_vocab else "--output-vocab"
-            raise InputError(f"{option} {wrong} is for translation, and the model is for {task}; leave it out")
+            raise OptionError(f"{option} {wrong} is for translation, and the model is for {task}; leave it out")
         if budget.plan is not None:
             check_plan(budget.plan)
         data = splits_of(task, given, recipe.data, needed, recipe.seed)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tprune.core.data import Sources, paths
 from tprune.data.images import LabeledImages, Picture
 from tprune.data.parallel import contents
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, OptionError
 from tprune.support.regular_file import check_regular, largest_file
 
 KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -39,7 +39,7 @@ def read_images(sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
         InputError: there is nothing of that kind, or a file is no image; names it.
     """
     if columns:
-        raise InputError(f"--columns {','.join(columns)}: images are read from folders, which have no columns")
+        raise OptionError(f"--columns {','.join(columns)}: images are read from folders, which have no columns")
     sets = [_read(path) for path in paths(sources)]
     if not sets:
         raise InputError(f"no images; expected {EXPECTED}")

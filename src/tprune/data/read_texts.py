@@ -13,7 +13,7 @@ from tprune.data.parallel import contents, decoded_line, sentence
 from tprune.data.rows import Rows
 from tprune.data.tables import column_names, is_table, read_columns
 from tprune.data.texts import LabeledTexts, Texts, TokenSequences
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, OptionError
 
 TEXT, LABEL, IDS = ("text", "sentence"), ("label", "category", "class"), ("input_ids",)  # usual names of columns
 LONGEST = 5_000_000  # characters of a document
@@ -32,7 +32,7 @@ def read_labeled_texts(sources: Sources, columns: Sequence[str] = ()) -> Labeled
         InputError: a file cannot be read, lacks a column, or a row has no text or no label; names file and row.
     """
     if columns and len(columns) != 2:
-        raise InputError(f"--columns {','.join(columns)}; expected two, such as text,label")
+        raise OptionError(f"--columns {','.join(columns)}; expected two, such as text,label")
     return _joined(_labeled, sources, columns)
 
 
@@ -49,7 +49,7 @@ def read_texts(sources: Sources, columns: Sequence[str] = ()) -> Texts | TokenSe
         InputError: a file cannot be read or lacks the column, or a row has neither text nor ids; names file and row.
     """
     if len(columns) > 1:
-        raise InputError(f"--columns {','.join(columns)}; expected one, such as text")
+        raise OptionError(f"--columns {','.join(columns)}; expected one, such as text")
     found = _joined(_plain, sources, columns)
     assert isinstance(found, Texts | TokenSequences)
     return found

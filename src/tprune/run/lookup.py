@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tprune.realise.model_files import CONFIG, EXPORTED, existing, model_folder
-from tprune.recipe.reader import check_recipe
-from tprune.recipe.renamed import current
 from tprune.run.outputs import markers
 from tprune.run.stage import models, names, planned
 from tprune.runtimes.artefact import layout_file
@@ -115,6 +113,9 @@ def _of_run(run: Path, what: str, known_by: Sequence[str]) -> Path:
 
 def _state(run: Path) -> str:
     """Which stages of a run are done, and which are to come."""
+    from tprune.recipe.reader import check_recipe  # here, because it takes a moment
+    from tprune.recipe.renamed import current
+
     done = [stage for stage in names() if markers(run).done(stage)]
     try:
         made_for = read_json(run / "run.json")

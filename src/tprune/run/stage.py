@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tprune.core.units import MEMORY, SIZES, TIMES
-from tprune.recipe.schema import Recipe
 from tprune.run.stage_times import StageTimes
 from tprune.support.errors import InputError
+
+if TYPE_CHECKING:
+    from tprune.recipe.schema import Recipe
 
 # parts of a run's description, by the keys of `run.json`; of `recipe.train_precision` says `training.precision` what
 # came of it
@@ -228,7 +231,7 @@ def planned(recipe: Recipe, trims: bool = False, given: bool = False) -> tuple[s
         given: whether a plan is given, so that nothing is measured for one.
 
     Example:
-        >>> from tprune.recipe.schema import Data, Prune, Recover, Train
+        >>> from tprune.recipe.schema import Data, Prune, Recipe, Recover, Train
         >>> few = Recipe(data=Data(), train=Train(steps=0), prune=Prune(steps=0, macs=0.5), recover=Recover(steps=0))
         >>> planned(few, trims=True)
         ('train', 'trim', 'analyze', 'prune', 'shrink', 'recover', 'export', 'evaluate', 'bench')

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
-from tprune.recipe.schema import Distilled, Prune, Train
+
+if TYPE_CHECKING:
+    from tprune.recipe.schema import Distilled, Prune, Train
 
 FORWARD = 1 / 3  # of a step is its forward pass, which is all that measuring a loss or a teacher takes
 SIZES = 7  # of a coupling that are tried

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tprune.realise.model_files import EXPORTED, check_kinds
 from tprune.runtimes.layout import FORMAT, LAYOUT, Layout, fields_of
 from tprune.runtimes.old_layout import ImpossibleError, upgraded
-from tprune.runtimes.translation_layout import TranslationLayout, translation_layout
 from tprune.support.errors import InputError
+
+if TYPE_CHECKING:
+    from tprune.runtimes.translation_layout import TranslationLayout
 
 MISTAKEN = {"a run": "run.json", "a model": "config.json"}  # what has a file of that name
 
@@ -49,6 +51,8 @@ def read_layout(folder: Path) -> Layout:
 
 
 def _parse(raw: Any, path: Path) -> Layout:
+    from tprune.runtimes.translation_layout import translation_layout  # here, because numpy takes a moment
+
     try:
         raw = upgraded(raw)
         if raw["format"] != FORMAT:
@@ -71,6 +75,8 @@ def read_translation(folder: Path) -> TranslationLayout:
     Raises:
         InputError: as `read_layout`, or the folder holds a model for another task.
     """
+    from tprune.runtimes.translation_layout import TranslationLayout
+
     layout = read_layout(folder)
     if not isinstance(layout, TranslationLayout):
         raise InputError(

@@ -3,6 +3,7 @@
 import re
 
 LONGEST = 1500  # characters of a message; what is quoted from a damaged file may be as long as the file
+USAGE = 2  # exit code of a command line that is wrong
 USERS = 3  # exit code of a worker process where what it was given is at fault
 
 ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what ends a program on purpose, and is no error
@@ -38,6 +39,10 @@ class TpruneError(Exception):
 
 class InputError(TpruneError, ValueError):
     """A file, recipe, model directory or argument that cannot be used as given."""
+
+
+class OptionError(InputError):
+    """An option that is wrong whatever its files hold, such as one of another task; the command line ends with 2."""
 
 
 class DivergedError(TpruneError):

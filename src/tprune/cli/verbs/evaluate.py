@@ -14,7 +14,7 @@ from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
 from tprune.cli.sides import sides_of
 from tprune.core.known_tasks import writes_sentences
-from tprune.support.errors import InputError
+from tprune.support.errors import OptionError
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
         return
     given.check_task(task, "test")
     if scoring.given:
-        raise InputError(f"{scoring.given[0]} is for translation, and the model is for {task}; leave it out")
+        raise OptionError(f"{scoring.given[0]} is for translation, and the model is for {task}; leave it out")
     from tprune.cli.score import scored
     from tprune.report.score_table import scores_table
 
@@ -68,7 +68,7 @@ def _translations(
     from tprune.cli.sentences import test_of
 
     if "train" in given.files:
-        raise InputError("--train is for baselines, which translation has none of; leave it out")
+        raise OptionError("--train is for baselines, which translation has none of; leave it out")
     pairs = test_of(given)
     from tprune.cli.evaluate import evaluate as evaluated
     from tprune.report.verb_tables import quality_table

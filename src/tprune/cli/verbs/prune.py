@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
 from tprune.cli.console import chosen
 from tprune.cli.given import task_name
 from tprune.cli.options.data import AllPairs, AllSets, given_data
 from tprune.cli.options.run import BaseRecipe, Begin, Budget, Cutting, Timing, Training
 from tprune.cli.options.single import Checkpoint, Dense
-from tprune.support.errors import InputError
 
 
 def prune(
@@ -33,10 +30,7 @@ def prune(
     from tprune.run.translation import TRAINED
 
     given = given_data(sets, pairs)
-    try:
-        given.pairs()
-    except InputError as error:  # one of a pair without the other
-        raise typer.BadParameter(str(error)) from None
+    given.pairs()  # one of a pair without the other is refused before anything is read
     asked = Options(cutting, training, timing, settings, targets, budget.plan is not None, settings.recipe is None)
     asked.check()
     own = read_recipe(settings.recipe) if settings.recipe else None
