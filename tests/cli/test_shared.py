@@ -94,7 +94,7 @@ from tprune.runtimes.runtime import RUNTIMES
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 
 class Broken(OnnxRuntime):
-    def write(self, graphs, folder):
+    def write(self, graphs, folder, precision):
         raise {error}
 
 RUNTIMES.enter({entered})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tprune.support.errors import USERS, InputError
+from tprune.support.machine import child_environment
 
 
 class Worker:
@@ -49,16 +49,6 @@ class Worker:
 @contextmanager
 def worker(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Worker]:
     """A process that has opened a folder, for as long as the block lasts; `cores` are those it is pinned to."""
-    pools = (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "RAYON_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    )
-    here = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-    environment = os.environ | dict.fromkeys(pools, str(threads)) | {"PYTHONPATH": path}
     command = [sys.executable, "-P", "-m", "tprune.bench.worker", str(folder), str(threads), ",".join(map(str, cores))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
@@ -68,7 +58,7 @@ def worker(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Worker]
             stderr=errors,
             text=True,
             encoding="utf-8",
-            env=environment,
+            env=child_environment(threads),
         )
         try:
             yield Worker(folder, process, errors)

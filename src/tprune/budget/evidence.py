@@ -25,6 +25,7 @@ from tprune.budget.size import Budget, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.model import Model
 from tprune.core.plan import Plan
+from tprune.core.precision import FP32
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
 from tprune.core.task import Task
@@ -55,7 +56,8 @@ class Evidence:
     Attributes:
         table: the latency table of this machine; None where neither a time nor memory is asked for.
         curves: of every coupling.
-        faster: the speedup by a smaller vocabulary alone; times that are asked for count from the model before it.
+        faster: the speedup by a smaller vocabulary or a precision alone; times that are asked for count from the model
+            before it, in single precision.
         sizes: counted for earlier selections of the same plan.
     """
 
@@ -146,6 +148,36 @@ def vocabulary_speedup(
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer(*before, sentences, setting, Path(folder), report=report, task=task)
         return timer.compare(after[0], "the smaller vocabulary", after[1])[timer.phases.quoted]
+
+
+def precision_speedup(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase | None,
+    inputs: Inputs,
+    setting: TimingConfig,
+    report: Report = lambda text: None,
+    task: Task | None = None,
+) -> float:
+    """The speedup of the dense model by the precision alone, `time in fp32 / time in it`, measured here.
+
+    Args:
+        model: the dense model.
+        tokenizer: its own; needed for translation alone.
+        inputs: what is timed, as in `gather_evidence`.
+        setting: with the precision.
+        report: called with a line for times that vary.
+        task: what the model is for; its own if not given.
+
+    Raises:
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer(
+            model, tokenizer, inputs, replace(setting, precision=FP32), Path(folder), report=report, task=task
+        )
+        return timer.compare(model, f"the dense model in {setting.precision}", None, setting.precision)[
+            timer.phases.quoted
+        ]
 
 
 def with_output_vocabulary(

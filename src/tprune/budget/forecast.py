@@ -36,7 +36,7 @@ class Forecast:
         width: share of the residual width.
         dense_times: measured; None where nothing was timed.
         times: predicted.
-        faster: than the model asked about the dense one is already, by a smaller vocabulary.
+        faster: than the model asked about the dense one is already, by a smaller vocabulary or a precision.
         seconds: estimated, of the stages to come; None where there is no estimate.
         where: what the stages run on.
         quoted: what the time that is asked for is of: a sentence, a pass, a text.
@@ -86,7 +86,7 @@ class Forecast:
         if self.dense_times and self.times and self.speedup:
             for name in dict.fromkeys((*self.times.parts, self.quoted)):
                 found.append(f"{name}: {self.dense_times.of(name):.3g} to {self.times.of(name):.3g} ms, predicted")
-            words = f", {self.faster:.2f}x of it by the smaller vocabulary" if self.faster != 1 else ""
+            words = f", {self.faster:.2f}x of it without pruning" if self.faster != 1 else ""
             found.append(f"{self.speedup:.2f}x faster, predicted{words}")
         found += [
             f"{unit}: asked {number(value)}, reached {number(self.reached[unit])}" for unit, value in self.asked.items()

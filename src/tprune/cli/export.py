@@ -11,6 +11,7 @@ import torch
 
 from tprune.cli.described import describe
 from tprune.core.known_tasks import task_of
+from tprune.core.precision import FP32, Precision
 from tprune.core.task import Task
 from tprune.data.synthetic.grammar import corpus
 from tprune.families.graphs.graph import skeleton_of
@@ -30,6 +31,7 @@ def export_to(
     sentences: Sequence[str] | None,
     report: Report = lambda text: None,
     runtime: str = "onnxruntime",
+    precision: Precision = FP32,
 ) -> dict[str, Any]:
     """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
 
@@ -48,7 +50,7 @@ def export_to(
         report(f"it will be checked on {checked}; --sentences FILE takes yours")
         sentences = built_in() if searched else ()
     tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
-    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), task=task)
+    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), task=task, precision=precision)
     if not searched:
         describe(loaded, where, out)
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}

@@ -77,6 +77,7 @@ class Options:
             "bench.threads": self.timing.threads,
             "bench.batch": self.timing.batch,
             "bench.runtime": self.timing.runtime,
+            "bench.precision": self.timing.precision and self.timing.precision.value,
             "seed": self.training.seed,
             "train_precision": self.training.train_precision,
             "data.long_lines": self.training.long_lines,

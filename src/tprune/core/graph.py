@@ -11,6 +11,7 @@ Dialect = Literal["onnx23", "masked", "plain"]
 
 Or as torch's own `scaled_dot_product_attention`.
 """
+BUILDS = ("encoder-decoder", "decoder-only", "single-pass")  # how models are run: names of skeletons
 BATCH = "batch"  # the free size that all inputs have first
 TOKENS, PAST, TOTAL = (
     "tokens",

@@ -20,6 +20,7 @@ from pydantic import (
 from tprune.core.kinds import BY_DEFAULT, STOCK, kinds_known
 from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
+from tprune.core.precision import NUMBERS, Precision
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
 from tprune.support.errors import InputError
 
@@ -328,6 +329,9 @@ class Bench(_Section):
         sentences: of the test set that are timed.
         rounds: in which both sides take turns; an even number.
         runtime: what the models are exported to, scored and timed with.
+        precision: in which the pruned model is to be used: a time that is asked for is of it. Both models are scored
+            and timed in fp32 and int8 too, where the runtime has them.
+        exceptions: names of weights that stay in single precision.
     """
 
     threads: int = Field(1, ge=1)
@@ -335,6 +339,13 @@ class Bench(_Section):
     sentences: int = Field(50, ge=1)
     rounds: int = Field(16, ge=4, multiple_of=2)
     runtime: Annotated[str, _one_of(_runtimes)] = "onnxruntime"
+    precision: Annotated[str, _one_of(lambda: NUMBERS)] = "fp32"
+    exceptions: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> Precision:
+        """The precision as a value."""
+        return Precision(self.precision, self.exceptions)
 
 
 class Recipe(_Section):

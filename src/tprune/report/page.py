@@ -21,6 +21,7 @@ from tprune.report.citations import citations
 from tprune.report.drawing import drawing
 from tprune.report.html import template
 from tprune.report.norms import curves
+from tprune.report.precision_table import head, lines, remarks
 from tprune.report.results import RunResults, finished, unlike
 from tprune.report.scatter import Dot, scatter
 from tprune.report.table import between, faster, gap, notes, quoted, rows
@@ -60,6 +61,9 @@ def write_report(run: Path) -> Path:
         between=between,
         rows=rows(results),
         notes=notes(results),
+        precisions=lines(results),
+        precision_head=[(name, "n" if number > 1 else "") for number, name in enumerate(head(results))],
+        remarks=remarks(results),
         targets=targets(results, read_json(_forecast(run))),
         quoted=quoted(results),
         gap=gap(results.difference),

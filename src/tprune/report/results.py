@@ -13,52 +13,12 @@ from tprune.core.score import Difference, Metric, Score
 from tprune.core.words import Words, words_for
 from tprune.realise.certificate import Certificate
 from tprune.report.old_results import now
+from tprune.report.sides import ByMeasure, PrecisionRow, Ratio, SideResults
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
 from tprune.support.records import decoded, encoded
 
 FILE = "results.json"
-ByMeasure = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Dense over pruned: the median of the rounds, and its 95 % interval."""
-
-    median: float
-    low: float
-    high: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """From the lower to the upper end."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True, kw_only=True)
-class SideResults:
-    """What the dense or the pruned model is: how good, how large, how fast.
-
-    Attributes:
-        scores: on the test data, by metric; the first is the one that models are compared by.
-        at_limit: the share of its outputs that end at `limit` tokens; None where nothing is written, or it was not
-            counted.
-        macs: multiplications of the task's example, such as 25 source and 25 target tokens.
-        bytes: of its exported files.
-        latency_ms: by runtime and phase.
-        peak_memory: of the process that ran it, in bytes.
-        tokens_per_sentence: that it wrote while it was timed; 0 where it writes none.
-    """
-
-    scores: Mapping[str, Score]
-    at_limit: float | None = None
-    limit: int | None = None
-    parameters: int
-    macs: int
-    bytes: int
-    latency_ms: Mapping[str, ByMeasure]
-    peak_memory: int
-    tokens_per_sentence: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +172,9 @@ class RunResults:
         spelling: which tokens the pruned model writes, where it may not write all.
         beams: of the search for what was scored; None where nothing is searched for.
         model: the name of the dense model; None for a run of before it was noted.
+        precision: in which the pruned model is to be used.
+        rows: both models in every precision, timed in the same rounds; none in a run of before there were precisions.
+        refused: why there is no row, by its name.
     """
 
     dense: SideResults
@@ -238,6 +201,9 @@ class RunResults:
     warnings: tuple[str, ...] = ()
     task: str = "translation"
     baselines: Mapping[str, Score] = field(default_factory=dict)
+    precision: str = "fp32"
+    rows: tuple[PrecisionRow, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> Words:

@@ -11,6 +11,7 @@ from rich.table import Table
 from tprune.bench.known_phases import label_of as phase_label
 from tprune.bench.known_phases import quoted_words
 from tprune.core.score import Difference, Score
+from tprune.report.precision_table import precision_table, remarks
 from tprune.report.results import RunResults
 
 
@@ -174,7 +175,8 @@ def results_table(results: RunResults) -> str:
         column.justify = "right"
     for row in rows(results):
         table.add_row(*row)
-    return "\n".join([text_of(table), *notes(results)])
+    tables = [table, precision_table(results)] if results.rows else [table]
+    return "\n".join([text_of(*tables), *remarks(results), *notes(results)])
 
 
 def text_of(*tables: Table, width: int = 140) -> str:

@@ -74,9 +74,9 @@ def exportable(run: Run, model: Any, processor: Any) -> None:
 
     Raises as `check_exportable`.
     """
-    task, runtime = run.task, runtime_named(run.recipe.bench.runtime)
+    task, how = run.task, run.recipe.bench
     sentences = preparation_of(task).sentences(some_of(run.corpus.valid))
-    check_exportable(model, tokenizer_of(processor), sentences, runtime, task)
+    check_exportable(model, tokenizer_of(processor), sentences, runtime_named(how.runtime), task, how.numbers)
 
 
 def encoded(run: Run, model: Any, processor: Any) -> TrainingData:

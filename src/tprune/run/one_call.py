@@ -62,6 +62,7 @@ def compress(
     threads: int | None = None,
     batch: int | None = None,
     runtime: str | None = None,
+    precision: str | None = None,
     seed: int = 0,
     prune: Prune | None = None,
     recover: Recover | None = None,
@@ -94,11 +95,12 @@ def compress(
         threads: of the runtime, where a time or memory is asked for (default: 1).
         batch: inputs at once, likewise (default: 1).
         runtime: that is timed, likewise (default: onnxruntime).
+        precision: in which the small model is timed, likewise (default: fp32).
         seed: of batches and dropout.
         prune: all settings of pruning at once, its target among them, instead of `kinds` and a target.
         recover: all settings of recovery, instead of `steps`.
         analyze: BSSL settings, for an analysis first (default: none).
-        setting: all settings of timing, instead of `threads`, `batch` and `runtime`.
+        setting: all settings of timing, instead of `threads`, `batch`, `runtime` and `precision`.
         task: what the model is for (default: the task that it is made for).
         report: is told about each step, such as `print` (default: nobody).
 
@@ -120,7 +122,7 @@ def compress(
         "latency_ms": latency_ms,
         "memory_mb": memory_mb,
     }
-    timed = {"threads": threads, "batch": batch, "runtime": runtime}
+    timed = {"threads": threads, "batch": batch, "runtime": runtime, "precision": precision}
     shape = {"kinds": kinds, "one_shot": one_shot or None}
     _check_targets(targets, kinds)
     _instead("prune", prune, {**targets, **shape})
@@ -144,7 +146,8 @@ def compress(
     task = task or (task_of(model) if isinstance(model, nn.Module) else TASKS[TRAINED])
     recipe = changed(read_recipe(built_in(task.name)), "compress", options(given, {}), targets, needed=True)
     recipe = _with(recipe, prune, recover, analyze)
-    chosen = setting or TimingConfig(recipe.bench.threads, recipe.bench.batch, runtime=recipe.bench.runtime)
+    how = recipe.bench
+    chosen = setting or TimingConfig(how.threads, how.batch, runtime=how.runtime, precision=how.numbers)
     if recipe.prune.timed:
         check_threads(chosen.threads)
     elif unused := _said(timed):

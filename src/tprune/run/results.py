@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import torch
 
-from tprune.bench.harness import Workload, bench
-from tprune.bench.requests import Inputs
+from tprune.bench.harness import BenchResult, Workload, bench_all
+from tprune.bench.statistics import median_interval
+from tprune.core.precision import FP32
 from tprune.core.score import Difference, Score
 from tprune.core.task import Examples, Predictions, Task, WritesSentences
 from tprune.costs.latency.subject import Passes
@@ -25,14 +27,17 @@ from tprune.report.results import (
     Protocol,
     PseudoTargets,
     RunResults,
-    SideResults,
     TrainedWith,
     WrittenTokens,
 )
+from tprune.report.sides import PrecisionRow, Ratio, SideResults
 from tprune.run.folder import Run
-from tprune.run.outputs import markers
+from tprune.run.outputs import markers, write_manifest
 from tprune.run.preparation import preparation_of
+from tprune.run.variants import Variant, named
+from tprune.runtimes.certificate import ExportCertificate, bounded
 from tprune.runtimes.opened import open_exported
+from tprune.runtimes.products import left
 from tprune.runtimes.translator import cut_often
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
@@ -41,8 +46,6 @@ from tprune.support.records import decoded, encoded
 from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import compare, scores
 from tprune.vocabulary.output_vocabulary import Resegmentation
-
-SIDES = ("dense", "pruned")
 
 
 def spelling_of(run: Run) -> Resegmentation | None:
@@ -65,20 +68,60 @@ def evaluate(run: Run) -> dict[str, Any]:
     model, processor = run.load(run.out / "dense"), run.processor(run.out / "dense")
     examples, pad = preparation_of(task).tests(tests, processor, model), pad_of(model)
     predictions: dict[str, Predictions] = {}
-    for side in SIDES:
-        session = open_exported(run.out / "onnx" / side, threads=torch.get_num_threads())
-        predictions[side] = task.predict(session, examples, pad)
+    exports = exports_of(run)
+    for one in exports:
+        session = open_exported(run.out / "onnx" / one.name, threads=torch.get_num_threads())
+        predictions[one.name] = task.predict(session, examples, pad)
     write_json(run.out / predictions_file(task), shown(task, examples, predictions))
-    found = {side: scores(task, each, examples) for side, each in predictions.items()}
+    found = {name: scores(task, each, examples) for name, each in predictions.items()}
+    changes = _changes(task, exports, predictions, examples)
+    _certify(run, exports, changes, {name: each[0].value for name, each in found.items()})
     known = task.baselines(task.encode(run.corpus.train, processor, model), examples) if one_pass(task) else {}
     return {
         "metric": found["dense"][0].metric.name,
         "scores": {side: {score.metric.name: encoded(score) for score in each} for side, each in found.items()},
         "facts": {side: dict(each.facts) for side, each in predictions.items()},
         "difference": encoded(compare(task, predictions["dense"], predictions["pruned"], examples)),
+        "changes": {name: {key: encoded(one) for key, one in each.items()} for name, each in changes.items()},
         "baselines": {name: encoded(scores(task, each, examples)[0]) for name, each in known.items()},
         "beams": None if one_pass(task) else run.recipe.num_beams,
     }
+
+
+def _changes(
+    task: Task, exports: Sequence[Variant], predictions: Mapping[str, Predictions], examples: Examples
+) -> dict[str, dict[str, Difference]]:
+    """For each export its score minus the dense model's in fp32, and minus the same model's in fp32."""
+    found: dict[str, dict[str, Difference]] = {}
+    for one in exports:
+        others = {"change": "dense", "rounding": one.side}
+        found[one.name] = {
+            key: compare(task, predictions[other], predictions[one.name], examples)
+            for key, other in others.items()
+            if other != one.name
+        }
+    return found
+
+
+def _certify(
+    run: Run,
+    exports: Sequence[Variant],
+    changes: Mapping[str, Mapping[str, Difference]],
+    values: Mapping[str, float],
+) -> None:
+    """Notes in the certificates of exports how much of the metric their precision takes, and whether that is within
+    bounds.
+    """
+    for one in exports:
+        if (change := changes[one.name].get("rounding")) is not None and not one.plain:
+            folder = run.out / "onnx" / one.name
+            replace(ExportCertificate.read(folder), metric=bounded(change, values[one.side])).write(folder)
+    write_manifest(run.out, "export")
+
+
+def exports_of(run: Run) -> tuple[Variant, ...]:
+    """The exports that a run has made."""
+    return named(markers(run.out).get("export"))
 
 
 def one_pass(task: Task) -> bool:
@@ -106,15 +149,34 @@ def timing(run: Run) -> dict[str, Any]:
     """Times both exports in turns."""
     how = run.recipe.bench
     work = Workload(beams=1, sentences=how.sentences)
-    dense, pruned = (run.out / "onnx" / side for side in SIDES)
-    inputs: Inputs = ()
+    exports = exports_of(run)
+    dense, *others = (run.out / "onnx" / one.name for one in exports)
     sentences = preparation_of(run.task).sentences(run.corpus.pooled_test()) or None
     if one_pass(run.task):  # the same inputs as those that a latency table is measured with
         model = run.load(run.base)
         examples = run.task.encode(run.corpus.valid, run.processor(run.base), model)
         passes = Passes.of(model, examples, TimingConfig(how.threads, how.batch, runtime=how.runtime), run.task)
         work, inputs = replace(passes.work, measures=()), passes.inputs
-    return bench(dense, pruned, sentences, how.threads, how.batch, how.rounds, work, inputs).as_dict()
+    folders = {folder.name: folder for folder in others}
+    found = bench_all(dense, folders, sentences, how.threads, how.batch, how.rounds, work, inputs)
+    rows = {name: each.as_dict() for name, each in found.items() if name != "pruned"}
+    return {**found["pruned"].as_dict(), "rows": rows, "same": _same(exports, found)}
+
+
+def _same(exports: Sequence[Variant], found: Mapping[str, BenchResult]) -> dict[str, dict[str, list[float]]]:
+    """For each pruned export the dense model's time in the same precision over its own: median, low, high by phase."""
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for one in exports:
+        twin, own = Variant("dense", one.precision).name, found.get(one.name)
+        if one.side == "dense" or own is None or twin not in ("dense", *found):
+            continue
+        before = own.rounds_ms["dense"] if twin == "dense" else found[twin].rounds_ms["pruned"]
+        rounds = {
+            phase: [a / b for a, b in zip(before[phase], after, strict=True)]
+            for phase, after in own.rounds_ms["pruned"].items()
+        }
+        ratios[one.name] = {phase: [median(each), *median_interval(each)] for phase, each in rounds.items()}
+    return ratios
 
 
 def harm(run: Run) -> list[str]:
@@ -160,8 +222,8 @@ def results_of(run: Run) -> RunResults:
     training = read_json(run.out / "run.json").get("training")
     made = provenance(run.command)
     return RunResults(
-        dense=_side(run, "dense", done, scored),
-        pruned=_side(run, "pruned", done, scored),
+        dense=_side(run, Variant("dense", FP32), done, scored),
+        pruned=_side(run, Variant("pruned", FP32), done, scored),
         speedup=times["speedup"],
         speedup_interval={
             runtime: {measure: tuple(ends) for measure, ends in each.items()}
@@ -187,18 +249,48 @@ def results_of(run: Run) -> RunResults:
         machine=decoded(Machine, made["machine"], "machine"),
         task=run.task.name,
         baselines={name: decoded(Score, each, name) for name, each in scored["baselines"].items()},
+        precision=run.recipe.bench.precision,
+        rows=tuple(_row(run, one, done, scored) for one in exports_of(run)) if "rows" in times else (),
+        refused=done["export"].get("refused", {}),
     )
 
 
-def _side(run: Run, side: str, done: Mapping[str, Any], scored: Mapping[str, Any]) -> SideResults:
-    weighs, times, facts = size(run.load(run.out / side), run.task), done["bench"], scored["facts"][side]
+def _row(run: Run, one: Variant, done: Mapping[str, Any], scored: Mapping[str, Any]) -> PrecisionRow:
+    times, exported = done["bench"], done["export"][one.name]
+    changes = scored["changes"][one.name]
+    known = {key: decoded(Difference, changes[key], key) for key in changes}
+    timed = times if one.plain else times["rows"][one.name]
+    speed: Mapping[str, Any] = {} if one == Variant("dense", FP32) else timed
+    ratios = {
+        phase: Ratio(median, *speed["speedup_interval"][runtime][phase])
+        for runtime, phases in speed.get("speedup", {}).items()
+        for phase, median in phases.items()
+    }
+    products = ExportCertificate.read(run.out / "onnx" / one.name).products
+    return PrecisionRow(
+        model=one.side,
+        precision=one.precision.name,
+        result=_side(run, one, done, scored),
+        speedup=ratios,
+        same={phase: Ratio(*each) for phase, each in times["same"].get(one.name, {}).items()},
+        agreement={key: exported[key] for key in ("rms", "kl", "top1", "same")},
+        in_fp32=len(left(products, one.precision.name)),
+        matrices=len(products),
+        **known,
+    )
+
+
+def _side(run: Run, one: Variant, done: Mapping[str, Any], scored: Mapping[str, Any]) -> SideResults:
+    weighs, facts = size(run.load(run.out / one.side), run.task), scored["facts"][one.name]
+    # in the results of an export against the dense model in fp32 it is the second
+    times, side = (done["bench"], one.side) if one.plain else (done["bench"]["rows"][one.name], "pruned")
     return SideResults(
-        scores={name: decoded(Score, each, name) for name, each in scored["scores"][side].items()},
+        scores={name: decoded(Score, each, name) for name, each in scored["scores"][one.name].items()},
         at_limit=facts.get("at_limit"),
         limit=facts.get("limit"),
         parameters=weighs.parameters,
         macs=weighs.macs,
-        bytes=sum(done["export"][side]["files"].values()),
+        bytes=sum(done["export"][one.name]["files"].values()),
         latency_ms=times["latency_ms"][side],
         peak_memory=times["peak_memory"][side],
         tokens_per_sentence=times["tokens_per_sentence"][side],

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tprune.core.precision import NUMBERS, Precision
 from tprune.core.units import MEMORY, SIZES, TIMES
 from tprune.run.stage_times import StageTimes
 from tprune.support.errors import InputError
@@ -38,7 +39,7 @@ ASKED = tuple(
         *MEMORY,
     )
 )
-TIMED = ("recipe.bench.threads", "recipe.bench.batch", "recipe.bench.runtime")
+TIMED = tuple(f"recipe.bench.{key}" for key in ("threads", "batch", "runtime", "precision", "exceptions"))
 
 
 @dataclass(frozen=True)
@@ -189,22 +190,22 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         message=lambda asked: f"to {asked.recipe.bench.runtime}, checked against PyTorch",
-        leaves=("onnx/dense", "onnx/pruned"),
-        reads=("recipe.bench.runtime", "training"),
-        seconds=lambda recipe, load: 2 * load.export,
+        leaves=tuple(f"onnx/{side}{Precision(name).suffix}" for side in ("dense", "pruned") for name in NUMBERS),
+        reads=("recipe.bench.runtime", "recipe.bench.precision", "recipe.bench.exceptions", "training"),
+        seconds=lambda recipe, load: 4 * load.export,
     ),
     Stage(
         "evaluate",
         message=lambda asked: f"{asked.tests} in {asked.recipe.bench.runtime}",
         leaves=("predictions.json", "translations.json"),
         reads=("corpus.test", "recipe.num_beams", "recipe.bleu_tokenize"),
-        seconds=lambda recipe, load: 15.0,
+        seconds=lambda recipe, load: 30.0,
     ),
     Stage(
         "bench",
-        message=lambda asked: "dense and pruned in turns",
+        message=lambda asked: "dense and pruned in turns, in all precisions",
         reads=("recipe.bench",),
-        seconds=lambda recipe, load: 20.0 + load.timing(recipe.bench.rounds),
+        seconds=lambda recipe, load: 20.0 + 2 * load.timing(recipe.bench.rounds),
     ),
 )
 

@@ -13,8 +13,10 @@ from typing import Any
 from transformers import set_seed
 
 from tprune.budget.forecast import forecast
+from tprune.core.precision import FP32
 from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
+from tprune.families.graphs.graph import skeleton_of
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run.dense_model import encoded, exportable, fitted, make_dense, with_task
@@ -23,14 +25,15 @@ from tprune.run.folder import Run, Stopped, check_identity, run_lock
 from tprune.run.given_plan import selected_plan
 from tprune.run.kept import taken
 from tprune.run.preparation import preparation_of, some_of
-from tprune.run.results import SIDES, cut_short, evaluate, harm, results_of, timing
+from tprune.run.results import cut_short, evaluate, harm, results_of, timing
 from tprune.run.sequence import begin, to_goal, to_small
 from tprune.run.stage import stage_named
 from tprune.run.translation.dense_model import trim
+from tprune.run.variants import Variant, precisions_of, variants
 from tprune.run.work import Start, Work, tokenizer_of
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
-from tprune.support.errors import InputError
+from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import write_json
 from tprune.support.machine import check_threads, use_threads
 
@@ -122,7 +125,7 @@ def start_of(run: Run, dense: Any, processor: Any) -> Start:
         processor,
         run.corpus,
         run.recipe,
-        TimingConfig(threads=timed.threads, batch=timed.batch, runtime=timed.runtime),
+        TimingConfig(threads=timed.threads, batch=timed.batch, runtime=timed.runtime, precision=timed.numbers),
         run.out,
         report=run.progress.note,
         note=run.progress.note,
@@ -162,20 +165,34 @@ def _warn(run: Run, lines: list[str]) -> None:
 
 
 def _export(run: Run) -> dict[str, Any]:
-    return {side: _exported(run, side) for side in SIDES}
+    """Both models in every precision; one that nobody asked for may fail its check, which is noted."""
+    how, found, refused = run.recipe.bench, dict[str, Any](), dict[str, str]()
+    skeleton = skeleton_of(run.load(run.out / "dense")).name
+    for one in variants(precisions_of(how, skeleton)):
+        try:
+            found[one.name] = _exported(run, one)
+        except CertificateError as error:
+            if one.precision in (FP32, how.numbers):
+                raise
+            refused[one.name] = str(error)
+            run.progress.note(f"warning: no {one.name}: {error}")
+    return {**found, "refused": refused}
 
 
-def _exported(run: Run, side: str) -> dict[str, Any]:
+def _exported(run: Run, one: Variant) -> dict[str, Any]:
     prepared, runtime = preparation_of(run.task), runtime_named(run.recipe.bench.runtime)
-    model, processor = run.load(run.out / side).eval(), run.processor(run.out / side)
+    model, processor = run.load(run.out / one.side).eval(), run.processor(run.out / one.side)
     some = some_of(run.corpus.valid)
     sentences, batches = prepared.sentences(some), prepared.batches(some, processor, model)
-    tokenizer = tokenizer_of(processor)
-    report = export(model, tokenizer, run.out / "onnx" / side, sentences, runtime, batches=batches, task=run.task)
+    tokenizer, out, how = tokenizer_of(processor), run.out / "onnx" / one.name, one.precision
+    report = export(model, tokenizer, out, sentences, runtime, batches=batches, task=run.task, precision=how)
     return {key: value for key, value in asdict(report).items() if key in EXPORTED}
 
 
-EXPORTED = ("max_relative_error", "greedy_equal", "beam_equal", "beam_ties", "sentences", "inputs", "steps", "files")
+EXPORTED = (
+    *("max_relative_error", "greedy_equal", "beam_equal", "beam_ties", "sentences", "inputs", "steps", "files"),
+    *("precision", "rms", "kl", "top1", "same"),
+)
 # what does the work of the stages that are no step of a compression; `tprune.run.sequence` has those that are
 DONE_BY: Mapping[str, Callable[[Run], dict[str, Any]]] = {
     "train": make_dense,

@@ -14,20 +14,26 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from tprune.core.known_tasks import task_of
+from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.size import size
 from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
 from tprune.realise.model_files import EXPORTED
 from tprune.runtimes.artefact import read_layout
+from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
 from tprune.runtimes.export_pass import PassExport
 from tprune.runtimes.export_translation import TranslationExport
+from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
+from tprune.runtimes.parity import LIMITS
+from tprune.runtimes.products import Product
 from tprune.runtimes.report import ExportReport
 from tprune.runtimes.runtime import Checking, Runtime, blamed
 from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
+from tprune.support.machine import version_of
 from tprune.support.manifest import Manifest
 
 GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
@@ -40,6 +46,7 @@ WRITTEN = {
     "target_vocab.json",
     SETTINGS,
     MODEL_SETTINGS,
+    CERTIFICATE,
     "preprocessor_config.json",
 }
 ENOUGH = 12  # sentences for the check of an export where nobody gives any for that alone
@@ -76,8 +83,11 @@ class Kind(Protocol):
         """The layout with what the kind adds."""
         ...
 
-    def verify(self, plain: Any, folder: Path) -> ExportReport:
-        """Compares what the folder computes with the model. Raises `CertificateError`."""
+    def verify(self, plain: Any, folder: Path, precision: Precision, replay: Replay | None) -> ExportReport:
+        """Compares what the folder computes with the model, in this process and by `replay`.
+
+        Raises `CertificateError`.
+        """
         ...
 
 
@@ -90,8 +100,12 @@ def export(
     *,
     batches: Sequence[Batch] = (),
     task: Task | None = None,
+    precision: Precision = FP32,
+    thorough: bool = True,
 ) -> ExportReport:
-    """Writes what the runtime executes, the tokeniser and `layout.json` into `out` (float32) and checks them.
+    """Writes what the runtime executes, the tokeniser and `layout.json` into `out`, and checks what it computes.
+
+    `certificate.json` says what was checked and found.
 
     Args:
         model: dense or pruned: a MarianMTModel or BartForConditionalGeneration, a LlamaForCausalLM, or a model that
@@ -103,10 +117,13 @@ def export(
         batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor
             sentences are given.
         task: what the model is for; its own if not given.
+        precision: that the exported model computes in.
+        thorough: whether steps are also forced in a process that has done nothing before.
 
     Raises:
-        InputError: a model without graphs, settings of `generate` that have no counterpart here, sentences, batches or
-            a tokeniser that do not belong to the model, or `out` holds something that is not an export.
+        InputError: a model without graphs, a precision that the runtime does not run such models in, settings of
+            `generate` that have no counterpart here, sentences, batches or a tokeniser that do not belong to the
+            model, or `out` holds something that is not an export.
         CertificateError: the graphs do not compute what the model computes, naming sentence or batch and step, or the
             exported tokeniser is another than the model's, naming the text.
 
@@ -119,15 +136,45 @@ def export(
     skeleton, task = skeleton_of(model), task or _task_of(model)
     kind = _kind(skeleton, task, model, tokenizer, sentences, batches)
     kind.check()
+    check_supported(runtime, precision, skeleton, type(model).__name__)
     _ours(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
         graphs = _graphs(skeleton, task, kind, plain, runtime)
-        runtime.write(graphs, folder)
-        kind.layout(plain, _layout(skeleton, task, plain, graphs, folder, runtime.name)).write(folder)
-        report = kind.verify(plain, folder)
+        products = runtime.write(graphs, folder, precision)
+        layout = kind.layout(plain, _layout(skeleton, task, plain, graphs, folder, runtime.name))
+        replace(layout, precision=precision).write(folder)
+        replay = replay_of(folder, runtime.name) if thorough else None
+        report = kind.verify(plain, folder, precision, replay)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    return replace(report, files=files, seconds=time.perf_counter() - started)
+        _certificate(runtime, precision, report, products, thorough).write(folder)
+    return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
+
+
+def check_supported(runtime: Runtime, precision: Precision, skeleton: Skeleton, model: str) -> None:
+    """Raises `InputError` where a runtime does not run models of a build in a precision, with the reason."""
+    if (why := runtime.supports(precision, skeleton.name)) is not None:
+        raise InputError(f"cannot export this {model} in {precision.name} for {runtime.name}: {why}")
+
+
+def _certificate(
+    runtime: Runtime, precision: Precision, report: ExportReport, products: Sequence[Product], thorough: bool
+) -> ExportCertificate:
+    found = {
+        "relative": report.max_relative_error,
+        **{name: float(getattr(report, name)) for name in ("rms", "kl", "top1", "same", "positions")},
+    }
+    return ExportCertificate(
+        runtime.name,
+        version_of(runtime.package),
+        dict(runtime.toolchain()),
+        precision,
+        LIMITS[precision.name],
+        found,
+        report.steps,
+        thorough and in_process_of_its_own(runtime.name),
+        tuple(products),
+    )
 
 
 def check_exportable(
@@ -136,6 +183,7 @@ def check_exportable(
     sentences: Sequence[str],
     runtime: Runtime = ONNXRUNTIME,
     task: Task | None = None,
+    precision: Precision = FP32,
 ) -> None:
     """Whether `export` can do this, asked in a moment before hours of work.
 
@@ -147,15 +195,17 @@ def check_exportable(
         sentences: on which both tokenisers are compared.
         runtime: what it would be for.
         task: what the model is for; its own if not given.
+        precision: that it would compute in.
 
     Raises:
-        InputError: a model without graphs, settings of `generate` without counterpart, a tokeniser that cannot be
-            exported, or a model that the runtime cannot run.
+        InputError: a model without graphs, a precision that the runtime does not run such models in, settings of
+            `generate` without counterpart, a tokeniser that cannot be exported, or a model that the runtime cannot run.
         CertificateError: the tokeniser's exported form gives other tokens.
     """
     skeleton, task = skeleton_of(model), task or _task_of(model)
     kind = _kind(skeleton, task, model, tokenizer, sentences, ())
     kind.check()
+    check_supported(runtime, precision, skeleton, type(model).__name__)
     if isinstance(runtime, Checking):
         with _evaluated(model) as plain, blamed(runtime):
             runtime.check(_graphs(skeleton, task, kind, plain, runtime))

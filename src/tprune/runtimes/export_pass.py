@@ -11,9 +11,11 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from tprune.core.precision import Precision
 from tprune.core.task import Batch, Task
 from tprune.realise.belonging import check_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
+from tprune.runtimes.forced import Replay
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.report import ExportReport
@@ -76,12 +78,12 @@ class PassExport:
         """The layout as it is."""
         return layout
 
-    def verify(self, plain: Any, folder: Path) -> ExportReport:
+    def verify(self, plain: Any, folder: Path, precision: Precision, replay: Replay | None) -> ExportReport:
         """Compares the logits of all batches, padded and one by one, and those of steps with a cache."""
         opened = OnePass.load(folder)
         given = [*self.batches, *self._encoded(opened.layout)] or [self.task.random(plain)]
         batches = [{name: _single(x) for name, x in self.task.prompt(batch).items()} for batch in given]
-        return verify_pass(plain, self.task, opened, batches)
+        return verify_pass(plain, self.task, opened, batches, precision, replay)
 
     @cached_property
     def _example(self) -> Batch:

@@ -10,15 +10,17 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from tprune.core.precision import Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.output_rows import written_rows
 from tprune.families.graphs.encoder_decoder import positions_of
 from tprune.realise.belonging import check_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
+from tprune.runtimes.forced import Replay
 from tprune.runtimes.generation import Generation
 from tprune.runtimes.generation_settings import generation_of
 from tprune.runtimes.layout import Layout
-from tprune.runtimes.report import ExportReport
+from tprune.runtimes.report import ExportReport, report_of
 from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
@@ -76,16 +78,17 @@ class TranslationExport:
             rows=self.rows,
         )
 
-    def verify(self, plain: Any, folder: Path) -> ExportReport:
+    def verify(self, plain: Any, folder: Path, precision: Precision, replay: Replay | None) -> ExportReport:
         """Compares logits, greedy and beam search."""
-        parity = verify(plain, Translator.load(folder), self.sentences)
-        return ExportReport(
-            parity.max_relative_error,
-            len(self.sentences),
-            parity.greedy_equal,
-            parity.greedy_ties,
-            parity.beam_equal,
-            parity.beam_ties,
+        parity = verify(plain, Translator.load(folder), self.sentences, precision, replay)
+        return replace(
+            report_of(parity.logits),
+            sentences=len(self.sentences),
+            greedy_equal=parity.greedy_equal,
+            greedy_ties=parity.greedy_ties,
+            beam_equal=parity.beam_equal,
+            beam_ties=parity.beam_ties,
+            steps=parity.steps,
         )
 
     @cached_property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.core.graph import Signature, TensorSpec
+from tprune.core.precision import FP32, NUMBERS, Precision
 from tprune.realise.model_files import EXPORTED
 from tprune.support.manifest import Manifest
 
@@ -43,7 +44,7 @@ class Layout:
     macs: int
     files: Manifest
     runtime: str = "onnxruntime"
-    precision: str = "fp32"
+    precision: Precision = FP32
 
     def graph(self, name: str) -> Signature:
         """The signature of a graph. Raises `KeyError` where there is none."""
@@ -61,7 +62,8 @@ class Layout:
             "macs": self.macs,
             "files": self.files.to_dict(),
             "runtime": self.runtime,
-            "precision": self.precision,
+            "precision": self.precision.name,
+            "exceptions": list(self.precision.exceptions),
         }
 
     def write(self, folder: Path) -> None:
@@ -78,7 +80,7 @@ class Layout:
             yield from whole(f"files.{name}.bytes", stamp.bytes, 0)
             if Path(name).name != name:
                 yield f"files lists {name!r}; expected names of files beside it"
-        for name, word in (("runtime", self.runtime), ("task", self.task), ("precision", self.precision)):
+        for name, word in (("runtime", self.runtime), ("task", self.task)):
             if type(word) is not str:
                 yield f"{name} is {reprlib.repr(word)}; expected a name"
         for graph in self.graphs:
@@ -99,8 +101,15 @@ def fields_of(raw: Mapping[str, Any]) -> dict[str, Any]:
         "macs": raw["macs"],
         "files": Manifest.from_dict(raw["files"]),
         "runtime": raw["runtime"],
-        "precision": raw["precision"],
+        "precision": _precision(raw["precision"], raw.get("exceptions", ())),
     }
+
+
+def _precision(name: Any, exceptions: Any) -> Precision:
+    """Raises `ValueError` for one that is not known."""
+    if name not in NUMBERS or any(type(weight) is not str for weight in exceptions):
+        raise ValueError(f"precision {reprlib.repr(name)}; expected one of {', '.join(NUMBERS)}")
+    return Precision(name, tuple(exceptions))
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from tprune.runtimes.runtime import runtimes
+from tprune.core.graph import BUILDS
+from tprune.core.precision import NUMBERS, Precision
+from tprune.runtimes.runtime import Runtime, runtimes
 from tprune.support.machine import version_of
 
 CHECKPOINT = {
@@ -12,9 +15,16 @@ CHECKPOINT = {
     "package": "transformers",
     "install": "pip install torch transformers",
     "precisions": ["fp32", "bf16", "fp16"],
+    "builds": {},
     "needs": "",
     "timed": False,
 }
+
+
+def precisions_of(runtime: Runtime, builds: Iterable[str] = BUILDS) -> list[str]:
+    """The precisions in which a runtime runs models of at least one of these builds."""
+    known = tuple(builds)
+    return [name for name in NUMBERS if any(runtime.supports(Precision(name), build) is None for build in known)]
 
 
 def matrix() -> list[dict[str, Any]]:
@@ -30,7 +40,8 @@ def matrix() -> list[dict[str, Any]]:
             "name": one.name,
             "package": one.package,
             "install": one.install,
-            "precisions": list(one.precisions),
+            "precisions": precisions_of(one),
+            "builds": {build: precisions_of(one, (build,)) for build in BUILDS},
             "needs": f"tprune export --runtime {one.name}",
             "timed": True,
         }

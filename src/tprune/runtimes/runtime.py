@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from tprune.core.graph import Dialect
+from tprune.core.precision import Precision
 from tprune.runtimes.layout import Layout
+from tprune.runtimes.products import Product
 from tprune.support.errors import InputError, TpruneError
 from tprune.support.machine import check_threads
 from tprune.support.registry import Registry
@@ -53,9 +55,21 @@ class Runtime(Protocol):
         """How to get it."""
         ...
 
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """What it computes in."""
+    def supports(self, precision: Precision, skeleton: str) -> str | None:
+        """Why it does not run models of a build in a precision, in a few words; None where it does.
+
+        Args:
+            precision: that it would compute in.
+            skeleton: the name of the build, such as `encoder-decoder`.
+        """
+        ...
+
+    def multiple(self, precision: Precision) -> int:
+        """Sizes of matrices that are a multiple of it are as fast as they get; 1 where all are."""
+        ...
+
+    def toolchain(self) -> Mapping[str, str]:
+        """What its files are made with, by package: the version that is installed."""
         ...
 
     @property
@@ -63,8 +77,11 @@ class Runtime(Protocol):
         """How its graphs are to write attention."""
         ...
 
-    def write(self, graphs: Sequence[Graph], folder: Path) -> None:
+    def write(self, graphs: Sequence[Graph], folder: Path, precision: Precision) -> Sequence[Product]:
         """Writes what it executes into `folder` (no folders inside).
+
+        Returns:
+            in which precision it computes each product, where that is not `precision` alone; may be empty for fp32.
 
         Raises:
             InputError: the runtime cannot run one of them.
@@ -93,7 +110,7 @@ class Checking(Protocol):
         """
 
 
-PARTS = ("name", "package", "install", "precisions", "dialect", "write", "open")
+PARTS = ("name", "package", "install", "supports", "multiple", "toolchain", "dialect", "write", "open")
 RUNTIMES: Registry[Runtime] = Registry(
     "runtime", "tprune.runtimes", {"onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME"}
 )
@@ -144,8 +161,9 @@ def runtime_named(name: str) -> Runtime:
         InputError: naming those there are.
 
     Example:
-        >>> runtime_named("onnxruntime").precisions
-        ('fp32',)
+        >>> from tprune.core.precision import FP32
+        >>> runtime_named("onnxruntime").supports(FP32, "encoder-decoder") is None
+        True
     """
     runtimes()
     return RUNTIMES.named(name)

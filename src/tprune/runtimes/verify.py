@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from tprune.core.precision import FP32, Precision
 from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
+from tprune.runtimes.forced import FED, STEPS, Replay, forced_steps
 from tprune.runtimes.generation import Generation
+from tprune.runtimes.parity import LOGIT_TOLERANCE, Agreement, Measured, Where
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
 
-LOGIT_TOLERANCE = 1e-4  # of the largest logit
 TIE = 1e-3  # relative difference of two hypotheses' scores
 BATCH = 8
 
@@ -24,9 +26,13 @@ Ids = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest |logit difference| / largest |logit|, and how many sentences agree token for token or but for a tie."""
+    """How far logits are apart, and how many sentences agree token for token or but for a tie.
 
-    max_relative_error: float
+    In precisions that are not exact, sentences that differ are neither.
+    """
+
+    logits: Measured
+    steps: int
     greedy_equal: int
     greedy_ties: int
     beam_equal: int
@@ -93,32 +99,93 @@ class Reference:
         return torch.from_numpy(_pad(ids, self.layout.generation.pad_token_id)), torch.from_numpy(mask)
 
 
-def verify(model: Any, translator: Translator, sentences: Sequence[str]) -> Parity:
-    """Compares on padded batches and one by one. `model` is in evaluation mode, float32, on the CPU.
+def verify(
+    model: Any,
+    translator: Translator,
+    sentences: Sequence[str],
+    precision: Precision = FP32,
+    replay: Replay | None = None,
+) -> Parity:
+    """Compares on padded batches and one by one.
+
+    Args:
+        model: in evaluation mode, float32, on the CPU.
+        translator: its export.
+        sentences: that both translate.
+        precision: of the export.
+        replay: forces steps in a fresh process; left out if not given.
 
     Raises:
-        CertificateError: where they differ by more than rounding (sentence and step).
+        CertificateError: where they differ by more than the precision explains (sentence and step).
     """
     ids = translator.encode(sentences)
-    layout = translator.layout
-    reference, g = Reference(model, layout), layout.decoding
+    reference, agreement = Reference(model, translator.layout), Agreement(precision)
+    counts = dict.fromkeys(("greedy_equal", "greedy_ties", "beam_equal", "beam_ties"), 0)
+    for first, rows in _batches(ids):
+        targets = reference.search(rows, 1)
+        expected = reference.logits(rows, targets)
+        _add(agreement, reference, translator, first, rows, targets, expected)
+        for i, row in enumerate(rows if len(rows) > 1 else ()):
+            single = reference.logits([row], targets[i : i + 1])
+            _add(agreement, reference, translator, first + i, [row], targets[i : i + 1], single)
+        for name, count in _searched(reference, translator, first, rows, targets, expected, precision.exact):
+            counts[name] += count
+    steps = 0 if replay is None else _replayed(agreement, reference, ids, replay)
+    return Parity(agreement.check(), steps, **counts)
+
+
+def _searched(
+    reference: Reference, translator: Translator, first: int, rows: Ids, targets: Ids, logits: Floats, exact: bool
+) -> Iterator[tuple[str, int]]:
+    """How many of a batch's translations are equal, and how many part at a tie, by greedy and by beam search."""
+    layout, g = translator.layout, translator.layout.decoding
 
     def numbered(said: Ids) -> list[list[int]]:
         return [layout.numbers(row).tolist() for row in said]
 
-    worst, greedy_ties, beam_ties = 0.0, 0, 0
-    for first, rows in _batches(ids):
-        targets = reference.search(rows, 1)
-        expected = reference.logits(rows, targets)
-        worst = max(worst, _same_logits(reference, translator, first, rows, targets, expected))
-        for i, row in enumerate(rows if len(rows) > 1 else ()):
-            single = reference.logits([row], targets[i : i + 1])
-            worst = max(worst, _same_logits(reference, translator, first + i, [row], targets[i : i + 1], single))
-        greedy_ties += _greedy_ties(reference, first, targets, numbered(translator.greedy(rows)), expected)
-        beams = g.num_beams if g.num_beams > 1 else 4
-        found = numbered(translator.beam(rows, beams))
-        beam_ties += _beam_ties(reference, first, rows, reference.search(rows, beams), found)
-    return Parity(worst, len(ids) - greedy_ties, greedy_ties, len(ids) - beam_ties, beam_ties)
+    beams = g.num_beams if g.num_beams > 1 else 4
+    best = reference.search(rows, beams)
+    found, searched = numbered(translator.greedy(rows)), numbered(translator.beam(rows, beams))
+    yield "greedy_equal", _equal(targets, found)
+    yield "beam_equal", _equal(best, searched)
+    if exact:
+        yield "greedy_ties", _greedy_ties(reference, first, targets, found, logits)
+        yield "beam_ties", _beam_ties(reference, first, rows, best, searched)
+
+
+def _equal(expected: Ids, got: Ids) -> int:
+    return sum(list(want) == list(have) for want, have in zip(expected, got, strict=True))
+
+
+def _replayed(agreement: Agreement, reference: Reference, ids: Ids, replay: Replay) -> int:
+    """Forced steps from an empty cache, of one sentence and of two, in a process that has done nothing before."""
+    length = min(STEPS, reference.layout.limits.get("past", STEPS) - 1)
+    some = [*ids, *ids][:2]
+    written = reference.search(some, 1)
+    targets = [_repeated(row, length) for row in written]
+    pad = reference.layout.generation.pad_token_id
+    jobs = [
+        {
+            "input_ids": _pad(some[:rows], pad),
+            "attention_mask": _pad([[1] * len(row) for row in some[:rows]], 0),
+            FED: reference.fed(targets[:rows]),
+        }
+        for rows in (1, 2)
+    ]
+    for rows, got in zip((1, 2), replay(jobs), strict=True):
+        expected = reference.logits(some[:rows], targets[:rows])
+        everywhere = np.ones(expected.shape[:-1], bool)
+        agreement.add(expected, got, everywhere, _place(0, rows, " of a fresh process"))
+    return length
+
+
+def _repeated(row: Sequence[int], length: int) -> list[int]:
+    """A target of so many tokens: what was written, again and again."""
+    return (list(row) * (length // max(1, len(row)) + 1))[:length]
+
+
+def _place(first: int, rows: int, more: str = "") -> Where:
+    return lambda at: f"sentence {first + at[0] + 1}, step {at[1] + 1} (batch of {rows}){more}"
 
 
 def _batches(ids: Ids) -> Iterator[tuple[int, Ids]]:
@@ -133,22 +200,19 @@ def _pad(rows: Ids, value: int) -> Ints:
     return out
 
 
-def _same_logits(
-    reference: Reference, translator: Translator, first: int, ids: Ids, targets: Ids, expected: Floats
-) -> float:
-    """The relative error of the cached steps; `first` is the number of sentences before this batch."""
-    steps, fed = translator.start(ids), reference.fed(targets)
+def _add(
+    agreement: Agreement,
+    reference: Reference,
+    translator: Translator,
+    first: int,
+    ids: Ids,
+    targets: Ids,
+    expected: Floats,
+) -> None:
+    """Compares the cached steps; `first` is the number of sentences before this batch."""
+    fed = reference.fed(targets)
     there = np.arange(fed.shape[1]) < np.array([len(row) for row in targets])[:, None]
-    got = np.stack([steps.logits(fed[:, t]) for t in range(fed.shape[1])], 1)
-    error = np.where(there, np.abs(got - expected).max(-1), 0) / np.abs(expected[there]).max()
-    worst = float(error.max())
-    if not worst <= LOGIT_TOLERANCE:  # also true for NaN
-        row, step = np.unravel_index(int(np.nan_to_num(error, nan=np.inf).argmax()), error.shape)
-        raise CertificateError(
-            f"the exported graphs are not the model: sentence {first + int(row) + 1}, step {int(step) + 1} "
-            f"(batch of {len(ids)}): logits differ by {worst:.2g} of the largest, expected at most {LOGIT_TOLERANCE:g}"
-        )
-    return worst
+    agreement.add(expected, forced_steps(translator.start(ids), fed), there, _place(first, len(ids)))
 
 
 def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logits: Floats) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tprune.core.graph import TOTAL
+from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch, Task
 from tprune.runtimes.decoding import Floats
+from tprune.runtimes.forced import CHUNK, FED, STEPS, Job, Replay, forced
 from tprune.runtimes.one_pass import OnePass
-from tprune.runtimes.report import ExportReport
-from tprune.runtimes.verify import LOGIT_TOLERANCE
-from tprune.support.errors import CertificateError
+from tprune.runtimes.parity import Agreement, Where
+from tprune.runtimes.report import ExportReport, report_of
 
-STEPS = 48  # forced, with a cache that begins empty
+Run = Callable[[Job], Floats]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ class Reference:
         return self.task.positions(batch, "")
 
 
-def verify_pass(model: Any, task: Task, opened: OnePass, batches: Sequence[Batch]) -> ExportReport:
+def verify_pass(
+    model: Any,
+    task: Task,
+    opened: OnePass,
+    batches: Sequence[Batch],
+    precision: Precision = FP32,
+    replay: Replay | None = None,
+) -> ExportReport:
     """Compares padded batches, their rows one by one without padding, and forced steps of models that take steps.
 
     Args:
@@ -54,19 +62,25 @@ def verify_pass(model: Any, task: Task, opened: OnePass, batches: Sequence[Batch
         task: that it is made for.
         opened: its export.
         batches: prompts of the task.
+        precision: of the export.
+        replay: does a pass, or forced steps, in a fresh process; steps are forced here if it is not given.
 
     Raises:
-        CertificateError: where they differ by more than rounding (batch and input, or step).
+        CertificateError: where they differ by more than the precision explains (batch and input, or step).
     """
-    reference, worst, inputs = Reference(model, task), 0.0, 0
+    reference, agreement, inputs = Reference(model, task), Agreement(precision), 0
     for number, batch in enumerate(batches, start=1):
         where = f"batch {number}"
-        worst = max(worst, _same(reference, opened, batch, where))
+        _add(agreement, reference, opened.logits, batch, where)
         for row, alone in enumerate(_alone(reference, batch), start=1):
-            worst = max(worst, _same(reference, opened, alone, f"{where}, input {row} alone"))
+            _add(agreement, reference, opened.logits, alone, f"{where}, input {row} alone")
             inputs += 1
-    steps, apart = _steps(reference, opened, batches[0]) if opened.graph.states else (0, 0.0)
-    return ExportReport(max(worst, apart), inputs=inputs, steps=steps)
+    steps = 0
+    if opened.graph.states:
+        steps = _steps(agreement, reference, opened, batches[0], replay)
+    elif replay is not None:
+        _add(agreement, reference, lambda job: replay([job])[0], batches[0], "batch 1 in a fresh process")
+    return replace(report_of(agreement.check()), inputs=inputs, steps=steps)
 
 
 def _alone(reference: Reference, batch: Batch) -> Iterator[Batch]:
@@ -80,42 +94,29 @@ def _alone(reference: Reference, batch: Batch) -> Iterator[Batch]:
         yield alone
 
 
-def _same(reference: Reference, opened: OnePass, batch: Batch, where: str) -> float:
+def _add(agreement: Agreement, reference: Reference, run: Run, batch: Batch, where: str) -> None:
     expected = reference.logits(batch)
-    got = opened.logits({name: x.numpy() for name, x in batch.items()})
-    return _compared(expected, got, reference.counts(batch, expected), where)
+    got = run({name: x.numpy() for name, x in batch.items()})
+    agreement.add(expected, got, reference.counts(batch, expected), lambda at: where)
 
 
-def _compared(expected: Floats, got: Floats, counts: NDArray[np.bool_], where: str) -> float:
-    """The largest difference relative to the largest logit. Raises `CertificateError` where that is too large."""
-    if expected.shape != got.shape:
-        raise CertificateError(
-            f"the exported graph is not the model: {where}: logits of shape {got.shape}, expected {expected.shape}"
-        )
-    worst = float(np.abs(got - expected)[counts].max() / np.abs(expected[counts]).max())
-    if not worst <= LOGIT_TOLERANCE:  # also true for NaN
-        raise CertificateError(
-            f"the exported graph is not the model: {where}: logits differ by {worst:.2g} of the largest, expected at "
-            f"most {LOGIT_TOLERANCE:g}"
-        )
-    return worst
-
-
-def _steps(reference: Reference, opened: OnePass, batch: Batch) -> tuple[int, float]:
+def _steps(agreement: Agreement, reference: Reference, opened: OnePass, batch: Batch, replay: Replay | None) -> int:
     """Forced steps from an empty cache against whole texts: one text, two texts, and several tokens at a time."""
-    longest, worst = min(STEPS, opened.layout.limits.get(TOTAL, STEPS)), 0.0
+    longest = min(STEPS, opened.layout.limits.get(TOTAL, STEPS))
     name, mask = opened.graph.text
     ids = _texts(reference, batch, name, longest)
     expected = reference.logits({name: ids, mask: torch.ones_like(ids)})
-    for rows, chunk in ((1, 1), (2, 1), (2, 7)):
-        steps = opened.start(rows)
-        for start in range(0, longest, chunk):
-            part = slice(start, start + chunk)
-            got = steps.logits(ids[:rows, part].numpy())
-            want = expected[:rows, part]
-            where = f"step {start + 1} (batch of {rows}, {chunk} at a time)"
-            worst = max(worst, _compared(want, got, np.ones(want.shape[:2], bool), where))
-    return longest, worst
+    shapes = ((1, 1), (2, 1), (2, 7))
+    jobs = [{FED: ids[:rows].numpy(), CHUNK: np.array(chunk)} for rows, chunk in shapes]
+    done = [forced(opened, job) for job in jobs] if replay is None else replay(jobs)
+    for (rows, chunk), got in zip(shapes, done, strict=True):
+        want = expected[:rows]
+        agreement.add(want, got, np.ones(want.shape[:2], bool), _step(rows, chunk))
+    return longest
+
+
+def _step(rows: int, chunk: int) -> Where:
+    return lambda at: f"step {at[1] + 1} (batch of {rows}, {chunk} at a time)"
 
 
 def _texts(reference: Reference, batch: Batch, name: str, length: int) -> Tensor:

@@ -69,6 +69,14 @@ def cgroup_quota(membership: Path, root: Path) -> float | None:
     return min(limits, default=None)
 
 
+def child_environment(threads: int) -> dict[str, str]:
+    """The environment of a process that imports tprune as this one does, whose libraries use so many threads."""
+    pools = ("OMP", "OPENBLAS", "MKL", "RAYON")
+    named = {f"{pool}_NUM_THREADS": str(threads) for pool in pools} | {"VECLIB_MAXIMUM_THREADS": str(threads)}
+    here = str(Path(__file__).resolve().parents[2])
+    return os.environ | named | {"PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+
+
 def check_threads(threads: int) -> None:
     """Raises `InputError` where there are not as many cores: threads that share one wait for each other."""
     if not 1 <= threads <= usable_cores():

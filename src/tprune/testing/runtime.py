@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch
 from tprune.runtimes.runtime import Runtime
 from tprune.support.errors import CertificateError
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def check_runtime(
-    runtime: Runtime, model: Any, tokenizer: Any, sentences: Sequence[str] = (), batches: Sequence[Batch] = ()
+    runtime: Runtime,
+    model: Any,
+    tokenizer: Any,
+    sentences: Sequence[str] = (),
+    batches: Sequence[Batch] = (),
+    precision: Precision = FP32,
 ) -> None:
     """What a runtime computes is what PyTorch computes, through an exported folder.
 
@@ -33,6 +39,7 @@ def check_runtime(
         tokenizer: its own; None for a model that reads no text.
         sentences: of unequal lengths; at least two for a translation model.
         batches: of the task of another model; random ones if none are given.
+        precision: that it computes in.
 
     Raises:
         AssertionError: naming what disagrees.
@@ -46,11 +53,12 @@ def check_runtime(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "exported"
         try:
-            export(model, tokenizer, out, sentences, runtime, batches=batches)
+            export(model, tokenizer, out, sentences, runtime, batches=batches, precision=precision)
         except CertificateError as error:
             raise AssertionError(f"{runtime.name}: {error}") from error
         opened = open_exported(out)
         require(opened.layout.runtime == runtime.name, f"{runtime.name}: the folder names another runtime")
+        require(opened.layout.precision == precision, f"{runtime.name}: the folder names another precision")
         if isinstance(opened, Translator):
             require(len(sentences) > 1, "a runtime is checked on at least two sentences")
             _check_steps(runtime, opened, sentences)

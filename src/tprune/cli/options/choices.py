@@ -37,10 +37,14 @@ class LongLinesHow(StrEnum):
     FAIL = "fail"
 
 
-class ExportPrecisions(StrEnum):
-    """What an exported model computes in."""
+class Precisions(StrEnum):
+    """What an exported model computes in; see `tprune.core.precision.NUMBERS`."""
 
     FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT8_WEIGHTS = "int8-weights"
+    INT4_WEIGHTS = "int4-weights"
 
 
 class TrainPrecisions(StrEnum):

@@ -18,7 +18,7 @@ from tprune.cli.options.checks import (
     stage_named,
     trimming,
 )
-from tprune.cli.options.choices import Devices, Kinds, TrainPrecisions
+from tprune.cli.options.choices import Devices, Kinds, Precisions, TrainPrecisions
 from tprune.cli.options.data import LongLines
 from tprune.cli.options.single import AsJson, Runtime
 from tprune.run.stage import names as stage_names
@@ -155,9 +155,6 @@ class Training:
         TrainPrecisions | None,
         typer.Option("--train-precision", help="Precision of training (default: the recipe's, auto)."),
     ] = None
-    precision: Annotated[
-        str | None, typer.Option("--precision", hidden=True, callback=renamed("--train-precision"))
-    ] = None
     long_lines: LongLines = None
     seed: Annotated[
         int | None,
@@ -184,6 +181,14 @@ class Timing:
         typer.Option("--batch", min=1, help="Number of inputs in a batch used for timing (default: the recipe's, 1)."),
     ] = None
     runtime: Runtime = None
+    precision: Annotated[
+        Precisions | None,
+        typer.Option(
+            "--precision",
+            help="Precision in which the pruned model will be used; a time that is asked for is of it (default: the "
+            "recipe's, fp32).",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import typer
 
 from tprune.cli.console import chosen, say, show
 from tprune.cli.options.checks import named
-from tprune.cli.options.choices import ExportPrecisions
+from tprune.cli.options.choices import Precisions
 from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
 
 ONNX = "onnxruntime"
@@ -38,8 +38,17 @@ def export(
     ] = None,
     runtime: Runtime = None,
     precision: Annotated[
-        ExportPrecisions, typer.Option("--precision", help="Precision of the exported model.")
-    ] = ExportPrecisions.FP32,
+        Precisions,
+        typer.Option(
+            "--precision",
+            help="Precision of the exported model: fp32 computes as trained, int8 with 8-bit weights and activations, "
+            "int8-weights and int4-weights with smaller weights alone.",
+        ),
+    ] = Precisions.FP32,
+    fp32: Annotated[
+        list[str] | None,
+        typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
+    ] = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +58,9 @@ def export(
     where = chosen(model, dense)
     texts = None if sentences is None else read_lines(sentences)
     from tprune.cli.export import export_to
+    from tprune.core.precision import Precision
     from tprune.report.verb_tables import export_table
 
-    found = export_to(where, out, texts, say, runtime or ONNX)
+    numbers = Precision(precision.value, tuple(fp32 or ()))
+    found = export_to(where, out, texts, say, runtime or ONNX, numbers)
     show(found, as_json, export_table)

@@ -41,13 +41,21 @@ def key_of(model: Model, setting: TimingConfig, inputs: Inputs = None, task: Tas
     """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
     phases, task = phases_of(model), task or task_of(model)
     shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
-    return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), asdict(setting), shapes])
+    return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), _plain(setting), shapes])
 
 
 def _old_key_of(model: Model, setting: TimingConfig) -> str:
     """The key by which tables of translation models were kept while there were no others."""
-    known = {name: value for name, value in asdict(setting).items() if name != "new_tokens"}
+    known = {name: value for name, value in _plain(setting).items() if name != "new_tokens"}
     return _hash([TRANSLATION_ALONE, *_about(model, setting), known])
+
+
+def _plain(setting: TimingConfig) -> dict[str, object]:
+    """The configuration for a key: single precision is not named, so that tables of before stay valid."""
+    named = asdict(setting)
+    if setting.precision.exact:
+        del named["precision"]
+    return named
 
 
 def _about(model: Model, setting: TimingConfig) -> list[object]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tprune.core.precision import Precision
 from tprune.core.sites import Site, site_from_name
 from tprune.costs.latency.phases import TRANSLATION, Phases, Times, phases_from_json
 from tprune.costs.latency.table import (
@@ -77,7 +78,7 @@ def _table(data: Mapping[str, Any]) -> LatencyTable:
         raise ValueError(f"curves of {len(curve)} parts, expected {len(phases.parts)}")
     return LatencyTable(
         data["key"],
-        TimingConfig(**data["setting"]),
+        timing_config(data["setting"]),
         dense,
         tokens,
         tuple(plans),
@@ -88,6 +89,13 @@ def _table(data: Mapping[str, Any]) -> LatencyTable:
         dense_spread=float(data.get("dense_spread", 0.0)),
         phases=phases,
     )
+
+
+def timing_config(data: Mapping[str, Any]) -> TimingConfig:
+    """A configuration of a file; one of before there were precisions is of single precision."""
+    given = {name: value for name, value in data.items() if name != "precision"}
+    known = data.get("precision", {"name": "fp32"})
+    return TimingConfig(**given, precision=Precision(known["name"], tuple(known.get("exceptions", ()))))
 
 
 def _times(data: Mapping[str, Any], phases: Phases, tokens: float) -> Times:

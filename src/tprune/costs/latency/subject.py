@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tprune.bench.work import NEW_TOKENS, Workload
 from tprune.core.known_tasks import task_of
 from tprune.core.model import Model, Tokenizer
+from tprune.core.precision import Precision
 from tprune.core.task import Batch, Examples, Task
 from tprune.costs.latency.phases import Phases, phases_of
 from tprune.costs.latency.table import TimingConfig
@@ -62,8 +63,17 @@ class Subject(Protocol):
         """As benchmarks are told."""
         ...
 
-    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
-        """Writes what is timed of a model. Args: `tokenizer`: its own, where it is another."""
+    def export(
+        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+    ) -> None:
+        """Writes what is timed of a model.
+
+        Args:
+            model: to export.
+            out: the folder.
+            tokenizer: its own, where it is another.
+            precision: that it computes in, where it is another than that of the configuration.
+        """
         ...
 
 
@@ -143,7 +153,7 @@ class Translations:
         """Exports the dense model, and counts the tokens that it writes where they are not given."""
         found = Translations(tokenizer, sentences, setting, phases_of(model), tokens or 1, task)
         with doing("exporting the dense model, to be timed"):
-            found._write(model, folder, tokenizer)
+            found._write(model, folder, tokenizer, setting.precision)
         with doing("translating a few sentences, for how long they are"):
             found = dataclasses.replace(found, tokens=found._written(folder) if tokens is None else tokens)
         layout, longest = read_translation(folder), found.tokens + 1  # with the start token
@@ -156,18 +166,19 @@ class Translations:
         """Greedy."""
         return Workload(self.setting.source, 0, 1, self.setting.sentences, self.phases.measured)
 
-    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
+    def export(
+        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+    ) -> None:
         """A copy that writes `tokens` tokens for every sentence."""
         twin = copy.deepcopy(model).eval()
         config = twin.generation_config
         config.min_length = config.max_length = self.tokens + 1  # with the start token
         config.max_new_tokens = config.min_new_tokens = None
-        self._write(twin, out, tokenizer or self.tokenizer)
+        self._write(twin, out, tokenizer or self.tokenizer, precision or self.setting.precision)
 
-    def _write(self, model: Model, out: Path, tokenizer: Tokenizer | None) -> None:
-        runtime = runtime_named(self.setting.runtime)
-        some = self.sentences[:1]
-        export(model, out=out, tokenizer=tokenizer, sentences=some, runtime=runtime, task=self.task)
+    def _write(self, model: Model, out: Path, tokenizer: Tokenizer | None, precision: Precision) -> None:
+        runtime, few = runtime_named(self.setting.runtime), self.sentences[:1]
+        export(model, tokenizer, out, few, runtime, task=self.task, precision=precision, thorough=False)
 
     def _written(self, folder: Path) -> int:
         """How many tokens the model writes for a sentence, on average."""
@@ -213,10 +224,13 @@ class Passes:
         past, written = self.prompt + int(self.tokens) // 2, int(self.tokens) if len(self.phases.parts) > 1 else None
         return Workload(source, past, 1, BATCHES, self.phases.measured, written)
 
-    def export(self, model: Model, out: Path, tokenizer: Tokenizer | None = None) -> None:
+    def export(
+        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+    ) -> None:
         """Without a tokeniser: nothing that is timed reads text."""
-        runtime = runtime_named(self.setting.runtime)
-        export(model, None, out, runtime=runtime, batches=self.batches[:1], task=self.task)
+        runtime, numbers = runtime_named(self.setting.runtime), precision or self.setting.precision
+        few = self.batches[:1]
+        export(model, None, out, (), runtime, batches=few, task=self.task, precision=numbers, thorough=False)
 
 
 def batches_of(model: Model, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:

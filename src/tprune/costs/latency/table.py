@@ -22,6 +22,7 @@ import numpy as np
 
 from tprune.core.kinds import COVERING, WHOLE_BLOCK, WIDTH
 from tprune.core.plan import Plan
+from tprune.core.precision import FP32, Precision
 from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, combined, kept_counts, sublayers_of, width_of
 from tprune.costs.latency.phases import TRANSLATION, Floats, Phases, Times
@@ -49,6 +50,7 @@ class TimingConfig:
         runtime: the name of the runtime.
         new_tokens: that a language model writes after the prompt, in the time that is quoted; if not given 20, or half
             of what the model has positions for.
+        precision: that the exported models compute in.
 
     Raises:
         InputError: a runtime that does not exist, or no new token.
@@ -61,6 +63,7 @@ class TimingConfig:
     sentences: int = 20
     runtime: str = "onnxruntime"
     new_tokens: int | None = None
+    precision: Precision = FP32
 
     def __post_init__(self) -> None:
         if self.new_tokens is not None and self.new_tokens < 1:

@@ -10,6 +10,7 @@ from tprune.bench.harness import BenchResult, bench_all
 from tprune.bench.statistics import half_width, median_interval
 from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
+from tprune.core.precision import Precision
 from tprune.core.task import Task
 from tprune.costs.latency.phases import Phases, Times
 from tprune.costs.latency.subject import Inputs, subject_of
@@ -113,7 +114,9 @@ class Timer:
         """A plan's measured times, doing what the dense model does. Raises `NoisyMachineError`."""
         return table.times(self.compare(shrink(self.model, plan), "the plan"))
 
-    def compare(self, other: Model, what: str, tokenizer: Tokenizer | None = None) -> dict[str, float]:
+    def compare(
+        self, other: Model, what: str, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+    ) -> dict[str, float]:
         """Dense over another model's time of each that is timed; more rounds are added while the interval is wide.
 
         One that stays somewhat wide is used with a warning.
@@ -122,12 +125,13 @@ class Timer:
             other: a model.
             what: its name, for the error.
             tokenizer: the other model's, where it has its own.
+            precision: the other model's, where it is another than that of the configuration.
 
         Raises:
             NoisyMachineError: it stayed too wide to say anything.
         """
         with doing(f"exporting {what}, to be timed"):
-            self.subject.export(other, self.folder / "pruned", tokenizer)
+            self.subject.export(other, self.folder / "pruned", tokenizer, precision)
         *_, (ratios,) = self._until_converged({what: self.folder / "pruned"})
         return {name: median(each) for name, each in ratios.items()}
 

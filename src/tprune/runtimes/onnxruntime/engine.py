@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tprune.core.graph import Dialect
+from tprune.core.precision import Precision
 from tprune.runtimes.layout import LAYOUT, Layout
+from tprune.runtimes.products import Product
 from tprune.runtimes.runtime import Array
 from tprune.support.errors import InputError
+from tprune.support.machine import version_of
 
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph
 
+QUANTIZED = ("int8", "int8-weights", "int4-weights")
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
 
@@ -25,8 +29,22 @@ class OnnxRuntime:
     name: str = "onnxruntime"
     package: str = "onnxruntime"
     install: str = "pip install onnxruntime"
-    precisions: tuple[str, ...] = ("fp32",)
     dialect: Dialect = "onnx23"
+
+    def supports(self, precision: Precision, skeleton: str) -> str | None:
+        """All builds, in all precisions but bfloat16."""
+        if precision.name in QUANTIZED or precision.exact:
+            return None
+        return f"its kernels for the CPU have no {precision.name}; expected fp32 or one of {', '.join(QUANTIZED)}"
+
+    def multiple(self, precision: Precision) -> int:
+        """No sizes are faster than those beside them, but where weights lie in blocks."""
+        return 1
+
+    def toolchain(self) -> Mapping[str, str]:
+        """The exporter and its libraries."""
+        found = {name: version_of(name) for name in ("torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime")}
+        return {name: version for name, version in found.items() if version is not None}
 
     def check(self, graphs: Sequence[Graph]) -> None:
         """Raises `InputError` for a graph that no ONNX file holds."""
@@ -37,13 +55,19 @@ class OnnxRuntime:
                     f"most {LARGEST}"
                 )
 
-    def write(self, graphs: Sequence[Graph], folder: Path) -> None:
+    def write(self, graphs: Sequence[Graph], folder: Path, precision: Precision) -> Sequence[Product]:
         """An ONNX file for each graph. Raises as `check`."""
         from tprune.runtimes.onnxruntime.lower import lower  # torch, which running them does not need
+        from tprune.runtimes.onnxruntime.quantize import quantize
 
         self.check(graphs)
+        products: list[Product] = []
         for graph in graphs:
-            lower(graph, folder / f"{graph.name}.onnx")
+            path = folder / f"{graph.name}.onnx"
+            lower(graph, path)
+            if not precision.exact:
+                products += quantize(graph.name, path, precision)
+        return products
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
         """A session for each graph. Raises `InputError` for a missing or broken file."""

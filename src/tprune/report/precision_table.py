@@ -1,0 +1,63 @@
+"""The table of all precisions: dense and pruned, in single precision and in smaller numbers, from one set of rounds."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from tprune.report.results import RunResults
+from tprune.report.sides import PrecisionRow, Ratio
+
+HEAD = ("model", "precision", "score", "against dense fp32", "MB", "ms", "faster than dense fp32", "than dense in it")
+
+
+def head(results: RunResults) -> tuple[str, ...]:
+    """The names of the columns, of this run's metric and phase."""
+    named = {"score": results.metric, "ms": f"{results.phase}, ms"}
+    return tuple(named.get(name, name) for name in HEAD)
+
+
+def lines(results: RunResults) -> list[tuple[str, ...]]:
+    """A line for each row, as text."""
+    return [_line(results, row) for row in results.rows]
+
+
+def _line(results: RunResults, row: PrecisionRow) -> tuple[str, ...]:
+    score = row.result.scores[results.metric]
+    digits = score.metric.digits
+    change = row.change
+    gap = "" if change is None else f"{change.delta:+.{digits}f} [{change.low:+.{digits}f}, {change.high:+.{digits}f}]"
+    ms = row.result.latency_ms[results.runtime].get(results.phase)
+    return (
+        row.model,
+        row.precision,
+        f"{score.value:.{digits}f}",
+        gap,
+        f"{row.result.bytes / 1e6:.2f}",
+        "" if ms is None else f"{ms:.3g}",
+        _ratio(row.speedup.get(results.phase)),
+        _ratio(row.same.get(results.phase)),
+    )
+
+
+def _ratio(found: Ratio | None) -> str:
+    return "" if found is None else f"{found.median:.2f}x [{found.low:.2f}, {found.high:.2f}]"
+
+
+def remarks(results: RunResults) -> list[str]:
+    """What the rows leave open: matrices that stay in fp32, and rows that there are none of."""
+    said = [
+        f"{row.model} {row.precision}: {row.in_fp32} of {row.matrices} matrices stay in fp32"
+        for row in results.rows
+        if row.in_fp32
+    ]
+    return [*said, *(f"no row {name}: {why}" for name, why in results.refused.items())]
+
+
+def precision_table(results: RunResults) -> Table:
+    """The table for a terminal."""
+    table = Table(*head(results), box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for line in lines(results):
+        table.add_row(*line)
+    return table

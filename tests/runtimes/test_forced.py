@@ -1,0 +1,65 @@
+"""Steps that are forced in a process of its own find what short checks do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import SENTENCES
+
+from tprune.core.precision import FP32
+from tprune.runtimes.certificate import ExportCertificate
+from tprune.runtimes.export import export
+from tprune.runtimes.forced import FED, forced, fresh, here
+from tprune.runtimes.onnxruntime.engine import OnnxRuntime
+from tprune.runtimes.opened import open_exported
+from tprune.runtimes.runtime import RUNTIMES
+from tprune.support.errors import CertificateError, InputError
+
+LATE = 30  # steps, more than the sentences of these tests have
+
+
+class Forgetful(OnnxRuntime):
+    """Wrong once a cache holds many steps, as one runtime is where the first step had an empty one."""
+
+    def open(self, folder: Path, layout: Any, threads: int) -> Any:
+        session = super().open(folder, layout, threads)
+
+        class Wrong:
+            def run(self, graph: str, feeds: Any, outputs: Any) -> Any:
+                found = session.run(graph, feeds, outputs)
+                late = graph == "decoder" and int(feeds["position"][0]) >= LATE
+                return [found[0][:, ::-1].copy(), *found[1:]] if late else found
+
+        return Wrong()
+
+
+@pytest.mark.slow
+def test_a_fault_of_long_caches_is_found(
+    marian: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RUNTIMES, "entered", {"forgetful": Forgetful("forgetful")})
+    marian.generation_config.max_length = 20
+    export(marian, tokenizer, tmp_path / "short", SENTENCES[:2], RUNTIMES["forgetful"], thorough=False)
+    with pytest.raises(CertificateError, match=rf"sentence 1, step {LATE + 1} \(batch of 1\) of a fresh process"):
+        export(marian, tokenizer, tmp_path / "out", SENTENCES[:2], RUNTIMES["forgetful"])
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_computes_the_same(marian: Any, tokenizer: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = export(marian, tokenizer, out, SENTENCES[:3])
+    certificate = ExportCertificate.read(out)
+    assert certificate.steps == report.steps >= 39 and certificate.fresh and certificate.precision == FP32
+    assert certificate.found["relative"] == report.max_relative_error < 1e-4 and certificate.found["top1"] == 1
+    opened = open_exported(out)
+    ids = np.array(opened.encode(SENTENCES[:1]), np.int64)
+    job = {"input_ids": ids, "attention_mask": np.ones_like(ids), FED: np.arange(3, 15)[None]}
+    expected = forced(opened, job)
+    for replay in (here(out), fresh(out)):
+        assert all(np.array_equal(found, expected) for found in replay([job, job]))
+    (out / "decoder.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"decoder\.onnx"):
+        fresh(out)([job])
