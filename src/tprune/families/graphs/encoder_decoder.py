@@ -48,11 +48,13 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 class Projections(nn.Module):
     """Some of `q_proj`, `k_proj`, `v_proj` of an attention as one product, the queries already scaled.
 
-    At batch 1 an operator costs about as much as its arithmetic; matrices between gathers stay apart.
+    At batch 1 an operator costs about as much as its arithmetic; matrices between gathers stay apart. `made_of` says
+    what the product is made of, see `tprune.families.graphs.origins.origins`.
     """
 
     def __init__(self, attention: Any, *names: str) -> None:
         super().__init__()
+        self.made_of: dict[str, tuple[str, ...]] = {}
         maps = [getattr(attention, name) for name in names]
         self.maps = nn.ModuleList(maps)
         self.scales = [attention.scaling if name == "q_proj" else 1.0 for name in names]
@@ -63,6 +65,7 @@ class Projections(nn.Module):
             for name in ("weight", "bias"):
                 parts = [getattr(one, name).detach() * scale for one, scale in zip(maps, self.scales, strict=True)]
                 setattr(self.fused, name, nn.Parameter(torch.cat(parts)))
+                self.made_of[f"fused.{name}"] = tuple(f"maps.{i}.{name}" for i in range(len(maps)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """One tensor a name."""
@@ -144,6 +147,10 @@ class DecoderStep(nn.Module):
         super().__init__()
         self.model, self.mix = model, MIXES[dialect]
         self.words, self.output, self.bias = _words(model, rows)
+        self.made_of = {
+            "words.weight": ("model.model.decoder.embed_tokens.weight",),
+            "output": ("model.lm_head.weight",),
+        }
         layers = model.model.decoder.layers
         self.own = nn.ModuleList(_unless_removed(layer.self_attn, "q_proj", "k_proj", "v_proj") for layer in layers)
         self.queries = nn.ModuleList(_unless_removed(layer.encoder_attn, "q_proj") for layer in layers)
