@@ -37,7 +37,7 @@ from tprune.run.preparation import preparation_of
 from tprune.run.variants import Variant, named
 from tprune.runtimes.certificate import ExportCertificate, bounded
 from tprune.runtimes.opened import open_exported
-from tprune.runtimes.products import left
+from tprune.runtimes.products import matrices
 from tprune.runtimes.translator import cut_often
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
@@ -266,7 +266,7 @@ def _row(run: Run, one: Variant, done: Mapping[str, Any], scored: Mapping[str, A
         for runtime, phases in speed.get("speedup", {}).items()
         for phase, median in phases.items()
     }
-    products = ExportCertificate.read(run.out / "onnx" / one.name).products
+    constants = matrices(ExportCertificate.read(run.out / "onnx" / one.name).products)
     return PrecisionRow(
         model=one.side,
         precision=one.precision.name,
@@ -274,8 +274,8 @@ def _row(run: Run, one: Variant, done: Mapping[str, Any], scored: Mapping[str, A
         speedup=ratios,
         same={phase: Ratio(*each) for phase, each in times["same"].get(one.name, {}).items()},
         agreement={key: exported[key] for key in ("rms", "kl", "top1", "same")},
-        in_fp32=len(left(products, one.precision.name)),
-        matrices=len(products),
+        in_fp32=sum(constant.precision == FP32.name for constant in constants),
+        matrices=len(constants),
         **known,
     )
 

@@ -60,7 +60,7 @@ class ExportCertificate:
         found: what was measured: `relative`, `rms`, `kl`, `top1`, `same`, `positions`; see `tprune.runtimes.parity`.
         steps: forced steps from an empty cache; 0 where the model takes none.
         fresh: whether they were taken in a process that had done nothing before.
-        products: the matrices, each with its precision; empty in single precision, where all are alike.
+        products: the constants, each with its precision; empty in single precision, where all are alike.
         metric: on test data; None where it was not measured.
     """
 

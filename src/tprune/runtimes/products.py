@@ -1,4 +1,4 @@
-"""The products of an exported model: which matrix is multiplied in which precision."""
+"""The constants of an exported model: which matrix is multiplied, or looked rows up in, in which precision."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Product:
-    """A constant matrix of an exported graph, and what became of it.
+    """A constant of floating point of an exported graph, and what became of it.
 
     Attributes:
         graph: the name of the graph.
         weights: the names of the model's parameters that it is made of: one, or those of fused maps.
-        shape: (inputs, outputs) of a product; of an embedding (rows, width).
+        shape: its own; vectors, such as biases, are listed too.
         precision: the name of the precision that it has.
         bytes: of the matrix in that precision, with its scales.
         why: why it is not in the precision of the export; empty where it is.
@@ -26,7 +26,12 @@ class Product:
     bytes: int
     why: str = ""
 
+    @property
+    def matrix(self) -> bool:
+        """Whether it is more than a vector."""
+        return len(self.shape) > 1
 
-def left(products: Sequence[Product], precision: str) -> tuple[Product, ...]:
-    """Those that are in another precision than the export's."""
-    return tuple(product for product in products if product.precision != precision)
+
+def matrices(products: Sequence[Product]) -> tuple[Product, ...]:
+    """Those that are no vectors."""
+    return tuple(product for product in products if product.matrix)

@@ -57,8 +57,9 @@ class OnnxRuntime:
 
     def write(self, graphs: Sequence[Graph], folder: Path, precision: Precision) -> Sequence[Product]:
         """An ONNX file for each graph. Raises as `check`."""
+        from tprune.runtimes.onnxruntime.forms import FORMS
         from tprune.runtimes.onnxruntime.lower import lower  # torch, which running them does not need
-        from tprune.runtimes.onnxruntime.quantize import quantize
+        from tprune.runtimes.onnxruntime.quantise import quantise
 
         self.check(graphs)
         products: list[Product] = []
@@ -66,7 +67,8 @@ class OnnxRuntime:
             path = folder / f"{graph.name}.onnx"
             lower(graph, path)
             if not precision.exact:
-                products += quantize(graph.name, path, precision)
+                found = quantise(graph, path, path, FORMS[precision.name], precision.exceptions)
+                products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
         return products
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
