@@ -9,6 +9,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -25,7 +26,6 @@ from tprune.budget.size import Budget, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.model import Model
 from tprune.core.plan import Plan
-from tprune.core.precision import FP32
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
 from tprune.core.task import Task
@@ -47,6 +47,8 @@ from tprune.vocabulary.output_vocabulary import Resegmentation
 from tprune.vocabulary.trim import restricted_to
 
 ModelAndTokenizer = tuple[Model, PreTrainedTokenizerBase]
+Curves = tuple[Curve, ...]
+Measure = Callable[[], Curves]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def gather_evidence(
     setting: TimingConfig,
     report: Report = lambda text: None,
     faster: float = 1.0,
+    losses: Callable[[Measure], Curves] = lambda measure: measure(),
 ) -> Evidence:
     """Measures what the plan's couplings cost in loss, and in time or memory where one is asked for.
 
@@ -106,6 +109,7 @@ def gather_evidence(
         setting: threads, batch and lengths.
         report: called with lines of progress.
         faster: see `Evidence`.
+        losses: gives the losses of couplings, measured by what it is handed unless they are known already.
 
     Raises:
         InputError: the dense model takes no longer than what is asked for.
@@ -118,8 +122,7 @@ def gather_evidence(
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
         table = measured(model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked, material.task)
-    report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
-    return Evidence(table, measure_loss_curves(model, plan, how, material, report), faster)
+    return Evidence(table, losses(partial(measure_loss_curves, model, plan, how, material, report)), faster)
 
 
 def vocabulary_speedup(
@@ -148,36 +151,6 @@ def vocabulary_speedup(
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer(*before, sentences, setting, Path(folder), report=report, task=task)
         return timer.compare(after[0], "the smaller vocabulary", after[1])[timer.phases.quoted]
-
-
-def precision_speedup(
-    model: Model,
-    tokenizer: PreTrainedTokenizerBase | None,
-    inputs: Inputs,
-    setting: TimingConfig,
-    report: Report = lambda text: None,
-    task: Task | None = None,
-) -> float:
-    """The speedup of the dense model by the precision alone, `time in fp32 / time in it`, measured here.
-
-    Args:
-        model: the dense model.
-        tokenizer: its own; needed for translation alone.
-        inputs: what is timed, as in `gather_evidence`.
-        setting: with the precision.
-        report: called with a line for times that vary.
-        task: what the model is for; its own if not given.
-
-    Raises:
-        NoisyMachineError: times differ too much between repetitions.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(
-            model, tokenizer, inputs, replace(setting, precision=FP32), Path(folder), report=report, task=task
-        )
-        return timer.compare(model, f"the dense model in {setting.precision}", None, setting.precision)[
-            timer.phases.quoted
-        ]
 
 
 def with_output_vocabulary(
@@ -221,6 +194,7 @@ def measure_loss_curves(
 
     The layers that consume it are refitted before the loss is measured.
     """
+    report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
     fitted = material.batches(material.train, FITTED)
     limits = limits_of(how)
     looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -68,7 +68,7 @@ def main() -> None:
     """Entry point: one clear line for what the user can mend, exit 1; usage errors exit 2, Ctrl-C 130."""
     _quieten()
     try:
-        app()
+        app(joined(sys.argv[1:]))
     except ENDS:
         raise
     except BaseException as error:  # libraries in Rust end in panics, which are no Exceptions
@@ -76,6 +76,25 @@ def main() -> None:
             raise
         print(printable(f"tprune: {explained(error)}"), file=sys.stderr)
         sys.exit(USAGE if isinstance(error, OptionError) else 1)
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the numbers after `--speedup` as one value with commas between them.
+
+    Example:
+        >>> joined(["prune", "m", "--speedup", "1.5", "2", "--dry-run"])
+        ['prune', 'm', '--speedup', '1.5,2', '--dry-run']
+    """
+    found: list[str] = []
+    several = False
+    for argument in arguments:
+        number = argument.replace(".", "", 1).isdigit()
+        if several and number and found[-1] != "--speedup":
+            found[-1] += f",{argument}"
+        else:
+            found.append(argument)
+            several = argument == "--speedup" or (several and number)
+    return found
 
 
 def explained(error: BaseException) -> str:

@@ -32,6 +32,7 @@ class Whole:
         plan: the file of a plan that says what is kept.
         dry: stop before anything is trained.
         until: the last stage.
+        speeds: that a dry run compares.
         device: to train on.
         force: delete what `out` holds of an earlier run.
     """
@@ -44,6 +45,7 @@ class Whole:
     plan: Path | None = None
     dry: bool = False
     until: str | None = None
+    speeds: tuple[float, ...] = ()
     device: str = "auto"
     force: bool = False
 
@@ -72,7 +74,8 @@ class Whole:
             check_plan(budget.plan)
         data = splits_of(task, given, recipe.data, needed, recipe.seed)
         where = (begin.out, recipe, data, model, cutting.trim_vocab, budget.plan)
-        return Whole(*where, begin.dry_run, begin.until, training.device, begin.force)
+        speeds = budget.compared(begin.dry_run)
+        return Whole(*where, begin.dry_run, begin.until, speeds, training.device, begin.force)
 
 
 def check_plan(file: Path) -> None:
@@ -110,6 +113,8 @@ def start(whole: Whole, as_json: bool) -> None:
         show(
             results, as_json, lambda _: f"stopped after {whole.until}; to go on, give the same command without --until"
         )
+    elif whole.speeds:
+        show(results, as_json, lambda _: f"{whole.out / 'frontier.json'}\n{whole.out / 'frontier.svg'}")
     elif whole.dry:
         show(results, as_json, lambda _: f"{whole.out / 'forecast.json'}")
     else:
@@ -149,6 +154,7 @@ def _stages(whole: Whole, vocabulary: Any) -> dict[str, Any]:
                 whole.plan,
                 vocabulary,
                 whole.dry,
+                whole.speeds,
                 whole.until,
                 whole.force,
             )

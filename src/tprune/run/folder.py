@@ -53,6 +53,7 @@ class Run:
     plan: Path | None = None  # what to keep, where that was decided before
     vocabulary: Data | None = None  # sentences whose tokens are the only ones to keep
     dry: bool = False  # stop before the pruning is trained
+    speeds: tuple[float, ...] = ()  # of a dry run that compares several
     until: str | None = None  # the last stage to do
     force: bool = False  # whatever the directory holds of another run goes
     architecture: Callable[..., nn.Module] | None = None  # the class of a model that is no part of transformers

@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.by_precision import precision_speedup
 from tprune.budget.evidence import (
     check_reachable,
     gather_evidence,
-    precision_speedup,
     search_allocation,
     select_plan,
     verify_latency,
@@ -26,6 +27,7 @@ from tprune.core.units import TIMES
 from tprune.counting.size import size
 from tprune.recipe.whole import from_whole
 from tprune.run.given_plan import fitted_plan, selected_plan
+from tprune.run.kept_losses import kept_losses
 from tprune.run.stage import stage_named
 from tprune.run.steps import (
     analyse_step,
@@ -110,7 +112,7 @@ def gather(work: Work) -> Work:
 
 
 def measured(work: Work) -> Work:
-    """The loss that every coupling adds alone, and the latency table."""
+    """The loss that every coupling adds alone, unless the folder has it already, and the latency table."""
     start, inputs = work.start, work.inputs
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
@@ -124,7 +126,16 @@ def measured(work: Work) -> Work:
         start.note(f"in {start.setting.precision} alone: {lower:.2f}x faster")
         faster *= lower
     evidence = gather_evidence(
-        start.dense, start.tokenizer, work.plan, work.material, inputs, work.how, start.setting, start.report, faster
+        start.dense,
+        start.tokenizer,
+        work.plan,
+        work.material,
+        inputs,
+        work.how,
+        start.setting,
+        start.report,
+        faster,
+        partial(kept_losses, work),
     )
     return replace(work, evidence=evidence)
 

@@ -22,6 +22,7 @@ from tprune.report.page import write_report
 from tprune.run.dense_model import encoded, exportable, fitted, make_dense, with_task
 from tprune.run.estimates import expect, where
 from tprune.run.folder import Run, Stopped, check_identity, run_lock
+from tprune.run.frontier import explored
 from tprune.run.given_plan import selected_plan
 from tprune.run.kept import taken
 from tprune.run.preparation import preparation_of, some_of
@@ -86,6 +87,8 @@ def _stages(run: Run) -> dict[str, Any]:
     odd = [*odd, *hardly]
     expected = expect(run, start.dense, material)
     take = partial(taken, run)
+    if run.speeds:
+        return explored(run, begin(start, material), run.speeds)
     work = to_goal(begin(start, material), take)
     predicted = _forecast(run, work, expected, odd)
     if run.dry:

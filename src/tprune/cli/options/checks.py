@@ -33,6 +33,22 @@ def above(least: float, what: str) -> Callable[[float | None], float | None]:
     return check
 
 
+def numbers(value: str | None) -> tuple[float, ...]:
+    """The numbers of a text that has commas between them, each once."""
+    return tuple(dict.fromkeys(float(part) for part in value.split(","))) if value is not None else ()
+
+
+def speeds(value: str | None) -> str | None:
+    """One or several numbers above 1, with commas between them. Raises `typer.BadParameter`."""
+    try:
+        found = numbers(value)
+    except ValueError:
+        raise typer.BadParameter(f"got {value!r}; expected a number, or several with commas, such as 1.5,2,3") from None
+    for speed in found:
+        above(1, "how many times faster,")(speed)
+    return value
+
+
 def trimming(value: str | None) -> str | None:
     """`train` or two files. Raises `typer.BadParameter`."""
     if value is None or value == "train" or value.count(",") == 1:

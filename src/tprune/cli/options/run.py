@@ -11,10 +11,12 @@ import typer
 from tprune.cli.options.checks import (
     above,
     named,
+    numbers,
     one_target,
     pairs,
     renamed,
     size_asked,
+    speeds,
     stage_named,
     trimming,
 )
@@ -55,11 +57,13 @@ class Budget:
         ),
     ] = None
     speedup: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--speedup",
-            callback=above(1, "how many times faster,"),
-            help="Speedup over the dense model on this machine; of translation models for whole sentences.",
+            callback=speeds,
+            metavar="<float>[,<float>...]",
+            help="Speedup over the dense model in fp32 on this machine; of translation models for whole sentences. "
+            "Several are compared by --dry-run.",
         ),
     ] = None
     latency_ms: Annotated[
@@ -90,10 +94,22 @@ class Budget:
             "params": self.params,
             "bytes": self.size,
             "memory_mb": self.memory_mb,
-            "speedup": self.speedup,
+            "speedup": min(numbers(self.speedup), default=None),
             "latency_ms": self.latency_ms,
         }
         one_target(self.plan, needed, **found)
+        return found
+
+    def compared(self, dry: bool) -> tuple[float, ...]:
+        """The speeds that a dry run compares; none where one is asked for, or none.
+
+        Raises `typer.BadParameter` for several in a run that is to train.
+        """
+        found = numbers(self.speedup)
+        if len(found) < 2:
+            return ()
+        if not dry:
+            raise typer.BadParameter(f"--speedup {self.speedup}: several are compared by --dry-run; then give one")
         return found
 
 

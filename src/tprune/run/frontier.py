@@ -1,0 +1,59 @@
+"""A dry run at several speeds: what each would cost in every precision, from one set of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from tprune.budget.frontier import Point, frontier
+from tprune.core.precision import Precision
+from tprune.families.graphs.graph import skeleton_of
+from tprune.report.frontier import frontier_table, write_plot
+from tprune.run.folder import Run
+from tprune.run.sequence import measured, sized
+from tprune.run.variants import precisions_of
+from tprune.run.work import Work
+from tprune.support.errors import TpruneError
+from tprune.support.files import write_json
+
+
+def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
+    """Measures each precision once, and writes `frontier.json` and `frontier.svg`.
+
+    Whoever picks one of the speeds and gives the command with it in the same directory measures no loss again; latency
+    tables are kept in the user's cache.
+
+    Args:
+        run: that would prune.
+        work: before the first step.
+        speeds: times faster than the dense model in fp32.
+    """
+    work, evidence, refused = sized(work), {}, dict[str, str]()
+    for precision in precisions_of(run.recipe.bench, skeleton_of(work.start.dense).name):
+        try:
+            evidence[precision.name] = _in(work, precision).evidence
+        except TpruneError as error:
+            refused[precision.name] = str(error)
+            run.progress.note(f"warning: {precision}: {error}")
+    known = {name: found for name, found in evidence.items() if found is not None}
+    how = work.how
+
+    def request(speed: float) -> Any:
+        return how.model_copy(update={"speedup": speed, "search": 0})
+
+    points = frontier(work.writer, work.plan, request, known, speeds, run.task)
+    return _written(run, points, next((e.timed(how).phases.quoted for e in known.values()), ""), refused)
+
+
+def _in(work: Work, precision: Precision) -> Work:
+    """The evidence in a precision."""
+    return measured(replace(work, start=replace(work.start, setting=replace(work.start.setting, precision=precision))))
+
+
+def _written(run: Run, points: Sequence[Point], quoted: str, refused: dict[str, str]) -> dict[str, Any]:
+    found = {"quoted": quoted, "points": [asdict(point) for point in points], "refused": refused}
+    write_json(run.out / "frontier.json", found)
+    write_plot(points, run.out / "frontier.svg")
+    run.progress.note(frontier_table(points, quoted))
+    return {"frontier": found}
