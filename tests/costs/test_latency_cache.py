@@ -90,6 +90,7 @@ class Fake:
         folder: Path,
         tokens: Any = None,
         report: Any = None,
+        task: Any = None,
     ) -> None:
         Fake.made += 1
 

@@ -178,7 +178,8 @@ class Translations:
 
     def _write(self, model: Model, out: Path, tokenizer: Tokenizer | None, precision: Precision) -> None:
         runtime, few = runtime_named(self.setting.runtime), self.sentences[:1]
-        export(model, tokenizer, out, few, runtime, task=self.task, precision=precision, thorough=False)
+        how: dict[str, Any] = {"precision": precision, "thorough": False, "task": self.task}
+        export(model, out=out, tokenizer=tokenizer, sentences=few, runtime=runtime, **how)
 
     def _written(self, folder: Path) -> int:
         """How many tokens the model writes for a sentence, on average."""
@@ -230,7 +231,8 @@ class Passes:
         """Without a tokeniser: nothing that is timed reads text."""
         runtime, numbers = runtime_named(self.setting.runtime), precision or self.setting.precision
         few = self.batches[:1]
-        export(model, None, out, (), runtime, batches=few, task=self.task, precision=numbers, thorough=False)
+        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task}
+        export(model, out=out, tokenizer=None, runtime=runtime, batches=few, **how)
 
 
 def batches_of(model: Model, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:
