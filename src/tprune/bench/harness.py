@@ -82,11 +82,12 @@ def bench_all(
     Args and errors as of `bench`; `others` are the folders by name, each a worker process. Each result is the dense
     model against one of them.
     """
-    _check(threads, batch, rounds, work or Workload())
+    check_threads(threads)
+    check_numbers(batch, rounds, work or Workload())
     texts = texts_of(sentences, batch, (work or Workload()).sentences)
     sides: dict[str | None, Path] = {None: Path(dense)} | {name: Path(folder) for name, folder in others.items()}
     if work is None or not work.measures:
-        one = _kind(sides.values(), bool(texts))
+        one = kind_of(sides.values(), bool(texts))
         work = replace(work or usual_work(one.phases, one.limits), measures=one.phases)
     work = replace(work, measures=measured_for(work.measures))
     with tempfile.TemporaryDirectory() as folder:
@@ -131,15 +132,14 @@ def _timed(
     return found
 
 
-def _check(threads: int, batch: int, rounds: int, work: Workload) -> None:
+def check_numbers(batch: int, rounds: int, work: Workload) -> None:
     """Raises `InputError` for numbers that nothing can be measured with."""
-    check_threads(threads)
     if batch < 1 or rounds < 4 or rounds % 2:
         raise InputError(f"batch {batch}, rounds {rounds}; expected at least 1, and an even 4 or more")
     work.check()
 
 
-def _kind(folders: Iterable[Path], sentences: bool) -> Layout:
+def kind_of(folders: Iterable[Path], sentences: bool) -> Layout:
     """The layout of the first of exported models, which are all timed by the same phases.
 
     Raises `InputError` where they differ in that, or sentences are given for nothing.

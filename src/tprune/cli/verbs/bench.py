@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tprune.cli.console import show
 from tprune.cli.options.checks import even, not_empty
+from tprune.cli.options.device import OnDevice
 from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, Sentences
 from tprune.cli.sides import exported_sides
 from tprune.run.lookup import is_run
+from tprune.support.errors import InputError
+
+if TYPE_CHECKING:
+    from tprune.bench.devices.timing import Where
 
 
 def bench(
     model: Exported,
+    device: OnDevice,
     other: Annotated[
         str | None,
         typer.Argument(
@@ -41,9 +48,27 @@ def bench(
     if other is None and (dense or not is_run(model)):
         why = "--dense takes one side of a run" if dense else f"{model} is no run, of which both sides would be timed"
         raise typer.BadParameter(f"{why}; name a second model")
+    where = device.where(sentences)
     sides, names = exported_sides(model, other, dense)
+    if where is not None:
+        _on_device(where, sides, names, (threads, batch, rounds), as_json)
+        return
     from tprune.bench import harness as benching
     from tprune.report.verb_tables import bench_table
 
     found = benching.bench(*sides, sentences, threads, batch, rounds)
     show(found.as_dict(), as_json, lambda _: bench_table(found, names))
+
+
+def _on_device(
+    where: Where, sides: tuple[Path, Path], names: tuple[str, str], how: tuple[int, int, int], as_json: bool
+) -> None:
+    """Times both on a device and shows the figures; raises `InputError` after them where the device was lost."""
+    from tprune.bench.devices.timing import bench_on
+
+    found = bench_on(where, *sides, *how)
+    from tprune.report.device_table import device_table  # here, because torch takes a moment
+
+    show(found.as_dict(), as_json, lambda _: device_table(found, names))
+    if found.broken:
+        raise InputError(f"{found.broken}; the figures are of the {found.rounds} rounds before")
