@@ -5,20 +5,24 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-all test-repeat fuzz lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-runtimes test-all test-repeat fuzz lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/tprune demo --out "$(OUT)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m "not slow and not runtimes" -n auto
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-runtimes: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ctranslate2]"
+	$(BIN)/python -m pytest -m runtimes -n auto
 
 # two whole demos, one on a busy machine and killed twenty times: the same weights; up to an hour
 test-repeat: $(READY)

@@ -140,21 +140,23 @@ def check_numbers(batch: int, rounds: int, work: Workload) -> None:
 
 
 def kind_of(folders: Iterable[Path], sentences: bool) -> Layout:
-    """The layout of the first of exported models, which are all timed by the same phases.
+    """The layout of the first of exported models, with the phases that all of them are timed by.
 
-    Raises `InputError` where they differ in that, or sentences are given for nothing.
+    Raises `InputError` where there is no such phase, or sentences are given for nothing.
     """
     found = {folder: read_layout(folder) for folder in folders}
     (first, one), *others = found.items()
+    common = one.phases
     for folder, other in others:
-        if other.phases != one.phases:
+        common = tuple(phase for phase in common if phase in other.phases)
+        if other.task != one.task or not common:
             raise InputError(
                 f"{first} is timed by {', '.join(one.phases)}, {folder} by {', '.join(other.phases)}; expected "
                 "models of one kind"
             )
     if sentences and not fed(one.phases, Feed.SENTENCES):
         raise InputError(f"{first}: a model for {one.task}, which is timed without sentences")
-    return one
+    return replace(one, phases=common)
 
 
 def _runtime(dense: Path, pruned: Path) -> str:

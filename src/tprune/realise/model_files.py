@@ -11,7 +11,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tprune.support.errors import InputError
 
@@ -200,8 +200,11 @@ def model_folder(name: str | Path) -> str:
 
 def _check_model(folder: Path) -> None:
     """Raises `InputError` for a folder that is no model."""
-    if (folder / CONFIG).exists():
-        return
+    if (folder / EXPORTED[0]).exists() or not (folder / CONFIG).exists():
+        _no_model(folder)
+
+
+def _no_model(folder: Path) -> NoReturn:
     if (folder / "encoder.onnx").exists() or any((folder / name).exists() for name in EXPORTED):
         raise InputError(
             f"{folder}: exported already; expected the model it was made from (a model's directory, a hub id or a run)"

@@ -33,6 +33,11 @@ class Steps(Protocol):
         """As `take`, for rows that stay with the same source (the cheap half)."""
 
 
+def forced_steps(state: Steps, fed: Ints) -> Floats:
+    """The logits `[B, T, V]` of steps that are fed the tokens `[B, T]`."""
+    return np.stack([state.logits(fed[:, t]) for t in range(fed.shape[1])], 1)
+
+
 def log_softmax(x: Floats) -> Floats:
     """Along the last axis."""
     shifted = x - x.max(-1, keepdims=True)

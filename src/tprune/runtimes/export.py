@@ -29,7 +29,7 @@ from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.products import Product
 from tprune.runtimes.report import ExportReport
-from tprune.runtimes.runtime import Checking, Runtime, blamed
+from tprune.runtimes.runtime import Checking, GraphRuntime, ModelRuntime, Runtime, blamed, graph_runtime
 from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
@@ -140,9 +140,7 @@ def export(
     _ours(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
-        graphs = _graphs(skeleton, task, kind, plain, runtime)
-        products = runtime.write(graphs, folder, precision)
-        layout = kind.layout(plain, _layout(skeleton, task, plain, graphs, folder, runtime.name))
+        layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision)
         replace(layout, precision=precision).write(folder)
         replay = replay_of(folder, runtime.name) if thorough else None
         report = kind.verify(plain, folder, precision, replay)
@@ -206,9 +204,11 @@ def check_exportable(
     kind = _kind(skeleton, task, model, tokenizer, sentences, ())
     kind.check()
     check_supported(runtime, precision, skeleton, type(model).__name__)
-    if isinstance(runtime, Checking):
-        with _evaluated(model) as plain, blamed(runtime):
-            runtime.check(_graphs(skeleton, task, kind, plain, runtime))
+    with _evaluated(model) as plain, blamed(runtime):
+        if isinstance(runtime, ModelRuntime):
+            runtime.check_model(plain, _layout(skeleton, task, kind, plain, (), runtime))
+        elif isinstance(runtime, Checking):
+            runtime.check(_graphs(skeleton, task, kind, plain, graph_runtime(runtime)))
     kind.check_tokens()
 
 
@@ -226,22 +226,42 @@ def _kind(
     return made(model, task, tokenizer, sentences, batches)
 
 
-def _graphs(skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: Runtime) -> tuple[Graph, ...]:
+def _written(
+    skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: Runtime, folder: Path, precision: Precision
+) -> tuple[Layout, Sequence[Product]]:
+    """Writes what the runtime executes; the layout with the files of the folder, and the products."""
+    if isinstance(runtime, ModelRuntime):
+        layout = _layout(skeleton, task, kind, model, (), runtime)
+        runtime.check_model(model, layout)
+        products = runtime.write_model(model, layout, folder, precision)
+    else:
+        lowering = graph_runtime(runtime)
+        graphs = _graphs(skeleton, task, kind, model, lowering)
+        layout = _layout(skeleton, task, kind, model, graphs, runtime)
+        products = lowering.write(graphs, folder, precision)
+    return replace(layout, files=Manifest.of(folder)), products
+
+
+def _graphs(skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: GraphRuntime) -> tuple[Graph, ...]:
     return skeleton.graphs(model, task, kind.inputs(model), runtime.dialect, kind.rows)
 
 
-def _layout(skeleton: Skeleton, task: Task, model: Any, graphs: Sequence[Graph], folder: Path, runtime: str) -> Layout:
+def _layout(
+    skeleton: Skeleton, task: Task, kind: Kind, model: Any, graphs: Sequence[Graph], runtime: Runtime
+) -> Layout:
+    """The layout of a folder that has no files yet."""
     counted = size(model, task)
-    return Layout(
+    layout = Layout(
         task=task.name,
-        phases=skeleton.phases,
+        phases=runtime.phases if isinstance(runtime, ModelRuntime) else skeleton.phases,
         graphs=tuple(graph.signature for graph in graphs),
         limits=skeleton.limits(model),
         parameters=counted.parameters,
         macs=counted.macs,
-        files=Manifest.of(folder),
-        runtime=runtime,
+        files=Manifest({}),
+        runtime=runtime.name,
     )
+    return kind.layout(model, layout)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tprune.runtimes.decoding import Floats, Ints, Steps
+from tprune.runtimes.decoding import Floats
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.runtime import RUNTIMES, Array
@@ -31,18 +31,14 @@ Job = Mapping[str, Array]
 Replay = Callable[[Sequence[Job]], Sequence[Floats]]
 
 
-def forced_steps(state: Steps, fed: Ints) -> Floats:
-    """The logits `[B, T, V]` of steps that are fed the tokens `[B, T]`."""
-    return np.stack([state.logits(fed[:, t]) for t in range(fed.shape[1])], 1)
-
-
 def forced(opened: Translator | OnePass, job: Job) -> Floats:
     """The logits of one job: a pass over inputs by name; where it has `fed`, steps from an empty cache."""
     if FED not in job:
         return opened.logits(job) if isinstance(opened, OnePass) else _refused(opened)
     fed = job[FED]
     if isinstance(opened, Translator):
-        return forced_steps(opened.engine.start(job["input_ids"], job["attention_mask"]), fed)
+        rows = zip(job["input_ids"].tolist(), job["attention_mask"].sum(1).tolist(), strict=True)
+        return opened.forced([row[:length] for row, length in rows], fed)
     state, size = opened.start(len(fed)), int(job[CHUNK])
     parts = [state.logits(fed[:, start : start + size]) for start in range(0, fed.shape[1], size)]
     return np.concatenate(parts, 1)

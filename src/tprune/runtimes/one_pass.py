@@ -17,7 +17,7 @@ from tprune.core.graph import TOKENS, TOTAL, Signature, sizes_of
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.decoding import Floats
 from tprune.runtimes.layout import Layout
-from tprune.runtimes.runtime import Session, opened
+from tprune.runtimes.runtime import Searching, Session, opened
 from tprune.runtimes.steps import DecoderSteps, nothing_before
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
@@ -51,7 +51,9 @@ class OnePass:
                 f"{folder}: an exported model for {layout.task}; expected one that runs in one pass "
                 "(tprune.runtimes.translator.Translator opens this one)"
             )
-        return OnePass(layout, opened(folder, layout, threads))
+        session = opened(folder, layout, threads)
+        assert not isinstance(session, Searching)  # those are of translation models
+        return OnePass(layout, session)
 
     @property
     def graph(self) -> Signature:

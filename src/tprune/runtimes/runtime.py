@@ -1,6 +1,9 @@
 """What a runtime has to be able to do, and which there are.
 
 One file each: ours here, others by entry point or `RUNTIMES`.
+
+One kind lowers the graphs of a model, which are searched here (`GraphRuntime`); the other takes whole models and has a
+search of its own (`ModelRuntime`).
 """
 
 from __future__ import annotations
@@ -34,10 +37,30 @@ class Session(Protocol):
         ...
 
 
-class Runtime(Protocol):
-    """How a model is run for real.
+@runtime_checkable
+class Searching(Protocol):
+    """An opened translation model that has a search of its own. Tokens are ids."""
 
-    Searches, tokenisers, the check against PyTorch and the timing are the same for all.
+    def search(self, ids: Sequence[Sequence[int]], beams: int) -> list[list[int]]:
+        """The translations of one batch, without the start token, up to the end token; 1 beam is greedy search."""
+        ...
+
+    def scored(self, ids: Sequence[Sequence[int]], beams: int) -> list[tuple[list[int], float]]:
+        """As `search`, each with what it was chosen by: summed log-probability / length^length_penalty.
+
+        Probabilities are those among the tokens that are not forbidden. Where the end is forced, without it.
+        """
+        ...
+
+    def forced(self, ids: Sequence[Sequence[int]], fed: Array) -> Array:
+        """Logits `[B, T, V]` of cached steps that are fed the tokens `[B, T]`, which are the decoder's numbers."""
+        ...
+
+
+class Runtime(Protocol):
+    """How a model is run for real: a `GraphRuntime` or a `ModelRuntime`.
+
+    Tokenisers, the check against PyTorch and the timing are the same for all.
     """
 
     @property
@@ -72,6 +95,11 @@ class Runtime(Protocol):
         """What its files are made with, by package: the version that is installed."""
         ...
 
+
+@runtime_checkable
+class GraphRuntime(Runtime, Protocol):
+    """A runtime that lowers graphs into a folder and runs them by name; searches are ours."""
+
     @property
     def dialect(self) -> Dialect:
         """How its graphs are to write attention."""
@@ -100,6 +128,37 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class ModelRuntime(Runtime, Protocol):
+    """A runtime that takes whole models: the graph and the search are its own."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """What its models are timed by, such as whole sentences."""
+        ...
+
+    def check_model(self, model: Any, layout: Layout) -> None:
+        """Before anything is measured or trained.
+
+        Args:
+            model: dense or pruned.
+            layout: what the folder would say, such as how the model decodes.
+
+        Raises:
+            InputError: the runtime cannot run it: which layer, what was found, what it needs, and the nearest that it
+                can run.
+        """
+        ...
+
+    def write_model(self, model: Any, layout: Layout, folder: Path, precision: Precision) -> Sequence[Product]:
+        """Writes what it executes into `folder` (no folders inside). Returns and raises as `GraphRuntime.write`."""
+        ...
+
+    def open_model(self, folder: Path, layout: Layout, threads: int) -> Searching:
+        """Opens what `write_model` wrote. Arguments and errors as of `GraphRuntime.open`."""
+        ...
+
+
+@runtime_checkable
 class Checking(Protocol):
     """A runtime that can say in a moment whether it runs graphs; one without `check` says so when it writes."""
 
@@ -110,9 +169,15 @@ class Checking(Protocol):
         """
 
 
-PARTS = ("name", "package", "install", "supports", "multiple", "toolchain", "dialect", "write", "open")
+PARTS = ("name", "package", "install", "supports", "multiple", "toolchain")
+GRAPH_PARTS, MODEL_PARTS = ("dialect", "write", "open"), ("phases", "check_model", "write_model", "open_model")
 RUNTIMES: Registry[Runtime] = Registry(
-    "runtime", "tprune.runtimes", {"onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME"}
+    "runtime",
+    "tprune.runtimes",
+    {
+        "onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME",
+        "ctranslate2": "tprune.runtimes.ctranslate2.engine:CTRANSLATE2",
+    },
 )
 
 
@@ -123,7 +188,8 @@ def runtimes() -> tuple[Runtime, ...]:
         InputError: what was entered is no runtime, or is called otherwise than it was entered.
     """
     for name, one in RUNTIMES.items():
-        if lacks := [part for part in PARTS if not hasattr(one, part)]:
+        own = MODEL_PARTS if any(hasattr(one, part) for part in MODEL_PARTS) else GRAPH_PARTS
+        if lacks := [part for part in (*PARTS, *own) if not hasattr(one, part)]:
             raise InputError(
                 f"{one!r} was entered as a runtime, but has no {lacks[0]}; see tprune.runtimes.runtime.Runtime"
             )
@@ -169,8 +235,8 @@ def runtime_named(name: str) -> Runtime:
     return RUNTIMES.named(name)
 
 
-def opened(folder: Path, layout: Layout, threads: int) -> Session:
-    """The graphs of an exported folder, by the runtime that it is for.
+def opened(folder: Path, layout: Layout, threads: int) -> Session | Searching:
+    """An exported folder, by the runtime that it is for: its graphs, or a translation model that searches itself.
 
     Args:
         folder: an exported folder.
@@ -186,4 +252,20 @@ def opened(folder: Path, layout: Layout, threads: int) -> Session:
     except InputError as error:
         raise InputError(f"{folder}: exported for {error}; a plugin's needs its --plugin here too") from None
     with blamed(runtime):
-        return runtime.open(folder, layout, threads)
+        if isinstance(runtime, ModelRuntime):
+            return runtime.open_model(folder, layout, threads)
+        return graph_runtime(runtime).open(folder, layout, threads)
+
+
+def graph_runtime(runtime: Runtime) -> GraphRuntime:
+    """A runtime that lowers graphs.
+
+    Args:
+        runtime: of either kind.
+
+    Raises:
+        InputError: it takes whole models.
+    """
+    if isinstance(runtime, GraphRuntime):
+        return runtime
+    raise InputError(f"runtime {runtime.name} takes whole models; expected one that runs graphs")

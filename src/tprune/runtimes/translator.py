@@ -10,8 +10,8 @@ import numpy as np
 
 from tprune.data.tables import broken_pair, half_a_pair
 from tprune.runtimes.artefact import read_translation
-from tprune.runtimes.decoding import beam, greedy
-from tprune.runtimes.runtime import opened
+from tprune.runtimes.decoding import Floats, Ints, beam, forced_steps, greedy
+from tprune.runtimes.runtime import Searching, opened
 from tprune.runtimes.steps import EncoderDecoderEngine, Engine, State
 from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
@@ -74,7 +74,7 @@ class Translator:
 
     layout: TranslationLayout
     tokens: Tokens
-    engine: Engine
+    engine: Engine | Searching
 
     @staticmethod
     def load(folder: str | Path, threads: int = 1) -> Translator:
@@ -86,8 +86,10 @@ class Translator:
         """
         folder = Path(folder)
         layout = read_translation(folder)
-        tokens = load_tokens(folder)
-        return Translator(layout, tokens, EncoderDecoderEngine(layout, opened(folder, layout, threads)))
+        tokens, found = load_tokens(folder), opened(folder, layout, threads)
+        return Translator(
+            layout, tokens, found if isinstance(found, Searching) else EncoderDecoderEngine(layout, found)
+        )
 
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """Translates the sentences, `batch` of like length at a time; `beams` as exported unless given (1 is greedy).
@@ -144,6 +146,8 @@ class Translator:
 
     def greedy(self, ids: Sequence[Sequence[int]]) -> list[list[int]]:
         """One batch, the likeliest token each time; ids without the start token."""
+        if isinstance(self.engine, Searching):
+            return self.engine.search(ids, 1) if ids else []
         return self._said(greedy(self.start(ids), len(ids), self.layout.decoding)) if ids else []
 
     def beam(self, ids: Sequence[Sequence[int]], beams: int) -> list[list[int]]:
@@ -153,14 +157,27 @@ class Translator:
             raise InputError(
                 f"beams {beams}; expected at least 1, and few for the vocabulary of {self.layout.writable}"
             )
+        if isinstance(self.engine, Searching):
+            return self.engine.search(ids, beams) if ids else []
         return self._said(beam(self.start(ids), len(ids), beams, self.layout.decoding)) if ids else []
+
+    def forced(self, ids: Sequence[Sequence[int]], fed: Ints) -> Floats:
+        """The logits `[B, T, V]` of one batch whose decoder is fed `[B, T]`, in the decoder's numbers of tokens."""
+        if isinstance(self.engine, Searching):
+            return self.engine.forced(ids, fed)
+        return forced_steps(self.start(ids), fed)
 
     def _said(self, rows: list[list[int]]) -> list[list[int]]:
         """Token ids, for what the decoder calls them."""
         return [self.layout.tokens(row).tolist() for row in rows] if self.layout.rows else rows
 
     def start(self, ids: Sequence[Sequence[int]]) -> State:
-        """Pads one batch, runs the encoder and gives the decoder's first state."""
+        """Pads one batch, runs the encoder and gives the decoder's first state.
+
+        Raises `InputError` where the runtime has a search of its own, which takes no single steps.
+        """
+        if isinstance(self.engine, Searching):
+            raise InputError(f"runtime {self.layout.runtime} has a search of its own and takes no single steps")
         width = max(map(len, ids))
         rows = np.full((len(ids), width), self.layout.generation.pad_token_id, np.int64)
         mask = np.zeros((len(ids), width), np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 
 from tprune.core.precision import FP32, Precision
 from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
-from tprune.runtimes.forced import FED, STEPS, Replay, forced_steps
+from tprune.runtimes.forced import FED, STEPS, Replay
 from tprune.runtimes.generation import Generation
 from tprune.runtimes.parity import LOGIT_TOLERANCE, Agreement, Measured, Where
+from tprune.runtimes.runtime import Searching
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
@@ -150,7 +151,10 @@ def _searched(
     yield "beam_equal", _equal(best, searched)
     if exact:
         yield "greedy_ties", _greedy_ties(reference, first, targets, found, logits)
-        yield "beam_ties", _beam_ties(reference, first, rows, best, searched)
+        if isinstance(translator.engine, Searching):
+            yield "beam_ties", _own_search(reference, translator.engine, first, rows, best, beams)
+        else:
+            yield "beam_ties", _beam_ties(reference, first, rows, best, searched)
 
 
 def _equal(expected: Ids, got: Ids) -> int:
@@ -184,6 +188,34 @@ def _repeated(row: Sequence[int], length: int) -> list[int]:
     return (list(row) * (length // max(1, len(row)) + 1))[:length]
 
 
+def _own_search(reference: Reference, engine: Searching, first: int, ids: Ids, expected: Ids, beams: int) -> int:
+    """Counts the ties of a search that ends by rules of its own, whose other hypotheses may be better or worse.
+
+    Raises `CertificateError` where the scores that it chose by are not those of its hypotheses.
+    """
+    ties = 0
+    scores = replace(
+        reference, layout=replace(reference.layout, generation=_among_allowed(reference.layout.generation))
+    )
+    for i, (row, want, (said, by)) in enumerate(zip(ids, expected, engine.scored(ids, beams), strict=True)):
+        have = reference.layout.numbers(said).tolist()
+        found = scores.score(row, have)
+        if not abs(found - by) <= TIE * abs(found):
+            raise CertificateError(
+                f"beam search differs from PyTorch: sentence {first + i + 1}: its hypothesis was chosen by the score "
+                f"{by:.6g}, and scores {found:.6g} there, more than {TIE:g} apart"
+            )
+        if have != list(want):
+            a, b = reference.score(row, want), reference.score(row, have)
+            ties += abs(a - b) <= TIE * max(abs(a), abs(b))
+    return ties
+
+
+def _among_allowed(g: Generation) -> Generation:
+    """Probabilities among the tokens that are not forbidden, and no end but the model's own."""
+    return replace(g, renormalize_logits=True, forced_eos_token_id=())
+
+
 def _place(first: int, rows: int, more: str = "") -> Where:
     return lambda at: f"sentence {first + at[0] + 1}, step {at[1] + 1} (batch of {rows}){more}"
 
@@ -212,7 +244,7 @@ def _add(
     """Compares the cached steps; `first` is the number of sentences before this batch."""
     fed = reference.fed(targets)
     there = np.arange(fed.shape[1]) < np.array([len(row) for row in targets])[:, None]
-    agreement.add(expected, forced_steps(translator.start(ids), fed), there, _place(first, len(ids)))
+    agreement.add(expected, translator.forced(ids, fed), there, _place(first, len(ids)))
 
 
 def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logits: Floats) -> int:

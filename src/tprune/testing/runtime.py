@@ -12,7 +12,7 @@ import torch
 
 from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch
-from tprune.runtimes.runtime import Runtime
+from tprune.runtimes.runtime import Runtime, Searching
 from tprune.support.errors import CertificateError
 from tprune.testing.common import require
 
@@ -61,7 +61,10 @@ def check_runtime(
         require(opened.layout.precision == precision, f"{runtime.name}: the folder names another precision")
         if isinstance(opened, Translator):
             require(len(sentences) > 1, "a runtime is checked on at least two sentences")
-            _check_steps(runtime, opened, sentences)
+            if isinstance(opened.engine, Searching):
+                _check_search(runtime, opened, sentences)
+            else:
+                _check_steps(runtime, opened, sentences)
         else:
             _check_pass(runtime, opened)
 
@@ -82,6 +85,16 @@ def _check_steps(runtime: Runtime, translator: Translator, sentences: Sequence[s
     )
     swapped.take(alone[:1])
     require(len(swapped.logits(tokens[:1])) == 1, f"{runtime.name}: take() does not drop rows")
+
+
+def _check_search(runtime: Runtime, translator: Translator, sentences: Sequence[str]) -> None:
+    """Batches, and no batch at all, translate as single sentences do."""
+    ids = translator.encode(sentences[:2])
+    alone = [translator.greedy([row])[0] for row in ids]
+    require(
+        translator.greedy(ids) == alone, f"{runtime.name}: sentences of a batch are translated otherwise than alone"
+    )
+    require(translator.greedy([]) == [], f"{runtime.name}: no sentences are translated to some")
 
 
 def _check_pass(runtime: Runtime, opened: OnePass) -> None:

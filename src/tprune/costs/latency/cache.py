@@ -19,7 +19,7 @@ from tprune.core.task import Task
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.files import TRANSLATION_ALONE
 from tprune.costs.latency.fit import fitted
-from tprune.costs.latency.phases import TRANSLATION, Times, phases_of
+from tprune.costs.latency.phases import SENTENCES, TRANSLATION, Times, phases_of
 from tprune.costs.latency.shelf import Shelf
 from tprune.costs.latency.subject import Inputs, Passes, check_inputs, examples_of, shapes_of
 from tprune.costs.latency.table import FORMAT, LatencyTable, Ratios, TimedPlan, TimingConfig, kept_fractions
@@ -39,8 +39,9 @@ Mixture = tuple[Mapping[Site, KeptFractions], float]
 
 def key_of(model: Model, setting: TimingConfig, inputs: Inputs = None, task: Task | None = None) -> str:
     """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
-    phases, task = phases_of(model), task or task_of(model)
-    shapes = [] if phases == TRANSLATION else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
+    phases, task = phases_of(model, setting.runtime), task or task_of(model)
+    of_sentences = phases in (TRANSLATION, SENTENCES)
+    shapes = [] if of_sentences else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
     return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), _plain(setting), shapes])
 
 
@@ -72,7 +73,7 @@ def _hash(parts: object) -> str:
 
 def _shelf(cache: Path, model: Model, setting: TimingConfig, inputs: Inputs, task: Task) -> Shelf:
     key = key_of(model, setting, inputs, task)
-    old = _old_key_of(model, setting) if phases_of(model) == TRANSLATION else None
+    old = _old_key_of(model, setting) if phases_of(model, setting.runtime) == TRANSLATION else None
     older = None if old is None else Shelf(cache / f"{old}.json", old)
     return Shelf(cache / f"{key}.json", key, older)
 

@@ -13,6 +13,7 @@ from torch import nn
 from tprune.bench.known_phases import PHASES, composed_of
 from tprune.core.sites import DECODER, ENCODER, Site
 from tprune.families.graphs.graph import skeleton_of
+from tprune.runtimes.runtime import ModelRuntime, runtime_named
 from tprune.support.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -114,6 +115,7 @@ class Phases:
 
 
 TRANSLATION = Phases((Part("encoder", ENCODER), Part("token", DECODER)), "sentence", ("encoder", "sentence"))
+SENTENCES = Phases((Part("token"),), "sentence", ("sentence",))  # of runtimes that do not say how long a part takes
 
 
 def composed(names: Sequence[str]) -> Phases | None:
@@ -122,15 +124,17 @@ def composed(names: Sequence[str]) -> Phases | None:
     return next((Phases(tuple(map(Part, parts)), name, parts) for name, parts in quoted.items()), None)
 
 
-def phases_of(model: nn.Module) -> Phases:
-    """The phases of a model, from those that its exports are timed by.
+def phases_of(model: nn.Module, runtime: str = "onnxruntime") -> Phases:
+    """The phases of a model, from those that its exports for a runtime are timed by.
 
     Raises:
         InputError: the model has no graphs, or is timed by several phases of which none is known to be quoted.
     """
-    there = skeleton_of(model).phases
-    if set(TRANSLATION.measured) <= set(there):
-        return TRANSLATION
+    where = runtime_named(runtime)
+    there = where.phases if isinstance(where, ModelRuntime) else skeleton_of(model).phases
+    for known in (TRANSLATION, SENTENCES):
+        if set(known.measured) <= set(there):
+            return known
     if made := composed(there):
         return made
     if len(there) == 1:

@@ -151,7 +151,7 @@ class Translations:
         task: Task,
     ) -> Translations:
         """Exports the dense model, and counts the tokens that it writes where they are not given."""
-        found = Translations(tokenizer, sentences, setting, phases_of(model), tokens or 1, task)
+        found = Translations(tokenizer, sentences, setting, phases_of(model, setting.runtime), tokens or 1, task)
         with doing("exporting the dense model, to be timed"):
             found._write(model, folder, tokenizer, setting.precision)
         with doing("translating a few sentences, for how long they are"):
@@ -210,7 +210,8 @@ class Passes:
         Raises `InputError` for more new tokens than the model has positions for.
         """
         task = task or task_of(model)
-        phases, batches, tokens, prompt = phases_of(model), batches_of(model, examples, setting.batch, task), 1, 0
+        phases, tokens, prompt = phases_of(model, setting.runtime), 1, 0
+        batches = batches_of(model, examples, setting.batch, task)
         if len(phases.parts) > 1:
             tokens, longest = _lengths(model, setting)
             batches = [{name: x[:, :longest] for name, x in batch.items()} for batch in batches]
