@@ -271,3 +271,32 @@ def test_measured_losses_share_a_size(model: Any) -> None:
     assert kept["model.encoder.layers.0.self_attn.qk"] == (1, 2, 3, 4)
     chosen = select_size(model, plan, Budget("macs", 0.7), curves)
     assert torch.isfinite(torch.tensor(loss(shrink(model, chosen)))) and chosen.reached["macs"] <= chosen.asked["macs"]
+
+
+@pytest.mark.parametrize("share", [0.9, 0.8])
+def test_even_kinds_keep_equally_many_in_a_stack_at_the_least_loss(model: Any, share: float) -> None:
+    plan, budget = plan_of(model, "ffn", "heads"), Budget("params", share)
+    curves = curves_of(plan, lambda name, kind, kept: (1 - kept) * (1 + len(name) % 7))
+    by_name = {curve.name: curve for curve in curves}
+    cost_models, limit = size_cost_models(PlanSizes(model, plan), "params", budget.of), budget.limit(size(model))
+    found = allocate(plan, curves, cost_models, limit, even=("heads",))
+    sublayers = sublayers_of(plan)
+    options = [list(options_of(s, by_name)) for s in sublayers]
+
+    def even(counts: Any) -> bool:
+        heads = {(s.site.stack, each["heads"]) for s, each in zip(sublayers, counts, strict=True) if "heads" in each}
+        return len(heads) == 2
+
+    def cost(counts: Any) -> float:
+        model_of = cost_models(None)
+        return model_of.whole + sum(model_of.cost(s, each) for s, each in zip(sublayers, counts, strict=True))
+
+    def loss(counts: Any) -> float:
+        pairs = zip(sublayers, counts, strict=True)
+        return sum(by_name[s.couplings[kind]].loss_at(k) for s, each in pairs for kind, k in each.items())
+
+    chosen = [found.counts[s.name] for s in sublayers]
+    assert even(chosen) and cost(chosen) <= limit
+    fitting = (each for each in itertools.product(*options) if even(each) and cost(each) <= limit)
+    assert loss(chosen) == pytest.approx(min(map(loss, fitting)), rel=1e-3)
+    assert allocate(plan, curves, cost_models, limit).loss < found.loss  # so that it says something

@@ -47,3 +47,11 @@ def test_only_what_is_asked_for_is_cut() -> None:
     assert cut("sublayer") == {(place, "sublayer") for place in PLACES}
     assert not list(plans_for(model, ()))
     assert not cut("width") and {width_of(plan) for plan in plans_for(model, ("width",))} <= {0.5, 0.75, 0.625, 0.875}
+
+
+def test_even_kinds_are_cut_alike_in_all_blocks_of_a_stack() -> None:
+    model: Any = small_model("marian", decoder_attention_heads=4)
+    for plan in plans_for(model, ("ffn", "heads"), even=("heads",)):
+        shares = kept_fractions(plan)
+        for stack in ("encoder", "decoder"):
+            assert len({each["heads"] for site, each in shares.items() if site.stack == stack and "heads" in each}) == 1

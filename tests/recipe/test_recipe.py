@@ -212,3 +212,11 @@ def test_options_of_a_method_are_its_fields() -> None:
         with pytest.raises(InputError) as caught:
             prune(method="gradual_magnitude", method_options=options, macs=0.5)
         assert says in str(caught.value) and "prune" in str(caught.value)
+
+
+def test_a_runtime_that_needs_even_heads_gets_them_and_refuses_other_kinds(tmp_path: Path) -> None:
+    there = MINIMAL + "bench: {runtime: ctranslate2}\n"
+    assert read(tmp_path, there).prune.even == ["heads"] and read(tmp_path, MINIMAL).prune.even == []
+    says = refusal(tmp_path, there.replace("macs: 0.5", "macs: 0.5, kinds: [ffn, width]"))
+    assert "ctranslate2 runs no model of which width are cut; expected some of ffn, heads" in says
+    assert read(tmp_path, there.replace("macs: 0.5", "macs: 0.5, even: [ffn]")).prune.even == ["ffn", "heads"]

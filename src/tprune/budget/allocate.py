@@ -51,7 +51,9 @@ class Allocation:
     loss: float
 
 
-def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budget: float) -> Allocation:
+def allocate(
+    plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budget: float, even: Collection[str] = ()
+) -> Allocation:
     """The allocation with the least loss that costs at most `budget`.
 
     It is a knapsack over sublayers for each residual width.
@@ -64,6 +66,7 @@ def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budge
         curves: the loss each coupling adds alone.
         cost_models: by residual width.
         budget: in the unit of the cost models.
+        even: kinds of which all sublayers of a stack keep equally many.
 
     Raises:
         InputError: a coupling has no curve, or shares no budget.
@@ -80,10 +83,16 @@ def allocate(plan: Plan, curves: Sequence[Curve], cost_models: CostModels, budge
     for width, price in _widths(plan, by_name):
         cost_model = cost_models(width)
         options = [_options(s, possible[s.name], by_name, cost_model) for s in sublayers]
-        least.append(cost_model.whole + _least(options, readers))
+        groups = _even(options, sublayers, even)
+        least.append(cost_model.whole + (_least(options, readers) if groups is None else _sum_of_least(groups)))
         if least[-1] > budget or (best is not None and price >= best.loss):
             continue
-        kept = _with_a_reader(options, readers, budget - cost_model.whole, cost_model.unit)
+        left = budget - cost_model.whole
+        if groups is None:
+            kept = _with_a_reader(options, readers, left, cost_model.unit)
+        else:
+            chosen = cheapest(groups, left, cost_model.unit)
+            kept = {name: counts for each in chosen.values() for name, counts in each.items()}
         loss = price + sum(_loss(s, kept[s.name], by_name) for s in sublayers)
         if best is None or loss < best.loss:
             best = Allocation(width, kept, loss)
@@ -100,6 +109,7 @@ def select_by_loss(
     budget: float,
     exact: Callable[[Plan], float],
     scores: Scores,
+    even: Collection[str] = (),
 ) -> Plan:
     """Fills in what the plan keeps by `allocate`; of each coupling the groups with the best scores.
 
@@ -113,13 +123,14 @@ def select_by_loss(
         budget: see `allocate`.
         exact: what a selected plan takes of the budget.
         scores: of all groups.
+        even: see `allocate`.
 
     Raises:
         UnreachableError: see `allocate`.
     """
     unit, wanted = cost_models(None).unit, budget
     for _ in range(TIGHTEN):
-        chosen = filled(plan, allocate(plan, curves, cost_models, wanted), scores)
+        chosen = filled(plan, allocate(plan, curves, cost_models, wanted, even), scores)
         reached = exact(chosen)
         if reached <= budget * (1 + 1e-12):
             break
@@ -179,6 +190,42 @@ def _options(
 ) -> Options[KeptCounts]:
     costs = tuple(cost_model.cost(sublayer, counts) for counts in possible)
     return Options(sublayer.name, tuple(possible), costs, tuple(_loss(sublayer, counts, curves) for counts in possible))
+
+
+def _even(
+    options: Sequence[Options[KeptCounts]], sublayers: Sequence[Sublayer], even: Collection[str]
+) -> list[Options[Mapping[str, KeptCounts]]] | None:
+    """Options of sublayers that keep equally many, one for each stack and its kinds, and of every other sublayer.
+
+    None where nothing is to be even. What is even is never empty, so the decoder reads its source.
+    """
+    if not any(kind in sublayer.couplings for sublayer in sublayers for kind in even):
+        return None
+    members: dict[object, list[Options[KeptCounts]]] = {}
+    for o, sublayer in zip(options, sublayers, strict=True):
+        kinds = tuple(kind for kind in even if kind in sublayer.couplings)
+        members.setdefault((sublayer.site.stack, kinds) if kinds else o.name, []).append(o)
+    return [_together(group) for group in members.values()]
+
+
+def _together(group: Sequence[Options[KeptCounts]]) -> Options[Mapping[str, KeptCounts]]:
+    """What all of them can take, with the sums of costs and losses."""
+    common = [counts for counts in group[0].sizes if not emptied(counts) and all(counts in o.sizes for o in group)]
+    if len(group) == 1:
+        common = list(group[0].sizes)
+    if not common:
+        raise InputError(f"{group[0].name} and {group[-1].name} have no size in common; expected equally many groups")
+    places = [[o.sizes.index(counts) for o in group] for counts in common]
+    return Options(
+        group[0].name,
+        tuple({o.name: counts for o in group} for counts in common),
+        tuple(sum(o.costs[i] for o, i in zip(group, place, strict=True)) for place in places),
+        tuple(sum(o.losses[i] for o, i in zip(group, place, strict=True)) for place in places),
+    )
+
+
+def _sum_of_least(options: Sequence[Options[Mapping[str, KeptCounts]]]) -> float:
+    return float(sum(min(o.costs) for o in options))
 
 
 def _reading(options: Sequence[Options[KeptCounts]], readers: Collection[str]) -> dict[str, Options[KeptCounts]]:

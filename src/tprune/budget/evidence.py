@@ -121,7 +121,9 @@ def gather_evidence(
         kinds = how.kinds if how.target()[0] in TIMES else ()
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
-        table = measured(model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked, material.task)
+        table = measured(
+            model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked, material.task, how.even
+        )
     return Evidence(table, losses(partial(measure_loss_curves, model, plan, how, material, report)), faster)
 
 
@@ -296,7 +298,7 @@ def verify_latency(
     table, budget = evidence.timed(how), evidence.milliseconds(how)
 
     def select(with_table: LatencyTable) -> Plan:
-        return select_within(model, plan, with_table, evidence.curves, budget)
+        return select_within(model, plan, with_table, evidence.curves, budget, even=how.even)
 
     if time is not None:
         return confirm(select, table, time)
@@ -335,12 +337,13 @@ def select_plan(
             sizes = PlanSizes.of(model, plan, evidence.sizes, task)
             if unit in TIMES:
                 return select_within(
-                    model, plan, evidence.timed(how), evidence.curves, evidence.milliseconds(how), sizes.norms
+                    model, plan, evidence.timed(how), evidence.curves, evidence.milliseconds(how), sizes.norms, how.even
                 )
             if unit in MEMORY:
                 peak = float(evidence.timed(how).peak_memory)
-                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, task=task)
-            return select_size(model, plan, Budget(unit, value), evidence.curves, known=sizes, task=task)
+                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, task=task, even=how.even)
+            size = Budget(unit, value)
+            return select_size(model, plan, size, evidence.curves, known=sizes, task=task, even=how.even)
         return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis), task=task)
     except UnreachableError as error:
         if how.stock:
@@ -372,6 +375,6 @@ def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:
     limits = limits_of(how)
-    if how.stock or how.allocation != "analysis" or analysis is None:
+    if how.stock or how.even or how.allocation != "analysis" or analysis is None:
         return Uniform(limits)
     return Shared(coupling_weights(analysis, plan), limits=limits)

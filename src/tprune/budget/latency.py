@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ def select_within(
     curves: Sequence[Curve],
     milliseconds: float,
     scores: Scores | None = None,
+    even: Collection[str] = (),
 ) -> Plan:
     """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`.
 
@@ -45,6 +46,7 @@ def select_within(
         curves: the loss each coupling adds, from `tprune.analysis.loss_curves`.
         milliseconds: for what the table quotes, such as a sentence, with what is computed outside the model's graphs.
         scores: of the groups; their norms if not given.
+        even: see `tprune.budget.allocate.allocate`.
 
     Raises:
         InputError: the plan has couplings whose time is not known, or no curve.
@@ -58,7 +60,7 @@ def select_within(
     realised = table.savings_realised_at(milliseconds)
     for _ in range(AGAIN):
         chosen = select_by_loss(
-            model, plan, curves, time_cost_models(plan, table, realised), milliseconds, exact, found
+            model, plan, curves, time_cost_models(plan, table, realised), milliseconds, exact, found, even
         )
         there = table.savings_realised(table.additive_ms(kept_fractions(chosen), width_of(chosen)))
         if np.abs(there / realised - 1).max() < 0.02:
@@ -104,6 +106,7 @@ def select_memory(
     scores: Scores | None = None,
     known: PlanSizes | None = None,
     task: Task | None = None,
+    even: Collection[str] = (),
 ) -> Plan:
     """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
 
@@ -118,6 +121,7 @@ def select_memory(
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
         task: what the model is for; its own if not given.
+        even: see `tprune.budget.allocate.allocate`.
 
     Raises:
         UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
@@ -130,7 +134,11 @@ def select_memory(
         return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
 
     cost_models = size_cost_models(sizes, "memory_mb", read)
-    return select_by_loss(model, plan, curves, cost_models, megabytes, lambda chosen: read(sizes.after(chosen)), found)
+
+    def exact(chosen: Plan) -> float:
+        return read(sizes.after(chosen))
+
+    return select_by_loss(model, plan, curves, cost_models, megabytes, exact, found, even)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ class Feasibility:
         curves = fewest_first(self.model, self.plan, limits_of(self.how))
         try:
             self._met(table)
-            select_within(self.model, self.plan, table, curves, milliseconds(self.how, table, self.faster))
+            budget = milliseconds(self.how, table, self.faster)
+            select_within(self.model, self.plan, table, curves, budget, even=self.how.even)
         except (UnreachableError, InputError) as error:
             return error
         return None

@@ -61,6 +61,11 @@ class Request(Protocol):
         ...
 
     @property
+    def even(self) -> Sequence[str]:
+        """Kinds of which all blocks of a stack keep equally many groups, because a runtime needs it."""
+        ...
+
+    @property
     def timed(self) -> bool:
         """Whether something is asked for that must be measured on this machine."""
         ...
@@ -77,4 +82,4 @@ class Request(Protocol):
 
 def limits_of(how: Request) -> Limits:
     """What a selection must respect."""
-    return Limits(dict(how.multiple), how.floor, dict(how.floors))
+    return Limits(dict(how.multiple), how.floor, dict(how.floors), tuple(how.even))

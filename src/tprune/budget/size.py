@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -123,6 +123,7 @@ def select_size(
     scores: Scores | None = None,
     known: PlanSizes | None = None,
     task: Task | None = None,
+    even: Collection[str] = (),
 ) -> Plan:
     """Fills in what the plan keeps: `min Σ loss` subject to `size ≤ budget`; see `tprune.budget.allocate`.
 
@@ -134,6 +135,7 @@ def select_size(
         scores: of the groups; their norms if not given.
         known: sizes that were counted before, for other losses.
         task: what the model is for; its own if not given.
+        even: see `tprune.budget.allocate.allocate`.
 
     Raises:
         UnreachableError: the smallest allowed selection is still larger; says what can be reached, and what binds.
@@ -145,7 +147,7 @@ def select_size(
     def exact(chosen: Plan) -> float:
         return budget.of(sizes.after(chosen))
 
-    return select_by_loss(model, plan, curves, cost_models, budget.limit(sizes.dense), exact, found)
+    return select_by_loss(model, plan, curves, cost_models, budget.limit(sizes.dense), exact, found, even)
 
 
 def size_cost_models(sizes: PlanSizes, unit: str, read: Callable[[Size], float]) -> CostModels:

@@ -11,6 +11,7 @@ import typer
 from tprune.cli.options.run import Cutting, Settings, Timing, Training
 from tprune.core.kinds import STOCK
 from tprune.recipe.changes import changed, options, settings, without_training
+from tprune.recipe.restrictions import restricted
 from tprune.recipe.schema import Recipe
 from tprune.support.errors import InputError
 
@@ -68,11 +69,13 @@ class Options:
         where = name + (f" with --set {', '.join(sets)}" if sets else "")
         if task is not None and recipe.task not in (None, task):
             raise InputError(f"{name}: a recipe for {recipe.task}, and the model is for {task}")
-        given = options({"task": task, **self._given()}, settings(sets or ()))
+        given = options({"task": task, **self._given(recipe)}, settings(sets or ()))
         return changed(recipe, where, given, self.targets, needed=not self.planned)
 
-    def _given(self) -> dict[str, Any]:
+    def _given(self, recipe: Recipe) -> dict[str, Any]:
         kinds: Any = list(STOCK) if self.cutting.stock else self.cutting.kinds or None
+        if kinds is None and self.built_in and (where := restricted(self.timing.runtime)) is not None:
+            kinds = [kind for kind in recipe.prune.kinds if kind in where.kinds]
         return {
             "bench.threads": self.timing.threads,
             "bench.batch": self.timing.batch,

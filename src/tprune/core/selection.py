@@ -157,6 +157,7 @@ class Limits:
         floor: the least fraction to keep of every coupling. Sublayers, of one group each, may always go;
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
         floors: likewise for single kinds, where it differs.
+        even: kinds of which all blocks of a stack keep equally many groups, none of them nothing.
 
     Example:
         >>> Limits(multiple={"ffn": 8}).round(21.0, total=64, kind="ffn")
@@ -166,10 +167,11 @@ class Limits:
     multiple: Mapping[str, int] = field(default_factory=dict)
     floor: float = 0.1
     floors: Mapping[str, float] = field(default_factory=dict)
+    even: tuple[str, ...] = ()
 
     def may_empty(self, kind: str) -> bool:
         """Whether a coupling of this kind may be left with nothing."""
-        return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty
+        return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty and kind not in self.even
 
     def round(self, k: float, total: int, kind: str) -> int:
         """`k` of `total` groups, rounded as the kind wants and not below the floor."""

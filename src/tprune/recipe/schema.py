@@ -22,6 +22,7 @@ from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
 from tprune.core.precision import NUMBERS, Precision
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
+from tprune.recipe.restrictions import evened, not_run
 from tprune.support.errors import InputError
 
 Pair = tuple[str, str]
@@ -227,6 +228,7 @@ class Prune(Distilled):
         output_vocabulary: most tokens that the pruned model writes; words with others are spelled with shorter ones.
             All if not given.
         stock: only what a stock configuration expresses.
+        even: kinds of which all blocks of a stack keep equally many groups; those that the runtime needs are added.
     """
 
     kinds: list[KindName] = Field(list(BY_DEFAULT), min_length=1)
@@ -248,6 +250,7 @@ class Prune(Distilled):
     multiple: dict[KindName, PositiveInt] = Field(default_factory=dict)
     output_vocabulary: int | None = Field(None, ge=1)
     stock: bool = False
+    even: list[KindName] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -372,8 +375,15 @@ class Recipe(_Section):
     seed: int = Field(0, ge=0, lt=2**32)
     train_precision: Literal["auto", "fp32", "bf16"] = "auto"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _even_for_the_runtime(cls, data: Any) -> Any:
+        return evened(data)
+
     @model_validator(mode="after")
-    def _learns_to_spell(self) -> Recipe:
+    def _is_sound(self) -> Recipe:
+        if slip := not_run(self.bench.runtime, self.prune.kinds):
+            raise ValueError(slip)
         if slip := unlearnt(self.prune, self.recover):
             raise ValueError(slip)
         return self

@@ -169,6 +169,21 @@ class Checking(Protocol):
         """
 
 
+@runtime_checkable
+class Restricted(Protocol):
+    """A runtime that runs not all that can be cut; one without these runs whatever is left."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of couplings that may be cut."""
+        ...
+
+    @property
+    def even(self) -> tuple[str, ...]:
+        """Kinds of which all blocks of a stack have to keep equally many groups, and at least one."""
+        ...
+
+
 PARTS = ("name", "package", "install", "supports", "multiple", "toolchain")
 GRAPH_PARTS, MODEL_PARTS = ("dialect", "write", "open"), ("phases", "check_model", "write_model", "open_model")
 RUNTIMES: Registry[Runtime] = Registry(

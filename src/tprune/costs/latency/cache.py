@@ -105,6 +105,7 @@ def measured(
     removal: bool = True,
     asked: FeasibilityCheck | None = None,
     task: Task | None = None,
+    even: Sequence[str] = (),
 ) -> LatencyTable:
     """The latency table of a model on this machine; plans that `cache` (a folder) knows are not timed again.
 
@@ -125,6 +126,7 @@ def measured(
         removal: whether sublayers may also be left with nothing.
         asked: what the table is for, which may turn out to be out of reach, or met already.
         task: what the model is for; its own if not given.
+        even: kinds of which all sublayers of a stack keep equally many, because the runtime needs it.
 
     Raises:
         InputError: the model has no coupling of a kind, or `cache` cannot be written to or holds a damaged table; or
@@ -135,7 +137,7 @@ def measured(
     task = task or task_of(model)
     check_inputs(model, inputs, task)
     shelf = _shelf(cache, model, setting, inputs, task)
-    kept, plans = shelf.read(), list(plans_for(model, kinds, removal))
+    kept, plans = shelf.read(), list(plans_for(model, kinds, removal, even))
     old = bool(kept and kept.plans and plans) and shelf.age() > HOUR
     refused = False
     if kept and kept.dense_spread <= DENSE and not old and not _missing(plans, kept):

@@ -9,7 +9,7 @@ cut to nearly gone.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -31,7 +31,9 @@ NARROW = (1, 2)  # of four plans, these take the next of the widths
 REMOVED = 0.3  # in so many of the plans some layers of a place lose it
 
 
-def plans_for(model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True) -> Iterator[Plan]:
+def plans_for(
+    model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, even: Sequence[str] = ()
+) -> Iterator[Plan]:
     """The plans to time for a budget over these kinds of couplings.
 
     `10 + 2 · kinds`, less those that would cut nothing.
@@ -41,6 +43,7 @@ def plans_for(model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bo
         kinds: of couplings.
         removal: whether sublayers may also be left with nothing, as with kind `sublayer`. Of what reads the source some
             layer stays.
+        even: kinds of which all sublayers of a stack keep equally many; no sublayer is removed then.
 
     Raises:
         InputError: the model has no coupling of a kind.
@@ -50,14 +53,14 @@ def plans_for(model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bo
         return
     inside = [kind for kind in kinds if kind not in (WHOLE_BLOCK, WIDTH)]
     blocks = any(coupling.kind == WHOLE_BLOCK for coupling in couplings(model))
-    removes = WHOLE_BLOCK in kinds or (removal and blocks and bool(set(COVERING) & set(inside)))
+    removes = WHOLE_BLOCK in kinds or (removal and not even and blocks and bool(set(COVERING) & set(inside)))
     used = [*inside, *([WHOLE_BLOCK] if removes else []), *([WIDTH] if WIDTH in kinds else [])]
     plan = make_plan(model, family_of(model).name, couplings(model, used))
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
     shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
     residual = [coupling.name for coupling in plan.couplings if coupling.kind == WIDTH]
     for number in range(10 + 2 * len(kinds)):
-        left = lines | _sizes(number, sublayers_of(plan), removes)
+        left = lines | _evened(_sizes(number, sublayers_of(plan), removes), sublayers_of(plan), even)
         if number % 4 in NARROW:
             left |= {name: round(WIDTHS[number // 4 % len(WIDTHS)] * lines[name]) for name in residual}
         if left != lines:
@@ -83,6 +86,17 @@ def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[st
                 left[s.couplings[kind]] = s.whole[kind] if kind == WHOLE_BLOCK else max(1, round(share * s.whole[kind]))
         left |= {s.couplings[WHOLE_BLOCK]: 0 for s in members[len(members) - gone :]}
     return left
+
+
+def _evened(left: Mapping[str, int], sublayers: Sequence[Sublayer], even: Sequence[str]) -> dict[str, int]:
+    """Of an even kind all sublayers of a stack as many as the first of them."""
+    first: dict[tuple[str, str], int] = {}
+    found = dict(left)
+    for s in sublayers:
+        for kind in [kind for kind in s.couplings if kind in even]:
+            count = first.setdefault((s.site.stack, kind), found[s.couplings[kind]])
+            found[s.couplings[kind]] = min(count, s.whole[kind])
+    return found
 
 
 def _nests(kind: str) -> bool:

@@ -31,6 +31,8 @@ class CTranslate2:
     package: str = "ctranslate2"
     install: str = "pip install ctranslate2"
     phases: tuple[str, ...] = ("sentence",)
+    kinds: tuple[str, ...] = ("ffn", "heads")
+    even: tuple[str, ...] = ("heads",)
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
         """Models that translate, in single precision and int8."""
