@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ ROOMS = (
     "cli",
     "experimental",
 )
+DEVICE = HOUSE.parent / "tprune_runtime"
 MODULES = sorted(path for path in HOUSE.rglob("*.py") if path.parent != HOUSE)
 
 
@@ -75,3 +77,16 @@ def test_an_import_that_goes_up_is_seen() -> None:
 def test_every_room_says_what_is_in_it() -> None:
     for room in ROOMS:
         assert ast.get_docstring(ast.parse((HOUSE / room / "__init__.py").read_text(encoding="utf-8"))), room
+
+
+def test_what_goes_to_devices_is_small_and_needs_two_packages() -> None:
+    allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime", "tprune_runtime"}
+    lines = 0
+    for path in sorted(DEVICE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        lines += sum(bool(line.strip()) for line in text.splitlines())
+        for node in ast.walk(ast.parse(text)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= allowed, path
+    assert 100 < lines <= 300

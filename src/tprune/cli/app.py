@@ -18,6 +18,7 @@ from tprune.cli.groups import GroupedCommand
 from tprune.cli.shared import shared
 from tprune.cli.verbs.analyze import analyze
 from tprune.cli.verbs.bench import bench
+from tprune.cli.verbs.bundle import bundle
 from tprune.cli.verbs.demo import demo
 from tprune.cli.verbs.evaluate import evaluate
 from tprune.cli.verbs.export import export
@@ -40,6 +41,7 @@ IN_SHORT: dict[Callable[..., None], str] = {
     run: "Run all stages of a recipe.",
     analyze: "Find what gives way in a model.",
     export: "Export a model for a runtime, checked.",
+    bundle: "Make a folder that an app ships.",
     translate: "Translate standard input.",
     runtimes: "List what can run a model.",
 }

@@ -13,12 +13,14 @@ from tprune.core.graph import TOKENS
 from tprune.core.task import Task
 from tprune.data.image_processor import FILE
 from tprune.realise.model_files import CONFIG, content
-from tprune.runtimes.export import MODEL_SETTINGS
-from tprune.runtimes.layout import Layout
+from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.tokens import SETTINGS, load_tokens
 from tprune.support.files import read_json, write_json
 
-KEPT = ("label2id", "num_labels", "vocab_size", "max_position_embeddings", "pad_token_id")
+KEPT = (
+    *("label2id", "num_labels", "vocab_size", "max_position_embeddings"),
+    *("pad_token_id", "bos_token_id", "eos_token_id"),
+)
 
 
 class Described(nn.Module):

@@ -75,6 +75,23 @@ def export_table(found: Mapping[str, Any]) -> str:
     )
 
 
+def bundle_table(found: Mapping[str, Any]) -> str:
+    """The files of a bundle, its golden cases, and what it needs."""
+    table = Table("file", "bytes", box=None, pad_edge=False)
+    for name, size in found["files"].items():
+        table.add_row(name, f"{size:,}")
+    licenses = ", ".join(f"{what} {name}" for what, name in found["licenses"].items())
+    return "\n".join(
+        [
+            text_of(table),
+            f"{found['precision']}, {found['runtime']} {found['minimum']} or newer; licenses: {licenses}",
+            f"golden outputs, replayed here: {'; '.join(found['cases'])}",
+            f"on the device: python -m tprune_runtime check {found['out']}",
+            f"\n{found['out']}",
+        ]
+    )
+
+
 def _searches(found: Mapping[str, Any]) -> list[str]:
     """How many sentences both searches translate as PyTorch does."""
     return [

@@ -24,7 +24,7 @@ from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
 from tprune.runtimes.export_pass import PassExport
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
-from tprune.runtimes.layout import Layout
+from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.products import Product
@@ -37,7 +37,6 @@ from tprune.support.machine import version_of
 from tprune.support.manifest import Manifest
 
 GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
-MODEL_SETTINGS = "model_settings.json"  # what of its configuration encodes data, written beside the graphs
 WRITTEN = {
     *GRAPHS,
     *EXPORTED,

@@ -15,6 +15,7 @@ from tprune.realise.model_files import EXPORTED
 from tprune.support.manifest import Manifest
 
 LAYOUT = EXPORTED[0]
+MODEL_SETTINGS = "model_settings.json"  # what of a model's configuration encodes data, beside the graphs of some
 FORMAT = 2
 LARGEST = 10_000_000  # of any size; what is read from a file asks for memory
 DTYPES = ("int64", "int32", "float32", "bool")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from tprune.core.graph import Dialect
+from tprune.core.graph import Dialect, TensorSpec
 from tprune.core.precision import Precision
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.products import Product
@@ -181,6 +181,19 @@ class Restricted(Protocol):
     @property
     def even(self) -> tuple[str, ...]:
         """Kinds of which all blocks of a stack have to keep equally many groups, and at least one."""
+        ...
+
+
+@runtime_checkable
+class Shipping(Protocol):
+    """A runtime whose exports go into bundles, which `tprune_runtime` replays on devices."""
+
+    def oldest(self, folder: Path, layout: Layout) -> str:
+        """The oldest version of the package that runs an exported folder."""
+        ...
+
+    def outputs(self, folder: Path, layout: Layout) -> Mapping[str, Sequence[TensorSpec]]:
+        """The outputs of each graph, in order."""
         ...
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tprune.core.graph import Dialect
+from tprune.core.graph import Dialect, Signature, TensorSpec
 from tprune.core.precision import Precision
 from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.products import Product
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph
 
 QUANTIZED = ("int8", "int8-weights", "int4-weights")
+OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
 
@@ -78,6 +80,19 @@ class OnnxRuntime:
             raise InputError(f"{folder / LAYOUT}: lists no {missing[0]}; export the model again")
         return OnnxSession({name: _session(folder / file, threads) for name, file in files.items()})
 
+    def oldest(self, folder: Path, layout: Layout) -> str:
+        """The first version with the operators of its graphs; the installed one where they are newer than known."""
+        opset = max(
+            (one.version for graph in layout.graphs for one in _model(folder, graph).opset_import if not one.domain),
+            default=0,
+        )
+        known = (version for newest, version in OPSETS if opset <= newest)
+        return next(known, version_of(self.package) or "0")
+
+    def outputs(self, folder: Path, layout: Layout) -> Mapping[str, Sequence[TensorSpec]]:
+        """As its files declare them; free sizes are called as those of the inputs."""
+        return {graph.name: _outputs(graph, _model(folder, graph).graph) for graph in layout.graphs}
+
 
 ONNXRUNTIME = OnnxRuntime()
 
@@ -92,6 +107,33 @@ class OnnxSession:
         """See `tprune.runtimes.runtime.Session`."""
         found: list[Array] = self.sessions[graph].run(list(outputs), dict(feeds))
         return found
+
+
+def _model(folder: Path, graph: Signature) -> Any:
+    import onnx
+
+    return onnx.load(folder / f"{graph.name}.onnx", load_external_data=False)
+
+
+def _outputs(graph: Signature, file: Any) -> list[TensorSpec]:
+    """The outputs of an ONNX file; what the exporter calls a free size, such as s72, has its name in the signature."""
+    import onnx
+
+    inputs = {x.name: x.type.tensor_type.shape.dim for x in file.input}
+    pairs = [pair for spec in graph.inputs for pair in zip(spec.dims, inputs[spec.name], strict=True)]
+    names = {dim.dim_param: ours for ours, dim in pairs if dim.dim_param and isinstance(ours, str)}
+
+    def called(dim: Any, place: int) -> int | str:
+        if dim.HasField("dim_value"):
+            return int(dim.dim_value)
+        return re.sub(r"\w+", lambda found: names.get(found[0], found[0]), dim.dim_param) or f"size{place}"
+
+    found = []
+    for value in file.output:
+        tensor = value.type.tensor_type
+        dims = tuple(called(dim, place) for place, dim in enumerate(tensor.shape.dim))
+        found.append(TensorSpec(value.name, str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), dims))
+    return found
 
 
 def _session(path: Path, threads: int) -> Any:

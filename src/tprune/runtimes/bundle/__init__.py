@@ -1,0 +1,1 @@
+"""Bundles: exported models as apps ship them, with golden outputs that are replayed on the device."""
