@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-runtimes test-all test-repeat fuzz lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-runtimes test-all test-repeat fuzz wheel lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -30,6 +30,10 @@ test-repeat: $(READY)
 
 fuzz: $(READY)
 	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness
+
+# builds it, installs it outside the clone, runs the demo from it
+wheel: $(READY)
+	.ci/wheel "$(abspath $(BIN))/python"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tprune.support.errors import InputError
 from tprune.support.machine import (
     cgroup_quota,
     check_threads,
+    commit,
     default_threads,
     idle_cores,
     training_precision,
@@ -104,3 +106,28 @@ def test_the_processor_alone_decides_the_training_precision(monkeypatch: pytest.
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
         assert training_precision("auto") == precision
         assert [training_precision(asked) for asked in ("fp32", "bf16")] == ["fp32", "bf16"]
+
+
+def test_the_commit_is_that_of_tprune_and_of_no_repository_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    installed = tmp_path / "machine.py"
+    installed.write_text("")
+    monkeypatch.setattr(tprune.support.machine, "__file__", str(installed))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit() is None
+    git("init", "-q")
+    (tmp_path / "mine.txt").write_text("")
+    git("add", "mine.txt")
+    git("commit", "-q", "-m", "mine")
+    assert commit() is None  # as in an environment inside of somebody's own repository
+    git("add", "machine.py")
+    git("commit", "-q", "-m", "ours")
+    found = commit()
+    assert found is not None and len(found) == 12
+    installed.write_text("changed")
+    assert commit() == f"{found}+"

@@ -195,7 +195,10 @@ def version_of(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the source tree, with `+` where it has changes; None outside a checkout."""
+    """The commit of the source tree, with `+` where it has changes; None outside a checkout.
+
+    An environment may lie inside a repository that is not tprune's: its commit says nothing of what is installed.
+    """
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -204,6 +207,7 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails where git does not know this file
         return git("rev-parse", "--short=12", "HEAD") + (
             "+" if git("status", "--porcelain", "--untracked-files=no") else ""
         )
