@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import SENTENCES, teach_
 
 from tprune.cli.bundle import bundle_to
+from tprune.core.precision import INT8
 from tprune.report.verb_tables import bundle_table
 from tprune.runtimes.bundle.licenses import of_model
 from tprune.runtimes.bundle.make import bundle
@@ -304,3 +305,9 @@ def test_a_real_export_becomes_a_bundle(tokenizer: Any, tmp_path: Path) -> None:
     outputs = read_json(tmp_path / "out" / "manifest.json")["graphs"][1]["outputs"]
     assert [output["dims"] for output in outputs][:2] == [["batch", len(tokenizer)], ["batch", 4, "past + 1", 8]]
     assert all(line.passed for line in check(tmp_path / "out"))
+    export(model, tokenizer, tmp_path / "int8", SENTENCES[:2], precision=INT8, thorough=False)
+    assert bundle(tmp_path / "int8", tmp_path / "small", SENTENCES).precision == "int8"
+    shutil.copyfile(tmp_path / "small" / "decoder.onnx", tmp_path / "out" / "decoder.onnx")
+    assert "decoder.onnx: has " in next(line.text for line in check(tmp_path / "out") if not line.passed)
+    sealed(tmp_path / "out")
+    assert "logits are off by 0.0" in next(line.text for line in check(tmp_path / "out") if not line.passed)
