@@ -1,6 +1,7 @@
 // Greedy search with a bundle of tprune on Android, from token ids to token ids. A sample: not compiled here.
-// Gradle: implementation("com.microsoft.onnxruntime:onnxruntime-android:VERSION"), VERSION at least `runtime.minimum` of manifest.json.
-// The settings of `decoding` other than `bad_words_ids` of one token are left out; tprune_runtime/replay.py has them all.
+// Gradle: implementation("com.microsoft.onnxruntime:onnxruntime-android:VERSION"), with at least the VERSION that
+// manifest.json has as `runtime.minimum`. Of the settings in `decoding` it heeds forbidden single tokens alone;
+// tprune_runtime/replay.py has them all.
 package org.example.translate
 
 import ai.onnxruntime.OnnxTensor
@@ -24,12 +25,14 @@ class Bundle(private val folder: File, threads: Int = 2) {
         (0 until all.length()).map { all.getJSONArray(it).getString(0) to all.getJSONArray(it).getString(1) }
     }
 
-    private fun ids(values: LongArray, vararg shape: Long) = OnnxTensor.createTensor(env, LongBuffer.wrap(values), shape)
+    private fun ids(values: LongArray, vararg shape: Long) =
+        OnnxTensor.createTensor(env, LongBuffer.wrap(values), shape)
 
     private fun empty(name: String): OnnxTensor {  // dims: batch, heads, past, size; before the first step past is 0
         val inputs = spec.getJSONArray("inputs")
-        val dims = (0 until inputs.length()).map(inputs::getJSONObject).first { it.getString("name") == name }.getJSONArray("dims")
-        return OnnxTensor.createTensor(env, FloatBuffer.allocate(0), longArrayOf(1, dims.getLong(1), 0, dims.getLong(3)))
+        val input = (0 until inputs.length()).map(inputs::getJSONObject).first { it.getString("name") == name }
+        val shape = input.getJSONArray("dims").let { longArrayOf(1, it.getLong(1), 0, it.getLong(3)) }
+        return OnnxTensor.createTensor(env, FloatBuffer.allocate(0), shape)
     }
 
     fun translate(source: LongArray): List<Long> {
@@ -44,7 +47,8 @@ class Bundle(private val folder: File, threads: Int = 2) {
         var token = known.getLong("decoder_start_token_id")
         val said = mutableListOf<Long>()
         while (said.size < known.getInt("max_length") - 1 && (said.isEmpty() || token !in ends)) {
-            val now = mapOf("input_ids" to ids(longArrayOf(token), 1, 1), "position" to ids(longArrayOf(said.size.toLong()), 1))
+            val at = ids(longArrayOf(said.size.toLong()), 1)
+            val now = mapOf("input_ids" to ids(longArrayOf(token), 1, 1), "position" to at)
             val done = decoder.run(fixed + past + now)  // close() it once the next step has read its states
             val logits = (done.get("logits").get() as OnnxTensor).floatBuffer
             token = (0 until logits.remaining()).filter { it !in never }.maxByOrNull { logits.get(it) }!!.toLong()

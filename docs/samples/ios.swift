@@ -1,6 +1,7 @@
 // Greedy search with a bundle of tprune on iOS, from token ids to token ids. A sample: not compiled here.
-// Swift package: https://github.com/microsoft/onnxruntime-swift-package-manager, version at least `runtime.minimum` of manifest.json.
-// The settings of `decoding` other than `bad_words_ids` of one token are left out; tprune_runtime/replay.py has them all.
+// Swift package: https://github.com/microsoft/onnxruntime-swift-package-manager, with at least the version that
+// manifest.json has as `runtime.minimum`. Of the settings in `decoding` it heeds forbidden single tokens alone;
+// tprune_runtime/replay.py has them all.
 import Foundation
 import OnnxRuntimeBindings
 
@@ -12,8 +13,9 @@ final class Bundle {
         env = try ORTEnv(loggingLevel: .warning)
         let options = try ORTSessionOptions()
         try options.setIntraOpNumThreads(threads)
-        encoder = try ORTSession(env: env, modelPath: folder.appendingPathComponent("encoder.onnx").path, sessionOptions: options)
-        decoder = try ORTSession(env: env, modelPath: folder.appendingPathComponent("decoder.onnx").path, sessionOptions: options)
+        func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
+        encoder = try ORTSession(env: env, modelPath: path("encoder.onnx"), sessionOptions: options)
+        decoder = try ORTSession(env: env, modelPath: path("decoder.onnx"), sessionOptions: options)
         let data = try Data(contentsOf: folder.appendingPathComponent("manifest.json"))
         manifest = try JSONSerialization.jsonObject(with: data) as! Json
         spec = (manifest["graphs"] as! [Json]).first { $0["name"] as! String == "decoder" }!
@@ -24,7 +26,8 @@ final class Bundle {
         return try ORTValue(tensorData: data, elementType: .int64, shape: shape)
     }
 
-    private func empty(_ name: String) throws -> ORTValue {  // dims: batch, heads, past, size; before the first step past is 0
+    // dims: batch, heads, past, size; before the first step past is 0
+    private func empty(_ name: String) throws -> ORTValue {
         let dims = (spec["inputs"] as! [Json]).first { $0["name"] as! String == name }!["dims"] as! [Any]
         let shape: [NSNumber] = [1, dims[1] as! NSNumber, 0, dims[3] as! NSNumber]
         return try ORTValue(tensorData: NSMutableData(), elementType: .float, shape: shape)
@@ -38,8 +41,8 @@ final class Bundle {
         let length = NSNumber(value: source.count)
         let mask = try ids([Int64](repeating: 1, count: source.count), [1, length])
         let names = Set(try encoder.outputNames())
-        var feeds = try encoder.run(
-            withInputs: ["input_ids": ids(source, [1, length]), "attention_mask": mask], outputNames: names, runOptions: nil)
+        let given = ["input_ids": try ids(source, [1, length]), "attention_mask": mask]
+        var feeds = try encoder.run(withInputs: given, outputNames: names, runOptions: nil)
         feeds["attention_mask"] = mask
         for pair in states { feeds[pair[0]] = try empty(pair[0]) }
         var token = known["decoder_start_token_id"] as! Int64, said: [Int64] = []

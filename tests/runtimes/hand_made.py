@@ -54,7 +54,7 @@ def finish(folder: Path, layout: Layout) -> Path:
     return folder
 
 
-def translation(folder: Path, vocabulary: int, **settings: Any) -> Path:
+def translation(folder: Path, vocabulary: int, rows: tuple[int, ...] = (), **settings: Any) -> Path:
     """Adds up what was read and what was written so far; the folder has its tokeniser already."""
     cache = (LayerCache(0, 1, WIDTH, WIDTH),)
     encoder, decoder = translation_signatures(cache, cache)
@@ -91,7 +91,7 @@ def translation(folder: Path, vocabulary: int, **settings: Any) -> Path:
             ("MatMul", ["hidden", "out"], "states", {}),
             ("Squeeze", ["states", "axis1"], "logits", {}),
         ],
-        weights_of(vocabulary),
+        weights_of(len(rows) or vocabulary),
         {"logits": 2},
     )
     defaults = {"bad_words_ids": ((0,),), "max_length": 20, "no_repeat_ngram_size": 2, "min_length": 4}
@@ -107,6 +107,7 @@ def translation(folder: Path, vocabulary: int, **settings: Any) -> Path:
         generation=generation,
         vocabulary=vocabulary,
         source_positions=POSITIONS,
+        rows=rows,
     )
     return finish(folder, layout)
 

@@ -205,6 +205,18 @@ def test_language_models_and_classifiers_have_bundles(tmp_path: Path) -> None:
         assert report.cases == expected
 
 
+def test_a_decoder_that_knows_some_tokens_has_golden_ids_of_the_model(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "exported").mkdir()
+    write_tokens(tokenizer, tmp_path / "exported")
+    rows = (0, 1, *range(len(tokenizer) // 2, len(tokenizer), 2))
+    bundle(hand_made.translation(tmp_path / "exported", len(tokenizer), rows), tmp_path / "out", SENTENCES)
+    cases = golden_of(tmp_path / "out")
+    written = {token for case in cases for token in case.get("ids", ())}
+    assert len(written) > 2 and written <= set(rows) and max(written) >= len(rows)
+    assert max(token for case in cases for row in case.get("fed", ()) for token in row) < len(rows)
+    assert all(line.passed for line in check(tmp_path / "out"))
+
+
 def test_what_cannot_become_a_bundle_is_refused(exported: Path, tmp_path: Path, made: Path) -> None:
     with pytest.raises(InputError, match="no sentences"):
         bundle(exported, tmp_path / "out", [" "])
