@@ -15,7 +15,12 @@ test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not runtimes" -n auto
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m "slow and not runtimes" -n auto --dist loadgroup
+
+# the runtimes that are extras, installed first; each test is skipped where its runtime is not there
+test-runtimes: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino]"
+	$(BIN)/python -m pytest -m runtimes -n auto --dist loadgroup
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup

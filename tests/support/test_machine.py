@@ -13,6 +13,7 @@ from tprune.support.machine import (
     commit,
     default_threads,
     idle_cores,
+    processor_features,
     training_precision,
     usable_cores,
 )
@@ -131,3 +132,12 @@ def test_the_commit_is_that_of_tprune_and_of_no_repository_around_it(
     assert found is not None and len(found) == 12
     installed.write_text("changed")
     assert commit() == f"{found}+"
+
+
+def test_instructions_of_the_processor_are_read_from_what_linux_says(tmp_path: Path) -> None:
+    said = tmp_path / "cpuinfo"
+    said.write_text("processor\t: 0\nmodel name\t: One\nflags\t\t: fpu avx2 avx512_vnni\nbugs\t\t: spectre\n")
+    assert processor_features(said) == {"fpu", "avx2", "avx512_vnni"}
+    said.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+    assert processor_features(said) == {"fp", "asimd", "bf16"}
+    assert processor_features(tmp_path / "none") == frozenset()

@@ -105,6 +105,16 @@ def idle_cores(count: int) -> list[int]:
     return sorted(sorted(os.sched_getaffinity(0), key=rank)[-count:])
 
 
+def processor_features(described: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The instructions that the processor has, as Linux calls them (`avx2`, `avx512_vnni`); none where it says nothing.
+
+    Args:
+        described: what Linux says of the processor.
+    """
+    lines = (line.partition(":") for line in _read(described).splitlines())
+    return frozenset(next((words for name, _, words in lines if name.strip() in ("flags", "Features")), "").split())
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
