@@ -19,15 +19,11 @@ test-slow: $(READY)
 
 # the runtimes that are extras, installed first; each test is skipped where its runtime is not there
 test-runtimes: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino,ctranslate2]"
 	$(BIN)/python -m pytest -m runtimes -n auto --dist loadgroup
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup
-
-test-runtimes: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ctranslate2]"
-	$(BIN)/python -m pytest -m runtimes -n auto
 
 # two whole demos, one on a busy machine and killed twenty times: the same weights; up to an hour
 test-repeat: $(READY)

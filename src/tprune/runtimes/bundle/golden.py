@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tprune.core.graph import BATCH, TOKENS, TOTAL, TensorSpec
-from tprune.runtimes.decoding import Floats, Ints, constrain, greedy
-from tprune.runtimes.forced import CHUNK, FED, STEPS, forced, forced_steps
+from tprune.runtimes.decoding import Floats, Ints, constrain, forced_steps, greedy
+from tprune.runtimes.forced import CHUNK, FED, STEPS, forced
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.runtime import Array
 from tprune.runtimes.translator import Translator
