@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+Names = Callable[[str, Any], tuple[str, ...]]
+"""The parameters of the model that a constant is made of, from its name in the graph and its value."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ report has a row for every constant of floating point in the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,10 +30,8 @@ from tprune.runtimes.onnxruntime.sites import (
     reads,
     sites,
 )
+from tprune.runtimes.products import Names
 from tprune.support.errors import InputError
-
-Names = Callable[[str, Any], tuple[str, ...]]
-"""The parameters of the model that a constant is made of, from its name in the graph and its value."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import onnx
 
 from tprune.families.graphs.graph import Graph
 from tprune.families.graphs.origins import first_names
+from tprune.runtimes.naming import naming
 from tprune.runtimes.onnxruntime.forms import Form
 from tprune.runtimes.onnxruntime.int8 import Constant, quantised
-from tprune.runtimes.onnxruntime.naming import naming
 
 
 def quantise(graph: Graph, source: Path, path: Path, form: Form, keep: Iterable[str] = ()) -> tuple[Constant, ...]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune.core.precision import Precision
-from tprune.runtimes.openvino.names import Names, naming
+from tprune.runtimes.naming import naming
 from tprune.runtimes.openvino.package import openvino
 from tprune.runtimes.openvino.settings import GROUP
-from tprune.runtimes.products import Product
+from tprune.runtimes.products import Names, Product
 
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph

@@ -6,7 +6,7 @@ from small_models import small_model
 from tprune.core.known_tasks import task_of
 from tprune.families.graphs.encoder_decoder import ENCODER_DECODER
 from tprune.families.graphs.origins import first_names, origins
-from tprune.runtimes.onnxruntime.naming import naming
+from tprune.runtimes.naming import naming
 
 
 def test_origins_of_fused_short_and_transposed_tensors() -> None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from tprune.families.graphs.origins import origins
-
-Names = Callable[[str, Any], tuple[str, ...]]
-"""The parameters that a constant is made of, from its name in the graph and its value; its own name where it is made
-of none."""
+from tprune.runtimes.products import Names
 
 
 def naming(module: nn.Module) -> Names:
-    """The names of the constants of a graph.
+    """The parameters that a constant of a graph's file is made of.
 
     The exporter keeps the names of the tensors of the graph's module, but not of those that it transposes; these are
-    known by their values.
+    known by their values. A constant that is made of no parameter has its own name.
 
     Args:
         module: of the graph.
@@ -30,7 +26,8 @@ def naming(module: nn.Module) -> Names:
         if origin.tensor.ndim > 1:
             value = origin.tensor.cpu().numpy()
             for each in (value, value.T):
-                contents.setdefault(_content(each), origin.parameters)
+                content = _content(each)
+                contents[content] = tuple(dict.fromkeys([*contents.get(content, ()), *origin.parameters]))
 
     def names(name: str, value: Any) -> tuple[str, ...]:
         found = known[name].parameters if name in known else contents.get(_content(value), ())
@@ -40,4 +37,4 @@ def naming(module: nn.Module) -> Names:
 
 
 def _content(value: Any) -> str:
-    return f"{value.shape} {hashlib.sha1(value.tobytes()).hexdigest()}"
+    return f"{value.shape} {value.dtype} {hashlib.sha1(value.tobytes()).hexdigest()}"
