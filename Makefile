@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-runtimes test-all test-repeat fuzz wheel lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-runtimes test-all test-repeat test-arm fuzz wheel lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -28,6 +28,10 @@ test-all: $(READY) lint
 # two whole demos, one on a busy machine and killed twenty times: the same weights; up to an hour
 test-repeat: $(READY)
 	TPRUNE_REPEAT=1 $(BIN)/python -m pytest -s --timeout 3600 tests/robustness/test_repeat.py
+
+# bundles replayed with ARM wheels under qemu-user, on Debian 12: that they compute the same; it times nothing
+test-arm: $(READY)
+	TPRUNE_ARM=1 $(BIN)/python -m pytest -s tests/runtimes/test_arm.py
 
 fuzz: $(READY)
 	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness
