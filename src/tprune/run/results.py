@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tprune.bench.harness import BenchResult, Workload, bench_all
+from tprune.bench.requests import Inputs
 from tprune.bench.statistics import median_interval
 from tprune.core.precision import FP32
 from tprune.core.score import Difference, Score
@@ -152,6 +153,7 @@ def timing(run: Run) -> dict[str, Any]:
     exports = exports_of(run)
     dense, *others = (run.out / "onnx" / one.name for one in exports)
     sentences = preparation_of(run.task).sentences(run.corpus.pooled_test()) or None
+    inputs: Inputs = ()
     if one_pass(run.task):  # the same inputs as those that a latency table is measured with
         model = run.load(run.base)
         examples = run.task.encode(run.corpus.valid, run.processor(run.base), model)
