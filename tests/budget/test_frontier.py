@@ -21,6 +21,7 @@ class Asked(SimpleNamespace):
     """A request for a speed."""
 
     timed, by_loss, stock = True, True, False
+    even: tuple[str, ...] = ()
 
     def target(self) -> tuple[str, float]:
         return "speedup", self.speed

@@ -38,6 +38,9 @@ KEYS = [
     "warnings",
     "task",
     "baselines",
+    "precision",
+    "rows",
+    "refused",
 ]
 SIDE = [
     "scores",

@@ -86,12 +86,15 @@ def test_results_are_what_the_stages_left(run: Run) -> None:
 
 def test_the_content_of_the_file_ends_with_the_model_and_the_warnings(run: Run) -> None:
     content = replace(results_of(run), model="m", warnings=("odd",)).to_dict()
-    assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-5:] == [
+    assert list(content)[:3] == ["dense", "pruned", "speedup"] and list(content)[-8:] == [
         "machine",
         "model",
         "warnings",
         "task",
         "baselines",
+        "precision",
+        "rows",
+        "refused",
     ]
     assert RunResults.from_dict(content).warnings == ("odd",)
     assert list(RunResults.from_dict(content).to_dict()) == list(content)

@@ -23,6 +23,7 @@ from tprune.report.table import notes, results_table
 from tprune.run import stages
 from tprune.run.estimates import planned
 from tprune.run.folder import Run
+from tprune.run.outputs import markers
 from tprune.run.results import evaluate
 from tprune.support.errors import InputError
 from tprune.support.files import read_json
@@ -169,6 +170,7 @@ def test_both_exports_are_scored_and_compared(tmp_path: Path, dense: Path, monke
     sides = {"dense": classifier(), "pruned": worse}
     tprune.save(sides["dense"], tmp_path / "dense", tokenizer())
     monkeypatch.setattr("tprune.run.results.open_exported", lambda folder, threads: Torch(sides[folder.name]))
+    markers(tmp_path).put("export", {"dense": {}, "pruned": {}})
     found = evaluate(run_of(tmp_path, dense, recipe(task="text-classification")))
     assert found["metric"] == "accuracy" and found["facts"] == {"dense": {}, "pruned": {}} and found["beams"] is None
     values = {side: each["accuracy"]["value"] for side, each in found["scores"].items()}

@@ -81,7 +81,7 @@ class Panic(BaseException):
 def test_how_the_program_ends(
     raised: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails() -> None:
+    def fails(arguments: list[str]) -> None:
         raise raised
 
     monkeypatch.setattr(cli, "app", fails)
@@ -95,7 +95,7 @@ def test_how_the_program_ends(
 def test_interrupting_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     for ends in (KeyboardInterrupt, GeneratorExit):
 
-        def fails(ends: type[BaseException] = ends) -> None:
+        def fails(arguments: list[str], ends: type[BaseException] = ends) -> None:
             raise ends
 
         monkeypatch.setattr(cli, "app", fails)
