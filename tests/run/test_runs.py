@@ -43,6 +43,19 @@ def test_a_run_is_its_pruned_model_and_with_dense_the_other(run: Path) -> None:
     assert is_run(run) and not is_run(run / "dense")
 
 
+def test_a_run_has_exports_in_several_precisions(run: Path) -> None:
+    for side, dense in (("pruned", False), ("dense", True)):
+        folder = export(run / "onnx" / f"{side}-int8")
+        assert exported_at(run, dense, "int8") == folder and runnable_at(run, dense, "int8") == str(folder)
+        assert exported_at(run, dense, "fp32") == exported_at(run, dense)
+    with pytest.raises(InputError, match="has exported no pruned-int4-weights model yet"):
+        exported_at(run, precision="int4-weights")
+    for at in (exported_at, runnable_at):
+        with pytest.raises(InputError, match="which has a precision already; leave out --precision"):
+            at(run / "onnx" / "dense", precision="int8")
+    assert runnable_at(run / "dense", precision="int8") == str(run / "dense")
+
+
 def test_what_is_no_run_is_itself(run: Path, tmp_path: Path) -> None:
     checkpoint, folder = run / "cut", export(tmp_path / "small")
     model(checkpoint)

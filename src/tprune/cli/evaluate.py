@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tprune.cli.export import CHECKED, built_in
+from tprune.core.precision import Precision
 from tprune.data.parallel import Parallel, sampled
 from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.run.lookup import runnable_at
@@ -29,6 +30,7 @@ from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, qu
 from tprune.tasks.translation.encoding import check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
 
+RunsIn = tuple[str | None, str | None]  # runtime and precision
 FEW = 50  # sentences; resampling fewer says next to nothing of others
 
 
@@ -43,6 +45,7 @@ def evaluate(
     *,
     tokenize: str | None = None,
     long_lines: LongLines | None = None,
+    precision: str | None = None,
 ) -> dict[str, Any]:
     """Quality of a model on a test set, and its difference to another one by paired bootstrap.
 
@@ -56,6 +59,7 @@ def evaluate(
         runtime: what translates; onnxruntime, or what an exported model is for, if not given.
         tokenize: sacreBLEU's tokeniser; the one that fits the script of the references if not given.
         long_lines: what becomes of sentences that are too long for a model; left out, and said, if not given.
+        precision: in which a checkpoint is exported; fp32 if not given.
 
     Raises:
         InputError: no such model, a run that has none yet, too many sentences that are too long, or no such tokeniser.
@@ -66,7 +70,7 @@ def evaluate(
     metric(tokenize)  # now, where its package is missing
     names = list(dict.fromkeys(filter(None, (against, model))))
     pairs, found, odd = _translated(
-        names, pairs, beams, threads, report, runtime, tokenize, long_lines or LongLines(option=OPTION)
+        names, pairs, beams, threads, report, (runtime, precision), tokenize, long_lines or LongLines(option=OPTION)
     )
     if len(pairs) < FEW:
         report(
@@ -98,7 +102,7 @@ def _translated(
     beams: int | None,
     threads: int | None,
     report: Report,
-    runtime: str | None,
+    runs_in: RunsIn,
     tokenize: str,
     long_lines: LongLines,
 ) -> tuple[Parallel, dict[str, Written], list[str]]:
@@ -108,7 +112,7 @@ def _translated(
         translators = {}  # all of them first: what cannot be opened is said before anything is translated
         for name in names:
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
-            made = opened(name, folder, pairs.source, report, runtime)
+            made = opened(name, folder, pairs.source, report, *runs_in)
             translators[name] = Translator.load(made, threads or default_threads())
         for translator in translators.values():
             count = partial(_lengths, translator.tokens)
@@ -140,7 +144,14 @@ def _lengths(tokens: Tokens, texts: Sequence[str]) -> list[int]:
     return [len(ids) for ids in tokens.encode(texts)]
 
 
-def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, runtime: str | None) -> Path:
+def opened(
+    model: str,
+    folder: Path,
+    sentences: Sequence[str],
+    report: Report,
+    runtime: str | None,
+    precision: str | None = None,
+) -> Path:
     """The exported folder that a name means; what is none yet is exported into `folder`.
 
     Raises:
@@ -165,5 +176,6 @@ def opened(model: str, folder: Path, sentences: Sequence[str], report: Report, r
         folder / "exported",
         [short[i] for i in sampled(len(short), CHECKED)],
         runtime_named(runtime),
+        precision=Precision(precision or "fp32"),
     )
     return folder / "exported"

@@ -17,6 +17,7 @@ import torch
 from tprune.cli.described import described, processor_of
 from tprune.cli.given import Given
 from tprune.core.known_tasks import TASKS, task_of
+from tprune.core.precision import Precision
 from tprune.core.score import Score
 from tprune.core.task import Examples, Predictions, Task
 from tprune.realise.checkpoint import load
@@ -30,6 +31,7 @@ from tprune.support.reporting import Report
 from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import compare, poor, scores
 
+RunsIn = tuple[str | None, str | None]  # runtime and precision
 FEW = 50  # examples; resampling fewer says next to nothing of others
 
 
@@ -54,7 +56,7 @@ class Side:
 
 
 def scored(
-    task: str, model: str, against: str | None, given: Given, threads: int | None, report: Report, runtime: str | None
+    task: str, model: str, against: str | None, given: Given, threads: int | None, report: Report, runs_in: RunsIn
 ) -> dict[str, Any]:
     """Scores of a model on test data, those of baselines, and its difference to another one by paired bootstrap.
 
@@ -65,8 +67,7 @@ def scored(
         given: the test data, and training data for baselines.
         threads: that run the models; the usable cores if not given.
         report: is told what is going on.
-        runtime: what runs the models; PyTorch for a checkpoint, and what it was exported for for an exported folder, if
-            not given.
+        runs_in: runtime and precision: PyTorch for a checkpoint, and those of an exported folder, if not given.
 
     Raises:
         InputError: no such model, one for another task, or data that does not fit.
@@ -78,7 +79,7 @@ def scored(
         sides: dict[str, Side] = {}
         for name in dict.fromkeys(filter(None, (against, model))):
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory()))
-            sides[name] = _side(known, name, folder, threads, report, runtime)
+            sides[name] = _side(known, name, folder, threads, report, runs_in)
         encoded = {name: known.encode(data["test"], side.processor, side.describes) for name, side in sides.items()}
         examples = encoded[model]
         if any(list(each.lengths) != list(examples.lengths) for each in encoded.values()):
@@ -133,17 +134,27 @@ def _warnings(found: Mapping[str, tuple[Score, ...]], baselines: Mapping[str, Sc
     return lines
 
 
-def _side(task: Task, name: str, folder: Path, threads: int | None, report: Report, runtime: str | None) -> Side:
-    """A model by its name; a checkpoint is exported into `folder` where a runtime is asked for."""
+def _side(task: Task, name: str, folder: Path, threads: int | None, report: Report, runs_in: RunsIn) -> Side:
+    """A model by its name; a checkpoint is exported into `folder` where a runtime or a precision is asked for."""
+    runtime, precision = runs_in
     if layout_file(Path(name)) is not None:
         return _exported(task, Path(name), threads, runtime)
     loaded: Any = load(name, dtype=torch.float32).eval()
     task_of(loaded, task.name)
     processor = task.processor(name)
-    if runtime is None:
+    if runtime is None and precision is None:
         return Side(loaded, loaded, processor)
+    runtime = runtime or "onnxruntime"
     report(f"{name}: exporting to {runtime} for this, checked against PyTorch")
-    export(loaded, None, folder / "exported", (), runtime_named(runtime), task=task)
+    export(
+        loaded,
+        None,
+        folder / "exported",
+        (),
+        runtime_named(runtime),
+        task=task,
+        precision=Precision(precision or "fp32"),
+    )
     return Side(OnePass.load(folder / "exported", threads or default_threads()), loaded, processor)
 
 

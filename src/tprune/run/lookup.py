@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tprune.core.precision import Precision
 from tprune.realise.model_files import CONFIG, EXPORTED, existing, model_folder
 from tprune.run.outputs import markers
 from tprune.run.stage import models, names, planned
@@ -44,8 +45,13 @@ def folder_at(name: str | Path, dense: bool = False) -> str:
     return existing(name)
 
 
-def exported_at(name: str | Path, dense: bool = False) -> Path:
+def exported_at(name: str | Path, dense: bool = False, precision: str | None = None) -> Path:
     """The exported folder that a name means: itself, or that of a run's pruned or dense model.
+
+    Args:
+        name: as typed.
+        dense: the dense model of a run.
+        precision: of the run's export; fp32 if not given. An exported folder has one already.
 
     Raises:
         InputError: nothing is exported there; says how to export it.
@@ -53,7 +59,9 @@ def exported_at(name: str | Path, dense: bool = False) -> Path:
     check_dense([name], dense)
     path = Path(name)
     if is_run(path):
-        return _of_run(path, f"onnx/{_side(dense)}", EXPORTED)
+        return _of_run(path, f"onnx/{_side(dense)}{_suffix(precision)}", EXPORTED)
+    if precision is not None and layout_file(path) is not None:
+        raise InputError(f"{name}: an exported folder, which has a precision already; leave out --precision")
     if (path / CONFIG).is_file() and layout_file(path) is None:
         raise InputError(
             f"{name}: a model that is not exported; `tprune export {name} --out FOLDER` makes a folder that runs"
@@ -61,18 +69,22 @@ def exported_at(name: str | Path, dense: bool = False) -> Path:
     return path
 
 
-def runnable_at(name: str | Path, dense: bool = False) -> str:
+def runnable_at(name: str | Path, dense: bool = False, precision: str | None = None) -> str:
     """What a name offers to translate with: an exported folder where there is one, otherwise the model to export.
 
+    Args: see `exported_at`.
+
     Raises:
-        InputError: as `model_at`.
+        InputError: as `model_at`, or as `exported_at` for a precision.
     """
     path = Path(name)
-    if is_run(path) and layout_file(path / "onnx" / _side(dense)) is not None:
-        return str(exported_at(path, dense))
-    if layout_file(path) is not None:
+    if is_run(path) and layout_file(path / "onnx" / f"{_side(dense)}{_suffix(precision)}") is not None:
+        return str(exported_at(path, dense, precision))
+    if layout_file(path) is not None and precision is None:
         check_dense([name], dense)
         return str(name)
+    if layout_file(path) is not None:
+        return str(exported_at(path, dense, precision))  # refused: it has a precision already
     return model_at(name, dense)
 
 
@@ -93,6 +105,10 @@ def check_finished(run: Path) -> None:
         raise InputError(f"{run}: this run has no results yet; {_state(run)}")
 
 
+def _suffix(precision: str | None) -> str:
+    return "" if precision is None else Precision(precision).suffix
+
+
 def _side(dense: bool) -> str:
     return "dense" if dense else "pruned"
 
@@ -100,7 +116,7 @@ def _side(dense: bool) -> str:
 def _of_run(run: Path, what: str, known_by: Sequence[str]) -> Path:
     if any((run / what / name).is_file() for name in known_by):
         return run / what
-    side, exported = what.rpartition("/")[2], "/" in what
+    side, exported = what.rpartition("/")[2], "/" in what  # in precisions that are not exact, no name of a model
     found = [name for name in models() if (run / name / CONFIG).is_file()]
     instead = f"name one of its models ({', '.join(str(run / name) for name in found)})" if found else ""
     if exported and side in found:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tprune.cli.options.checks import named, not_empty
+from tprune.cli.options.choices import Precisions
 
 Checkpoint = Annotated[
     str,
@@ -37,6 +38,14 @@ Runtime = Annotated[
         "--runtime",
         callback=not_empty,
         help="Runtime that runs the model (default: onnxruntime); see `tprune runtimes`.",
+    ),
+]
+PrecisionOfRun = Annotated[
+    Precisions | None,
+    typer.Option(
+        "--precision",
+        help="Precision of a run's exports, or in which a checkpoint is exported first (default: fp32). An exported "
+        "folder has its own.",
     ),
 ]
 Beams = Annotated[

@@ -10,7 +10,7 @@ import typer
 from tprune.cli.console import show
 from tprune.cli.options.checks import even, not_empty
 from tprune.cli.options.device import OnDevice
-from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, Sentences
+from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, PrecisionOfRun, Sentences
 from tprune.cli.sides import exported_sides
 from tprune.run.lookup import is_run
 from tprune.support.errors import InputError
@@ -41,6 +41,7 @@ def bench(
             help="Number of rounds, an even number; with fewer than 6 the intervals are the range of the measurements.",
         ),
     ] = 16,
+    precision: PrecisionOfRun = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +50,7 @@ def bench(
         why = "--dense takes one side of a run" if dense else f"{model} is no run, of which both sides would be timed"
         raise typer.BadParameter(f"{why}; name a second model")
     where = device.where(sentences)
-    sides, names = exported_sides(model, other, dense)
+    sides, names = exported_sides(model, other, dense, precision and precision.value)
     if where is not None:
         _on_device(where, sides, names, (threads, batch, rounds), as_json)
         return

@@ -11,7 +11,7 @@ from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import not_empty
 from tprune.cli.options.choices import LongLinesHow
 from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
-from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
+from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, Runtime
 from tprune.cli.sides import sides_of
 from tprune.core.known_tasks import writes_sentences
 from tprune.support.errors import OptionError
@@ -37,15 +37,17 @@ def evaluate(
         ),
     ] = None,
     runtime: Runtime = None,
+    precision: PrecisionOfRun = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model by the metric of its task, with a 95 % interval; a run's pruned model against its dense one."""
-    where, other = sides_of(model, against, dense)
+    numbers = precision and precision.value
+    where, other = sides_of(model, against, dense, numbers)
     given = given_data(sets, pairs)
     task = task_name(given, where, scores=True)
     if writes_sentences(task):
-        _translations(where, other, given, scoring, threads, runtime, as_json)
+        _translations(where, other, given, scoring, threads, (runtime, numbers), as_json)
         return
     given.check_task(task, "test")
     if scoring.given:
@@ -53,7 +55,7 @@ def evaluate(
     from tprune.cli.score import scored
     from tprune.report.score_table import scores_table
 
-    show(scored(task, where, other, given, threads, say, runtime), as_json, scores_table)
+    show(scored(task, where, other, given, threads, say, (runtime, numbers)), as_json, scores_table)
 
 
 def _translations(
@@ -62,7 +64,7 @@ def _translations(
     given: Given,
     scoring: Scoring,
     threads: int | None,
-    runtime: str | None,
+    runs_in: tuple[str | None, str | None],
     as_json: bool,
 ) -> None:
     from tprune.cli.sentences import test_of
@@ -76,5 +78,17 @@ def _translations(
 
     long = LongLines((scoring.long_lines or LongLinesHow.SKIP).value, scoring.long_share, OPTION)
     tokenize = scoring.bleu_tokenize
-    found = evaluated(model, pairs, against, scoring.beams, threads, say, runtime, tokenize=tokenize, long_lines=long)
+    runtime, precision = runs_in
+    found = evaluated(
+        model,
+        pairs,
+        against,
+        scoring.beams,
+        threads,
+        say,
+        runtime,
+        tokenize=tokenize,
+        long_lines=long,
+        precision=precision,
+    )
     show(found, as_json, quality_table)
