@@ -62,7 +62,7 @@ def write_report(run: Path) -> Path:
         rows=rows(results),
         notes=notes(results),
         precisions=lines(results),
-        precision_head=[(name, "n" if number > 1 else "") for number, name in enumerate(head(results))],
+        precision_head=[(name, "n" if number else "") for number, name in enumerate(head(results))],
         remarks=remarks(results),
         targets=targets(results, read_json(_forecast(run))),
         quoted=quoted(results),

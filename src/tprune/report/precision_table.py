@@ -7,13 +7,10 @@ from rich.table import Table
 from tprune.report.results import RunResults
 from tprune.report.sides import PrecisionRow, Ratio
 
-HEAD = ("model", "precision", "score", "against dense fp32", "MB", "ms", "faster than dense fp32", "than dense in it")
-
 
 def head(results: RunResults) -> tuple[str, ...]:
     """The names of the columns, of this run's metric and phase."""
-    named = {"score": results.metric, "ms": f"{results.phase}, ms"}
-    return tuple(named.get(name, name) for name in HEAD)
+    return "Model", results.metric, "Difference", "MB", f"{results.phase}, ms", "Speed", "In its precision"
 
 
 def lines(results: RunResults) -> list[tuple[str, ...]]:
@@ -28,8 +25,7 @@ def _line(results: RunResults, row: PrecisionRow) -> tuple[str, ...]:
     gap = "" if change is None else f"{change.delta:+.{digits}f} [{change.low:+.{digits}f}, {change.high:+.{digits}f}]"
     ms = row.result.latency_ms[results.runtime].get(results.phase)
     return (
-        row.model,
-        row.precision,
+        f"{row.model} {row.precision}",
         f"{score.value:.{digits}f}",
         gap,
         f"{row.result.bytes / 1e6:.2f}",
@@ -50,13 +46,14 @@ def remarks(results: RunResults) -> list[str]:
         for row in results.rows
         if row.in_fp32
     ]
-    return [*said, *(f"no row {name}: {why}" for name, why in results.refused.items())]
+    meant = "Difference and speed: against dense fp32, and in its precision against the dense model in the same one."
+    return [meant, *said, *(f"no row {name}: {why}" for name, why in results.refused.items())]
 
 
 def precision_table(results: RunResults) -> Table:
     """The table for a terminal."""
     table = Table(*head(results), box=None, pad_edge=False)
-    for column in table.columns[2:]:
+    for column in table.columns[1:]:
         column.justify = "right"
     for line in lines(results):
         table.add_row(*line)
