@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import SENTENCES
 
-from tprune.core.precision import FP32
+from tprune.core.precision import FP32, INT8
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.export import export
 from tprune.runtimes.forced import FED, forced, fresh, here
@@ -63,3 +63,18 @@ def test_a_process_of_its_own_computes_the_same(marian: Any, tokenizer: Any, tmp
     (out / "decoder.onnx").write_bytes(b"")
     with pytest.raises(InputError, match=r"decoder\.onnx"):
         fresh(out)([job])
+
+
+@pytest.mark.slow
+def test_integers_are_made_of_the_files_of_single_precision(
+    marian: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(marian, tokenizer, tmp_path / "fp32", SENTENCES[:2], thorough=False)
+    export(marian, tokenizer, tmp_path / "anew", SENTENCES[:2], precision=INT8, thorough=False)
+    monkeypatch.setattr("tprune.runtimes.onnxruntime.lower.lower", None)  # nothing is lowered again
+    how = {"precision": INT8, "fp32": tmp_path / "fp32"}
+    export(marian, tokenizer, tmp_path / "int8", SENTENCES[:2], **how)
+    for name in ("encoder.onnx", "decoder.onnx"):
+        assert (tmp_path / "int8" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+    found = ExportCertificate.read(tmp_path / "int8")
+    assert found.precision == INT8 and found.products and found.found["top1"] >= 0.95

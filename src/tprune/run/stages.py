@@ -188,7 +188,9 @@ def _exported(run: Run, one: Variant) -> dict[str, Any]:
     some = some_of(run.corpus.valid)
     sentences, batches = prepared.sentences(some), prepared.batches(some, processor, model)
     tokenizer, out, how = tokenizer_of(processor), run.out / "onnx" / one.name, one.precision
-    report = export(model, tokenizer, out, sentences, runtime, batches=batches, task=run.task, precision=how)
+    fp32 = None if one.plain else run.out / "onnx" / one.side
+    more: dict[str, Any] = {"task": run.task, "precision": how, "fp32": fp32}
+    report = export(model, tokenizer, out, sentences, runtime, batches=batches, **more)
     return {key: value for key, value in asdict(report).items() if key in EXPORTED}
 
 

@@ -29,7 +29,7 @@ from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.products import Product
 from tprune.runtimes.report import ExportReport
-from tprune.runtimes.runtime import Checking, GraphRuntime, ModelRuntime, Runtime, blamed, graph_runtime
+from tprune.runtimes.runtime import Checking, GraphRuntime, ModelRuntime, Rounding, Runtime, blamed, graph_runtime
 from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
@@ -101,6 +101,7 @@ def export(
     task: Task | None = None,
     precision: Precision = FP32,
     thorough: bool = True,
+    fp32: Path | None = None,
 ) -> ExportReport:
     """Writes what the runtime executes, the tokeniser and `layout.json` into `out`, and checks what it computes.
 
@@ -118,6 +119,7 @@ def export(
         task: what the model is for; its own if not given.
         precision: that the exported model computes in.
         thorough: whether steps are also forced in a process that has done nothing before.
+        fp32: an export of the same model for the same runtime in single precision, which spares lowering it again.
 
     Raises:
         InputError: a model without graphs, a precision that the runtime does not run such models in, settings of
@@ -139,7 +141,7 @@ def export(
     _ours(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
-        layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision)
+        layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32)
         replace(layout, precision=precision).write(folder)
         replay = replay_of(folder, runtime.name) if thorough else None
         report = kind.verify(plain, folder, precision, replay)
@@ -226,7 +228,14 @@ def _kind(
 
 
 def _written(
-    skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: Runtime, folder: Path, precision: Precision
+    skeleton: Skeleton,
+    task: Task,
+    kind: Kind,
+    model: Any,
+    runtime: Runtime,
+    folder: Path,
+    precision: Precision,
+    fp32: Path | None,
 ) -> tuple[Layout, Sequence[Product]]:
     """Writes what the runtime executes; the layout with the files of the folder, and the products."""
     if isinstance(runtime, ModelRuntime):
@@ -237,7 +246,10 @@ def _written(
         lowering = graph_runtime(runtime)
         graphs = _graphs(skeleton, task, kind, model, lowering)
         layout = _layout(skeleton, task, kind, model, graphs, runtime)
-        products = lowering.write(graphs, folder, precision)
+        if fp32 is not None and not precision.exact and isinstance(lowering, Rounding):
+            products = lowering.rounded(graphs, fp32, folder, precision)
+        else:
+            products = lowering.write(graphs, folder, precision)
     return replace(layout, files=Manifest.of(folder)), products
 
 

@@ -159,6 +159,14 @@ class ModelRuntime(Runtime, Protocol):
 
 
 @runtime_checkable
+class Rounding(Protocol):
+    """A runtime that makes the files of other precisions out of those of single precision, without lowering again."""
+
+    def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
+        """As `write`, from the files that `write` left in `source` for the same graphs in single precision."""
+
+
+@runtime_checkable
 class Checking(Protocol):
     """A runtime that can say in a moment whether it runs graphs; one without `check` says so when it writes."""
 

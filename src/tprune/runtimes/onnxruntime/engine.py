@@ -59,18 +59,23 @@ class OnnxRuntime:
 
     def write(self, graphs: Sequence[Graph], folder: Path, precision: Precision) -> Sequence[Product]:
         """An ONNX file for each graph. Raises as `check`."""
-        from tprune.runtimes.onnxruntime.forms import FORMS
         from tprune.runtimes.onnxruntime.lower import lower  # torch, which running them does not need
-        from tprune.runtimes.onnxruntime.quantise import quantise
 
         self.check(graphs)
+        for graph in graphs:
+            lower(graph, folder / f"{graph.name}.onnx")
+        return () if precision.exact else self.rounded(graphs, folder, folder, precision)
+
+    def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
+        """See `tprune.runtimes.runtime.Rounding`."""
+        from tprune.runtimes.onnxruntime.forms import FORMS
+        from tprune.runtimes.onnxruntime.quantise import quantise
+
         products: list[Product] = []
         for graph in graphs:
-            path = folder / f"{graph.name}.onnx"
-            lower(graph, path)
-            if not precision.exact:
-                found = quantise(graph, path, path, FORMS[precision.name], precision.exceptions)
-                products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
+            file = f"{graph.name}.onnx"
+            found = quantise(graph, source / file, folder / file, FORMS[precision.name], precision.exceptions)
+            products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
         return products
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
