@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/tprune demo --out "$(OUT)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not runtimes" -n auto
+	$(BIN)/python -m pytest -m "not slow and not runtimes and not variants" -n auto
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not runtimes" -n auto --dist loadgroup
