@@ -70,5 +70,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = root / f"a run {session}" / "demo"
     with FileLock(root / "demo.lock"):
         if not (out / "report.html").exists():
-            subprocess.run([sys.executable, "-m", "tprune", "demo", "--out", str(out)], check=True, timeout=480)
+            subprocess.run([sys.executable, "-m", "tprune", "demo", "--out", str(out)], check=True, timeout=840)
     return out

@@ -48,7 +48,7 @@ def test_a_run_has_exports_in_several_precisions(run: Path) -> None:
         folder = export(run / "onnx" / f"{side}-int8")
         assert exported_at(run, dense, "int8") == folder and runnable_at(run, dense, "int8") == str(folder)
         assert exported_at(run, dense, "fp32") == exported_at(run, dense)
-    with pytest.raises(InputError, match="has exported no pruned-int4-weights model yet"):
+    with pytest.raises(InputError, match="the run has not exported its pruned model in int4-weights; `tprune export"):
         exported_at(run, precision="int4-weights")
     for at in (exported_at, runnable_at):
         with pytest.raises(InputError, match="which has a precision already; leave out --precision"):

@@ -39,6 +39,6 @@ def exported_sides(
         of = "" if precision is None else f" {precision}"
         both = exported_at(model, dense=True, precision=precision), exported_at(model, precision=precision)
         return both, (f"dense{of}", f"pruned{of}")
-    named = [exported_at(name, dense and is_run(name), precision if is_run(name) else None) for name in (model, other)]
+    named = [exported_at(name, dense and is_run(name), precision) for name in (model, other)]
     first, second = (Path(told(name, str(at), dense)) for name, at in zip((model, other), named, strict=True))
     return (first, second), (str(first), str(second))

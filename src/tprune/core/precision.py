@@ -41,7 +41,7 @@ class Precision:
         exceptions: names of weights that stay in single precision all the same, sorted.
 
     Raises:
-        InputError: a name that is not known.
+        InputError: a name that is not known, or exceptions from single precision.
 
     Example:
         >>> Precision("int8", ("lm_head.weight",)).suffix
@@ -54,6 +54,8 @@ class Precision:
     def __post_init__(self) -> None:
         if self.name not in NUMBERS:
             raise InputError(f"precision {self.name!r}; expected one of {', '.join(NUMBERS)}")
+        if self.exact and self.exceptions:
+            raise InputError(f"{self.exceptions[0]} is to stay in fp32, which all weights do in precision fp32")
         object.__setattr__(self, "exceptions", tuple(sorted(set(self.exceptions))))
 
     @property

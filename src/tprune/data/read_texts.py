@@ -108,7 +108,8 @@ def _column(path: Path, raw: bytes, usual: Sequence[str]) -> str:
     there = column_names(path, raw)
     if (found := next((name for name in usual if name in there), None)) is None:
         known = ", ".join(map(repr, there))
-        raise InputError(f"{path}: no column called {' or '.join(usual)}; there are {known}; name one with --columns")
+        instead = f"there are {known}; name one with --columns" if known else "the file is empty"
+        raise InputError(f"{path}: no column called {' or '.join(usual)}; {instead}")
     return found
 
 

@@ -348,7 +348,8 @@ class Bench(_Section):
     @property
     def numbers(self) -> Precision:
         """The precision as a value."""
-        return Precision(self.precision, self.exceptions)
+        named = Precision(self.precision)
+        return named if named.exact else Precision(self.precision, self.exceptions)
 
 
 class Recipe(_Section):

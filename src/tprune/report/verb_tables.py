@@ -10,6 +10,7 @@ from rich.table import Table
 from tprune.bench.harness import BenchResult
 from tprune.bench.known_phases import label_of
 from tprune.report.table import text_of
+from tprune.runtimes.parity import LIMITS
 
 
 def inspect_table(found: Mapping[str, Any]) -> str:
@@ -69,9 +70,21 @@ def export_table(found: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             text_of(table),
-            f"logits differ by {found['max_relative_error']:.1e} of the largest; {'; '.join(agrees)}",
+            f"{_distance(found)}; {'; '.join(agrees)}",
             f"\n{found['out']}",
         ]
+    )
+
+
+def _distance(found: Mapping[str, Any]) -> str:
+    """How far logits are from PyTorch's, and how far they may be; only what passed is written."""
+    if found.get("precision", "fp32") == "fp32":
+        return f"logits differ by {found['max_relative_error']:.1e} of the largest"
+    limits = LIMITS[found["precision"]]
+    return (
+        f"{found['precision']} is within its limits: rms {found['rms']:.2g} (at most {limits.rms:g}), divergence "
+        f"{found['kl']:.2g} nats (at most {limits.kl:g}), the same answer or a tie in {100 * found['top1']:.1f} % (at "
+        f"least {100 * (limits.top1 or 0):g} %)"
     )
 
 

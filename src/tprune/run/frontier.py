@@ -14,7 +14,7 @@ from tprune.run.folder import Run
 from tprune.run.sequence import measured, sized
 from tprune.run.variants import precisions_of
 from tprune.run.work import Work
-from tprune.support.errors import TpruneError
+from tprune.support.errors import TpruneError, UnreachableError
 from tprune.support.files import write_json
 
 
@@ -28,6 +28,9 @@ def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
         run: that would prune.
         work: before the first step.
         speeds: times faster than the dense model in fp32.
+
+    Raises:
+        UnreachableError: not even the least speed can be reached, in any precision.
     """
     work, evidence, refused = sized(work), {}, dict[str, str]()
     for precision in precisions_of(run.recipe.bench, skeleton_of(work.start.dense).name):
@@ -37,6 +40,8 @@ def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
             refused[precision.name] = str(error)
             run.progress.note(f"warning: {precision}: {error}")
     known = {name: found for name, found in evidence.items() if found is not None}
+    if not known:
+        raise UnreachableError(f"none of {', '.join(f'{speed:g}x' for speed in speeds)}: {'; '.join(refused.values())}")
     how = work.how
 
     def request(speed: float) -> Any:

@@ -59,7 +59,14 @@ def exported_at(name: str | Path, dense: bool = False, precision: str | None = N
     check_dense([name], dense)
     path = Path(name)
     if is_run(path):
-        return _of_run(path, f"onnx/{_side(dense)}{_suffix(precision)}", EXPORTED)
+        folder = path / "onnx" / f"{_side(dense)}{_suffix(precision)}"
+        plain = path / "onnx" / _side(dense)
+        if precision is not None and layout_file(folder) is None and layout_file(plain) is not None:
+            raise InputError(
+                f"{name}: the run has not exported its {_side(dense)} model in {precision}; `tprune export {name}"
+                f"{' --dense' * dense} --precision {precision} --out FOLDER` does"
+            )
+        return _of_run(path, f"onnx/{folder.name}", EXPORTED)
     if precision is not None and layout_file(path) is not None:
         raise InputError(f"{name}: an exported folder, which has a precision already; leave out --precision")
     if (path / CONFIG).is_file() and layout_file(path) is None:
@@ -78,7 +85,7 @@ def runnable_at(name: str | Path, dense: bool = False, precision: str | None = N
         InputError: as `model_at`, or as `exported_at` for a precision.
     """
     path = Path(name)
-    if is_run(path) and layout_file(path / "onnx" / f"{_side(dense)}{_suffix(precision)}") is not None:
+    if is_run(path) and layout_file(path / "onnx" / _side(dense)) is not None:
         return str(exported_at(path, dense, precision))
     if layout_file(path) is not None and precision is None:
         check_dense([name], dense)

@@ -11,6 +11,7 @@ from tprune.core.precision import Precision
 from tprune.core.score import Difference
 from tprune.runtimes.parity import Limits
 from tprune.runtimes.products import Product
+from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.records import decoded, encoded
 
@@ -87,4 +88,9 @@ class ExportCertificate:
     @staticmethod
     def read(folder: Path) -> ExportCertificate:
         """That of an exported folder. Raises `InputError` where there is none, or it is damaged."""
-        return decoded(ExportCertificate, read_json(folder / CERTIFICATE))
+        try:
+            return decoded(ExportCertificate, read_json(folder / CERTIFICATE))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{folder / CERTIFICATE}: {error}; export the model again") from None

@@ -151,7 +151,9 @@ def export(
 
 
 def check_supported(runtime: Runtime, precision: Precision, skeleton: Skeleton, model: str) -> None:
-    """Raises `InputError` where a runtime does not run models of a build in a precision, with the reason."""
+    """Raises `InputError` where a runtime is not installed, or does not run models of a build in a precision."""
+    if version_of(runtime.package) is None:
+        raise InputError(f"runtime {runtime.name} is not installed here; {runtime.install}")
     if (why := runtime.supports(precision, skeleton.name)) is not None:
         raise InputError(f"cannot export this {model} in {precision.name} for {runtime.name}: {why}")
 

@@ -9,7 +9,7 @@ import typer
 
 from tprune.cli.console import say, show
 from tprune.cli.options.checks import named
-from tprune.cli.options.single import AsJson, Dense, Exported
+from tprune.cli.options.single import AsJson, Dense, Exported, PrecisionOfRun
 
 
 def bundle(
@@ -41,6 +41,7 @@ def bundle(
             help="Folder of the model that was pruned, whose license (LICENSE, README.md) goes into the bundle.",
         ),
     ] = None,
+    precision: PrecisionOfRun = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +49,7 @@ def bundle(
     from tprune.data.parallel import read_lines
     from tprune.run.lookup import exported_at
 
-    where = exported_at(exported, dense)
+    where = exported_at(exported, dense, precision and precision.value)
     texts = None if sentences is None else read_lines(sentences)
     from tprune.cli.bundle import bundle_to
     from tprune.report.verb_tables import bundle_table

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from tprune.cli.console import say, stdin_lines, told
-from tprune.cli.options.single import Beams, BenchThreads, Dense, Exported
+from tprune.cli.options.single import Beams, BenchThreads, Dense, Exported, PrecisionOfRun
 
 
 def translate(
     model: Exported,
     beams: Beams = None,
     threads: BenchThreads = 1,
+    precision: PrecisionOfRun = None,
     dense: Dense = False,
 ) -> None:
     """Translate sentences from standard input to standard output, one a line, by the runtime of an exported model."""
     from tprune.run.lookup import exported_at
 
-    where = told(model, str(exported_at(model, dense)), dense)
+    where = told(model, str(exported_at(model, dense, precision and precision.value)), dense)
     from tprune.data.parallel import one_line
     from tprune.runtimes.translator import Translator, cut_often
 
