@@ -58,7 +58,7 @@ def test_export_equals_pytorch(model: Any, tokenizer: Any, tmp_path: Path) -> No
     assert report.greedy_equal + report.greedy_ties == report.beam_equal + report.beam_ties == len(SENTENCES)
     assert report.greedy_equal == report.beam_equal == len(SENTENCES)
     assert report.files == {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir()}
-    assert {"encoder.onnx", "decoder.onnx", "layout.json", "tokenizer.json"} == set(report.files)
+    assert {"encoder.onnx", "decoder.onnx", "layout.json", "certificate.json", "tokenizer.json"} == set(report.files)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     for name in ("encoder", "decoder"):  # which file of this machine a node comes from is nobody's business
         assert b".py" not in (tmp_path / "out" / f"{name}.onnx").read_bytes()

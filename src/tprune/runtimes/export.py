@@ -145,8 +145,8 @@ def export(
         replace(layout, precision=precision).write(folder)
         replay = replay_of(folder, runtime.name) if thorough else None
         report = kind.verify(plain, folder, precision, replay)
-        files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         _certificate(runtime, precision, report, products, thorough).write(folder)
+        files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
 
 
