@@ -141,7 +141,7 @@ def test_export_equals_pytorch(name: str, tmp_path: Path) -> None:
     assert model.training  # left as it was
     assert report.max_relative_error < 1e-5 and report.inputs == 3
     graph = "decoder.onnx" if "llama" in name else "model.onnx"
-    assert set(report.files) == {graph, "layout.json"}
+    assert set(report.files) == {graph, "layout.json", "certificate.json"}
     assert b".py" not in (tmp_path / "out" / graph).read_bytes()
     model.eval()
     one = open_exported(tmp_path / "out")
