@@ -101,7 +101,7 @@ def test_a_missing_package_says_how_to_install_it(
     marian: Any, tokenizer: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    with pytest.raises(InputError, match=r"ctranslate2 is not installed here .*; pip install ctranslate2"):
+    with pytest.raises(InputError, match=r"ctranslate2 is not installed here.*; pip install ctranslate2"):
         export(marian, tokenizer, tmp_path / "out", SENTENCES[:1], CTRANSLATE2)
     assert not (tmp_path / "out").exists()
 
