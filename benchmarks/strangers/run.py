@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.report.results import RunResults, finished
+from tprune.report.sides import PrecisionRow
 from tprune.support.files import read_json, write_json
 
 HERE = Path(__file__).parent
@@ -95,7 +96,22 @@ def row(
         "seed": seed,
         "command": " ".join(["tprune", *line]).replace(str(folder), "runs/strangers"),
     }
-    return said | {key: found[key] for key in keys} | sides
+    return (
+        said | {key: found[key] for key in keys} | sides | {"rows": [_precision(one, results) for one in results.rows]}
+    )
+
+
+def _precision(one: PrecisionRow, results: RunResults) -> dict[str, Any]:
+    """What is kept of a model in one precision."""
+    speed, change = one.speedup.get(results.phase), one.change
+    return {
+        "model": one.model,
+        "precision": one.precision,
+        "score": one.result.scores[results.metric].value,
+        "bytes": one.result.bytes,
+        "change": None if change is None else [change.delta, change.low, change.high],
+        "speedup": None if speed is None else [speed.median, speed.low, speed.high],
+    }
 
 
 def rows(folder: Path, only: tuple[str, ...], collect: bool) -> Iterator[dict[str, Any]]:

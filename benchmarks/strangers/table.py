@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -18,6 +18,7 @@ WHAT = {
     "half, recovered": "half of the multiplications, recovered",
     "speed": "1.5 times as fast, recovered",
 }
+CHANGES = (("change", "+.2f"), ("speedup", ".2f"))
 HEAD = "| model | asked | seeds | metric | dense | pruned | difference | speed | dense, ms | multiplications |"
 
 
@@ -31,21 +32,35 @@ def strangers_table(data: Mapping[str, Any]) -> str:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in data["rows"]:
         groups.setdefault((row["model"], row["asked"]), []).append(row)
-    lines = [_line(*name, groups[name]) for name in sorted(groups, key=_order)]
+    lines = [line for name in sorted(groups, key=_order) for line in _lines(*name, groups[name])]
     made = [row for row in data["rows"] if "refused" not in row]
     machines = sorted({row["machine"]["cpu"] for row in made})
     commits = sorted({str(row["commit"]) for row in made})
     bench = made[0]["bench"]
     how = (
-        f"Speeds are dense over pruned in onnxruntime, fp32, {bench['threads']} thread, batch {bench['batch']}, in "
-        f"turns, of one run each; {', '.join(machines)}; source at {', '.join(commits)}; commands in "
-        "`benchmarks/strangers/results.json`."
+        f"Speeds are dense over pruned in onnxruntime, fp32 where nothing else is said, {bench['threads']} thread, "
+        f"batch {bench['batch']}, in turns, of one run each; {', '.join(machines)}; source at {', '.join(commits)}; "
+        "commands in `benchmarks/strangers/results.json`."
     )
     return "\n".join([HEAD, "|---" * 10 + "|", *lines, "", how])
 
 
 def _order(name: tuple[str, str]) -> tuple[int, int]:
     return list(MODELS).index(name[0]), list(WHAT).index(name[1])
+
+
+def _lines(model: str, asked: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The line of a model and budget, and below it those of both models in int8, against the dense model in fp32."""
+    yield _line(model, asked, rows)
+    for side in ("dense", "pruned"):
+        found = [
+            one for row in rows for one in row.get("rows", ()) if (one["model"], one["precision"]) == (side, "int8")
+        ]
+        if found:
+            scores = [one["score"] for one in found]
+            score = f"{fmean(scores):.2f} ({min(scores):.2f} to {max(scores):.2f})"
+            change, speed = (_hull([one[key] for one in found], form) for key, form in CHANGES)
+            yield f"| {side} in int8 | | {len(found)} | | | {score} | {change} | {speed} | | |"
 
 
 def _line(model: str, asked: str, rows: Sequence[Mapping[str, Any]]) -> str:
