@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tprune.budget.evidence import Evidence, select_plan
 from tprune.budget.request import Request
@@ -58,33 +58,23 @@ def frontier(
         speeds: times faster than the dense model in fp32, each above 1.
         task: what the model is for; its own if not given.
     """
-    return tuple(_points(model, plan, request, evidence, sorted(set(speeds)), task))
+    asked = [(name, speed) for name in evidence for speed in sorted(set(speeds))]
+    return tuple(_point(model, plan, request(speed), evidence[name], Point(name, speed), task) for name, speed in asked)
 
 
-def _points(
-    model: Model,
-    plan: Plan,
-    request: Callable[[float], Request],
-    evidence: Mapping[str, Evidence],
-    speeds: Sequence[float],
-    task: Task | None,
-) -> Iterator[Point]:
-    for precision, known in evidence.items():
-        for asked in speeds:
-            how = request(asked)
-            table = known.timed(how)
-            if asked <= known.faster:
-                whole = size(model, task).parameters
-                yield Point(precision, asked, known.faster, table.dense.total, 0.0, whole)
-                continue
-            try:
-                chosen = select_plan(model, plan, how, None, known, task)
-            except UnreachableError as error:
-                yield Point(precision, asked, why=str(error))
-                continue
-            ms = table.predict_plan(chosen).total
-            left, loss = size_after(model, chosen, task).parameters, loss_of(chosen, known.curves)
-            yield Point(precision, asked, known.faster * table.dense.total / ms, ms, loss, left)
+def _point(model: Model, plan: Plan, how: Request, known: Evidence, asked: Point, task: Task | None) -> Point:
+    """What was asked for, with what it costs."""
+    table = known.timed(how)
+    if asked.asked <= known.faster:
+        whole = size(model, task).parameters
+        return replace(asked, speedup=known.faster, ms=table.dense.total, loss=0.0, parameters=whole)
+    try:
+        chosen = select_plan(model, plan, how, None, known, task)
+    except UnreachableError as error:
+        return replace(asked, why=str(error))
+    ms = table.predict_plan(chosen).total
+    left, loss = size_after(model, chosen, task).parameters, loss_of(chosen, known.curves)
+    return replace(asked, speedup=known.faster * table.dense.total / ms, ms=ms, loss=loss, parameters=left)
 
 
 def loss_of(plan: Plan, curves: Sequence[Curve]) -> float:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tprune.cli.export import CHECKED, built_in
+from tprune.cli.sides import RunsIn
 from tprune.core.precision import Precision
 from tprune.data.parallel import Parallel, sampled
 from tprune.realise.checkpoint import load, load_tokenizer
@@ -30,7 +31,6 @@ from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, qu
 from tprune.tasks.translation.encoding import check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
 
-RunsIn = tuple[str | None, str | None]  # runtime and precision
 FEW = 50  # sentences; resampling fewer says next to nothing of others
 
 

@@ -16,6 +16,7 @@ import torch
 
 from tprune.cli.described import described, processor_of
 from tprune.cli.given import Given
+from tprune.cli.sides import RunsIn
 from tprune.core.known_tasks import TASKS, task_of
 from tprune.core.precision import Precision
 from tprune.core.score import Score
@@ -31,7 +32,6 @@ from tprune.support.reporting import Report
 from tprune.tasks.padding import pad_of
 from tprune.tasks.scoring import compare, poor, scores
 
-RunsIn = tuple[str | None, str | None]  # runtime and precision
 FEW = 50  # examples; resampling fewer says next to nothing of others
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from tprune.cli.console import told
 from tprune.run.lookup import check_dense, exported_at, is_run, runnable_at
 
+RunsIn = tuple[str | None, str | None]  # runtime and precision, as far as they are given
+
 
 def sides_of(model: str, against: str | None, dense: bool, precision: str | None = None) -> tuple[str, str | None]:
     """The model that is scored, and the one that it is compared with; of a run alone, its pruned and its dense model.

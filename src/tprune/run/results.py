@@ -110,9 +110,7 @@ def _certify(
     changes: Mapping[str, Mapping[str, Difference]],
     values: Mapping[str, float],
 ) -> None:
-    """Notes in the certificates of exports how much of the metric their precision takes, and whether that is within
-    bounds.
-    """
+    """Notes in the certificates of exports what their precision takes of the metric, and whether it may."""
     for one in exports:
         if (change := changes[one.name].get("rounding")) is not None and not one.plain:
             folder = run.out / "onnx" / one.name

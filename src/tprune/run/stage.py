@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tprune.core.precision import NUMBERS, Precision
 from tprune.core.units import MEMORY, SIZES, TIMES
 from tprune.run.stage_times import StageTimes
+from tprune.run.variants import variants
 from tprune.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         message=lambda asked: f"to {asked.recipe.bench.runtime}, checked against PyTorch",
-        leaves=tuple(f"onnx/{side}{Precision(name).suffix}" for side in ("dense", "pruned") for name in NUMBERS),
+        leaves=tuple(f"onnx/{one.name}" for one in variants(map(Precision, NUMBERS))),
         reads=("recipe.bench.runtime", "recipe.bench.precision", "recipe.bench.exceptions", "training"),
         seconds=lambda recipe, load: 4 * load.export,
     ),

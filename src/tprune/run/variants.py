@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tprune.core.precision import FP32, INT8, NUMBERS, Precision
-from tprune.recipe.schema import Bench
-from tprune.runtimes.runtime import runtime_named
+
+if TYPE_CHECKING:
+    from tprune.recipe.schema import Bench  # which takes a moment
 
 SIDES = ("dense", "pruned")
 
@@ -42,6 +44,8 @@ def precisions_of(how: Bench, skeleton: str) -> tuple[Precision, ...]:
         how: how the run measures speed.
         skeleton: the build of its model.
     """
+    from tprune.runtimes.runtime import runtime_named  # here, because numpy takes a moment
+
     runtime = runtime_named(how.runtime)
     asked = [FP32, Precision(INT8.name, how.exceptions), how.numbers]
     return tuple(dict.fromkeys(one for one in asked if runtime.supports(one, skeleton) is None))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tprune.core.kinds import TO_CUT, Kind
+from tprune.core.precision import NUMBERS
 
 
 class Blocks(StrEnum):
@@ -37,14 +38,8 @@ class LongLinesHow(StrEnum):
     FAIL = "fail"
 
 
-class Precisions(StrEnum):
-    """What an exported model computes in; see `tprune.core.precision.NUMBERS`."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    INT8 = "int8"
-    INT8_WEIGHTS = "int8-weights"
-    INT4_WEIGHTS = "int4-weights"
+# what an exported model computes in
+Precisions = StrEnum("Precisions", {name.upper().replace("-", "_"): name for name in NUMBERS})  # type: ignore[misc]  # mypy wants literals
 
 
 class TrainPrecisions(StrEnum):

@@ -12,7 +12,7 @@ from tprune.cli.options.checks import not_empty
 from tprune.cli.options.choices import LongLinesHow
 from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, Runtime
-from tprune.cli.sides import sides_of
+from tprune.cli.sides import RunsIn, sides_of
 from tprune.core.known_tasks import writes_sentences
 from tprune.support.errors import OptionError
 
@@ -64,7 +64,7 @@ def _translations(
     given: Given,
     scoring: Scoring,
     threads: int | None,
-    runs_in: tuple[str | None, str | None],
+    runs_in: RunsIn,
     as_json: bool,
 ) -> None:
     from tprune.cli.sentences import test_of

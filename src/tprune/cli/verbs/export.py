@@ -13,6 +13,7 @@ from tprune.cli.options.choices import Precisions
 from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
 
 ONNX = "onnxruntime"
+PLAIN = Precisions("fp32")
 
 
 def export(
@@ -44,7 +45,7 @@ def export(
             help="Precision of the exported model: fp32 computes as trained, int8 with 8-bit weights and activations, "
             "int8-weights and int4-weights with smaller weights alone.",
         ),
-    ] = Precisions.FP32,
+    ] = PLAIN,
     fp32: Annotated[
         list[str] | None,
         typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
