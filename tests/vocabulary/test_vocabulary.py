@@ -104,7 +104,7 @@ def test_translations_stay_in_onnxruntime(pair: tuple[Any, Any], tmp_path: Path)
     assert translator.layout.vocabulary == len(found.kept) > translator.layout.writable == found.written
     assert translator.translate(CORPUS.source) == list(CORPUS.target)
     whole = export(found.model, found.tokenizer, tmp_path / "onnx", CORPUS.source[:1])
-    assert whole.files == report.files
+    assert {file for file, size in whole.files.items() if report.files[file] != size} <= {"certificate.json"}
 
 
 def test_only_tokens_of_translations_are_written(pair: tuple[Any, Any]) -> None:
