@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
@@ -36,6 +36,10 @@ class Family(Protocol):
 
     def drops_empty(self, name: str) -> bool:
         """Whether a tensor is left out of the small model once one of its axes is empty."""
+        ...
+
+    def computed_tensors(self, model: nn.Module, cuts: Cuts) -> Mapping[str, Tensor]:
+        """The tensors of the small model that are no slices of the model's, by name."""
         ...
 
     def inherit(self, model: nn.Module, small: nn.Module) -> None:

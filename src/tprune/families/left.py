@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tprune.core.cuts import Cuts
 from tprune.families.rows import Heads, Row
+from tprune.support.errors import InputError
+
+Numbers = Mapping[str, int | float]  # attributes of a module, by name
 
 
 def left_by(rows: Iterable[Row], model: nn.Module, cuts: Cuts, heads: Heads) -> dict[str, Any]:
     """What is left, as modeling/modeling_pruned.py reads it. Raises `InputError` for what no small model can hold."""
-    holder = model.config if isinstance(model, PreTrainedModel) else model
-    before: Mapping[str, Any] = getattr(holder, "pruned", None) or {}
+    before = _before(model)
     replaced: dict[str, Any] = dict(before.get("replaced", {}))
     attributes, values, kept = (dict(before.get(what, {})) for what in ("attributes", "values", "kept"))
     for row in rows:
@@ -38,7 +40,46 @@ def left_by(rows: Iterable[Row], model: nn.Module, cuts: Cuts, heads: Heads) -> 
     }
 
 
-def _changed(module: Any, named: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+def added_buffers(model: nn.Module, cuts: Cuts, computed: Mapping[str, Tensor], stock: bool) -> dict[str, Any]:
+    """What `config.pruned` says of buffers: those that a family computes, and that the dense class does not save.
+
+    Args:
+        model: before the cuts.
+        cuts: of its tensors.
+        computed: tensors of the small model, by name.
+        stock: whether a stock class is to hold them.
+
+    Raises:
+        InputError: a computed tensor does not fit what the cuts leave, or its module is not there; or a stock class is
+            to hold a buffer that it does not save.
+    """
+    before: Mapping[str, Any] = _before(model).get("buffers", {})
+    saved, modules = model.state_dict(), dict(model.named_modules())
+    found: dict[str, Any] = {name: dict(how) for name, how in before.items()}
+    for name, tensor in computed.items():
+        if name in saved and name not in before:
+            if name in cuts.removed or tuple(tensor.shape) != tuple(cuts.shape(name)):
+                raise InputError(
+                    f"the family computes {name} of shape {tuple(tensor.shape)}; the cuts leave "
+                    f"{'nothing of it' if name in cuts.removed else tuple(cuts.shape(name))}"
+                )
+            continue
+        if name.rpartition(".")[0] not in modules:
+            raise InputError(f"the family computes {name}, and the model has no module {name.rpartition('.')[0]!r}")
+        if stock:
+            raise InputError(f"a stock class does not save {name}, which the family computes; leave out stock")
+        kind = {} if tensor.is_floating_point() else {"dtype": str(tensor.dtype).removeprefix("torch.")}
+        found[name] = {"shape": list(tensor.shape)} | kind
+    return found
+
+
+def _before(model: nn.Module) -> Mapping[str, Any]:
+    """What earlier pruning has left."""
+    holder = model.config if isinstance(model, PreTrainedModel) else model
+    return getattr(holder, "pruned", None) or {}
+
+
+def _changed(module: Any, named: Numbers, before: Numbers) -> dict[str, int | float]:
     """The attributes that pruning has changed, now or before."""
     return {name: value for name, value in named.items() if name in before or getattr(module, name, None) != value}
 

@@ -53,13 +53,13 @@ class Changes:
 
     Attributes:
         replaced: by module, what it is replaced with.
-        attributes: by module, the attributes from which its code reads sizes.
+        attributes: by module, the attributes from which its code reads sizes, and others that follow from them.
         values: by attention whose values have another width than its queries, its sizes.
         kept: by attention that is given a bias for each head of the dense model, the heads that are left.
     """
 
     replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, int | float]] = field(default_factory=dict)
     values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import transformers
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
 from tprune.core.sites import Site
-from tprune.families.left import left_by
+from tprune.families.left import added_buffers, left_by
 from tprune.families.modeling.modeling_pruned import Gathered, pruned_class, rebuild_
 from tprune.families.rows import Heads, Row, gone, shapes_of
 from tprune.families.rows import lines as lines_of
@@ -44,6 +44,8 @@ class Table:
         stock: by stack, the key of the configuration that says how many hidden units all its blocks have; where it is
             given, models whose hidden units alone are cut can be written as stock models.
         settings: what the configuration of a small model has to say otherwise than that of the model.
+        computed: the tensors of a small model that are no slices of the model's, by name: values that change with the
+            sizes, and buffers that the class has not or does not save.
 
     Example:
         >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
@@ -62,6 +64,7 @@ class Table:
     lines: bool = True
     stock: Mapping[str, str] = field(default_factory=dict)
     settings: Callable[[Any], Mapping[str, Any]] = lambda _: {}
+    computed: Callable[[Any, Cuts], Mapping[str, Tensor]] = lambda _model, _cuts: {}
 
     def matches(self, model: nn.Module) -> bool:
         """By what the table says; pruned models belong to the family too."""
@@ -102,6 +105,8 @@ class Table:
             )
         rows = checked_rows(self, model)
         pruned = left_by(rows, model, cuts, heads)
+        if buffers := added_buffers(model, cuts, self.computed_tensors(model, cuts), stock):
+            pruned["buffers"] = buffers
         if stock:
             sizes = stock_units(rows, cuts, pruned["replaced"], self.stock)
             return checked_stock(lambda: self._empty(model, None, sizes), cuts)
@@ -114,6 +119,10 @@ class Table:
         """Matrices and biases of blocks of which nothing is left are dropped; the bias of the output map stays."""
         return True
 
+    def computed_tensors(self, model: nn.Module, cuts: Cuts) -> Mapping[str, Tensor]:
+        """What the table computes; see `computed`."""
+        return self.computed(model, cuts)
+
     def inherit(self, model: nn.Module, small: nn.Module) -> None:
         """Generation settings, the attention function, and computed buffers, in the precision that they have."""
         if not isinstance(model, PreTrainedModel) or not isinstance(small, PreTrainedModel):
@@ -121,7 +130,7 @@ class Table:
         if getattr(model, "generation_config", None) is not None:
             small.generation_config = copy.deepcopy(model.generation_config)
         small.set_attn_implementation(model.config._attn_implementation)
-        saved, left = model.state_dict(), dict(small.named_buffers())
+        saved, left = {*model.state_dict(), *small.state_dict()}, dict(small.named_buffers())
         for name, buffer in model.named_buffers():
             if name not in saved and name in left:
                 where, _, what = name.rpartition(".")

@@ -42,7 +42,10 @@ def cut(model: nn.Module, plan: Plan, realisation: Cutting | None = None, *, sto
 
 
 def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]:
-    """The state dict of the smaller model: every tensor sliced once, with the index buffers of gathered matrices."""
+    """The state dict of the smaller model: every tensor sliced once, or computed by the family.
+
+    Index buffers of gathered matrices are in it.
+    """
     state = {
         name: cuts.slice(name, tensor)
         for name, tensor in model.state_dict().items()
@@ -58,7 +61,7 @@ def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]
                 whole = torch.full((cuts.shape(name)[0],), len(stay))
                 whole[stay] = torch.arange(len(stay))
                 state[f"{module}.output_index"] = whole
-    return state
+    return state | dict(family.computed_tensors(model, cuts))
 
 
 def kept_heads(plan: Plan, realisation: Cutting | None = None) -> dict[Site, int]:

@@ -16,6 +16,8 @@ configuration describes:
         "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},
         # heads that are left, where one block computes a bias for the heads of all blocks
         "kept": {"encoder.block.1.layer.0.SelfAttention": [0, 2, 3]},
+        # buffers that the class has not, or does not save; without a dtype, in that of the model
+        "buffers": {"model.rotary_emb.inv_freq": {"shape": [3]}, "encoder.heads": {"shape": [2], "dtype": "int64"}},
     }
 """
 
@@ -234,6 +236,10 @@ def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
         where, _, what = name.rpartition(".")
         given = {key: value for key, value in how.items() if key != "kind"}
         setattr(model.get_submodule(where), what, KINDS[how["kind"]](model.get_submodule(name), **given))
+    for name, how in pruned.get("buffers", {}).items():
+        where, _, what = name.rpartition(".")
+        kind = getattr(torch, how["dtype"]) if "dtype" in how else None
+        model.get_submodule(where).register_buffer(what, torch.zeros(how["shape"], dtype=kind))
     resized: dict[Tensor, Tensor] = {}  # tied ones stay tied
     for name, shape in pruned.get("tensors", {}).items():
         where, _, what = name.rpartition(".")
