@@ -114,10 +114,12 @@ def _precision(one: PrecisionRow, results: RunResults) -> dict[str, Any]:
     }
 
 
-def rows(folder: Path, only: tuple[str, ...], collect: bool) -> Iterator[dict[str, Any]]:
+def rows(
+    folder: Path, only: tuple[str, ...], asked_for: tuple[str, ...], seeds: tuple[int, ...], collect: bool
+) -> Iterator[dict[str, Any]]:
     """One row after the other."""
-    for asked in ASKED:
-        for seed in SEEDS:
+    for asked in asked_for:
+        for seed in seeds:
             for stranger in (one for one in STRANGERS if one.name in only):
                 line, out = command(stranger, asked, seed, folder)
                 if collect and not (out / "results.json").exists():
@@ -139,10 +141,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=[one.name for one in STRANGERS], help="Names of models.")
+    parser.add_argument("--asked", nargs="+", choices=ASKED, default=list(ASKED), help="What is asked for.")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="Seeds.")
     parser.add_argument("--collect", action="store_true", help="Take finished runs alone, and run nothing.")
     given = parser.parse_args()
     known = read_json(NUMBERS)["rows"] if NUMBERS.exists() else []
-    for found in rows(given.folder.resolve(), tuple(given.only), given.collect):
+    for found in rows(given.folder.resolve(), tuple(given.only), tuple(given.asked), tuple(given.seeds), given.collect):
         key = [found[name] for name in ("model", "asked", "seed")]
         known = [old for old in known if [old[name] for name in ("model", "asked", "seed")] != key] + [found]
         write_json(NUMBERS, {"rows": known})

@@ -121,7 +121,7 @@ def result_of(
     }
     interval = {name: median_interval(each) for name, each in ratios.items()}
     halves = {side: {name: self_ratio(values) for name, values in names.items()} for side, names in times.items()}
-    noisy, says = noise(interval)
+    noisy, says = noise(interval, len(next(iter(ratios.values()))))
     return BenchResult(
         latency_ms={side: {k: float(np.median(v)) for k, v in names.items()} for side, names in times.items()},
         spread={side: {k: quartiles(v) for k, v in names.items()} for side, names in times.items()},

@@ -12,6 +12,9 @@ from tprune.bench.known_phases import reported
 QUIET = 0.03  # how far the 95 % interval of the quoted speed may reach from its middle
 
 
+FEWEST = 6  # rounds of which the order statistics are a 95 % interval
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
     """The values that a quarter and three quarters of all lie below."""
     low, high = np.percentile(values, [25, 75])
@@ -53,15 +56,17 @@ def half_width(interval: Sequence[float]) -> float:
     return (high - low) / (high + low)
 
 
-def noise(interval: Mapping[str, Sequence[float]]) -> tuple[bool, str]:
+def noise(interval: Mapping[str, Sequence[float]], rounds: int | None = None) -> tuple[bool, str]:
     """Whether the reported ratio is known too badly to quote it to 3 %, and a sentence that says so.
 
     Args:
         interval: the 95 % interval of the ratio of each measure. Only the one that is quoted is judged.
+        rounds: how many they are of; enough if not given.
     """
     name = reported(interval)
     reach = half_width(interval[name])
-    what = f"the 95 % interval of the ratio of {name} reaches ±{reach:.1%}"
+    kind = "range" if rounds is not None and rounds < FEWEST else "95 % interval"
+    what = f"the {kind} of the ratio of {name} reaches ±{reach:.1%}"
     if reach <= QUIET:
         return False, f"The machine was quiet: {what}."
     return True, f"The machine was noisy: {what}, more than {QUIET:.0%}; measure again, or with more rounds."

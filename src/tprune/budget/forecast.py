@@ -56,7 +56,7 @@ class Forecast:
     disk: int
     faster: float = 1.0
     where: str = ""
-    quoted: str = "sentence"
+    quoted: str = ""
 
     @property
     def speedup(self) -> float | None:
@@ -144,5 +144,5 @@ def forecast(
         disk,
         faster,
         where,
-        table.phases.quoted if table else "sentence",
+        table.phases.quoted if table else "",
     )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tprune.bench.harness import BenchResult
 from tprune.bench.known_phases import label_of
+from tprune.bench.statistics import FEWEST
 from tprune.report.table import text_of
 from tprune.runtimes.parity import LIMITS
 
@@ -48,7 +49,6 @@ def quality_table(found: Mapping[str, Any]) -> str:
             f"{found['model']} against {found['against']}: {gap['delta']:+.2f} BLEU [{gap['low']:+.2f}, "
             f"{gap['high']:+.2f}], p {gap['p_value']:.3f}"
         )
-    lines += [f"warning: {line}" for line in found.get("warnings", ())]
     used = dict.fromkeys(f"beam {score['beams']}" for score in found["scores"].values())
     how = " and ".join(used) + (" as exported (--beam for another)" if found["beams"] is None else "")
     signatures = f"{first['bleu_signature']}; {first['chrf_signature']}"
@@ -133,7 +133,8 @@ def runtimes_table(found: Mapping[str, Any]) -> str:
 
 def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")) -> str:
     """The table of `tprune bench`, as text; `names` are those of the two models."""
-    table = Table("", *names, "speedup", "95 % interval", box=None, pad_edge=False)
+    reaches = "95 % interval" if found.rounds >= FEWEST else "range"
+    table = Table("", *names, "speedup", reaches, box=None, pad_edge=False)
     dense, pruned = found.footprint["dense"], found.footprint["pruned"]
     for measure, (low, high) in found.interval.items():
         one, other = (found.latency_ms[side][measure] for side in ("dense", "pruned"))

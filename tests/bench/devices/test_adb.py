@@ -33,7 +33,7 @@ NASTY = "a b; touch evil $(touch evil) `touch evil` 'q' \"z\" > evil & * \\ ü"
         ("adb", {"devices": {"A": "recovery"}}, r"^adb:A: recovery; expected the state device"),
         ("adb", {"codes": False}, r"^adb:R5CT: adb passes no exit codes of its shell; expected Android 7"),
         ("adb", {"server": False}, r"^adb devices: adb: failed to check server version: cannot connect to daemon; "),
-        ("lunch:A", {}, r"^device 'lunch'; expected one of adb, folder$"),
+        ("lunch:A", {}, r"^--on 'lunch:A': no kind of device; expected adb, folder$"),
     ],
 )
 def test_devices_that_cannot_be_used(phone: Phone, name: str, state: dict[str, Any], text: str) -> None:

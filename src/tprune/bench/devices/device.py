@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, OptionError
 from tprune.support.registry import Registry
 
 SECONDS = 60.0  # that a command on the device may take, where nothing else is said
@@ -96,10 +96,13 @@ def device_of(name: str) -> Device:
     """The device that `--on` names: a kind, and after a colon which one of it.
 
     Raises:
-        InputError: there is no such kind of device, or no such device.
+        OptionError: there is no such kind of device.
+        InputError: there is no such device.
     """
     kind, _, which = name.partition(":")
-    return DEVICES.named(kind)(which)
+    if kind not in DEVICES:
+        raise OptionError(f"--on {name!r:.80}: no kind of device; expected {', '.join(sorted(DEVICES))}")
+    return DEVICES[kind](which)
 
 
 def script(text: str, *arguments: str) -> list[str]:
