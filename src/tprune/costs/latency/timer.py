@@ -12,6 +12,7 @@ from tprune.core.model import Model, Tokenizer
 from tprune.core.plan import Plan
 from tprune.core.precision import Precision
 from tprune.core.task import Task
+from tprune.costs.latency.exports import export_plans
 from tprune.costs.latency.phases import Phases, Times
 from tprune.costs.latency.subject import Inputs, subject_of
 from tprune.costs.latency.table import LatencyTable, Ratios, TimingConfig
@@ -19,7 +20,7 @@ from tprune.realise.shrink import shrink
 from tprune.support.activity import doing
 from tprune.support.errors import NoisyMachineError
 from tprune.support.machine import machine
-from tprune.support.reporting import Report, counted
+from tprune.support.reporting import Report
 
 CONVERGED = 0.06  # relative half width of the 95 % interval of a ratio, at most
 USELESS = 0.25  # relative half width above which a ratio is refused
@@ -149,23 +150,26 @@ class Timer:
             NoisyMachineError: one stayed too wide to say anything.
         """
         folders = {name: self.folder / f"plan {number}" for number, name in enumerate(plans)}
-        exported = counted(self.subject.export, len(plans), self.report, "plans exported")
-        for name, plan in plans.items():
-            exported(shrink(self.model, plan), folders[name])
+        export_plans(self.subject, self.model, {folders[name]: plan for name, plan in plans.items()}, self.report)
         yield from self._until_converged(folders, known)
 
     def _until_converged(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
         found: Sequence[Ratios] = known or [dict.fromkeys(self.phases.timed, ()) for _ in folders]
-        while not all(converged(each, self.setting) or given_up(each, self.setting) for each in found):
-            block = self._block(folders)
+        while left := [n for n, each in enumerate(found) if not self._known(each)]:
+            names = [list(folders)[n] for n in left]
+            block = dict(zip(left, self._block({name: folders[name] for name in names}), strict=True))
             found = [
-                {name: (*each[name], *more[name]) for name in self.phases.timed}
-                for each, more in zip(found, block, strict=True)
+                {name: (*each[name], *block[n][name]) for name in self.phases.timed} if n in block else each
+                for n, each in enumerate(found)
             ]
             yield found
         noisy = {what: each for what, each in zip(folders, found, strict=True) if given_up(each, self.setting)}
         if noisy:
             self._say_noisy(noisy)
+
+    def _known(self, ratios: Ratios) -> bool:
+        """Whether no more rounds are needed."""
+        return converged(ratios, self.setting) or given_up(ratios, self.setting)
 
     def _say_noisy(self, noisy: Mapping[str, Ratios]) -> None:
         """Warns of times that vary too much to be kept.
