@@ -15,12 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tprune.bench.known_phases import PHASES
 from tprune.bench.phases import measure
+from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
+from tprune.runtimes.runtime import RUNTIMES
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, InputError
-from tprune.support.plugins import import_named
+from tprune.support.plugins import NAMES, import_named
 
 
 def peak_memory() -> int:
@@ -40,6 +43,12 @@ def reply(opened: Translator | OnePass, request: Mapping[str, Any]) -> dict[str,
     return {"bytes": peak_memory()} if request["do"] == "memory" else measure(opened, request)
 
 
+def _of_others(folder: Path) -> bool:
+    """Whether running a folder needs what plugins enter: most enter classes of models, and take seconds to import."""
+    layout = read_layout(folder)
+    return layout.runtime not in RUNTIMES or bool(set(layout.phases) - set(PHASES))
+
+
 def main(arguments: list[str]) -> int:
     """Loads the folder, says so, and answers requests until standard input ends."""
     folder, threads, cores = arguments
@@ -49,7 +58,8 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)  # what libraries and plugins print is no reply
     before = peak_memory()
     try:
-        import_named()
+        if os.environ.get(NAMES) and _of_others(Path(folder)):
+            import_named()
         opened = open_exported(folder, int(threads))
         print(json.dumps({"memory_before_load": before}), file=replies, flush=True)
         for line in sys.stdin:
