@@ -27,6 +27,7 @@ NUMBERS: Mapping[str, Numbers] = {
     "fp32": Numbers(32, 32, "single precision, as trained"),
     "bf16": Numbers(16, 16, "bfloat16 weights and activations"),
     "int8": Numbers(8, 8, "8-bit weights (a scale per output channel) and activations (scaled as they come)"),
+    "int8-greedy": Numbers(8, 8, "int8 whose decoder steps are fastest for one sentence at a time, without beams"),
     "int8-weights": Numbers(8, 32, "8-bit weights, single-precision arithmetic"),
     "int4-weights": Numbers(4, 32, "4-bit weights in blocks, single-precision arithmetic"),
 }

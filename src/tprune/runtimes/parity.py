@@ -40,13 +40,21 @@ LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(relative=LOGIT_TOLERANCE),
     "bf16": Limits(rms=0.05, kl=5e-3, top1=0.97),
     "int8": Limits(rms=0.1, kl=0.02, top1=0.95),
+    "int8-greedy": Limits(rms=0.1, kl=0.02, top1=0.95),
     "int8-weights": Limits(rms=0.1, kl=0.02, top1=0.95),
     "int4-weights": Limits(rms=0.5, kl=0.2, top1=0.8),
 }
 
 # How far logits of the same files may be off on another processor, over the largest. Sums in another order change
 # single precision by less; where activations are rounded, in int8 and in blocks of 4 bits, some go to the next step.
-ELSEWHERE: Mapping[str, float] = {"fp32": 1e-3, "bf16": 0.02, "int8": 0.02, "int8-weights": 1e-3, "int4-weights": 0.02}
+ELSEWHERE: Mapping[str, float] = {
+    "fp32": 1e-3,
+    "bf16": 0.02,
+    "int8": 0.02,
+    "int8-greedy": 0.02,
+    "int8-weights": 1e-3,
+    "int4-weights": 0.02,
+}
 
 
 @dataclass(frozen=True)

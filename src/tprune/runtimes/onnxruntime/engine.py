@@ -19,7 +19,9 @@ from tprune.support.machine import version_of
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph
 
-QUANTIZED = ("int8", "int8-weights", "int4-weights")
+QUANTIZED = ("int8", "int8-greedy", "int8-weights", "int4-weights")
+GREEDY = "int8-greedy"
+STEPPING = "encoder-decoder"  # the build whose steps are a graph of their own
 OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
@@ -34,7 +36,9 @@ class OnnxRuntime:
     dialect: Dialect = "onnx23"
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
-        """All builds, in all precisions but bfloat16."""
+        """All builds, in all precisions but bfloat16; what is for greedy steps, of models that translate alone."""
+        if precision.name == GREEDY and skeleton != STEPPING:
+            return f"{GREEDY} is for the steps of models that translate; expected int8"
         if precision.name in QUANTIZED or precision.exact:
             return None
         return f"its kernels for the CPU have no {precision.name}; expected fp32 or one of {', '.join(QUANTIZED)}"
@@ -68,13 +72,15 @@ class OnnxRuntime:
 
     def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
         """See `tprune.runtimes.runtime.Rounding`."""
-        from tprune.runtimes.onnxruntime.forms import FORMS
+        from tprune.runtimes.onnxruntime.forms import form_of
         from tprune.runtimes.onnxruntime.quantise import quantise
 
         products: list[Product] = []
         for graph in graphs:
             file = f"{graph.name}.onnx"
-            found = quantise(graph, source / file, folder / file, FORMS[precision.name], precision.exceptions)
+            found = quantise(
+                graph, source / file, folder / file, form_of(precision.name, graph.signature), precision.exceptions
+            )
             products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
         return products
 

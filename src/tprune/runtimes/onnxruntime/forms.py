@@ -22,6 +22,7 @@ import numpy as np
 from onnx import TensorProto
 from onnx.helper import make_node
 
+from tprune.core.graph import Signature
 from tprune.runtimes.onnxruntime.rounding import Floats, block_size, in_blocks, per_row
 from tprune.runtimes.onnxruntime.sites import Convolution, Linear, Lookup, Node
 
@@ -242,4 +243,20 @@ def blocks_of_4(name: str, weight: Floats, multiplied: bool, looked_up: bool) ->
 
 
 FORMS: Mapping[str, Form] = {"int8": dynamic, "int8-weights": expanded, "int4-weights": blocks_of_4}
-"""The form of each precision; `blocks_of_8` is a choice of int8 for graphs that run on one row."""
+"""The form of each precision that has one form alone."""
+MIXED: Mapping[str, tuple[Form, Form]] = {"int8-greedy": (dynamic, blocks_of_8)}
+"""Of other precisions the form of graphs that are run once, and that of graphs that are run step by step."""
+
+
+def form_of(precision: str, graph: Signature) -> Form:
+    """The form of the constants of a graph.
+
+    Args:
+        precision: one of `FORMS` or `MIXED`.
+        graph: whose states tell that it is run step by step.
+
+    Example:
+        >>> form_of("int8-greedy", Signature("decoder", (), (), states=(("past", "present"),))) is blocks_of_8
+        True
+    """
+    return MIXED[precision][bool(graph.states)] if precision in MIXED else FORMS[precision]
