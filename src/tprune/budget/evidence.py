@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -36,6 +37,7 @@ from tprune.costs.latency.subject import Inputs
 from tprune.costs.latency.table import LatencyTable, TimingConfig
 from tprune.costs.latency.timer import Timer
 from tprune.costs.size import PlanSizes
+from tprune.runtimes.held import InMemory
 from tprune.scores.calibration import grams
 from tprune.scores.reconstruction import repair_
 from tprune.scores.second_order import keep_counts, ranked_by_norm, removal_scores, second_order_curves
@@ -227,7 +229,7 @@ def search_allocation(
     found = grams(model, plan, material.batches(material.train, FITTED), material.task)
     scores = removal_scores(model, plan, found)
     loss = _loss(material)
-    evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task))
+    evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task, _weigh(how, evidence)))
 
     def scaled(coefficients: Sequence[float]) -> Evidence:
         curves = (
@@ -334,14 +336,16 @@ def select_plan(
         raise InputError(f"{unit} needs a latency table of this machine; see tprune.budget.evidence.gather_evidence")
     try:
         if how.by_loss and evidence is not None:
-            sizes = PlanSizes.of(model, plan, evidence.sizes, task)
+            weigh = _weigh(how, evidence)
+            sizes = PlanSizes.of(model, plan, evidence.sizes, task, weigh)
             if unit in TIMES:
                 return select_within(
                     model, plan, evidence.timed(how), evidence.curves, evidence.milliseconds(how), sizes.norms, how.even
                 )
             if unit in MEMORY:
                 peak = float(evidence.timed(how).peak_memory)
-                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, task=task, even=how.even)
+                more: dict[str, Any] = {"task": task, "even": how.even, "weigh": weigh}
+                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, **more)
             size = Budget(unit, value)
             return select_size(model, plan, size, evidence.curves, known=sizes, task=task, even=how.even)
         return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis), task=task)
@@ -371,6 +375,13 @@ def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = 
     ):
         return
     select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how))), task)
+
+
+def _weigh(how: Request, evidence: Evidence) -> InMemory | None:
+    """How weights count for memory: in single precision by their number alone."""
+    if how.target()[0] not in MEMORY or evidence.table is None or evidence.table.setting.precision.exact:
+        return None
+    return InMemory(evidence.table.setting.runtime, evidence.table.setting.precision)
 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:

@@ -18,11 +18,11 @@ from tprune.core.sublayers import Sublayer, width_of
 from tprune.core.task import Task
 from tprune.costs.latency.phases import Floats, Times
 from tprune.costs.latency.table import LatencyTable, kept_fractions
-from tprune.costs.size import PlanSizes, norm_scores
+from tprune.costs.size import PlanSizes, Weigh, norm_scores
 from tprune.counting.size import Size
 
 MEGABYTE = 1e6
-WEIGHT = 4  # bytes in the runtime, which computes in single precision
+WEIGHT = 4  # bytes in a runtime that computes in single precision
 AGAIN = 3  # selections made at most, each with the realised savings at the selection before it
 
 
@@ -107,8 +107,9 @@ def select_memory(
     known: PlanSizes | None = None,
     task: Task | None = None,
     even: Collection[str] = (),
+    weigh: Weigh | None = None,
 ) -> Plan:
-    """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
+    """Fills in what the plan keeps, `min Σ loss` subject to `peak − bytes of the weights cut ≤ megabytes`.
 
     A runtime that holds some weights twice saves more than that.
 
@@ -122,16 +123,21 @@ def select_memory(
         known: sizes that were counted before, for other losses.
         task: what the model is for; its own if not given.
         even: see `tprune.budget.allocate.allocate`.
+        weigh: the bytes of weights in a precision, such as `tprune.runtimes.held.InMemory`; four a number if not given.
 
     Raises:
         UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
     """
-    sizes = PlanSizes.of(model, plan, known, task)
+    sizes = PlanSizes.of(model, plan, known, task, weigh)
     found = scores if scores is not None else sizes.norms
-    dense = sizes.dense.parameters
+
+    def taken(size: Size) -> int:
+        return WEIGHT * size.parameters if weigh is None else size.bytes
+
+    dense = taken(sizes.dense)
 
     def read(after: Size) -> float:
-        return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
+        return (peak - (dense - taken(after))) / MEGABYTE
 
     cost_models = size_cost_models(sizes, "memory_mb", read)
 

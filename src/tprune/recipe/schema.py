@@ -335,6 +335,8 @@ class Bench(_Section):
         precision: in which the pruned model is to be used: a time that is asked for is of it. Both models are scored
             and timed in fp32 and int8 too, where the runtime has them.
         exceptions: names of weights that stay in single precision.
+        max_int8_loss: nats per output that int8 may add to the loss of a model on validation data; where it adds more,
+            the weights that add most stay in single precision. No limit if not given.
     """
 
     threads: int = Field(1, ge=1)
@@ -344,6 +346,7 @@ class Bench(_Section):
     runtime: Annotated[str, _one_of(_runtimes)] = "onnxruntime"
     precision: Annotated[str, _one_of(lambda: NUMBERS)] = "fp32"
     exceptions: tuple[str, ...] = ()
+    max_int8_loss: float | None = Field(None, ge=0)
 
     @property
     def numbers(self) -> Precision:

@@ -23,11 +23,13 @@ from tprune.budget.evidence import (
     vocabulary_speedup,
 )
 from tprune.budget.samples import CALIBRATION
+from tprune.core.precision import Precision
 from tprune.core.units import TIMES
 from tprune.counting.size import size
 from tprune.recipe.whole import from_whole
 from tprune.run.given_plan import fitted_plan, selected_plan
 from tprune.run.kept_losses import kept_losses
+from tprune.run.numbers import limited
 from tprune.run.stage import stage_named
 from tprune.run.steps import (
     analyse_step,
@@ -113,6 +115,8 @@ def gather(work: Work) -> Work:
 
 def measured(work: Work) -> Work:
     """The loss that every coupling adds alone, unless the folder has it already, and the latency table."""
+    setting = replace(work.start.setting, precision=_numbers(work))
+    work = replace(work, start=replace(work.start, setting=setting))
     start, inputs = work.start, work.inputs
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
@@ -138,6 +142,12 @@ def measured(work: Work) -> Work:
         partial(kept_losses, work),
     )
     return replace(work, evidence=evidence)
+
+
+def _numbers(work: Work) -> Precision:
+    """The precision that is timed, with what has to stay fp32 in the dense model; the one asked for, if none is."""
+    asked, how = work.start.setting.precision, work.start.recipe.bench
+    return limited(work.start.dense, asked, how, work.material, work.start.note) if work.how.timed else asked
 
 
 def searched(work: Work) -> Work:

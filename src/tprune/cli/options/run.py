@@ -22,7 +22,7 @@ from tprune.cli.options.checks import (
 )
 from tprune.cli.options.choices import Devices, Kinds, Precisions, TrainPrecisions
 from tprune.cli.options.data import LongLines
-from tprune.cli.options.single import AsJson, Runtime
+from tprune.cli.options.single import AsJson, MaxInt8Loss, Runtime
 from tprune.run.stage import names as stage_names
 
 
@@ -205,6 +205,7 @@ class Timing:
             "recipe's, fp32).",
         ),
     ] = None
+    max_int8_loss: MaxInt8Loss = None
 
 
 @dataclass(frozen=True)
