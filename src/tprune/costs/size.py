@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -17,7 +16,7 @@ from tprune.core.plan import Plan
 from tprune.core.selection import Scores, keep_best
 from tprune.core.sublayers import Sublayer
 from tprune.core.task import Task
-from tprune.counting.size import Size, size, size_on_paper
+from tprune.counting.size import Size, parameters_of, size, size_on_paper
 from tprune.families.registry import family_of
 from tprune.realise.cut import kept_heads
 
@@ -42,22 +41,23 @@ def size_after(model: nn.Module, plan: Plan, task: Task | None = None, weigh: We
         model: the dense model.
         plan: after selection.
         task: whose example is counted; the model's own if not given.
-        weigh: its bytes; those of the dense model's numbers if not given.
+        weigh: its bytes; those of the dense model's numbers if not given. Where it is given no MACs are counted, which
+            takes most of the time: they are 0.
     """
     family, cuts, heads = family_of(model), cuts_of(model, plan), kept_heads(plan)
-
-    weighed: list[int] = []
 
     def build() -> nn.Module:
         small = family.build(model, cuts, heads, False)
         family.inherit(model, small)  # which tokens it writes, for one
-        if weigh is not None:  # now, because counting a model without values unties its weights
-            weighed.append(weigh(small))
         return small
 
+    if weigh is not None:
+        with torch.device("meta"):
+            small = build()
+        return Size(parameters_of(small), weigh(small), 0)
     found = size_on_paper(build, task)
     width = next(iter(tensors_of(model).values())).element_size()
-    return Size(found.parameters, weighed[0] if weighed else found.parameters * width, found.macs)
+    return Size(found.parameters, found.parameters * width, found.macs)
 
 
 def norm_scores(model: nn.Module, plan: Plan) -> dict[str, Tensor]:
@@ -80,6 +80,7 @@ class PlanSizes:
     def __init__(self, model: nn.Module, plan: Plan, task: Task | None = None, weigh: Weigh | None = None) -> None:
         self.model, self.plan, self.task, self.weigh = model, plan, task, weigh
         self._after: dict[tuple[tuple[int, ...] | None, ...], Size] = {}
+        self._others: dict[Weigh, PlanSizes] = {}
         self._halves: dict[object, tuple[Size, float]] = {}
         self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
         self._entries = {entry.coupling.name: entry for entry in plan.entries}
@@ -99,11 +100,18 @@ class PlanSizes:
         same = known.plan.entries == plan.entries and known.weigh == weigh
         return known if same else PlanSizes(model, plan, task, weigh)
 
+    def weighed(self, weigh: Weigh) -> PlanSizes:
+        """The sizes of the same selections, weighed otherwise; kept beside these."""
+        if (found := self._others.get(weigh)) is None:
+            found = self._others[weigh] = PlanSizes(self.model, self.plan, self.task, weigh)
+        return found
+
     @cached_property
     def dense(self) -> Size:
         """The model's own."""
-        found = size(self.model, self.task)
-        return found if self.weigh is None else replace(found, bytes=self.weigh(self.model))
+        if self.weigh is not None:
+            return Size(parameters_of(self.model), self.weigh(self.model), 0)
+        return size(self.model, self.task)
 
     @cached_property
     def norms(self) -> Scores:

@@ -142,7 +142,7 @@ STAGES: tuple[Stage, ...] = (
             "what each sublayer costs, in loss" + (" and on this machine" if asked.recipe.prune.timed else "")
         ),
         needed=lambda asked: asked.recipe.prune.by_loss and not asked.given,
-        leaves=("latency.json",),
+        leaves=("latency.json", "latency-fp32.json"),
         reads=("corpus.vocabulary", "training", *ASKED, *TIMED, *DATA),
         seconds=lambda recipe, load: load.evidence(recipe.prune),
         dry=True,
