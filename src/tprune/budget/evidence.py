@@ -203,12 +203,18 @@ def search_allocation(
 
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     select = counted(select, how.search + 1, report, "selections made")
-    best = search(len(evidence.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
+    best = search(len(evidence.curves), select, evaluate, _chosen, how.search)
     report(
         f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
         f"selection{'s' * (best.measured != 1)} measured; the one that single losses add up to: {best.additive:.3f})"
     )
     return best.selection[1]
+
+
+def _chosen(selection: tuple[Plan, Evidence]) -> tuple[object, ...]:
+    """What makes two selections the same."""
+    plan = selection[0]
+    return (plan.precision, *(entry.kept for entry in plan.entries))
 
 
 def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.Module], float]:
