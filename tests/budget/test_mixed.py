@@ -118,6 +118,9 @@ def test_a_sensitive_sublayer_stays_fp32(model: Any, plan: Plan, evidence: Evide
     assert chosen.reached["sentence_ms"] <= 12.5
     assert chosen.reached["sentence_ms"] == pytest.approx(evidence.timed(asked(1.0)).predict_plan(chosen).total)
     assert Plan.from_json(chosen.to_json()) == chosen and "precision: int8" in str(chosen)
+    wrong = chosen.to_json().replace('"name": "int8"', '"name": "int7"')
+    with pytest.raises(InputError, match="precision 'int7'; expected one of fp32"):
+        Plan.from_json(wrong)
     calm = replace(mixed, losses=dict.fromkeys(mixed.losses, 0.0))
     none = select_plan(model, plan, asked(12.5), None, in_both(replace(evidence, table=IN_INT8), calm, TABLE))
     assert none.precision == INT8

@@ -13,20 +13,22 @@ from test_run_of_classifier import recipe, run_of
 import tprune
 from fake_bench import as_bench
 from other_tasks import Machine
-from small_texts import classifier, tokenizer
+from small_texts import TEXTS, classifier, tokenizer
 from tprune.budget import both
+from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
-from tprune.core.precision import FP32, Precision
+from tprune.core.precision import FP32, INT8_WEIGHTS, Precision
 from tprune.costs.latency import subject as latency_subject
 from tprune.costs.latency import timer as latency_timer
 from tprune.counting.size import size
 from tprune.recipe.changes import changed
-from tprune.recipe.schema import Recipe
+from tprune.recipe.schema import Bench, Recipe
 from tprune.run import stages
-from tprune.run.numbers import check_auto
+from tprune.run.numbers import check_auto, limited
 from tprune.runtimes.roundable import Roundable
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
+from tprune.train.training_data import TrainingData
 
 HARMED = "model.encoder.layers.0.ffn"
 
@@ -113,3 +115,17 @@ def test_precisions_compete_for_time_or_memory_alone() -> None:
     other = how.model_copy(update={"bench": how.bench.model_copy(update={"runtime": "openvino"})})
     with pytest.raises(InputError, match="openvino does not mix precisions by weight; expected onnxruntime"):
         check_auto(other)
+
+
+def test_a_limit_is_for_int8_and_keeps_whole_products() -> None:
+    model = classifier()
+    task = task_of(model)
+    data = TrainingData.of(task, model, tokenizer(), TEXTS, TEXTS)
+    limit, weight, said = Bench(max_int8_loss=100.0), "bert.pooler.dense.weight", list[str]()
+    assert limited(model, FP32, limit, data, said.append) == FP32
+    assert limited(model, INT8_WEIGHTS, limit, data, said.append) == INT8_WEIGHTS and not said
+    kept = Precision("int8", (weight,))
+    assert limited(model, kept, Bench(), data, said.append) == kept and not said
+    assert limited(model, kept, limit, data, said.append) == kept and "with 1 weight in fp32" in said[0]
+    with pytest.raises(InputError, match="no parameter is called 'nothing'"):
+        limited(model, Precision("int8", ("nothing",)), limit, data, said.append)
