@@ -11,6 +11,7 @@ from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.budget.latency import confirm, select_memory, select_within
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan, make_plan
+from tprune.core.precision import Precision
 from tprune.core.selection import Limits
 from tprune.core.sublayers import width_of
 from tprune.costs.latency.phases import Times
@@ -19,6 +20,7 @@ from tprune.counting.size import size
 from tprune.families.registry import couplings
 from tprune.realise.certificate import certify
 from tprune.realise.shrink import shrink
+from tprune.runtimes.held import InMemory
 from tprune.support.errors import InputError, UnreachableError
 
 PLACES = ("encoder.self_attn", "encoder.ffn", "decoder.self_attn", "decoder.encoder_attn", "decoder.ffn")
@@ -159,3 +161,16 @@ def test_memory_is_the_process_less_the_weights_that_go(problem: tuple[Any, Plan
     assert 0.08 < left <= 0.09
     with pytest.raises(UnreachableError, match=r"asked for 0.01 memory_mb, 10% of the dense 0.1; .* lie outside"):
         select_memory(model, plan, peak, by_share(plan), 0.01)
+
+
+@pytest.mark.parametrize("kept", [(), ("model.decoder.layers.0.fc1.weight",)])
+def test_memory_in_int8_counts_the_bytes_of_int8(
+    problem: tuple[Any, Plan, tuple[Curve, ...]], kept: tuple[str, ...]
+) -> None:
+    model, plan, weigh = problem[0], problem[1], InMemory("onnxruntime", Precision("int8", kept))
+    peak, dense = 40_000.0, weigh(problem[0])
+    chosen = select_memory(model, plan, peak, by_share(plan), 0.036, weigh=weigh)
+    left = (peak - (dense - weigh(shrink(model, chosen)))) / 1e6
+    assert chosen.reached == {"memory_mb": pytest.approx(left)} and 0.034 < left <= 0.036
+    whole = select_memory(model, plan, peak, by_share(plan), 0.036)
+    assert size(shrink(model, whole)).parameters > size(shrink(model, chosen)).parameters  # which took 4 bytes a number

@@ -57,6 +57,25 @@ def test_a_model_is_scored_by_any_of_its_names(tprune: Call, model: Path, run: P
 
 
 @pytest.mark.slow
+def test_an_export_keeps_in_fp32_what_int8_harms(tprune: Call, model: Path) -> None:
+    """The random model lies on both sides of a limit of nothing, so some weights stay and some do not."""
+    limit, given = ("--precision", "int8", "--max-int8-loss", 0), ("--valid-src", "s", "--valid-tgt", "t")
+    code, _, notes = tprune("export", model, "--out", "small", "--sentences", "s", *limit, *given)
+    assert code == 0, notes
+    exceptions = json.loads((model.parent / "small" / "layout.json").read_text())["exceptions"]
+    constants = json.loads((model.parent / "small" / "certificate.json").read_text())["products"]
+    kept = {name for one in constants if one["why"] == "kept by name" for name in one["weights"]}
+    rounded = {name for one in constants if one["precision"] == "int8" for name in one["weights"]}
+    assert kept == set(exceptions) and rounded and not rounded & kept
+    assert ("int8 adds" in notes) and (not exceptions or exceptions[0] in notes or f"{len(exceptions)} weight" in notes)
+    assert tprune("export", model, "--out", "b", "--precision", "int8-weights", *limit[2:], *given)[0] == 2
+    code, _, notes = tprune("export", model, "--out", "b", *limit)
+    assert code == 1 and "--valid-src and --valid-tgt" in notes
+    code, _, notes = tprune("export", model, "--out", "b", "--max-int8-loss", -1)
+    assert code == 2 and "expected at least 0 nats" in notes
+
+
+@pytest.mark.slow
 def test_an_export_says_how_well_it_agrees(tprune: Call, model: Path) -> None:
     code, out, notes = tprune("export", model, "--out", "small", "--sentences", "s", "--json")
     assert code == 0, notes

@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, coupling_weights
+from tprune.analysis.integers import rounded
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
+from tprune.budget.mixed import Mixed
+from tprune.budget.mixed_memory import MixedMemory
 from tprune.budget.reach import Feasibility, empties, fewest_first, milliseconds, smallest
 from tprune.budget.request import Request, limits_of
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
@@ -36,6 +40,8 @@ from tprune.costs.latency.subject import Inputs
 from tprune.costs.latency.table import LatencyTable, TimingConfig
 from tprune.costs.latency.timer import Timer
 from tprune.costs.size import PlanSizes
+from tprune.runtimes.held import InMemory
+from tprune.runtimes.roundable import roundable
 from tprune.scores.calibration import grams
 from tprune.scores.reconstruction import repair_
 from tprune.scores.second_order import keep_counts, ranked_by_norm, removal_scores, second_order_curves
@@ -43,8 +49,6 @@ from tprune.support.errors import InputError, UnreachableError
 from tprune.support.machine import cache_folder
 from tprune.support.reporting import Report, counted
 from tprune.train.training_data import TrainingData
-from tprune.vocabulary.output_vocabulary import Resegmentation
-from tprune.vocabulary.trim import restricted_to
 
 ModelAndTokenizer = tuple[Model, PreTrainedTokenizerBase]
 Curves = tuple[Curve, ...]
@@ -60,17 +64,24 @@ class Evidence:
         curves: of every coupling.
         faster: the speedup by a smaller vocabulary or a precision alone; times that are asked for count from the model
             before it, in single precision.
+        mixed: the losses of a precision, and what sublayers need to choose theirs; None where nothing is chosen.
         sizes: counted for earlier selections of the same plan.
     """
 
     table: LatencyTable | None
     curves: tuple[Curve, ...]
     faster: float = 1.0
+    mixed: Mixed | None = None
     sizes: PlanSizes | None = field(default=None, repr=False, compare=False)
 
     def milliseconds(self, how: Request) -> float:
         """The time asked for, of what the table quotes."""
         return milliseconds(how, self.timed(how), self.faster)
+
+    @property
+    def choosing(self) -> Mixed | None:
+        """What sublayers choose their precision by, if they do."""
+        return self.mixed if self.mixed is not None and self.mixed.choice else None
 
     def timed(self, how: Request) -> LatencyTable:
         """The table. Raises `InputError` when there is none."""
@@ -92,6 +103,7 @@ def gather_evidence(
     report: Report = lambda text: None,
     faster: float = 1.0,
     losses: Callable[[Measure], Curves] = lambda measure: measure(),
+    removal: bool = False,
 ) -> Evidence:
     """Measures what the plan's couplings cost in loss, and in time or memory where one is asked for.
 
@@ -110,6 +122,7 @@ def gather_evidence(
         report: called with lines of progress.
         faster: see `Evidence`.
         losses: gives the losses of couplings, measured by what it is handed unless they are known already.
+        removal: whether whole sublayers are timed even where none is removed.
 
     Raises:
         InputError: the dense model takes no longer than what is asked for.
@@ -122,71 +135,10 @@ def gather_evidence(
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
         table = measured(
-            model, tokenizer, inputs, setting, cache, report, kinds, empties(how), asked, material.task, how.even
+            *(model, tokenizer, inputs, setting, cache, report, kinds, removal or empties(how)),
+            *(asked, material.task, how.even),
         )
     return Evidence(table, losses(partial(measure_loss_curves, model, plan, how, material, report)), faster)
-
-
-def vocabulary_speedup(
-    before: ModelAndTokenizer,
-    after: ModelAndTokenizer,
-    sentences: Sequence[str],
-    setting: TimingConfig,
-    report: Report = lambda text: None,
-    task: Task | None = None,
-) -> float:
-    """The speedup of a sentence by a smaller vocabulary, `time before / time after`, measured here.
-
-    Both models write as many tokens.
-
-    Args:
-        before: a model and its tokeniser.
-        after: likewise, with a smaller vocabulary, say.
-        sentences: source sentences.
-        setting: threads, batch and lengths.
-        report: called with a line for times that vary.
-        task: what both are for; the first one's own if not given.
-
-    Raises:
-        NoisyMachineError: times differ too much between repetitions.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(*before, sentences, setting, Path(folder), report=report, task=task)
-        return timer.compare(after[0], "the smaller vocabulary", after[1])[timer.phases.quoted]
-
-
-def with_output_vocabulary(
-    evidence: Evidence,
-    model: Model,
-    tokenizer: PreTrainedTokenizerBase,
-    resegmentation: Resegmentation,
-    sentences: Sequence[str],
-    report: Report = lambda text: None,
-    task: Task | None = None,
-) -> Evidence:
-    """The evidence for a model with a smaller output vocabulary; what this saves in each token is measured here.
-
-    Args:
-        evidence: with a table of the model.
-        model: the dense model.
-        tokenizer: its own.
-        resegmentation: with the output vocabulary.
-        sentences: source sentences.
-        report: called with a line for times that vary.
-        task: what the model is for; its own if not given.
-
-    Raises:
-        NoisyMachineError: times differ too much between repetitions.
-    """
-    table = evidence.table
-    if table is None:
-        return evidence
-    with tempfile.TemporaryDirectory() as folder:
-        timer = Timer(model, tokenizer, sentences, table.setting, Path(folder), report=report, task=task)
-        ratios = timer.compare(restricted_to(model, resegmentation.kept), "fewer tokens to write")
-        saved = float(table.dense.array[-1] - table.times(ratios).array[-1])
-    restricted = table.with_output_vocabulary(max(0.0, saved), resegmentation.longer)
-    return replace(evidence, table=restricted, faster=evidence.faster * table.dense.total / restricted.dense.total)
 
 
 def measure_loss_curves(
@@ -227,7 +179,8 @@ def search_allocation(
     found = grams(model, plan, material.batches(material.train, FITTED), material.task)
     scores = removal_scores(model, plan, found)
     loss = _loss(material)
-    evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task))
+    every = roundable(model, material.task) if evidence.choosing is not None else ()
+    evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task, _weigh(how, evidence)))
 
     def scaled(coefficients: Sequence[float]) -> Evidence:
         curves = (
@@ -243,16 +196,25 @@ def search_allocation(
     def evaluate(selection: tuple[Plan, Evidence]) -> float:
         twin = copy.deepcopy(model)
         repair_(twin, selection[0], found)
-        return loss(twin)
+        if (numbers := selection[0].precision) is None:
+            return loss(twin)
+        with rounded(twin, [one for one in every if not set(one.names) & set(numbers.exceptions)], material.task):
+            return loss(twin)
 
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     select = counted(select, how.search + 1, report, "selections made")
-    best = search(len(evidence.curves), select, evaluate, lambda s: tuple(e.kept for e in s[0].entries), how.search)
+    best = search(len(evidence.curves), select, evaluate, _chosen, how.search)
     report(
         f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
         f"selection{'s' * (best.measured != 1)} measured; the one that single losses add up to: {best.additive:.3f})"
     )
     return best.selection[1]
+
+
+def _chosen(selection: tuple[Plan, Evidence]) -> tuple[object, ...]:
+    """What makes two selections the same."""
+    plan = selection[0]
+    return (plan.precision, *(entry.kept for entry in plan.entries))
 
 
 def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.Module], float]:
@@ -298,7 +260,7 @@ def verify_latency(
     table, budget = evidence.timed(how), evidence.milliseconds(how)
 
     def select(with_table: LatencyTable) -> Plan:
-        return select_within(model, plan, with_table, evidence.curves, budget, even=how.even)
+        return select_within(model, plan, with_table, evidence.curves, budget, even=how.even, mixed=evidence.choosing)
 
     if time is not None:
         return confirm(select, table, time)
@@ -334,14 +296,19 @@ def select_plan(
         raise InputError(f"{unit} needs a latency table of this machine; see tprune.budget.evidence.gather_evidence")
     try:
         if how.by_loss and evidence is not None:
-            sizes = PlanSizes.of(model, plan, evidence.sizes, task)
+            weigh = _weigh(how, evidence)
+            sizes = PlanSizes.of(model, plan, evidence.sizes, task, weigh)
             if unit in TIMES:
+                budget, curves = evidence.milliseconds(how), evidence.curves
                 return select_within(
-                    model, plan, evidence.timed(how), evidence.curves, evidence.milliseconds(how), sizes.norms, how.even
+                    model, plan, evidence.timed(how), curves, budget, sizes.norms, how.even, evidence.choosing
                 )
             if unit in MEMORY:
                 peak = float(evidence.timed(how).peak_memory)
-                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, task=task, even=how.even)
+                more: dict[str, Any] = {"task": task, "even": how.even, "weigh": weigh}
+                if (mixed := evidence.choosing) is not None:
+                    more["mixed"] = MixedMemory(evidence.timed(how).setting.runtime, mixed)
+                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, **more)
             size = Budget(unit, value)
             return select_size(model, plan, size, evidence.curves, known=sizes, task=task, even=how.even)
         return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis), task=task)
@@ -371,6 +338,13 @@ def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = 
     ):
         return
     select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how))), task)
+
+
+def _weigh(how: Request, evidence: Evidence) -> InMemory | None:
+    """How weights count for memory: in single precision by their number alone."""
+    if how.target()[0] not in MEMORY or evidence.table is None or evidence.table.setting.precision.exact:
+        return None
+    return InMemory(evidence.table.setting.runtime, evidence.table.setting.precision)
 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tprune.budget.evidence import Evidence, select_plan
+from tprune.budget.mixed import Mixed
 from tprune.budget.request import Request
 from tprune.core.curves import Curve
 from tprune.core.model import Model
@@ -73,16 +74,17 @@ def _point(model: Model, plan: Plan, how: Request, known: Evidence, asked: Point
     except UnreachableError as error:
         return replace(asked, why=str(error))
     ms = table.predict_plan(chosen).total
-    left, loss = size_after(model, chosen, task).parameters, loss_of(chosen, known.curves)
+    left, loss = size_after(model, chosen, task).parameters, loss_of(chosen, known.curves, known.mixed)
     return replace(asked, speedup=known.faster * table.dense.total / ms, ms=ms, loss=loss, parameters=left)
 
 
-def loss_of(plan: Plan, curves: Sequence[Curve]) -> float:
-    """What the losses of single couplings add up to for a selected plan.
+def loss_of(plan: Plan, curves: Sequence[Curve], mixed: Mixed | None = None) -> float:
+    """What the losses of single couplings, and of rounding where it is known, add up to for a selected plan.
 
     Args:
         plan: after selection.
         curves: of its couplings.
+        mixed: the losses of rounding.
     """
     by_name = {curve.name: curve for curve in curves}
     total = 0.0
@@ -90,4 +92,4 @@ def loss_of(plan: Plan, curves: Sequence[Curve]) -> float:
         lines = entry.groups[-1] if entry.groups else 1
         kept = len(entry.kept or ()) * lines // max(1, math.prod(entry.groups))
         total += by_name[entry.coupling.name].loss_at(kept) if entry.coupling.name in by_name else 0.0
-    return total
+    return total if mixed is None else total + mixed.loss_of(plan)

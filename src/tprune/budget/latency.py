@@ -8,21 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from tprune.budget.allocate import CostModel, CostModels, select_by_loss
+from tprune.budget.allocate import CostModel, CostModels, Exact, select_by_loss
+from tprune.budget.mixed import Mixed
+from tprune.budget.mixed_memory import MixedMemory
 from tprune.budget.size import size_cost_models
 from tprune.core.curves import Curve
 from tprune.core.kinds import WIDTH
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
-from tprune.core.sublayers import Sublayer, width_of
+from tprune.core.sublayers import Sublayer, sublayers_of, width_of
 from tprune.core.task import Task
+from tprune.costs.latency.beside import InBoth
 from tprune.costs.latency.phases import Floats, Times
 from tprune.costs.latency.table import LatencyTable, kept_fractions
-from tprune.costs.size import PlanSizes, norm_scores
+from tprune.costs.size import PlanSizes, Weigh, norm_scores, size_after
 from tprune.counting.size import Size
 
 MEGABYTE = 1e6
-WEIGHT = 4  # bytes in the runtime, which computes in single precision
+WEIGHT = 4  # bytes in a runtime that computes in single precision
 AGAIN = 3  # selections made at most, each with the realised savings at the selection before it
 
 
@@ -34,6 +37,7 @@ def select_within(
     milliseconds: float,
     scores: Scores | None = None,
     even: Collection[str] = (),
+    mixed: Mixed | None = None,
 ) -> Plan:
     """Fills in what the plan keeps, `min Σ loss` subject to `predicted time ≤ milliseconds`.
 
@@ -47,6 +51,7 @@ def select_within(
         milliseconds: for what the table quotes, such as a sentence, with what is computed outside the model's graphs.
         scores: of the groups; their norms if not given.
         even: see `tprune.budget.allocate.allocate`.
+        mixed: lets every sublayer choose its precision too; the table then has one in fp32 beside it.
 
     Raises:
         InputError: the plan has couplings whose time is not known, or no curve.
@@ -57,13 +62,15 @@ def select_within(
     def exact(chosen: Plan) -> float:
         return table.predict_plan(chosen).total
 
-    realised = table.savings_realised_at(milliseconds)
+    tables = [table] if mixed is None or table.beside is None else [table, table.beside.table]
+    # about as much is cut in both, so that both realise what they save at the same share of their dense times
+    realised = [each.savings_realised_at(milliseconds * each.dense.total / table.dense.total) for each in tables]
     for _ in range(AGAIN):
-        chosen = select_by_loss(
-            model, plan, curves, time_cost_models(plan, table, realised), milliseconds, exact, found, even
-        )
-        there = table.savings_realised(table.additive_ms(kept_fractions(chosen), width_of(chosen)))
-        if np.abs(there / realised - 1).max() < 0.02:
+        cost_models = time_cost_models(plan, table, *realised)
+        chosen = select_by_loss(model, plan, curves, cost_models, milliseconds, exact, found, even, mixed)
+        shares, width = kept_fractions(chosen), width_of(chosen)
+        there = [each.savings_realised(each.additive_ms(shares, width)) for each in tables]
+        if max(np.abs(a / b - 1).max() for a, b in zip(there, realised, strict=True)) < 0.02:
             break
         realised = there
     return chosen
@@ -74,14 +81,18 @@ def unit_of(table: LatencyTable) -> str:
     return f"{table.phases.quoted}_ms"
 
 
-def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostModels:
+def time_cost_models(
+    plan: Plan, table: LatencyTable, realised: Floats, realised_exact: Floats | None = None
+) -> CostModels:
     """Cost models of the quoted milliseconds, one for each residual width.
 
     Args:
         plan: before selection.
         table: of prices.
         realised: share of the additive savings that a model of about the wanted speed realises, in each part.
+        realised_exact: likewise in fp32, by the table beside it, where sublayers may stay fp32.
     """
+    places = [s.place for s in sublayers_of(plan)]
     residual = next((entry.groups[-1] for entry in plan.entries if entry.coupling.kind == WIDTH), 1)
     dense, often = table.dense.array, table.phases.weights(table.tokens)
 
@@ -92,7 +103,18 @@ def time_cost_models(plan: Plan, table: LatencyTable, realised: Floats) -> CostM
         def saved(sublayer: Sublayer, kind: str, share: float) -> float:
             return float(often @ (realised * table.saved(sublayer.place, kind, share, kept)))
 
-        return CostModel(unit_of(table), whole, saved)
+        if realised_exact is None or table.beside is None:
+            return CostModel(unit_of(table), whole, saved)
+        fp32, real = table.beside.table, realised_exact
+        both = InBoth(table, fp32, realised, real, kept)
+
+        def saved_exact(sublayer: Sublayer, kind: str, share: float) -> float:
+            return float(often @ (real * fp32.saved(sublayer.place, kind, share, kept)))
+
+        def more(sublayer: Sublayer | None) -> float:
+            return float(often @ (both.rest(places) if sublayer is None else both.sublayer(sublayer.place)))
+
+        return CostModel(unit_of(table), whole, saved, Exact(saved_exact, more))
 
     return at
 
@@ -107,8 +129,10 @@ def select_memory(
     known: PlanSizes | None = None,
     task: Task | None = None,
     even: Collection[str] = (),
+    weigh: Weigh | None = None,
+    mixed: MixedMemory | None = None,
 ) -> Plan:
-    """Fills in what the plan keeps, `min Σ loss` subject to `peak − 4 · weights cut ≤ megabytes`.
+    """Fills in what the plan keeps, `min Σ loss` subject to `peak − bytes of the weights cut ≤ megabytes`.
 
     A runtime that holds some weights twice saves more than that.
 
@@ -122,23 +146,32 @@ def select_memory(
         known: sizes that were counted before, for other losses.
         task: what the model is for; its own if not given.
         even: see `tprune.budget.allocate.allocate`.
+        weigh: the bytes of weights in a precision, such as `tprune.runtimes.held.InMemory`; four a number if not given.
+        mixed: lets every sublayer choose its precision too; `weigh` is then in the precision of all.
 
     Raises:
         UnreachableError: saying what can be reached; most of a small model's process is the runtime itself.
     """
-    sizes = PlanSizes.of(model, plan, known, task)
+    sizes = PlanSizes.of(model, plan, known, task, weigh)
     found = scores if scores is not None else sizes.norms
-    dense = sizes.dense.parameters
+
+    def taken(size: Size) -> int:
+        return WEIGHT * size.parameters if weigh is None else size.bytes
+
+    dense = taken(sizes.dense)
 
     def read(after: Size) -> float:
-        return (peak - WEIGHT * (dense - after.parameters)) / MEGABYTE
+        return (peak - (dense - taken(after))) / MEGABYTE
 
     cost_models = size_cost_models(sizes, "memory_mb", read)
+    if mixed is None:
+        return select_by_loss(model, plan, curves, cost_models, megabytes, lambda c: read(sizes.after(c)), found, even)
 
     def exact(chosen: Plan) -> float:
-        return read(sizes.after(chosen))
+        return read(size_after(model, chosen, task, mixed.weigh(chosen)))
 
-    return select_by_loss(model, plan, curves, cost_models, megabytes, exact, found, even)
+    priced = mixed.cost_models(cost_models, sizes.weighed(mixed.exact), model)
+    return select_by_loss(model, plan, curves, priced, megabytes, exact, found, even, mixed.mixed)
 
 
 @dataclass(frozen=True)

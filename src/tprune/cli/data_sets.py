@@ -38,4 +38,4 @@ def splits_of(task: str, given: Given, spec: DataSection, needed: tuple[str, ...
         data: Any = TASKS.named(task).read(files, given.names)
         most = {**spec.limit}.get(name)  # type: ignore[call-overload]  # its keys are literals
         found[name] = data if most is None else data.picked(sampled(len(data), most, seed))
-    return Splits(found["train"], found["valid"], {"test": found.get("test", found["valid"])})
+    return Splits(found.get("train", found["valid"]), found["valid"], {"test": found.get("test", found["valid"])})

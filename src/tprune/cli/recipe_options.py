@@ -81,6 +81,7 @@ class Options:
             "bench.batch": self.timing.batch,
             "bench.runtime": self.timing.runtime,
             "bench.precision": self.timing.precision and self.timing.precision.value,
+            "bench.max_int8_loss": self.timing.max_int8_loss,
             "seed": self.training.seed,
             "train_precision": self.training.train_precision,
             "data.long_lines": self.training.long_lines,

@@ -21,6 +21,7 @@ from tprune.core.known_realisations import usual_realisation
 from tprune.core.method import Method
 from tprune.core.method_json import name_of
 from tprune.core.plan_json import Content, from_text, to_text
+from tprune.core.precision import Precision
 from tprune.core.selection import Kept
 from tprune.support.errors import InputError
 
@@ -35,6 +36,7 @@ class Plan:
         entries: one per coupling.
         asked: sizes that the user asked for, by name; empty before selection.
         reached: sizes that the selection has, by name; empty before selection.
+        precision: that the pruned model is to compute in, where the selection chose it; else None.
 
     Example:
         >>> Plan.from_json(Plan("marian", "0" * 16, ()).to_json()) == Plan("marian", "0" * 16, ())
@@ -46,6 +48,7 @@ class Plan:
     entries: tuple[Entry, ...]
     asked: Mapping[str, float] = field(default_factory=dict)
     reached: Mapping[str, float] = field(default_factory=dict)
+    precision: Precision | None = None
 
     @property
     def couplings(self) -> tuple[Coupling, ...]:
@@ -139,7 +142,7 @@ class Plan:
 
     @property
     def _content(self) -> Content:
-        return Content(self.family, self.fingerprint, self.entries, self.asked, self.reached)
+        return Content(self.family, self.fingerprint, self.entries, self.asked, self.reached, self.precision)
 
     def __str__(self) -> str:
         rows = [("coupling", "groups", "kept", "structure", "method", "mode", "strength", "realisation")]
@@ -164,7 +167,8 @@ class Plan:
         asked = ", ".join(
             f"{k}: asked {v:,.4g}, reached {self.reached.get(k, math.nan):,.4g}" for k, v in self.asked.items()
         )
-        return "\n".join([*lines, *([asked] if asked else [])])
+        chosen = [] if self.precision is None else [f"precision: {self.precision}"]
+        return "\n".join([*lines, *([asked] if asked else []), *chosen])
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -12,12 +12,14 @@ from torch import Tensor
 from tprune.core import method_json
 from tprune.core.coupling import Coupling, Role, View
 from tprune.core.entry import Entry, Mode, kept_of
+from tprune.core.precision import Precision
 from tprune.core.sites import site_from_json, site_from_name
 from tprune.core.structure import Structure
 from tprune.support.errors import InputError
 
 VERSION = 1
 KEYS = frozenset({"tprune_plan", "family", "fingerprint", "asked", "reached", "entries"})
+PRECISION = "precision"  # the key of one that the selection chose
 TENSORS = "tensors"  # the key that names the file with the masks, where they are not in the text
 APART = "tensor"  # stands for kept indices that are in that file
 Masks = Callable[[object], Mapping[str, Tensor]]
@@ -31,6 +33,7 @@ class Content(NamedTuple):
     entries: tuple[Entry, ...]
     asked: Mapping[str, float]
     reached: Mapping[str, float]
+    precision: Precision | None = None
 
 
 def to_data(content: Content, tensors: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def to_data(content: Content, tensors: Mapping[str, str] | None = None) -> dict[
         "fingerprint": content.fingerprint,
         "asked": dict(content.asked),
         "reached": dict(content.reached),
+        **({} if (chosen := content.precision) is None else {PRECISION: _precision_to_json(chosen)}),
         **({} if tensors is None else {TENSORS: dict(tensors)}),
         "entries": [_entry_to_json(entry, apart=tensors is not None) for entry in content.entries],
     }
@@ -73,7 +77,8 @@ def from_text(text: str, where: str, masks: Masks | None = None) -> Content:
     found = masks(data[TENSORS]) if TENSORS in data and masks is not None else {}
     try:
         entries = tuple(_entry_from_json(entry, found) for entry in data["entries"])
-        return Content(data["family"], data["fingerprint"], entries, data["asked"], data["reached"])
+        precision = _precision_from_json(data[PRECISION]) if PRECISION in data else None
+        return Content(data["family"], data["fingerprint"], entries, data["asked"], data["reached"], precision)
     except (KeyError, TypeError, AttributeError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
         raise InputError(f"{where}: malformed ({missing}); expected a plan.json that tprune wrote") from None
@@ -93,7 +98,7 @@ def _parsed(text: str, where: str) -> object:
 def _checked(data: object, where: str) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("tprune_plan") != VERSION:
         raise InputError(f"{where}: not a tprune plan of version {VERSION}")
-    if unknown := set(data) - KEYS - {TENSORS}:
+    if unknown := set(data) - KEYS - {TENSORS, PRECISION}:
         raise InputError(f"{where}: unknown key {sorted(unknown)[0]!r}; expected {', '.join(sorted(KEYS))}")
     for key in ("asked", "reached"):
         sizes = data.get(key)
@@ -103,6 +108,17 @@ def _checked(data: object, where: str) -> dict[str, Any]:
         if not isinstance(data.get(key), str):
             raise InputError(f"{where}: {key} is {reprlib.repr(data.get(key))}; expected text")
     return data
+
+
+def _precision_to_json(precision: Precision) -> dict[str, Any]:
+    return {"name": precision.name, "exceptions": list(precision.exceptions)}
+
+
+def _precision_from_json(data: dict[str, Any]) -> Precision:
+    exceptions = data["exceptions"]
+    if not isinstance(exceptions, list) or any(type(name) is not str for name in exceptions):
+        raise InputError(f"precision: exceptions are {reprlib.repr(exceptions)}; expected names of weights")
+    return Precision(data["name"], tuple(exceptions))
 
 
 def _no_number(text: str) -> float:

@@ -33,6 +33,9 @@ NUMBERS: Mapping[str, Numbers] = {
 }
 
 
+AUTO = "auto"  # asks for int8 and fp32 in one model, as a budget shares them out
+
+
 @dataclass(frozen=True)
 class Precision:
     """In which numbers an exported model computes, as it stands in the artefact and in the keys of what is measured.

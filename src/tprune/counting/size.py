@@ -56,7 +56,7 @@ def size(model: nn.Module, task: Task | None = None) -> Size:
     """
     parameters = {id(p): p for p in model.parameters() if p.requires_grad}.values()
     spared, one = spared_parameters(model), next(model.parameters()).element_size()
-    count = sum(p.numel() for p in parameters) - spared
+    count = parameters_of(model)
     width = sum(p.numel() * p.element_size() for p in parameters) - spared * one
     if next(model.parameters()).device.type == "meta":
         # attention masks are looked into, so a pass needs memory; which values it holds is all one
@@ -70,6 +70,12 @@ def size(model: nn.Module, task: Task | None = None) -> Size:
         outputs = task.run(model, task.example(model)).logits.shape[:-1].numel()
     model.train(training)
     return Size(count, width, counter.get_total_flops() // 2 - spared_products(model, outputs))
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many learned numbers a model has as an export has it; see `Size`."""
+    found = {id(p): p.numel() for p in model.parameters() if p.requires_grad}
+    return sum(found.values()) - spared_parameters(model)
 
 
 def size_on_paper(build: Callable[[], nn.Module], task: Task | None = None) -> Size:

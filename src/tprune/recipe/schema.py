@@ -20,7 +20,7 @@ from pydantic import (
 from tprune.core.kinds import BY_DEFAULT, STOCK, kinds_known
 from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
-from tprune.core.precision import NUMBERS, Precision
+from tprune.core.precision import AUTO, INT8, NUMBERS, Precision
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
 from tprune.recipe.restrictions import evened, not_run
 from tprune.support.errors import InputError
@@ -332,9 +332,12 @@ class Bench(_Section):
         sentences: of the test set that are timed.
         rounds: in which both sides take turns; an even number.
         runtime: what the models are exported to, scored and timed with.
-        precision: in which the pruned model is to be used: a time that is asked for is of it. Both models are scored
-            and timed in fp32 and int8 too, where the runtime has them.
+        precision: in which the pruned model is to be used: a time that is asked for is of it. With `auto` every
+            sublayer takes int8 or fp32, whichever costs less loss for the time or memory that is asked for. Both models
+            are scored and timed in fp32 and int8 too, where the runtime has them.
         exceptions: names of weights that stay in single precision.
+        max_int8_loss: nats per output that int8 may add to the loss of a model on validation data; where it adds more,
+            the weights that add most stay in single precision. No limit if not given.
     """
 
     threads: int = Field(1, ge=1)
@@ -342,14 +345,20 @@ class Bench(_Section):
     sentences: int = Field(50, ge=1)
     rounds: int = Field(16, ge=4, multiple_of=2)
     runtime: Annotated[str, _one_of(_runtimes)] = "onnxruntime"
-    precision: Annotated[str, _one_of(lambda: NUMBERS)] = "fp32"
+    precision: Annotated[str, _one_of(lambda: (*NUMBERS, AUTO))] = "fp32"
     exceptions: tuple[str, ...] = ()
+    max_int8_loss: float | None = Field(None, ge=0)
 
     @property
     def numbers(self) -> Precision:
-        """The precision as a value."""
-        named = Precision(self.precision)
-        return named if named.exact else Precision(self.precision, self.exceptions)
+        """The precision as a value; `auto` is int8, before anything is chosen to stay fp32."""
+        named = INT8 if self.auto else Precision(self.precision)
+        return named if named.exact else Precision(named.name, self.exceptions)
+
+    @property
+    def auto(self) -> bool:
+        """Whether every sublayer chooses between int8 and fp32."""
+        return self.precision == AUTO
 
 
 class Recipe(_Section):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from tprune.budget.evidence import Evidence
 from tprune.budget.frontier import Point, frontier
-from tprune.core.precision import Precision
+from tprune.core.precision import AUTO, Precision
 from tprune.families.graphs.graph import skeleton_of
 from tprune.report.frontier import frontier_table, write_plot
 from tprune.run.folder import Run
@@ -32,14 +33,14 @@ def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
     Raises:
         UnreachableError: not even the least speed can be reached, in any precision.
     """
-    work, evidence, refused = sized(work), {}, dict[str, str]()
+    work, evidence, refused = sized(work), dict[str, Evidence](), dict[str, str]()
     for precision in precisions_of(run.recipe.bench, skeleton_of(work.start.dense).name):
         try:
-            evidence[precision.name] = _in(work, precision).evidence
+            evidence |= _rows(precision.name, _in(work, precision).evidence)
         except TpruneError as error:
             refused[precision.name] = str(error)
             run.progress.note(f"warning: {precision}: {error}")
-    known = {name: found for name, found in evidence.items() if found is not None}
+    known = evidence
     if not known:
         raise UnreachableError(f"none of {', '.join(f'{speed:g}x' for speed in speeds)}: {'; '.join(refused.values())}")
     how = work.how
@@ -54,6 +55,16 @@ def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
 def _in(work: Work, precision: Precision) -> Work:
     """The evidence in a precision."""
     return measured(replace(work, start=replace(work.start, setting=replace(work.start.setting, precision=precision))))
+
+
+def _rows(precision: str, found: Evidence | None) -> dict[str, Evidence]:
+    """The evidence by what is asked for; where sublayers may choose, that of a plan in which none does, too."""
+    if found is None:
+        return {}
+    if found.mixed is None or found.table is None:
+        return {precision: found}
+    alone = replace(found, mixed=replace(found.mixed, choice=False), table=replace(found.table, beside=None))
+    return {precision: alone, AUTO: found}
 
 
 def _written(run: Run, points: Sequence[Point], quoted: str, refused: dict[str, str]) -> dict[str, Any]:

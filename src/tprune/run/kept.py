@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tprune.analysis import Analysis
+from tprune.budget.both import in_both, needs_times
 from tprune.budget.evidence import Evidence
+from tprune.budget.mixed import Mixed
 from tprune.core.curves import Curve
 from tprune.core.plan import Plan
+from tprune.core.precision import Precision
 from tprune.costs.latency.table import LatencyTable
 from tprune.realise.certificate import Certificate
 from tprune.realise.checkpoint import save
@@ -68,7 +71,12 @@ def _write_evidence(run: Run, work: Work) -> dict[str, Any]:
     assert evidence is not None
     if evidence.table is not None:
         write_json(run.out / "latency.json", evidence.table.to_dict())
-    return {"sensitivity": [asdict(curve) for curve in evidence.curves], "faster": evidence.faster}
+    found = {"sensitivity": [asdict(curve) for curve in evidence.curves], "faster": evidence.faster}
+    if evidence.mixed is None:
+        return found
+    if evidence.table is not None and evidence.table.beside is not None:
+        write_json(run.out / "latency-fp32.json", evidence.table.beside.table.to_dict())
+    return {**found, "mixed": asdict(evidence.mixed)}
 
 
 def _read_evidence(run: Run, work: Work) -> Work:
@@ -77,10 +85,21 @@ def _read_evidence(run: Run, work: Work) -> Work:
     try:
         curves = tuple(Curve(c["name"], tuple(c["kept"]), tuple(c["losses"])) for c in done["sensitivity"])
         faster = float(done["faster"])
+        mixed = _mixed(done["mixed"]) if run.recipe.bench.auto else None
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{marker}: damaged; delete it, and the same command measures again") from None
     table = LatencyTable.load(run.out / "latency.json") if run.recipe.prune.timed else None
-    return replace(work, evidence=Evidence(table, curves, faster))
+    found = Evidence(table, curves, faster)
+    if mixed is None:
+        return replace(work, evidence=found)
+    fp32 = LatencyTable.load(run.out / "latency-fp32.json") if needs_times(run.recipe.prune) else None
+    return replace(work, evidence=in_both(found, mixed, fp32))
+
+
+def _mixed(data: Mapping[str, Any]) -> Mixed:
+    base = Precision(data["base"]["name"], tuple(data["base"]["exceptions"]))
+    losses = {name: float(loss) for name, loss in data["losses"].items()}
+    return Mixed(base, losses, {name: tuple(weights) for name, weights in data["weights"].items()})
 
 
 def _write_analysis(run: Run, work: Work) -> dict[str, Any]:

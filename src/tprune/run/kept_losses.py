@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from hashlib import sha1
 
@@ -36,6 +36,26 @@ def kept_losses(work: Work, measure: Measure) -> Curves:
     found = measure()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, {"key": key, "curves": [asdict(curve) for curve in found]})
+    return found
+
+
+def kept_int8_losses(work: Work, measure: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+    """What int8 adds to each part of the model, from the folder where it has that of the same model and data.
+
+    Args:
+        work: what is compressed.
+        measure: measures it.
+    """
+    file, key = work.start.folder / "work" / "int8.json", f"{_key(work)} {asdict(work.start.setting.precision)}"
+    try:
+        known = read_json(file)
+        if known["key"] == key:
+            return {str(name): float(loss) for name, loss in known["losses"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    found = measure()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"key": key, "losses": dict(found)})
     return found
 
 

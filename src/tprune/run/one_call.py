@@ -31,6 +31,7 @@ from tprune.recipe.changes import built_in, changed, options, without_training
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Latencies
+from tprune.run.numbers import check_auto
 from tprune.run.preparation import preparation_of, some_of
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
 from tprune.run.translation import TRAINED
@@ -95,7 +96,8 @@ def compress(
         threads: of the runtime, where a time or memory is asked for (default: 1).
         batch: inputs at once, likewise (default: 1).
         runtime: that is timed, likewise (default: onnxruntime).
-        precision: in which the small model is timed, likewise (default: fp32).
+        precision: in which the small model is timed, likewise (default: fp32); with `auto` the plan that comes back
+            says which weights are to be fp32 in int8.
         seed: of batches and dropout.
         prune: all settings of pruning at once, its target among them, instead of `kinds` and a target.
         recover: all settings of recovery, instead of `steps`.
@@ -152,6 +154,7 @@ def compress(
         check_threads(chosen.threads)
     elif unused := _said(timed):
         raise InputError(f"{unused}: nothing is timed for {recipe.prune.target()[0]}; leave them out")
+    check_auto(recipe)
     preparation_of(task).check_options(recipe)
     sides = data_of(task, train, "train"), data_of(task, valid, "valid")
     return _compress(model, processor, sides, recipe, chosen, report, task)

@@ -13,21 +13,25 @@ from dataclasses import replace
 from functools import partial
 
 from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.both import in_both, mixed_of, needs_times, table_in_fp32
 from tprune.budget.by_precision import precision_speedup
+from tprune.budget.by_vocabulary import vocabulary_speedup
 from tprune.budget.evidence import (
+    Evidence,
     check_reachable,
     gather_evidence,
     search_allocation,
     select_plan,
     verify_latency,
-    vocabulary_speedup,
 )
 from tprune.budget.samples import CALIBRATION
+from tprune.core.precision import Precision
 from tprune.core.units import TIMES
 from tprune.counting.size import size
 from tprune.recipe.whole import from_whole
 from tprune.run.given_plan import fitted_plan, selected_plan
-from tprune.run.kept_losses import kept_losses
+from tprune.run.kept_losses import kept_int8_losses, kept_losses
+from tprune.run.numbers import limited
 from tprune.run.stage import stage_named
 from tprune.run.steps import (
     analyse_step,
@@ -113,7 +117,9 @@ def gather(work: Work) -> Work:
 
 def measured(work: Work) -> Work:
     """The loss that every coupling adds alone, unless the folder has it already, and the latency table."""
-    start, inputs = work.start, work.inputs
+    setting = replace(work.start.setting, precision=_numbers(work))
+    work = replace(work, start=replace(work.start, setting=setting))
+    start, inputs, auto = work.start, work.inputs, work.start.recipe.bench.auto
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
         after = start.dense, start.processor
@@ -136,8 +142,26 @@ def measured(work: Work) -> Work:
         start.report,
         faster,
         partial(kept_losses, work),
+        auto,
     )
-    return replace(work, evidence=evidence)
+    return replace(work, evidence=_in_both(work, evidence) if auto and not setting.precision.exact else evidence)
+
+
+def _in_both(work: Work, evidence: Evidence) -> Evidence:
+    """The evidence with fp32 beside int8, for every sublayer to choose from."""
+    start, how, task = work.start, work.how, work.material.task
+    base, losses = start.setting.precision, partial(kept_int8_losses, work)
+    mixed = mixed_of(start.dense, work.plan, base, how, work.material, start.report, losses)
+    fp32 = None
+    if needs_times(how):
+        fp32 = table_in_fp32(start.dense, start.tokenizer, work.inputs, how, start.setting, start.report, task)
+    return in_both(evidence, mixed, fp32)
+
+
+def _numbers(work: Work) -> Precision:
+    """The precision that is timed, with what has to stay fp32 in the dense model; the one asked for, if none is."""
+    asked, how = work.start.setting.precision, work.start.recipe.bench
+    return limited(work.start.dense, asked, how, work.material, work.start.note) if work.how.timed else asked
 
 
 def searched(work: Work) -> Work:

@@ -40,7 +40,8 @@ ASKED = tuple(
         *MEMORY,
     )
 )
-TIMED = tuple(f"recipe.bench.{key}" for key in ("threads", "batch", "runtime", "precision", "exceptions"))
+NUMBERED = tuple(f"recipe.bench.{key}" for key in ("runtime", "precision", "exceptions", "max_int8_loss"))
+TIMED = ("recipe.bench.threads", "recipe.bench.batch", *NUMBERED)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ STAGES: tuple[Stage, ...] = (
             "what each sublayer costs, in loss" + (" and on this machine" if asked.recipe.prune.timed else "")
         ),
         needed=lambda asked: asked.recipe.prune.by_loss and not asked.given,
-        leaves=("latency.json",),
+        leaves=("latency.json", "latency-fp32.json"),
         reads=("corpus.vocabulary", "training", *ASKED, *TIMED, *DATA),
         seconds=lambda recipe, load: load.evidence(recipe.prune),
         dry=True,
@@ -192,7 +193,7 @@ STAGES: tuple[Stage, ...] = (
         "export",
         message=lambda asked: f"to {asked.recipe.bench.runtime}, checked against PyTorch",
         leaves=tuple(f"onnx/{one.name}" for one in variants(map(Precision, NUMBERS))),
-        reads=("recipe.bench.runtime", "recipe.bench.precision", "recipe.bench.exceptions", "training"),
+        reads=(*NUMBERED, "training"),
         seconds=lambda recipe, load: 4 * load.export,
     ),
     Stage(

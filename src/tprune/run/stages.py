@@ -13,20 +13,23 @@ from typing import Any
 from transformers import set_seed
 
 from tprune.budget.forecast import forecast
-from tprune.core.precision import FP32
+from tprune.core.plan import Plan
+from tprune.core.precision import FP32, Precision
 from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
 from tprune.families.graphs.graph import skeleton_of
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
+from tprune.run.beside_fp32 import beside_fp32, in_numbers, mixture
 from tprune.run.dense_model import encoded, exportable, fitted, make_dense, with_task
 from tprune.run.estimates import expect, where
 from tprune.run.folder import Run, Stopped, check_identity, run_lock
 from tprune.run.frontier import explored
 from tprune.run.given_plan import selected_plan
 from tprune.run.kept import taken
+from tprune.run.numbers import check_auto, limited
 from tprune.run.preparation import preparation_of, some_of
-from tprune.run.results import cut_short, evaluate, harm, results_of, timing
+from tprune.run.results import cut_short, evaluate, harm, results_of, spelling_of, timing
 from tprune.run.sequence import begin, to_goal, to_small
 from tprune.run.stage import stage_named
 from tprune.run.translation.dense_model import trim
@@ -37,6 +40,7 @@ from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import write_json
 from tprune.support.machine import check_threads, use_threads
+from tprune.train.training_data import TrainingData
 
 
 def run(run: Run) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def _check(run: Run) -> None:
     """What can be refused before anything is done, is."""
     if run.plan is None:
         run.recipe.prune.target()
+        check_auto(run.recipe)
     else:
         selected_plan(run.plan)
     if run.until is not None and run.until not in run.progress.plan:
@@ -144,10 +149,12 @@ def _forecast(run: Run, work: Work, expected: Mapping[str, float], odd: list[str
     table, faster = (work.evidence.table, work.evidence.faster) if work.evidence else (None, 1.0)
     whole = size(run.load(run.out / "dense"), run.task)
     found = forecast(work.writer, work.goal, table, to_come, faster, whole, where(), run.task)
-    written = {**found.as_dict(), "warnings": odd}
+    beside = beside_fp32(work)
+    written = {**found.as_dict(), "warnings": odd, **in_numbers(work.goal, beside)}
     write_json(run.out / "forecast.json", written)
     if not run.has("prune"):
-        run.progress.note(str(found))
+        for each in (found, *mixture(work.goal), *([beside] if beside else [])):
+            run.progress.note(str(each))
     return written
 
 
@@ -187,11 +194,25 @@ def _exported(run: Run, one: Variant) -> dict[str, Any]:
     model, processor = run.load(run.out / one.side).eval(), run.processor(run.out / one.side)
     some = some_of(run.corpus.valid)
     sentences, batches = prepared.sentences(some), prepared.batches(some, processor, model)
-    tokenizer, out, how = tokenizer_of(processor), run.out / "onnx" / one.name, one.precision
+    tokenizer, out = tokenizer_of(processor), run.out / "onnx" / one.name
+    how = _precision(run, one, model, processor)
     fp32 = None if one.plain else run.out / "onnx" / one.side
     more: dict[str, Any] = {"task": run.task, "precision": how, "fp32": fp32}
     report = export(model, tokenizer, out, sentences, runtime, batches=batches, **more)
     return {key: value for key, value in asdict(report).items() if key in EXPORTED}
+
+
+def _precision(run: Run, one: Variant, model: Any, processor: Any) -> Precision:
+    """The precision of an export, with the weights of this very model that a limit keeps in fp32."""
+    how, valid, precision = run.recipe.bench, run.corpus.valid, one.precision
+    if how.auto and one.side == "pruned" and not one.plain:
+        precision = Plan.load(run.out / one.side / "plan.json").precision or precision
+    if one.plain or how.max_int8_loss is None:
+        return precision
+    data = TrainingData.of(run.task, model, processor, valid, valid)
+    spelling = spelling_of(run) if one.side == "pruned" else None  # fewer tokens are written: targets have those alone
+    data = data if spelling is None else data.resegmented(spelling, model)
+    return limited(model, precision, how, data, run.progress.note)
 
 
 EXPORTED = (

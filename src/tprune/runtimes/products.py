@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Flag, auto
 from typing import Any
 
 Names = Callable[[str, Any], tuple[str, ...]]
 """The parameters of the model that a constant is made of, from its name in the graph and its value."""
+
+
+class Use(Flag):
+    """What a graph does with a matrix."""
+
+    MULTIPLIED = auto()
+    LOOKED_UP = auto()
+    CONVOLVED = auto()
 
 
 @dataclass(frozen=True)

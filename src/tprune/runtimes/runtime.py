@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tprune.core.graph import Dialect, TensorSpec
 from tprune.core.precision import Precision
 from tprune.runtimes.layout import Layout
-from tprune.runtimes.products import Product
+from tprune.runtimes.products import Product, Use
 from tprune.support.errors import InputError, TpruneError
 from tprune.support.machine import check_threads
 from tprune.support.registry import Registry
@@ -164,6 +164,22 @@ class Rounding(Protocol):
 
     def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
         """As `write`, from the files that `write` left in `source` for the same graphs in single precision."""
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A runtime that says how much memory a rounded matrix takes; of others it is bits and a scale for each output."""
+
+    def held(self, use: Use, rows: int, numbers: int, precision: Precision) -> int:
+        """Bytes, scales included.
+
+        Args:
+            use: what is done with the matrix.
+            rows: how many outputs it has.
+            numbers: how many it holds.
+            precision: that it is rounded to.
+        """
+        ...
 
 
 @runtime_checkable

@@ -33,6 +33,13 @@ def above(least: float, what: str) -> Callable[[float | None], float | None]:
     return check
 
 
+def at_least_0(value: float | None) -> float | None:
+    """A loss that may be added. Raises `typer.BadParameter`."""
+    if value is None or 0 <= value < math.inf:
+        return value
+    raise typer.BadParameter(f"got {value:g}; expected at least 0 nats")
+
+
 def numbers(value: str | None) -> tuple[float, ...]:
     """The numbers of a text that has commas between them, each once."""
     return tuple(dict.fromkeys(float(part) for part in value.split(","))) if value is not None else ()

@@ -101,6 +101,22 @@ class TestSets(Source, TestFiles):
 
 
 @dataclass(frozen=True)
+class ValidSets(Source):
+    """Data on which a loss is measured."""
+
+    valid: Annotated[list[Path] | None, path_option("--valid", f"Validation data: {FILES}.")] = None
+
+
+@dataclass(frozen=True)
+class ValidPairs:
+    """Sentence pairs on which a loss is measured."""
+
+    PANEL: ClassVar[str] = "Translation"
+    valid_src: Annotated[Path | None, path_option("--valid-src", "Source sentences for validation.")] = None
+    valid_tgt: Annotated[Path | None, path_option("--valid-tgt", "Translations of these sentences.")] = None
+
+
+@dataclass(frozen=True)
 class TestPairs:
     """Sentence pairs to score."""
 
@@ -182,7 +198,7 @@ class Scoring(LongSentences):
         return [name for name, value in asked.items() if value is not None]
 
 
-def given_data(sets: Source, pairs: TrainingPairs | TestPairs) -> Given:
+def given_data(sets: Source, pairs: TrainingPairs | ValidPairs | TestPairs) -> Given:
     """What both groups say together."""
     files = {split: tuple(getattr(sets, split, None) or ()) for split in ("train", "valid", "test")}
     sides = {option: getattr(pairs, option) for option in vars(pairs) if getattr(pairs, option) is not None}

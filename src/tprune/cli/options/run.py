@@ -20,9 +20,9 @@ from tprune.cli.options.checks import (
     stage_named,
     trimming,
 )
-from tprune.cli.options.choices import Devices, Kinds, Precisions, TrainPrecisions
+from tprune.cli.options.choices import Devices, Kinds, TrainPrecisions, Wanted
 from tprune.cli.options.data import LongLines
-from tprune.cli.options.single import AsJson, Runtime
+from tprune.cli.options.single import AsJson, MaxInt8Loss, Runtime
 from tprune.run.stage import names as stage_names
 
 
@@ -198,13 +198,14 @@ class Timing:
     ] = None
     runtime: Runtime = None
     precision: Annotated[
-        Precisions | None,
+        Wanted | None,
         typer.Option(
             "--precision",
-            help="Precision in which the pruned model will be used; a time that is asked for is of it (default: the "
-            "recipe's, fp32).",
+            help="Precision in which the pruned model will be used; a time that is asked for is of it. With auto every "
+            "sublayer takes int8 or fp32, whichever costs less loss (default: the recipe's, fp32).",
         ),
     ] = None
+    max_int8_loss: MaxInt8Loss = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tprune.cli.options.checks import named, not_empty
+from tprune.cli.options.checks import at_least_0, named, not_empty
 from tprune.cli.options.choices import Precisions
 
 Checkpoint = Annotated[
@@ -46,6 +46,16 @@ PrecisionOfRun = Annotated[
         "--precision",
         help="Precision of a run's exports, or in which a checkpoint is exported first (default: fp32). An exported "
         "folder has its own.",
+    ),
+]
+MaxInt8Loss = Annotated[
+    float | None,
+    typer.Option(
+        "--max-int8-loss",
+        callback=at_least_0,
+        metavar="<float>",
+        help="Loss that int8 may add on validation data, in nats per output; the weights that add most stay in fp32 "
+        "until it holds (default: no limit).",
     ),
 ]
 Beams = Annotated[

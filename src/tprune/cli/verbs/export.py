@@ -10,7 +10,8 @@ import typer
 from tprune.cli.console import chosen, say, show
 from tprune.cli.options.checks import named
 from tprune.cli.options.choices import Precisions
-from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
+from tprune.cli.options.data import ValidPairs, ValidSets, given_data
+from tprune.cli.options.single import AnyModel, AsJson, Dense, MaxInt8Loss, Runtime
 
 ONNX = "onnxruntime"
 PLAIN = Precisions("fp32")
@@ -18,6 +19,8 @@ PLAIN = Precisions("fp32")
 
 def export(
     model: AnyModel,
+    sets: ValidSets,
+    pairs: ValidPairs,
     out: Annotated[
         Path,
         typer.Option(
@@ -51,10 +54,14 @@ def export(
         list[str] | None,
         typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
     ] = None,
+    max_int8_loss: MaxInt8Loss = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a model (a run's pruned model) for a runtime, and check its outputs against PyTorch."""
+    """Export a model (a run's pruned model) for a runtime, and check its outputs against PyTorch.
+
+    With --max-int8-loss, weights stay in fp32 by what int8 adds to the loss on --valid data.
+    """
     from tprune.data.parallel import read_lines
 
     where = chosen(model, dense)
@@ -64,5 +71,9 @@ def export(
     from tprune.report.verb_tables import export_table
 
     numbers = Precision(precision.value, tuple(fp32 or ()))
+    if max_int8_loss is not None:
+        from tprune.cli.int8_limit import within
+
+        numbers = within(where, numbers, max_int8_loss, given_data(sets, pairs), say)
     found = export_to(where, out, texts, say, runtime or ONNX, numbers)
     show(found, as_json, export_table)

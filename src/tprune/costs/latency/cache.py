@@ -169,6 +169,24 @@ def measured(
         return fitted(_completed(timer, replace(table, plans=()), plans, shelf, report), model, task)
 
 
+def kept_table(
+    model: Model,
+    inputs: Inputs,
+    setting: TimingConfig,
+    cache: Path,
+    kinds: Sequence[str],
+    removal: bool,
+    task: Task | None = None,
+    even: Sequence[str] = (),
+) -> LatencyTable | None:
+    """The table that `measured` has kept of a model, if nothing of it is missing; arguments as there."""
+    task = task or task_of(model)
+    kept = _shelf(cache, model, setting, inputs, task).read()
+    if kept is None or not kept.plans or _missing(list(plans_for(model, kinds, removal, even)), kept):
+        return None
+    return fitted(kept, model, task)
+
+
 def _completed(timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report) -> LatencyTable:
     """The table with all of these plans; those that are missing are timed."""
     missing = _missing(plans, table)

@@ -25,6 +25,7 @@ from tprune.core.plan import Plan
 from tprune.core.precision import FP32, Precision
 from tprune.core.sites import Site
 from tprune.core.sublayers import KeptFractions, combined, kept_counts, sublayers_of, width_of
+from tprune.costs.latency.beside import Beside, more_in_fp32
 from tprune.costs.latency.phases import TRANSLATION, Floats, Phases, Times
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
@@ -127,6 +128,7 @@ class LatencyTable:
             model's, whose prices need not add up to its time either; empty where they do.
         phases: what is timed, and what is quoted.
         format: the version of the table's file format.
+        beside: the table of the same model in fp32, for plans that keep a part of it so; it lies in a file of its own.
     """
 
     key: str
@@ -141,6 +143,16 @@ class LatencyTable:
     format: int = field(default=FORMAT)
     dense_spread: float = 0.0
     phases: Phases = TRANSLATION
+    beside: Beside | None = None
+
+    def whole(self, place: str, width: float = 1.0) -> Floats:
+        """What one whole sublayer takes: milliseconds of each part."""
+        mine = [p for p in self.prices if p.place == place]
+        ends = (np.array(p.ms) for p in mine if p.kind == WHOLE_BLOCK)
+        found: Floats = sum(ends, self._nothing) + width * sum(
+            (np.array(p.ms) for p in mine if p.kind in COVERING), self._nothing
+        )
+        return found
 
     def saved(self, place: str, kind: str, share: float, width: float = 1.0) -> Floats:
         """Milliseconds of each part that one sublayer saves with this kind at this share of its size, the others whole.
@@ -214,15 +226,26 @@ class LatencyTable:
 
     def predict_plan(self, plan: Plan) -> Times:
         """Times of a selected plan's model."""
-        return self.predict(kept_fractions(plan), width_of(plan))
+        shares, width = kept_fractions(plan), width_of(plan)
+        found = self.predict(shares, width)
+        if self.beside is None or plan.precision is None:
+            return found
+        more = more_in_fp32(self, self.beside, shares, width, plan.precision)
+        return self.phases.times(np.maximum(found.array + more, LEAST_TIME * self.dense.array), self.tokens)
 
     def corrected_by(self, plan: Plan, measured: Times) -> LatencyTable:
         """The table corrected by the measured time of a plan.
 
         The factor `measured / predicted` holds for models that save as much or more; it falls to 1 at the dense model.
         """
-        additive = self.additive_ms(kept_fractions(plan), width_of(plan))
-        found = (self.dense.array, additive, self.predicted_ms(additive), measured.array)
+        shares, width = kept_fractions(plan), width_of(plan)
+        additive, own = self.additive_ms(shares, width), measured.array
+        predicted = self.predicted_ms(additive)
+        if self.beside is not None and plan.precision is not None:  # this corrects what is not fp32
+            own = np.maximum(
+                own - more_in_fp32(self, self.beside, shares, width, plan.precision), LEAST_TIME * self.dense.array
+            )
+        found = (self.dense.array, additive, predicted, own)
         sides = zip(self._pairs, self.additive_dense_ms, *found, strict=True)
         bent = (_through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides)
         return replace(self, curve=LatencyCurve(tuple(bent)))
@@ -240,7 +263,9 @@ class LatencyTable:
         *others, last = self._pairs
         tokens, pairs = self.tokens * longer, tuple((additive - saved, real - saved) for additive, real in last)
         curve = LatencyCurve((*others, pairs) if self.curve.parts else ())
-        return replace(self, dense=self.phases.times([*first, token - saved], tokens), tokens=tokens, curve=curve)
+        beside = None if self.beside is None else self.beside.with_output_vocabulary(saved / token, longer)
+        dense = self.phases.times([*first, token - saved], tokens)
+        return replace(self, dense=dense, tokens=tokens, curve=curve, beside=beside)
 
     def saved_by(self, place: str, shares: KeptFractions, width: float = 1.0) -> Floats:
         """Milliseconds of each part that one sublayer with several kinds cut saves."""
@@ -266,9 +291,11 @@ class LatencyTable:
         raise InputError(f"the latency table has no {place} {kind}; measured are {known}")
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data, in which sublayers go by their names."""
+        """Plain data, in which sublayers go by their names; without what lies beside it."""
         plans = tuple(_timed_to_dict(timed) for timed in self.plans)
-        return asdict(replace(self, plans=())) | {"plans": plans}
+        found = asdict(replace(self, plans=(), beside=None)) | {"plans": plans}
+        del found["beside"]
+        return found
 
     @staticmethod
     def load(path: Path) -> LatencyTable:

@@ -112,8 +112,8 @@ class Timer:
         return LatencyTable(key, self.setting, times, tokens, (), machine(), memory, dense_spread=off, phases=phases)
 
     def times(self, plan: Plan, table: LatencyTable) -> Times:
-        """A plan's measured times, doing what the dense model does. Raises `NoisyMachineError`."""
-        return table.times(self.compare(shrink(self.model, plan), "the plan"))
+        """A plan's measured times, in its own precision if it has one. Raises `NoisyMachineError`."""
+        return table.times(self.compare(shrink(self.model, plan), "the plan", None, plan.precision))
 
     def compare(
         self, other: Model, what: str, tokenizer: Tokenizer | None = None, precision: Precision | None = None

@@ -55,16 +55,20 @@ def _made_of(module: nn.Module) -> Mapping[str, tuple[str, ...]]:
 
 
 def first_names(module: nn.Module, names: Iterable[str]) -> frozenset[str]:
-    """Parameters of the model by their first names; one that is tied has several.
+    """Parameters of the model of a graph's module by their first names; see `first_names_in`."""
+    return first_names_in(model_of(module), names)
+
+
+def first_names_in(model: nn.Module, names: Iterable[str]) -> frozenset[str]:
+    """Parameters of a model by their first names; one that is tied has several.
 
     Args:
-        module: of a graph.
-        names: of parameters of the model.
+        model: any module.
+        names: of its parameters.
 
     Raises:
         InputError: the model has no parameter of a name.
     """
-    model = model_of(module)
     first = {id(tensor): name for name, tensor in model.named_parameters()}
     every = {name: first[id(tensor)] for name, tensor in model.named_parameters(remove_duplicate=False)}
     if unknown := sorted(set(names) - set(every)):

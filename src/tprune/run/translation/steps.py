@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tprune.budget.evidence import with_output_vocabulary
+from tprune.budget.by_vocabulary import with_output_vocabulary
 from tprune.core.units import TIMES
 from tprune.data.parallel import Parallel
 from tprune.recipe.schema import Prune

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tprune.core.graph import Dialect, Signature, TensorSpec
 from tprune.core.precision import Precision
 from tprune.runtimes.layout import LAYOUT, Layout
-from tprune.runtimes.products import Product
+from tprune.runtimes.products import Product, Use
 from tprune.runtimes.runtime import Array
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
@@ -23,6 +23,7 @@ QUANTIZED = ("int8", "int8-greedy", "int8-weights", "int4-weights")
 GREEDY = "int8-greedy"
 STEPPING = "encoder-decoder"  # the build whose steps are a graph of their own
 OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
+WHOLE = 4  # bytes of a number in single precision, and of a scale
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
 
@@ -83,6 +84,16 @@ class OnnxRuntime:
             )
             products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
         return products
+
+    def held(self, use: Use, rows: int, numbers: int, precision: Precision) -> int:
+        """What is expanded takes four bytes a number; an embedding that is multiplied, too, is held twice."""
+        if Use.CONVOLVED in use or precision.name == "int8-weights":
+            return WHOLE * numbers
+        looked_up, copies = Use.LOOKED_UP in use, 1 + (use == Use.LOOKED_UP | Use.MULTIPLIED)
+        if precision.name == "int8":
+            return copies * (numbers + WHOLE * rows)
+        bits, block = (8, 128) if looked_up else (precision.numbers.weights, 32)
+        return copies * numbers * bits // 8 + WHOLE * (numbers // block)
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
         """A session for each graph. Raises `InputError` for a missing or broken file."""

@@ -1,0 +1,115 @@
+"""Evidence for a budget in which precisions compete: a table in fp32 beside the other, and losses of rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from tprune.analysis.int8_loss import int8_losses
+from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.evidence import Evidence
+from tprune.budget.mixed import Mixed, parts_of, weights_of
+from tprune.budget.request import Request
+from tprune.budget.samples import ALONE, CALIBRATION
+from tprune.core.model import Model
+from tprune.core.plan import Plan
+from tprune.core.precision import FP32, Precision
+from tprune.core.task import Task
+from tprune.core.units import TIMES
+from tprune.costs.latency.beside import Beside
+from tprune.costs.latency.cache import kept_table, measured
+from tprune.costs.latency.subject import Inputs
+from tprune.costs.latency.table import LatencyTable, TimingConfig
+from tprune.support.machine import cache_folder
+from tprune.support.reporting import Report, counted
+from tprune.train.training_data import TrainingData
+
+Losses = Mapping[str, float]
+
+
+def table_in_fp32(
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase | None,
+    inputs: Inputs,
+    how: Request,
+    setting: TimingConfig,
+    report: Report = lambda text: None,
+    task: Task | None = None,
+) -> LatencyTable:
+    """The latency table in fp32, with whole sublayers; what the user's cache knows is not timed again.
+
+    Args:
+        model: the dense model.
+        tokenizer: its own; needed for translation alone.
+        inputs: what is timed, as in `gather_evidence`.
+        how: with the kinds that may be cut.
+        setting: of the other table.
+        report: called with lines of progress.
+        task: what the model is for; its own if not given.
+
+    Raises:
+        NoisyMachineError: times differ too much between repetitions.
+    """
+    report(f"times in fp32, which compete with those in {setting.precision.name}")
+    plain, cache = replace(setting, precision=FP32), cache_folder() / "latency"
+    return measured(model, tokenizer, inputs, plain, cache, report, how.kinds, True, None, task, how.even)
+
+
+def known_in_fp32(
+    model: Model, inputs: Inputs, how: Request, setting: TimingConfig, removal: bool, task: Task | None = None
+) -> LatencyTable | None:
+    """The latency table in fp32 if the user's cache has all of it; nothing is timed. Arguments as above."""
+    plain, cache = replace(setting, precision=FP32), cache_folder() / "latency"
+    return kept_table(model, inputs, plain, cache, how.kinds, removal, task, how.even)
+
+
+def mixed_of(
+    model: Model,
+    plan: Plan,
+    base: Precision,
+    how: Request,
+    material: TrainingData,
+    report: Report = lambda text: None,
+    losses: Callable[[Callable[[], Losses]], Losses] = lambda measure: measure(),
+) -> Mixed:
+    """What int8 adds to the loss of each sublayer, and of what lies in none, when it alone is rounded.
+
+    Args:
+        model: the dense model.
+        plan: before selection.
+        base: int8, with the weights that stay fp32 whatever is chosen.
+        how: what is asked for.
+        material: of its task, for losses.
+        report: called with lines of progress.
+        losses: gives the losses, measured by what it is handed unless they are known already.
+    """
+    parts = parts_of(model, plan, base, material.task)
+
+    def measure() -> Losses:
+        report(f"loss that {base.name} adds to each of {len(parts)} parts of the model, on validation data")
+        batches = material.batches(material.valid, ALONE if how.search else CALIBRATION)
+        loss: Any = counted(token_loss_on(batches, material.task), len(parts) + 1, report, "parts rounded")
+        return int8_losses(model, parts, loss, material.task)
+
+    return Mixed(base, losses(measure), weights_of(parts))
+
+
+def in_both(evidence: Evidence, mixed: Mixed, fp32: LatencyTable | None) -> Evidence:
+    """The evidence with both precisions to choose from.
+
+    Args:
+        evidence: with a table in the precision.
+        mixed: losses and weights of each part.
+        fp32: the table in fp32; None for memory, which needs none.
+    """
+    if fp32 is None or evidence.table is None:
+        return replace(evidence, mixed=mixed)
+    return replace(evidence, mixed=mixed, table=replace(evidence.table, beside=Beside(fp32, mixed.weights)))
+
+
+def needs_times(how: Request) -> bool:
+    """Whether a budget needs times in both precisions."""
+    return how.target()[0] in TIMES
