@@ -65,3 +65,16 @@ def test_arrays_without_elements_lie_as_executorch_wants_them() -> None:
     specs = (TensorSpec("past", "float32", ("batch", "past")),)
     Program(Signature("g", specs, ("y",)), program).run({"past": empty}, ["y"])
     assert strides == [(1, 1)]
+
+
+def test_sizes_that_are_too_large_are_named() -> None:
+    def fails(given: list) -> list:
+        raise RuntimeError("Failed to execute method forward, error: 0x10")
+
+    program = Doubling()
+    program.forward = fails  # type: ignore[method-assign]
+    specs = (TensorSpec("ids", "int64", ("batch", "tokens")),)
+    with pytest.raises(
+        InputError, match=r"graph g: executorch cannot run ids \(2, 2000\) .* 0x10\); expected no larger"
+    ):
+        Program(Signature("g", specs, ("y",)), program).run({"ids": np.zeros((2, 2000), np.int64)}, ["y"])

@@ -11,13 +11,14 @@ import numpy as np
 
 from tprune.core.graph import BATCH, Dialect, Signature
 from tprune.core.precision import Precision
-from tprune.runtimes.executorch.package import INSTALL, RUNS, module, quiet
+from tprune.runtimes.executorch.package import INSTALL, RUNS, module
 from tprune.runtimes.executorch.sizes import ROWS
 from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.products import Product
 from tprune.runtimes.runtime import Array
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
+from tprune.support.panics import quiet_panics
 
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph
@@ -71,7 +72,7 @@ class ExecuTorch:
         if missing := [file for file in files.values() if file not in layout.files.stamps]:
             raise InputError(f"{folder / LAYOUT}: lists no {missing[0]}; export the model again")
         library = module(RUNS)
-        with quiet():
+        with quiet_panics():  # what C++ writes of the processor goes there too
             library._unsafe_reset_threadpool(threads)
         return ExecuTorchSession(
             {graph.name: Program(graph, _program(library, folder / files[graph.name])) for graph in layout.graphs}
@@ -118,7 +119,14 @@ class Program:
         return [np.concatenate([each[name] for each in found]) for name in outputs]
 
     def _piece(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        found = self.program.forward([_tensor(feeds[spec.name]) for spec in self.signature.inputs])
+        try:
+            found = self.program.forward([_tensor(feeds[spec.name]) for spec in self.signature.inputs])
+        except RuntimeError as error:
+            shapes = ", ".join(f"{spec.name} {feeds[spec.name].shape}" for spec in self.signature.inputs)
+            raise InputError(
+                f"graph {self.signature.name}: executorch cannot run {shapes} ({str(error)[:100]}); expected no larger "
+                "sizes than it was exported for"
+            ) from None
         return {name: x.numpy() for name, x in zip(self.signature.outputs, found, strict=True)}
 
 
@@ -126,13 +134,13 @@ def _tensor(x: Array) -> Any:
     """A tensor that lies as executorch wants it; of other strides, it ends the process."""
     import torch
 
-    own = torch.from_numpy(np.require(x, None, "CW"))
+    own = torch.from_numpy(np.require(x, None, ["C", "W"]))
     return own if x.size else torch.empty(x.shape, dtype=own.dtype)  # without elements, numpy's strides are any
 
 
 def _program(library: Any, path: Path) -> Any:
     try:
-        with quiet():
+        with quiet_panics():  # the error says the same
             return library._load_for_executorch(str(path))
     except RuntimeError as error:
         said = " ".join(str(error).split())[:200]

@@ -18,8 +18,8 @@ from tprune.runtimes.executorch.sizes import bounds
 from tprune.runtimes.products import Product
 from tprune.support.errors import InputError
 
-# Whether executorch checks its operators. In 1.5.1 the check takes the length of the first tensor of a split for that of
-# the list, which fixes a free batch at the size of the example; it also takes a quarter of the time.
+# Whether executorch checks its operators. In 1.5.1 the check takes the length of the first tensor of a split for that
+# of the list, which fixes a free batch at the size of the example; it also takes a quarter of the time.
 CHECKED = False
 PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
 

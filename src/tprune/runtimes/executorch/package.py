@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from tprune.support.errors import InputError
-from tprune.support.panics import quiet_panics
 
 INSTALL = "pip install 'tprune[executorch]'"
 RUNS = "executorch.extension.pybindings.portable_lib"  # what runs files; what makes them lies beside it
@@ -32,13 +31,13 @@ def module(name: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drops what the libraries say of processors, other backends and interfaces that may change; errors are raised."""
+    """Drops what the libraries log of other backends and of interfaces that may change; errors are raised."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with quiet_panics(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

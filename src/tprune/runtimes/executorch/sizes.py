@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tprune.core.graph import BATCH, PAST
 
-ROWS = 16  # of a batch; more are run in pieces
+ROWS = 4  # of a batch, as of four beams; more are run in pieces, for memory is taken for the largest sizes
 LONGEST = 1024  # of a free length that the model does not limit
 
 
@@ -19,6 +19,6 @@ def bounds(dim: str, limits: Mapping[str, int]) -> tuple[int, int]:
 
     Example:
         >>> bounds("source", {"source": 40}), bounds("batch", {})
-        ((1, 40), (1, 16))
+        ((1, 40), (1, 4))
     """
     return 0 if dim == PAST else 1, ROWS if dim == BATCH else limits.get(dim, max(limits.values(), default=LONGEST))
