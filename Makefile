@@ -19,7 +19,7 @@ test-slow: $(READY)
 
 # the runtimes that are extras, installed first; each test is skipped where its runtime is not there
 test-runtimes: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino,ctranslate2]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino,ctranslate2,executorch]"
 	$(BIN)/python -m pytest -m runtimes -n auto --dist loadgroup
 
 test-all: $(READY) lint

@@ -39,7 +39,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 BLOCK = re.compile(r"^```python(?P<marks>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-EXTRAS = ("ctranslate2", "openvino")  # runtimes that are extras
+EXTRAS = ("ctranslate2", "executorch", "openvino")  # runtimes that are extras
 MODULES = sorted(module.name for module in pkgutil.walk_packages(tprune.__path__, "tprune."))
 
 

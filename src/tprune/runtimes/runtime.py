@@ -230,6 +230,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         "onnxruntime": "tprune.runtimes.onnxruntime.engine:ONNXRUNTIME",
         "ctranslate2": "tprune.runtimes.ctranslate2.engine:CTRANSLATE2",
         "openvino": "tprune.runtimes.openvino.engine:OPENVINO",
+        "executorch": "tprune.runtimes.executorch.engine:EXECUTORCH",
     },
 )
 

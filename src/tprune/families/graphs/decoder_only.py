@@ -166,7 +166,7 @@ class DecoderOnly:
         ids, mask = torch.zeros(batch, tokens, dtype=torch.long), torch.ones(batch, before + tokens, dtype=torch.long)
         caches = [LayerCache(number, *heads_of(attention)[1:]) for number, attention in attentions(model)]
         past = tuple(torch.zeros(batch, c.heads, before, size) for c in caches for size in (c.key, c.value))
-        return (Graph(module, (ids, mask, past), signature_of(caches), weights(model)),)
+        return (Graph(module, (ids, mask, past), signature_of(caches), weights(model), self.limits(model)),)
 
 
 def signature_of(caches: Sequence[LayerCache]) -> Signature:

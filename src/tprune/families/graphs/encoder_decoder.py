@@ -264,7 +264,7 @@ class EncoderDecoderSkeleton:
         sizes = (weights(stack) for stack in (model.model.encoder, model.model.decoder))
         examples = (ids, mask), (one, position, mask, cross_tensors, past_tensors)
         parts = zip((encoder, decoder), examples, signatures, sizes, strict=True)
-        return tuple(Graph(*each) for each in parts)
+        return tuple(Graph(*each, self.limits(model)) for each in parts)
 
 
 def _past_of(model: Any, batch: int, target: int) -> tuple[Tensor, ...]:

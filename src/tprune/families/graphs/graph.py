@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -24,12 +24,14 @@ class Graph:
         example: what it is called with: tensors, or tuples of tensors, in the order of `signature.inputs`.
         signature: names, types and sizes.
         bytes: of the weights that it holds, in single precision.
+        limits: the largest values of free sizes of the inputs, where the model has one: see `Skeleton.limits`.
     """
 
     module: nn.Module
     example: tuple[Any, ...]
     signature: Signature
     bytes: int
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -39,11 +41,15 @@ class Graph:
     @property
     def dynamic_shapes(self) -> tuple[Any, ...]:
         """The free axes of the example, nested as it is, as `torch.export` wants them."""
-        free = iter(
-            {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
+        return self.shapes(lambda dim: torch.export.Dim.DYNAMIC)
+
+    def shapes(self, free: Callable[[str], Any]) -> tuple[Any, ...]:
+        """The free axes as `dynamic_shapes`, each with what `free` says of its name."""
+        axes = iter(
+            {axis: free(dim) for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
             for spec in self.signature.inputs
         )
-        return _nested(self.example, free)
+        return _nested(self.example, axes)
 
     def __call__(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs for inputs by name."""

@@ -76,7 +76,8 @@ class SinglePass:
         typical = task.prompt(task.example(model))
         specs = tuple(_spec(name, x, typical.get(name)) for name, x in example.items())
         module = Pass(model, task, list(example), dialect).eval()
-        return (Graph(module, (tuple(example.values()),), Signature("model", specs, ("logits",)), weights(model)),)
+        signature = Signature("model", specs, ("logits",))
+        return (Graph(module, (tuple(example.values()),), signature, weights(model), self.limits(model)),)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -1,0 +1,96 @@
+"""Graphs to ExecuTorch's files: exported by torch, rounded where asked, and handed to XNNPACK as far as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from tprune.core.precision import Precision
+from tprune.families.graphs.graph import Graph
+from tprune.runtimes.executorch.kept import content, lowered_once
+from tprune.runtimes.executorch.package import module, quiet
+from tprune.runtimes.executorch.quantise import products, quantised
+from tprune.runtimes.executorch.sizes import bounds
+from tprune.runtimes.products import Product
+from tprune.support.errors import InputError
+
+# Whether executorch checks its operators. In 1.5.1 the check takes the length of the first tensor of a split for that
+# of the list, which fixes a free batch at the size of the example; it also takes a quarter of the time.
+CHECKED = False
+PARTITIONER = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
+
+
+def lower(graph: Graph, path: Path, precision: Precision, toolchain: Mapping[str, str]) -> Sequence[Product]:
+    """Writes a graph as a `.pte`; one that was lowered before is taken from what is kept.
+
+    Args:
+        graph: in the dialect `masked`.
+        path: of the file.
+        precision: fp32 or int8.
+        toolchain: versions of what lowers it, by package.
+
+    Returns:
+        What became of each constant matrix; nothing in single precision.
+
+    Raises:
+        InputError: an exception names no parameter of the model, executorch would not leave a size free, or XNNPACK
+            does not take a product.
+    """
+    with torch.no_grad(), quiet():
+        program = exported(graph, graph.module)
+        found = () if precision.exact else products(graph, program, precision)
+        as_is = f"{precision.name} {[product.precision for product in found]}"
+
+        def make(path: Path) -> None:
+            rounded = program if precision.exact else exported(graph, quantised(graph, program, precision))
+            _written(graph, rounded, path)
+
+        lowered_once(content(program, as_is, toolchain), path, make)
+    return found
+
+
+def _written(graph: Graph, program: ExportedProgram, path: Path) -> None:
+    exir, partitioner = module("executorch.exir"), module(PARTITIONER).XnnpackPartitioner()
+    how = exir.EdgeCompileConfig(_check_ir_validity=CHECKED)
+    edge = exir.to_edge_transform_and_lower(program, partitioner=[partitioner], compile_config=how)
+    _check_free(graph, edge.exported_program())
+    _check_taken(graph, edge.exported_program())
+    with path.open("wb") as file:
+        edge.to_executorch().write_to_file(file)
+
+
+def exported(graph: Graph, computes: torch.nn.Module) -> ExportedProgram:
+    """What `torch.export` makes of the module of a graph, or of another one that takes the same."""
+
+    def free(dim: str) -> Any:
+        least, most = bounds(dim, graph.limits)
+        return Dim.DYNAMIC(min=least, max=most)
+
+    return torch.export.export(computes, graph.example, dynamic_shapes=graph.shapes(free))
+
+
+def _check_free(graph: Graph, program: ExportedProgram) -> None:
+    """Raises `InputError` where a free size of an input has become that of the example."""
+    given = set(program.graph_signature.user_inputs)
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in given]
+    for spec, value in zip(graph.signature.inputs, values, strict=True):
+        for dim, size in zip(spec.dims, value.shape, strict=True):
+            if isinstance(dim, str) and isinstance(size, int):
+                raise InputError(
+                    f"runtime executorch: {dim} of input {spec.name} of graph {graph.name} became {size}; expected it "
+                    "to stay free"
+                )
+
+
+def _check_taken(graph: Graph, program: ExportedProgram) -> None:
+    """Raises `InputError` where a quantised product was left out of what XNNPACK computes: it would be slow."""
+    left = [node for node in program.graph.nodes if "quantized_decomposed" in str(node.target)]
+    if left:
+        raise InputError(
+            f"runtime executorch: XNNPACK does not take {left[0].name} of graph {graph.name} and {len(left) - 1} more; "
+            "expected all rounded products"
+        )
