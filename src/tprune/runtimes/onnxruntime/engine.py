@@ -92,7 +92,7 @@ class OnnxRuntime:
         looked_up, copies = Use.LOOKED_UP in use, 1 + (use == Use.LOOKED_UP | Use.MULTIPLIED)
         if precision.name == "int8":
             return copies * (numbers + WHOLE * rows)
-        bits, block = (8, 128) if looked_up else (precision.numbers.weights, 32)
+        bits, block = (8, 128) if looked_up or precision.numbers.weights == 8 else (precision.numbers.weights, 32)
         return copies * numbers * bits // 8 + WHOLE * (numbers // block)
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
