@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from tprune.core.precision import Precision
 from tprune.core.task import Task
 from tprune.families.graphs.graph import skeleton_of
 from tprune.runtimes.onnxruntime.rounding import per_row
@@ -56,6 +57,25 @@ def rounded(model: Any, matrices: Iterable[Roundable] | None = None, task: Task 
                 if isinstance(module, nn.Linear | Conv1D):
                     handle = module.register_forward_pre_hook(_rounding(steps=name in steps))
                     stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def rounded_as(
+    model: Any, precision: Precision | None, matrices: Iterable[Roundable], task: Task | None = None
+) -> Iterator[None]:
+    """Inside the block a model computes as int8 with these exceptions does; as it is where there is no precision.
+
+    Args:
+        model: dense or pruned.
+        precision: int8, with weights that stay fp32.
+        matrices: of `roundable(model)`.
+        task: what the model is for; its own if not given.
+    """
+    if precision is None:
+        yield
+        return
+    with rounded(model, [one for one in matrices if not set(one.names) & set(precision.exceptions)], task):
         yield
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, coupling_weights
-from tprune.analysis.integers import rounded
+from tprune.analysis.integers import rounded_as
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
 from tprune.budget.mixed import Mixed
@@ -196,9 +196,7 @@ def search_allocation(
     def evaluate(selection: tuple[Plan, Evidence]) -> float:
         twin = copy.deepcopy(model)
         repair_(twin, selection[0], found)
-        if (numbers := selection[0].precision) is None:
-            return loss(twin)
-        with rounded(twin, [one for one in every if not set(one.names) & set(numbers.exceptions)], material.task):
+        with rounded_as(twin, selection[0].precision, every, material.task):
             return loss(twin)
 
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
