@@ -29,6 +29,7 @@ NUMBERS: Mapping[str, Numbers] = {
     "int8": Numbers(8, 8, "8-bit weights (a scale per output channel) and activations (scaled as they come)"),
     "int8-weights": Numbers(8, 32, "8-bit weights, single-precision arithmetic"),
     "int4-weights": Numbers(4, 32, "4-bit weights in blocks, single-precision arithmetic"),
+    "fp16": Numbers(16, 16, "half precision weights and activations"),
 }
 
 
