@@ -110,6 +110,28 @@ def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeyp
     assert code == 0 and "pip install no-such-package" in out and "int4" in out
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (("runtimes", "--record", "x.json"), "--record FILE needs exported folders"),
+        (("runtimes", "a"), "folders are for --record FILE"),
+        (("runtimes", "--runtime", "onnxruntime"), "--runtime is for --tune-rounding"),
+        (("runtimes", "a", "--record", "x.json", "--tune-rounding"), "are two things"),
+        (("bench", "a", "b", "--runtime", "onnxruntime"), "expected torch or torch-compile, for checkpoints"),
+        (("bench", "a", "b", "--runtime", "torch", "--precision", "int8"), "a reference runs fp32"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(tprune: Call, line: tuple[str, ...], says: str) -> None:
+    code, _, said = tprune(*line)
+    assert code == 2 and says in " ".join(said.split())
+
+
+def test_a_folder_without_a_certificate_is_named(tprune: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, said = tprune("runtimes", "empty", "--record", "x.json")
+    assert code == 1 and "empty: no certificate.json in it" in said and not (tmp_path / "x.json").exists()
+
+
 @pytest.mark.slow
 def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
     tprune: Call, model: Path, monkeypatch: pytest.MonkeyPatch

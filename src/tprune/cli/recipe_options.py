@@ -54,6 +54,10 @@ class Options:
         if self.training.one_shot and trains:
             raise typer.BadParameter(f"--one-shot trains nothing; leave out --set {trains[0]}={extra[trains[0]]}")
 
+    def sets(self, key: str) -> bool:
+        """Whether `--set` says something of a key, or of a part of it."""
+        return any(each == key or each.startswith(f"{key}.") for each in settings(self.settings.sets or ()))
+
     def changed(self, recipe: Recipe, name: str, task: str | None = None) -> Recipe:
         """A recipe with what the options say.
 

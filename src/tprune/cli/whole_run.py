@@ -35,6 +35,7 @@ class Whole:
         speeds: that a dry run compares.
         device: to train on.
         force: delete what `out` holds of an earlier run.
+        tunable: whether multiples that were tuned take the place of the recipe's, which nobody asked for.
     """
 
     out: Path
@@ -48,6 +49,7 @@ class Whole:
     speeds: tuple[float, ...] = ()
     device: str = "auto"
     force: bool = False
+    tunable: bool = False
 
     @staticmethod
     def of(
@@ -157,6 +159,7 @@ def _stages(whole: Whole, vocabulary: Any) -> dict[str, Any]:
                 whole.speeds,
                 whole.until,
                 whole.force,
+                tunable=whole.tunable,
             )
         )
 

@@ -30,6 +30,7 @@ NUMBERS: Mapping[str, Numbers] = {
     "int8-greedy": Numbers(8, 8, "int8 whose decoder steps are fastest for one sentence at a time, without beams"),
     "int8-weights": Numbers(8, 32, "8-bit weights, single-precision arithmetic"),
     "int4-weights": Numbers(4, 32, "4-bit weights in blocks, single-precision arithmetic"),
+    "fp16": Numbers(16, 16, "half precision weights and activations"),
 }
 
 

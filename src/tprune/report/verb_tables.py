@@ -10,6 +10,7 @@ from rich.table import Table
 from tprune.bench.harness import BenchResult
 from tprune.bench.known_phases import label_of
 from tprune.bench.statistics import FEWEST
+from tprune.report.runtime_features import features_text
 from tprune.report.table import text_of
 from tprune.runtimes.parity import LIMITS
 
@@ -67,10 +68,11 @@ def export_table(found: Mapping[str, Any]) -> str:
         if found["sentences"]
         else [f"{found['inputs']} inputs", f"{found['steps']} steps with a cache"]
     )
+    compared = f"{_distance(found)}; {'; '.join(agrees)}"
     return "\n".join(
         [
             text_of(table),
-            f"{_distance(found)}; {'; '.join(agrees)}",
+            compared if found.get("ran", True) else "exported, not run here: nothing was compared with PyTorch",
             f"\n{found['out']}",
         ]
     )
@@ -114,6 +116,9 @@ def _searches(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+TIMES = {(True, True): "measured, can be a target", (True, False): "by bench --runtime", (False, False): "not measured"}
+
+
 def runtimes_table(found: Mapping[str, Any]) -> str:
     """Runtimes, what is installed, and how to get the rest."""
     table = Table(
@@ -125,10 +130,10 @@ def runtimes_table(found: Mapping[str, Any]) -> str:
             row["version"] or "no",
             ", ".join(row["precisions"]),
             row["needs"] or "the checkpoint itself",
-            "measured, can be a target" if row["timed"] else "not measured",
+            TIMES[row["timed"], row["target"]],
             "" if row["version"] else row["install"],
         )
-    return text_of(table)
+    return f"{text_of(table)}\n\n{features_text(found['features'])}"
 
 
 def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")) -> str:

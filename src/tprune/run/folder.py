@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Run:
     until: str | None = None  # the last stage to do
     force: bool = False  # whatever the directory holds of another run goes
     architecture: Callable[..., nn.Module] | None = None  # the class of a model that is no part of transformers
+    tunable: bool = False  # multiples that were tuned take the place of the recipe's, which nobody asked for
+    tuned: Mapping[str, int] = field(default_factory=dict)  # multiples of the recipe that the runtime likes, by kind
 
     @property
     def task(self) -> Task:
@@ -250,7 +252,8 @@ def check_identity(run: Run) -> None:
         for key in dict.fromkeys((*now, *then)):
             if now.get(key) != then.get(key) and _used(run, key):
                 raise _another(run, key, then.get(key), now.get(key))
-    write_json(marker, {**mine, "names": names_of(run.recipe, run.corpus, run.model)})  # for titles: a name may change
+    names = names_of(run.recipe, run.corpus, run.model)  # for titles: a name may change
+    write_json(marker, {**mine, "names": names, "tuned": dict(run.tuned)})
 
 
 def _another(run: Run, key: str, then: object, now: object) -> InputError:

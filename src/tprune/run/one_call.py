@@ -33,12 +33,13 @@ from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Latencies
 from tprune.run.numbers import check_auto
 from tprune.run.preparation import preparation_of, some_of
+from tprune.run.rounding import liked, with_multiples
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
 from tprune.run.translation import TRAINED
 from tprune.run.work import Start, Work, tokenizer_of
 from tprune.runtimes.export import check_exportable
 from tprune.runtimes.generation_settings import longest_output
-from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.runtime import check_runs, runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads
 from tprune.support.reporting import Report
@@ -157,6 +158,7 @@ def compress(
     check_auto(recipe)
     preparation_of(task).check_options(recipe)
     sides = data_of(task, train, "train"), data_of(task, valid, "valid")
+    recipe = with_multiples(recipe, liked(recipe, chosen, report, tunable=prune is None))
     return _compress(model, processor, sides, recipe, chosen, report, task)
 
 
@@ -284,7 +286,7 @@ def _check_runtime(work: Work) -> None:
     start, prune, recover = work.start, work.start.recipe.prune, work.start.recipe.recover
     task = work.material.task
     if prune.timed or prune.translates or recover.translates:
-        runtime = runtime_named(start.setting.runtime)
+        check_runs(runtime := runtime_named(start.setting.runtime))
         sentences = preparation_of(task).sentences(some_of(start.corpus.valid))
         check_exportable(start.dense, tokenizer_of(start.processor), sentences, runtime, task)
     elif isinstance(task, WritesSentences):

@@ -15,7 +15,6 @@ from transformers import set_seed
 from tprune.budget.forecast import forecast
 from tprune.core.plan import Plan
 from tprune.core.precision import FP32, Precision
-from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
 from tprune.families.graphs.graph import skeleton_of
 from tprune.report.norms import sorted_norms
@@ -30,13 +29,14 @@ from tprune.run.kept import taken
 from tprune.run.numbers import check_auto, limited
 from tprune.run.preparation import preparation_of, some_of
 from tprune.run.results import cut_short, evaluate, harm, results_of, spelling_of, timing
+from tprune.run.rounding import timing_of, with_rounding
 from tprune.run.sequence import begin, to_goal, to_small
 from tprune.run.stage import stage_named
 from tprune.run.translation.dense_model import trim
 from tprune.run.variants import Variant, precisions_of, variants
 from tprune.run.work import Start, Work, tokenizer_of
 from tprune.runtimes.export import export
-from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.runtime import check_runs, runtime_named
 from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import write_json
 from tprune.support.machine import check_threads, use_threads
@@ -54,7 +54,7 @@ def run(run: Run) -> dict[str, Any]:
         UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
         CertificateError: a cut or an export does not compute what it should.
     """
-    run = with_task(run)
+    run = with_rounding(with_task(run))
     _check(run)
     with run_lock(run):
         check_identity(run)
@@ -75,7 +75,7 @@ def _check(run: Run) -> None:
     if run.until is not None and run.until not in run.progress.plan:
         raise InputError(f"this run has no stage {run.until!r}; its stages are {', '.join(run.progress.plan)}")
     check_threads(run.recipe.bench.threads)
-    runtime_named(run.recipe.bench.runtime)
+    check_runs(runtime_named(run.recipe.bench.runtime))
     prepared = preparation_of(run.task)
     prepared.check_options(run.recipe, run.vocabulary is not None, run.model is None)
     prepared.check_data(run.recipe, run.corpus)
@@ -127,13 +127,13 @@ def _prepared(run: Run) -> tuple[Run, Start, list[str]]:
 
 def start_of(run: Run, dense: Any, processor: Any) -> Start:
     """What the compression of a run starts from."""
-    whole, timed = run.out / "dense", run.recipe.bench
+    whole = run.out / "dense"
     return Start(
         dense,
         processor,
         run.corpus,
         run.recipe,
-        TimingConfig(threads=timed.threads, batch=timed.batch, runtime=timed.runtime, precision=timed.numbers),
+        timing_of(run.recipe),
         run.out,
         report=run.progress.note,
         note=run.progress.note,

@@ -63,6 +63,9 @@ class ExportCertificate:
         fresh: whether they were taken in a process that had done nothing before.
         products: the constants, each with its precision; empty in single precision, where all are alike.
         metric: on test data; None where it was not measured.
+        build: the name of the model's skeleton; empty in certificates of before this was noted.
+        features: of `tprune.runtimes.features.FEATURES`, those that the check has met.
+        ran: whether the files were run at all; a runtime of another system only writes them, and nothing was compared.
     """
 
     runtime: str
@@ -75,6 +78,9 @@ class ExportCertificate:
     fresh: bool
     products: tuple[Product, ...] = ()
     metric: MetricBound | None = None
+    build: str = ""
+    features: tuple[str, ...] = ()
+    ran: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the file."""

@@ -21,6 +21,7 @@ from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
 from tprune.realise.model_files import EXPORTED
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
+from tprune.runtimes.exercised import exercised
 from tprune.runtimes.export_pass import PassExport
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
@@ -29,7 +30,16 @@ from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.products import Product
 from tprune.runtimes.report import ExportReport
-from tprune.runtimes.runtime import Checking, GraphRuntime, ModelRuntime, Rounding, Runtime, blamed, graph_runtime
+from tprune.runtimes.runtime import (
+    Checking,
+    Elsewhere,
+    GraphRuntime,
+    ModelRuntime,
+    Rounding,
+    Runtime,
+    blamed,
+    graph_runtime,
+)
 from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
@@ -135,7 +145,7 @@ def export(
     """
     started, out = time.perf_counter(), Path(out)
     skeleton, task = skeleton_of(model), task or _task_of(model)
-    kind = _kind(skeleton, task, model, tokenizer, sentences, batches)
+    kind = kind_of(skeleton, task, model, tokenizer, sentences, batches)
     kind.check()
     check_supported(runtime, precision, skeleton, type(model).__name__)
     _ours(out)
@@ -143,9 +153,16 @@ def export(
         kind.write_tokens(folder)
         layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32)
         replace(layout, precision=precision).write(folder)
-        replay = replay_of(folder, runtime.name) if thorough else None
-        report = kind.verify(plain, folder, precision, replay)
-        _certificate(runtime, precision, report, products, thorough).write(folder)
+        report = ExportReport(0.0, ran=False)
+        if runs := not isinstance(runtime, Elsewhere):
+            replay = replay_of(folder, runtime.name) if thorough else None
+            report = kind.verify(plain, folder, precision, replay)
+        certificate = _certificate(runtime, precision, report, products, thorough)
+        if runs:
+            features = exercised(plain, skeleton.name, report)
+            replace(certificate, build=skeleton.name, features=features).write(folder)
+        else:
+            replace(certificate, build=skeleton.name, found={}, fresh=False, ran=False).write(folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
 
@@ -204,14 +221,14 @@ def check_exportable(
         CertificateError: the tokeniser's exported form gives other tokens.
     """
     skeleton, task = skeleton_of(model), task or _task_of(model)
-    kind = _kind(skeleton, task, model, tokenizer, sentences, ())
+    kind = kind_of(skeleton, task, model, tokenizer, sentences, ())
     kind.check()
     check_supported(runtime, precision, skeleton, type(model).__name__)
     with _evaluated(model) as plain, blamed(runtime):
         if isinstance(runtime, ModelRuntime):
-            runtime.check_model(plain, _layout(skeleton, task, kind, plain, (), runtime))
+            runtime.check_model(plain, layout_of(skeleton, task, kind, plain, (), runtime))
         elif isinstance(runtime, Checking):
-            runtime.check(_graphs(skeleton, task, kind, plain, graph_runtime(runtime)))
+            runtime.check(graphs_of(skeleton, task, kind, plain, graph_runtime(runtime)))
     kind.check_tokens()
 
 
@@ -222,9 +239,10 @@ def _task_of(model: Any) -> Task:
         raise InputError(f"cannot export this {type(model).__name__}: {error}") from None
 
 
-def _kind(
+def kind_of(
     skeleton: Skeleton, task: Task, model: Any, tokenizer: Any, sentences: Sequence[str], batches: Sequence[Batch]
 ) -> Kind:
+    """What differs between exports of models that translate and of others."""
     made = TranslationExport if skeleton.searched else PassExport
     return made(model, task, tokenizer, sentences, batches)
 
@@ -241,13 +259,13 @@ def _written(
 ) -> tuple[Layout, Sequence[Product]]:
     """Writes what the runtime executes; the layout with the files of the folder, and the products."""
     if isinstance(runtime, ModelRuntime):
-        layout = _layout(skeleton, task, kind, model, (), runtime)
+        layout = layout_of(skeleton, task, kind, model, (), runtime)
         runtime.check_model(model, layout)
         products = runtime.write_model(model, layout, folder, precision)
     else:
         lowering = graph_runtime(runtime)
-        graphs = _graphs(skeleton, task, kind, model, lowering)
-        layout = _layout(skeleton, task, kind, model, graphs, runtime)
+        graphs = graphs_of(skeleton, task, kind, model, lowering)
+        layout = layout_of(skeleton, task, kind, model, graphs, runtime)
         if fp32 is not None and not precision.exact and isinstance(lowering, Rounding):
             products = lowering.rounded(graphs, fp32, folder, precision)
         else:
@@ -255,11 +273,12 @@ def _written(
     return replace(layout, files=Manifest.of(folder)), products
 
 
-def _graphs(skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: GraphRuntime) -> tuple[Graph, ...]:
+def graphs_of(skeleton: Skeleton, task: Task, kind: Kind, model: Any, runtime: GraphRuntime) -> tuple[Graph, ...]:
+    """The graphs of a model, as a runtime wants them."""
     return skeleton.graphs(model, task, kind.inputs(model), runtime.dialect, kind.rows)
 
 
-def _layout(
+def layout_of(
     skeleton: Skeleton, task: Task, kind: Kind, model: Any, graphs: Sequence[Graph], runtime: Runtime
 ) -> Layout:
     """The layout of a folder that has no files yet."""

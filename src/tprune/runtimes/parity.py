@@ -38,6 +38,7 @@ class Limits:
 
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(relative=LOGIT_TOLERANCE),
+    "fp16": Limits(rms=0.02, kl=1e-3, top1=0.98),
     "bf16": Limits(rms=0.05, kl=5e-3, top1=0.97),
     "int8": Limits(rms=0.1, kl=0.02, top1=0.95),
     "int8-greedy": Limits(rms=0.1, kl=0.02, top1=0.95),
@@ -49,6 +50,7 @@ LIMITS: Mapping[str, Limits] = {
 # single precision by less; where activations are rounded, in int8 and in blocks of 4 bits, some go to the next step.
 ELSEWHERE: Mapping[str, float] = {
     "fp32": 1e-3,
+    "fp16": 0.01,
     "bf16": 0.02,
     "int8": 0.02,
     "int8-greedy": 0.02,

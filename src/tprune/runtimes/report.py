@@ -16,6 +16,7 @@ class ExportReport:
     sentences: equal token for token, or parting at a tie of (nearly) equal scores. `files` gives bytes, `seconds` the
     whole export with its check. Of other models `inputs` says how many inputs were compared. `steps` counts the forced
     steps with a cache that began empty. `rms`, `kl`, `top1` and `same` are those of `tprune.runtimes.parity.Measured`.
+    `ran` is false where the files run on other systems alone; then nothing was compared.
     """
 
     max_relative_error: float
@@ -34,6 +35,7 @@ class ExportReport:
     top1: float = 1.0
     same: float = 1.0
     positions: int = 0
+    ran: bool = True
 
 
 def report_of(found: Measured) -> ExportReport:

@@ -209,6 +209,38 @@ class Restricted(Protocol):
 
 
 @runtime_checkable
+class Selective(Protocol):
+    """A runtime that lacks single features; one without `refuses` has all that its models may have."""
+
+    def refuses(self, feature: str) -> str | None:
+        """Why it does not run models that have a feature, in a few words; None where it does.
+
+        Args:
+            feature: a name of `tprune.runtimes.features.FEATURES`.
+        """
+        ...
+
+
+@runtime_checkable
+class ProcessorBound(Protocol):
+    """A runtime of which some precisions need instructions that not every processor has."""
+
+    def anywhere(self) -> Runtime:
+        """The runtime as it is on a processor with all of these instructions."""
+        ...
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A runtime whose files are written here, and run on other systems alone."""
+
+    @property
+    def runs_on(self) -> str:
+        """The systems that run its files, as words."""
+        ...
+
+
+@runtime_checkable
 class Shipping(Protocol):
     """A runtime whose exports go into bundles, which `tprune_runtime` replays on devices."""
 
@@ -222,6 +254,8 @@ class Shipping(Protocol):
 
 
 PARTS = ("name", "package", "install", "supports", "multiple", "toolchain")
+REFERENCE_NAMES = ("torch", "torch-compile")  # they run checkpoints, and are timed beside the others
+REFERENCE = "reference.json"  # which checkpoint a folder stands for
 GRAPH_PARTS, MODEL_PARTS = ("dialect", "write", "open"), ("phases", "check_model", "write_model", "open_model")
 RUNTIMES: Registry[Runtime] = Registry(
     "runtime",
@@ -231,6 +265,7 @@ RUNTIMES: Registry[Runtime] = Registry(
         "ctranslate2": "tprune.runtimes.ctranslate2.engine:CTRANSLATE2",
         "openvino": "tprune.runtimes.openvino.engine:OPENVINO",
         "executorch": "tprune.runtimes.executorch.engine:EXECUTORCH",
+        "coreml": "tprune.runtimes.coreml.engine:COREML",
     },
 )
 
@@ -302,13 +337,38 @@ def opened(folder: Path, layout: Layout, threads: int) -> Session | Searching:
     """
     check_threads(threads)
     try:
-        runtime = runtime_named(layout.runtime)
+        runtime = _reference(folder, layout.runtime) or runtime_named(layout.runtime)
     except InputError as error:
         raise InputError(f"{folder}: exported for {error}; a plugin's needs its --plugin here too") from None
     with blamed(runtime):
         if isinstance(runtime, ModelRuntime):
             return runtime.open_model(folder, layout, threads)
         return graph_runtime(runtime).open(folder, layout, threads)
+
+
+def _reference(folder: Path, name: str) -> Runtime | None:
+    """PyTorch, where a folder stands for a checkpoint; a plugin may have a runtime of the same name."""
+    if not (folder / REFERENCE).exists() or name not in REFERENCE_NAMES:
+        return None
+    from tprune.runtimes.reference.engine import REFERENCES  # torch, which other runtimes do not need
+
+    return REFERENCES[name]
+
+
+def check_runs(runtime: Runtime) -> None:
+    """Whether what a runtime writes can be run, compared and timed on this system.
+
+    Args:
+        runtime: of any kind.
+
+    Raises:
+        InputError: its files run elsewhere.
+    """
+    if isinstance(runtime, Elsewhere):
+        raise InputError(
+            f"runtime {runtime.name} runs on {runtime.runs_on}, so nothing can be timed or scored in it here; use "
+            f"another runtime, and then `tprune export --runtime {runtime.name}`"
+        )
 
 
 def graph_runtime(runtime: Runtime) -> GraphRuntime:

@@ -63,6 +63,16 @@ def trimming(value: str | None) -> str | None:
     raise typer.BadParameter(f"got {value!r}; expected `train`, or two files, SOURCE,TRANSLATIONS")
 
 
+def reference_name(value: str | None) -> str | None:
+    """A runtime that runs checkpoints. Raises `typer.BadParameter` listing them."""
+    from tprune.runtimes.runtime import REFERENCE_NAMES  # here, because numpy takes a moment
+
+    if value is None or value in REFERENCE_NAMES:
+        return value
+    known = " or ".join(REFERENCE_NAMES)
+    raise typer.BadParameter(f"got {value!r}; expected {known}, for checkpoints: an exported folder has its runtime")
+
+
 def stage_named(value: str | None) -> str | None:
     """A stage that some run has. Raises `typer.BadParameter` listing them."""
     if value is None or value in stage_names():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tprune.cli.console import show
-from tprune.cli.options.checks import even, not_empty
+from tprune.cli.options.checks import even, not_empty, reference_name
 from tprune.cli.options.device import OnDevice
 from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, PrecisionOfRun, Sentences
 from tprune.cli.sides import exported_sides
@@ -43,6 +44,15 @@ def bench(
     ] = 16,
     precision: PrecisionOfRun = None,
     dense: Dense = False,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            callback=reference_name,
+            help="Time checkpoints as they are, in fp32, by `torch` or `torch-compile`; exported folders among the two "
+            "models keep their runtime.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time two exported models side by side: one process each, in turns."""
@@ -50,6 +60,12 @@ def bench(
         why = "--dense takes one side of a run" if dense else f"{model} is no run, of which both sides would be timed"
         raise typer.BadParameter(f"{why}; name a second model")
     where = device.where(sentences)
+    if reference is not None:
+        slip = "--on times exported folders" if where else "a reference runs fp32" if precision else ""
+        if slip:
+            raise typer.BadParameter(f"--runtime {reference} runs checkpoints here, and {slip}; leave one out")
+        _references((model, other, dense), reference, sentences, (threads, batch, rounds), as_json)
+        return
     sides, names = exported_sides(model, other, dense, precision and precision.value)
     if where is not None:
         _on_device(where, sides, names, (threads, batch, rounds), as_json)
@@ -58,6 +74,25 @@ def bench(
     from tprune.report.verb_tables import bench_table
 
     found = benching.bench(*sides, sentences, threads, batch, rounds)
+    show(found.as_dict(), as_json, lambda _: bench_table(found, names))
+
+
+def _references(
+    models: tuple[str, str | None, bool],
+    reference: str,
+    sentences: Path | None,
+    how: tuple[int, int, int],
+    as_json: bool,
+) -> None:
+    """Times checkpoints by PyTorch and shows the figures."""
+    from tprune.bench import harness as benching
+    from tprune.cli.references import reference_sides
+    from tprune.report.verb_tables import bench_table
+    from tprune.runtimes.reference.engine import REFERENCES
+
+    with tempfile.TemporaryDirectory() as work:
+        sides, names = reference_sides(*models, REFERENCES[reference], Path(work))
+        found = benching.bench(*sides, sentences, *how)
     show(found.as_dict(), as_json, lambda _: bench_table(found, names))
 
 

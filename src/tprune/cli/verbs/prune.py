@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tprune.cli.console import chosen
 from tprune.cli.given import task_name
 from tprune.cli.options.data import AllPairs, AllSets, given_data
@@ -39,4 +41,5 @@ def prune(
     where = chosen(model, dense)
     task = task_name(given, where)
     checked = asked.changed(own or read_recipe(built_in(task)), name, task)
-    start(Whole.of(begin, checked, given, where, budget, cutting, training, ("train", "valid")), begin.as_json)
+    whole = Whole.of(begin, checked, given, where, budget, cutting, training, ("train", "valid"))
+    start(replace(whole, tunable=own is None and not asked.sets("prune.multiple")), begin.as_json)

@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
-from tprune.cli.console import show
-from tprune.cli.options.single import AsJson
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tprune.cli.console import say, show
+from tprune.cli.options.checks import named
+from tprune.cli.options.choices import Precisions
+from tprune.cli.options.single import AsJson, BenchThreads, Runtime
 
 
-def runtimes(as_json: AsJson = False) -> None:
-    """List what can run a pruned model, what of it is installed here, and how to get the rest."""
+def runtimes(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="With --record: exported folders, or folders that hold some."),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            parser=named,
+            metavar="<path>",
+            help="Add what the certificates of the exported folders say to this file.",
+        ),
+    ] = None,
+    tune_rounding: Annotated[
+        bool,
+        typer.Option(
+            "--tune-rounding",
+            help="Time small graphs of many sizes in turns, and keep the multiples that the runtime likes here.",
+        ),
+    ] = False,
+    runtime: Runtime = None,
+    precision: Annotated[
+        Precisions | None,
+        typer.Option("--precision", help="With --tune-rounding: precision of the graphs (default: fp32)."),
+    ] = None,
+    threads: BenchThreads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """List what can run a pruned model, what of it is installed here, how to get the rest, and what is certified."""
+    if record is not None and tune_rounding:
+        raise typer.BadParameter("--record and --tune-rounding are two things; leave one out")
+    if (folders is None) != (record is None):
+        given = "--record FILE needs exported folders" if record else "folders are for --record FILE"
+        raise typer.BadParameter(f"{given}; give both or neither")
+    if not tune_rounding and (slip := "--runtime" if runtime else "--precision" if precision else ""):
+        raise typer.BadParameter(f"{slip} is for --tune-rounding; leave it out")
+    if record is not None:
+        _record(record, folders or [], as_json)
+    elif tune_rounding:
+        _tune(runtime or "onnxruntime", precision.value if precision else "fp32", threads, as_json)
+    else:
+        _list(as_json)
+
+
+def _list(as_json: bool) -> None:
+    from tprune.report.runtime_features import as_data
     from tprune.report.verb_tables import runtimes_table
-    from tprune.runtimes.matrix import matrix
+    from tprune.runtimes.certified import read_record
+    from tprune.runtimes.matrix import features, matrix
+    from tprune.runtimes.runtime import runtimes as known
+    from tprune.support.machine import version_of
 
-    show({"runtimes": matrix()}, as_json, runtimes_table)
+    lines = as_data(features(known(), read_record(), version_of))
+    show({"runtimes": matrix(), "features": lines}, as_json, runtimes_table)
+
+
+def _record(file: Path, folders: list[Path], as_json: bool) -> None:
+    from tprune.report.runtime_features import record_text
+    from tprune.runtimes.certified import recorded
+
+    found = recorded(file, folders, say)
+    show({"record": str(file), "certified": found}, as_json, record_text)
+
+
+def _tune(name: str, precision: str, threads: int, as_json: bool) -> None:
+    from tprune.core.precision import Precision
+    from tprune.costs.rounding.tune import tune
+    from tprune.report.rounding_table import rounding_text
+
+    found = tune(name, Precision(precision), threads, say)
+    show(found, as_json, rounding_text)

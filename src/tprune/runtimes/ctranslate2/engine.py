@@ -21,6 +21,13 @@ from tprune.support.machine import version_of
 TYPES = {"fp32": "float32", "int8": "int8_float32"}  # by precision, what it calls them
 PATIENCE: Mapping[bool | str, float] = {True: 1.0, False: 1.5, "never": 3.0}  # by `early_stopping`
 BUILD = "encoder-decoder"
+REFUSED: Mapping[str, str] = {  # by feature; see `tprune.runtimes.ctranslate2.refusals`
+    "uneven heads": "all attentions of a stack have one number of heads",
+    "uneven head widths": "a head has one width",
+    "removed blocks": "all attentions of a stack have heads",
+    "narrow residual": "its norms are over the whole residual",
+    "single lines": "its matrices are whole",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,10 @@ class CTranslate2:
         if precision.exceptions:
             return f"it leaves no single weights in fp32, such as {precision.exceptions[0]}; expected no exceptions"
         return None
+
+    def refuses(self, feature: str) -> str | None:
+        """What `check_model` refuses, by feature."""
+        return REFUSED.get(feature)
 
     def multiple(self, precision: Precision) -> int:
         """No sizes are known to be faster than those beside them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from tprune.core.precision import Precision
 from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.openvino.package import INSTALL, openvino
-from tprune.runtimes.openvino.settings import FALLS_BACK, STORED, lacks, settings
+from tprune.runtimes.openvino.settings import ALL, FALLS_BACK, STORED, lacks, settings
 from tprune.runtimes.products import Product
 from tprune.runtimes.runtime import Array
 from tprune.support.errors import InputError, TpruneWarning
@@ -33,6 +33,11 @@ class OpenVino:
     package: str = "openvino"
     install: str = INSTALL
     dialect: Dialect = "masked"
+    features: frozenset[str] | None = None  # instructions of the processor; None for those of this one
+
+    def anywhere(self) -> OpenVino:
+        """See `tprune.runtimes.runtime.ProcessorBound`."""
+        return replace(self, features=ALL)
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
         """All builds; bf16 and int8 where the processor has instructions for it."""
@@ -40,7 +45,7 @@ class OpenVino:
             return f"no {precision.name} weights are written for it; expected one of {', '.join(STORED)}"
         if precision.name == "bf16" and precision.exceptions:
             return "in bf16 it multiplies every matrix so; expected no exceptions"
-        return lacks(precision.name)
+        return lacks(precision.name, self.features)
 
     def multiple(self, precision: Precision) -> int:
         """No sizes are faster than those beside them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from tprune.support.machine import processor_features
@@ -11,13 +12,19 @@ GROUP = 64  # inputs that share a scale where activations become 8-bit; products
 STORED = ("fp32", "bf16", "int8", "int8-weights")  # precisions that weights are written in
 # instructions of the processor that a precision is for, any of which will do, and what it becomes without them
 NEEDS: Mapping[str, tuple[str, ...]] = {"bf16": ("avx512_bf16", "amx_bf16"), "int8": ("avx512_vnni", "avx_vnni")}
+ALL = frozenset(chain.from_iterable(NEEDS.values()))
 FALLS_BACK: Mapping[str, str] = {"bf16": "fp32", "int8": "int8-weights"}
 
 
-def lacks(precision: str) -> str | None:
-    """Which instructions this processor would need for a precision; None where it has some of them, or needs none."""
+def lacks(precision: str, features: frozenset[str] | None = None) -> str | None:
+    """Which instructions a processor would need for a precision; None where it has some of them, or needs none.
+
+    Args:
+        precision: its name.
+        features: instructions that the processor has; those of this one if not given.
+    """
     needs = NEEDS.get(precision, ())
-    if not needs or processor_features().intersection(needs):
+    if not needs or (processor_features() if features is None else features).intersection(needs):
         return None
     return f"this processor has no instructions for {precision} ({' or '.join(needs)})"
 

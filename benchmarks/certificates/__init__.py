@@ -1,0 +1,1 @@
+"""Which runtimes compute what PyTorch computes, in which precisions, of which models."""

@@ -1,0 +1,90 @@
+"""The matrix of runtimes, precisions, builds and features: in short for a terminal, in full for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from tprune.core.graph import BUILDS
+from tprune.report.table import text_of
+from tprune.runtimes.features import FEATURES, features_for
+from tprune.runtimes.matrix import Line
+
+MODELS: Mapping[str, str] = {
+    "encoder-decoder": "Models that translate",
+    "decoder-only": "Language models",
+    "single-pass": "Models of one pass",
+}
+
+
+def as_data(lines: Iterable[Line]) -> list[dict[str, Any]]:
+    """The matrix as JSON has it."""
+    return [
+        {
+            "runtime": line.runtime,
+            "precision": line.precision,
+            "build": line.build,
+            "cells": {name: {"state": cell.state, "detail": cell.detail} for name, cell in line.cells.items()},
+        }
+        for line in lines
+    ]
+
+
+def features_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each runtime, precision and build that is not refused as a whole, with its features by state.
+
+    Args:
+        lines: as `as_data` gives them.
+    """
+    table = Table("models", "runtime", "precision", "features", box=None, pad_edge=False)
+    for line in lines:
+        if not _refused({name: cell["state"] for name, cell in line["cells"].items()}):
+            table.add_row(line["build"], line["runtime"], line["precision"], "; ".join(_by_state(line["cells"])))
+    return text_of(table)
+
+
+def _by_state(cells: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The features of a line, those with the same state and detail together."""
+    words = {"supported": "supported, not certified here", "exported": "exported, not run here"}
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, cell in cells.items():
+        found.setdefault((cell["state"], cell["detail"]), []).append(name)
+    for (state, detail), names in found.items():
+        more = f" ({detail})" if detail else ""
+        yield f"{words.get(state, state)}{more}: {'all' if len(names) == len(cells) else ', '.join(names)}"
+
+
+def features_markdown(lines: Sequence[Line]) -> Iterator[str]:
+    """A table for each build, a column for each feature, then what is refused as a whole."""
+    for build in BUILDS:
+        names = features_for(build)
+        yield from ("", f"## {MODELS[build]}", "")
+        yield f"| runtime | precision | {' | '.join(names)} |"
+        yield "|---|---|" + "---|" * len(names)
+        for line in lines:
+            if line.build == build and not _refused({name: cell.state for name, cell in line.cells.items()}):
+                yield f"| `{line.runtime}` | {line.precision} | {' | '.join(str(line.cells[name]) for name in names)} |"
+    yield from ("", "## Refused", "", "| runtime | models | precision | reason |", "|---|---|---|---|")
+    for line in lines:
+        if _refused({name: cell.state for name, cell in line.cells.items()}):
+            why = next(iter(line.cells.values())).detail
+            yield f"| `{line.runtime}` | {line.build} | {line.precision} | refused: {why} |"
+    yield from ("", "## Features", "", "| feature | what an export with it has to meet |", "|---|---|")
+    for name, feature in FEATURES.items():
+        yield f"| {name} | {feature.summary} |"
+
+
+def _refused(states: Mapping[str, str]) -> bool:
+    """Whether nothing of a line runs."""
+    return all(state == "refused" for state in states.values())
+
+
+def record_text(found: Mapping[str, Any]) -> str:
+    """What was recorded: a row for each runtime, precision and build."""
+    table = Table("models", "runtime", "precision", "exports", "certified features", box=None, pad_edge=False)
+    for one in found["certified"]:
+        named = f"{one['runtime']} {one['version']}"
+        table.add_row(one["build"], named, one["precision"], str(one["exports"]), ", ".join(one["features"]))
+    return f"{text_of(table)}\n{found['record']}"

@@ -1,0 +1,172 @@
+"""The record of certificates: which exports were made, run and found to agree with PyTorch, with which versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tprune.core.graph import BUILDS
+from tprune.core.precision import NUMBERS
+from tprune.runtimes.artefact import read_layout
+from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
+from tprune.runtimes.features import FEATURES
+from tprune.runtimes.parity import LIMITS, Limits
+from tprune.support.errors import InputError
+from tprune.support.files import read_json, write_json
+from tprune.support.records import decoded, encoded
+
+CERTIFIED = Path(__file__).with_name("certified.json")  # what stood the check when tprune was last recorded
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What the certificates of a runtime, a precision and a build say together.
+
+    Attributes:
+        runtime: its name.
+        precision: its name.
+        build: the name of the models' skeleton.
+        version: of the runtime's package.
+        toolchain: what the files were made with, by package.
+        features: that were met, in the order of `FEATURES`.
+        exports: how many certificates it is made of.
+    """
+
+    runtime: str
+    precision: str
+    build: str
+    version: str
+    toolchain: Mapping[str, str]
+    features: tuple[str, ...]
+    exports: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What there is one of in a record."""
+        return self.runtime, self.precision, self.build
+
+
+def read_record(file: Path = CERTIFIED) -> tuple[Certified, ...]:
+    """The record in a file.
+
+    Args:
+        file: that `write_record` wrote.
+
+    Raises:
+        InputError: it is no such file, or names what is not known here.
+    """
+    raw = read_json(file)
+    try:
+        if raw["format"] != FORMAT:
+            raise InputError(f"{file}: format {raw['format']}; expected format {FORMAT}, record it again")
+        found = tuple(decoded(Certified, each) for each in raw["certified"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: no record of certificates ({error}); record it again") from None
+    for one in found:
+        odd = [word for word, known in ((one.precision, NUMBERS), (one.build, BUILDS)) if word not in known]
+        odd += [feature for feature in one.features if feature not in FEATURES]
+        if odd:
+            raise InputError(f"{file}: {one.runtime} has {odd[0]!r}, which is not known here; record it again")
+    return found
+
+
+def write_record(file: Path, record: Iterable[Certified]) -> None:
+    """Writes a record, sorted."""
+    rows: list[dict[str, Any]] = [encoded(one) for one in sorted(record, key=lambda one: one.key)]
+    write_json(file, {"format": FORMAT, "certified": rows})
+
+
+def outcome_of(folder: Path) -> Certified:
+    """What the certificate of an exported folder says.
+
+    Args:
+        folder: of an export, whole.
+
+    Raises:
+        InputError: a file of the folder is missing or changed, the certificate is of another export, of an earlier
+            version, of files that were never run, or of more than the limits of its precision allow.
+    """
+    layout, found = read_layout(folder), ExportCertificate.read(folder)
+    where = folder / CERTIFICATE
+    if not found.ran:
+        raise InputError(f"{where}: the files for {found.runtime} were not run, so nothing is certified")
+    if (found.runtime, found.precision) != (layout.runtime, layout.precision):
+        said = f"{found.runtime} in {found.precision}"
+        raise InputError(
+            f"{where}: of an export for {said}; the folder is one for {layout.runtime} in {layout.precision}"
+        )
+    if not found.build or not found.features or found.version is None:
+        raise InputError(f"{where}: says no build, features or version; export the model again")
+    if over := exceeded(LIMITS[found.precision.name], found.found):
+        raise InputError(f"{where}: {over}; nothing is certified")
+    features = tuple(name for name in FEATURES if name in found.features)
+    return Certified(found.runtime, found.precision.name, found.build, found.version, dict(found.toolchain), features)
+
+
+def exceeded(limits: Limits, found: Mapping[str, float]) -> str:
+    """Which limit a comparison does not keep, in words; empty where it keeps all.
+
+    Example:
+        >>> exceeded(Limits(rms=0.1), {"rms": 0.2}), exceeded(Limits(rms=0.1, top1=0.9), {"rms": 0.0, "top1": 1.0})
+        ('rms 0.2, expected at most 0.1', '')
+    """
+    for name in ("relative", "rms", "kl"):
+        limit, value = getattr(limits, name), found.get(name, float("nan"))
+        if limit is not None and not value <= limit:  # also true for NaN
+            return f"{name} {value:.3g}, expected at most {limit:g}"
+    if limits.top1 is not None and not found.get("top1", 0.0) >= limits.top1:
+        return f"top1 {found.get('top1', 0.0):.3g}, expected at least {limits.top1:g}"
+    return ""
+
+
+def with_outcomes(record: Iterable[Certified], outcomes: Sequence[Certified]) -> tuple[Certified, ...]:
+    """A record with new outcomes.
+
+    Those of one runtime, precision and build add up where the version and the toolchain are the same; those of other
+    versions take the place of what the record had.
+    """
+    found = {one.key: one for one in record}
+    for new in outcomes:
+        old = found.get(new.key)
+        if old is not None and (old.version, dict(old.toolchain)) == (new.version, dict(new.toolchain)):
+            features = tuple(name for name in FEATURES if name in {*old.features, *new.features})
+            new = replace(new, features=features, exports=old.exports + new.exports)
+        found[new.key] = new
+    return tuple(found[key] for key in sorted(found))
+
+
+def recorded(file: Path, folders: Sequence[Path], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Adds the certificates of exported folders to a record, and says which certify nothing.
+
+    Args:
+        file: of the record; made if it is not there.
+        folders: exported folders, or folders with some inside.
+        say: called with a line for each that certifies nothing.
+
+    Returns:
+        the record's rows for the new certificates, as in the file.
+
+    Raises:
+        InputError: there is no certificate in a folder, or none that certifies anything, or the file is no record.
+    """
+    outcomes = []
+    for folder in folders:
+        inside = sorted(path.parent for path in folder.rglob(CERTIFICATE))
+        if not inside:
+            raise InputError(f"{folder}: no {CERTIFICATE} in it; expected an exported folder, or one that holds some")
+        for one in inside:
+            try:
+                outcomes.append(outcome_of(one))
+            except InputError as error:
+                say(f"not recorded: {error}")
+    if not outcomes:
+        raise InputError(f"{', '.join(map(str, folders))}: no certificate that certifies anything; see the lines above")
+    record = with_outcomes(read_record(file) if file.exists() else (), outcomes)
+    write_record(file, record)
+    new = {one.key for one in outcomes}
+    return [encoded(one) for one in record if one.key in new]

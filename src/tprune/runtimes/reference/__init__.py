@@ -1,0 +1,1 @@
+"""PyTorch as a reference: checkpoints timed as they are, by the same protocol as exported models."""
