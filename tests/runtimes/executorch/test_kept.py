@@ -45,6 +45,7 @@ def test_a_word_depends_on_weights_operators_precision_and_versions() -> None:
     assert len({plain, *others}) == 6
 
 
+@pytest.mark.slow
 def test_the_same_model_exported_again_has_the_same_word() -> None:
     model = new_model(MarianSize(16, (1, 1), 2, 16, 40, 0.1, 20), 40).eval()
     task, words = task_of(model), []
