@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from tprune.core.known_tasks import task_of
+from tprune.families.graphs.graph import skeleton_of
 from tprune.runtimes.executorch import kept
 from tprune.runtimes.executorch.kept import content, lowered_once
+from tprune.runtimes.executorch.lower import exported
+from tprune.tasks.translation.encoding import MarianSize, new_model
 
 
 @pytest.fixture
@@ -38,6 +43,16 @@ def test_a_word_depends_on_weights_operators_precision_and_versions() -> None:
         content(program(), "fp32", {"executorch": "2"}),
     ]
     assert len({plain, *others}) == 6
+
+
+@pytest.mark.slow
+def test_the_same_model_exported_again_has_the_same_word() -> None:
+    model = new_model(MarianSize(16, (1, 1), 2, 16, 40, 0.1, 20), 40).eval()
+    task, words = task_of(model), []
+    for each in (model, copy.deepcopy(model)):
+        encoder, _ = skeleton_of(each).graphs(each, task, task.prompt(task.random(each)), "masked")
+        words.append(content(exported(encoder, encoder.module), "fp32", {}))
+    assert words[0] == words[1]
 
 
 def test_a_file_is_made_once(shelf: Path, tmp_path: Path) -> None:

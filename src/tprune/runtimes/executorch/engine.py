@@ -141,7 +141,9 @@ def _tensor(x: Array) -> Any:
 def _program(library: Any, path: Path) -> Any:
     try:
         with quiet_panics():  # the error says the same
-            return library._load_for_executorch(str(path))
+            found = library._load_for_executorch(str(path))
+            found.method_meta("forward")  # the file is read here, not before
+            return found
     except RuntimeError as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: executorch cannot load it ({said})") from None
