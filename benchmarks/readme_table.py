@@ -16,6 +16,7 @@ from benchmarks.peers.means import table
 from benchmarks.peers.rows import markdown
 from benchmarks.peers.words import gap
 from benchmarks.recipes.run import Shown
+from benchmarks.runtimes.table import runtimes_table
 from benchmarks.shared.commands import arguments_of
 from benchmarks.strangers.table import strangers_table
 from tprune.bench.statistics import QUIET, half_width
@@ -27,6 +28,7 @@ RECOVERY = ROOT / "benchmarks" / "recovery" / "results.json"
 RECIPES = ROOT / "benchmarks" / "recipes" / "results.json"
 ONE_SHOT = ROOT / "benchmarks" / "one_shot" / "results.json"
 STRANGERS = ROOT / "benchmarks" / "strangers" / "results.json"
+RUNTIMES = ROOT / "benchmarks" / "runtimes" / "results.json"
 LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
 KEPT = LATENCY.with_name("kept-table.json")
 PARTS = {
@@ -154,6 +156,7 @@ PAGES = (
     (DOCS / "one-shot.md", "one-shot", ONE_SHOT, one_shot_table),
     (DOCS / "milliseconds.md", "latency", LATENCY, partial(latency_text, source=LATENCY)),
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
+    (DOCS / "runtimes.md", "runtimes", RUNTIMES, runtimes_table),
     (DOCS / "tasks.md", "strangers", STRANGERS, strangers_table),
 )
 

@@ -18,6 +18,7 @@ TABLES = {
     "recipes.md": ["recipes"],
     "one-shot.md": ["one-shot"],
     "milliseconds.md": ["latency", "latency-kept"],
+    "runtimes.md": ["runtimes"],
     "tasks.md": ["strangers"],
 }
 

@@ -1,0 +1,55 @@
+"""The table of the runtimes' times, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+HEAD = (
+    "| model | runtime, precision | threads | encoder | step | sentence, ms | speed of a sentence | against int8 | "
+    "bytes | BLEU, greedy / beam 4 |"
+)
+CASES = {
+    "d512": "d 512, 6 + 6 layers, random weights",
+    "d256": "d 256, 3 + 3 layers, Multi30k",
+    "d128": "d 128, 3 + 2 layers, Multi30k",
+}
+SIDES = {"dense": "dense", "half": "half of heads and FFN"}
+
+
+def runtimes_table(data: Mapping[str, Any]) -> str:
+    """One line for every model, runtime, precision and number of threads; then what was refused, and how."""
+    rows = sorted(data["rows"], key=lambda row: (list(CASES).index(row["case"]), row["threads"], row["runtime"]))
+    lines = [line for row in rows for line in _lines(row)]
+    refused = [
+        f"- {row['runtime']}, {name}: {reason}"
+        for row in rows
+        if row["threads"] == min(each["threads"] for each in rows)
+        for name, reason in row["refused"].items()
+        if name.startswith("dense")
+    ]
+    made = sorted({f"{row['machine']['cpu']}; source at {row['commit']}" for row in rows})
+    how = (
+        "Milliseconds are medians, ratios medians of rounds with 95 % intervals: dense fp32 and dense int8 of the same "
+        "runtime, threads and rounds over the line's model. Encoder: 25 tokens; step: after 12 tokens; sentence: "
+        f"greedy, {rows[0]['sentences']} sentences of the Multi30k validation or test set a round; batch 1; "
+        f"{rows[0]['rounds']} rounds, processes of each round its own; {', '.join(made)}."
+    )
+    said = ["", "Not run:", "", *dict.fromkeys(refused)] if refused else []
+    return "\n".join([HEAD, "|---" * 10 + "|", *lines, *said, "", how])
+
+
+def _lines(row: Mapping[str, Any]) -> Iterator[str]:
+    for name, model in row["models"].items():
+        side, _, precision = name.rpartition(" ")
+        ms, against = model["ms"], model["against"]
+        parts = [f"{ms[phase]:.2f}" if phase in ms else "" for phase in ("encoder", "decoder_step", "sentence")]
+        ratios = [_ratio(against.get(one, {}).get("sentence")) for one in ("fp32", "int8")]
+        scores = model.get("scores", {})
+        bleu = " / ".join(f"{scores[beam]['bleu']['score']:.2f}" for beam in ("beam 1", "beam 4") if beam in scores)
+        start = f"| {CASES[row['case']]}: {SIDES.get(side, side)} | {row['runtime']}, {precision} | {row['threads']}"
+        yield " | ".join([start, *parts, *ratios, f"{model['bytes'] / 1e6:.1f} M", bleu]) + " |"
+
+
+def _ratio(found: list[float] | None) -> str:
+    return "" if found is None else f"{found[0]:.2f} [{found[1]:.2f}, {found[2]:.2f}]"

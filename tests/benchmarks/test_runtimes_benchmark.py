@@ -1,0 +1,33 @@
+"""The benchmark of runtimes: what it times, and its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.runtimes.models import half
+from benchmarks.runtimes.table import runtimes_table
+from tprune.tasks.translation.encoding import MarianSize, new_model
+
+
+def test_half_of_heads_and_units_stay() -> None:
+    small: Any = half(new_model(MarianSize(d_model=32, layers=(1, 2), heads=4, ffn=64, positions=32), 40).eval())
+    for layer in (*small.model.encoder.layers, *small.model.decoder.layers):
+        assert layer.fc1.out_features == 32 and layer.self_attn.num_heads == 2
+    assert all(layer.encoder_attn.num_heads == 2 for layer in small.model.decoder.layers)
+
+
+def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
+    ms = {"encoder": 2.0, "decoder_step": 1.0, "sentence": 20.0}
+    against = {"fp32": {"sentence": [2.5, 2.4, 2.6]}, "int8": {"sentence": [1.25, 1.2, 1.3]}}
+    scores = {f"beam {n}": {"bleu": {"score": 30.0 + n}} for n in (1, 4)}
+    models = {
+        "dense fp32": {"ms": ms, "against": {}, "bytes": 4e6},
+        "half int8": {"ms": ms, "against": against, "bytes": 1e6, "scores": scores},
+    }
+    row = {"case": "d256", "runtime": "onnxruntime", "threads": 1, "rounds": 16, "sentences": 20, "models": models}
+    row |= {"refused": {"dense bf16": "no kernels"}, "machine": {"cpu": "cpu"}, "commit": "c"}
+    text = runtimes_table({"rows": [row, row | {"threads": 2}]})
+    lines = [line for line in text.splitlines() if line.startswith("| d 256")]
+    assert len(lines) == 4
+    assert lines[1].endswith("| 20.00 | 2.50 [2.40, 2.60] | 1.25 [1.20, 1.30] | 1.0 M | 31.00 / 34.00 |")
+    assert text.count("- onnxruntime, dense bf16: no kernels") == 1
