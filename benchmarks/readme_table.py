@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.other_tasks.table import other_tasks_table
 from benchmarks.peers.means import table
 from benchmarks.peers.rows import markdown
 from benchmarks.peers.words import gap
 from benchmarks.recipes.run import Shown
 from benchmarks.runtimes.table import runtimes_table
 from benchmarks.shared.commands import arguments_of
-from benchmarks.strangers.table import strangers_table
 from tprune.bench.statistics import QUIET, half_width
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ AGAIN, SCREENING = (NUMBERS.with_name(name) for name in ("again.json", "screenin
 RECOVERY = ROOT / "benchmarks" / "recovery" / "results.json"
 RECIPES = ROOT / "benchmarks" / "recipes" / "results.json"
 ONE_SHOT = ROOT / "benchmarks" / "one_shot" / "results.json"
-STRANGERS = ROOT / "benchmarks" / "strangers" / "results.json"
+OTHERS = ROOT / "benchmarks" / "other_tasks" / "results.json"
 RUNTIMES = ROOT / "benchmarks" / "runtimes" / "results.json"
 LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
 KEPT = LATENCY.with_name("kept-table.json")
@@ -157,7 +157,7 @@ PAGES = (
     (DOCS / "milliseconds.md", "latency", LATENCY, partial(latency_text, source=LATENCY)),
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
     (DOCS / "runtimes.md", "runtimes", RUNTIMES, runtimes_table),
-    (DOCS / "tasks.md", "strangers", STRANGERS, strangers_table),
+    (DOCS / "tasks.md", "other-tasks", OTHERS, other_tasks_table),
 )
 
 if __name__ == "__main__":

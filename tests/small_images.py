@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from tprune.data.image_processor import ImageProcessor
 from tprune.data.images import LabeledImages
 

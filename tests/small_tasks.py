@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from small_pairs import PAIRS, model_and_tokenizer
 from table_models import BERT, table_model
 from tprune.core.data import Data

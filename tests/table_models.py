@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertModel, LlamaConfig, LlamaForCausalLM
 
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from tprune.core.plan import Plan, make_plan
 from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load

@@ -19,7 +19,7 @@ TABLES = {
     "one-shot.md": ["one-shot"],
     "milliseconds.md": ["latency", "latency-kept"],
     "runtimes.md": ["runtimes"],
-    "tasks.md": ["strangers"],
+    "tasks.md": ["other-tasks"],
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
 from tprune.data.synthetic.grammar import corpus

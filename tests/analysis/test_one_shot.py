@@ -19,7 +19,7 @@ from tprune.scores.reconstruction import repair_, repaired
 from tprune.scores.second_order import keep_counts, removal_scores
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("in_turn", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_is_the_order_of_removal_repaired(in_turn: bool) -> None:
     model: Any = small_model("marian")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -94,15 +94,12 @@ def test_units_are_forward_passes_of_the_dense_model(dense: Any) -> None:
     assert share_of_macs(dense, dense) == 1
 
 
-# they measure many selections
-SEARCHED = {"ours", "ours-1500-tokens", "ours-regain", "ours-regain-inside", "ours-faded", "second-order"}
-
-
+QUICK = {"magnitude", "michel-repaired", "group-lasso"}  # one of each kind: at once, repaired, by a penalty
 VARIANTS = {"ours-1500-tokens", "ours-regain", "ours-faded"}  # of what the others do; `make test-all` runs them
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.variants] if name in VARIANTS else [pytest.mark.slow] if name in SEARCHED else []
+    return [pytest.mark.variants] if name in VARIANTS else [pytest.mark.slow] if name not in QUICK else []
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in METHODS])

@@ -105,7 +105,7 @@ def test_a_plan_of_all_kinds_at_once_is_certified_and_reads_back(model: Any) -> 
     assert found.forward < 1e-9 and found.generation < 1e-9 and size(small) == size_after(model, chosen)
 
 
-@pytest.mark.parametrize(("unit", "fraction"), [("macs", 0.7), ("bytes", 0.45)])
+@pytest.mark.parametrize(("unit", "fraction"), [("macs", 0.7), pytest.param("bytes", 0.45, marks=pytest.mark.slow)])
 def test_the_budget_is_kept_by_what_is_built(model: Any, unit: str, fraction: float) -> None:
     plan, target = plan_of(model, *ALL), Budget(unit, fraction)
     chosen = select_size(model, plan, target, curves_of(plan, odd))
@@ -124,7 +124,7 @@ def test_heads_and_their_dimensions_are_cut_together(model: Any) -> None:
     assert certify(model, chosen, shrink(model, chosen), small_batch()).generation < 1e-9
 
 
-@pytest.mark.parametrize("unit", ["macs", "params"])
+@pytest.mark.parametrize("unit", ["macs", pytest.param("params", marks=pytest.mark.slow)])
 def test_costs_of_combinations_are_those_of_built_models(model: Any, unit: str) -> None:
     plan = plan_of(model, *ALL)
     cost_models, read, scores = (
@@ -273,7 +273,7 @@ def test_measured_losses_share_a_size(model: Any) -> None:
     assert torch.isfinite(torch.tensor(loss(shrink(model, chosen)))) and chosen.reached["macs"] <= chosen.asked["macs"]
 
 
-@pytest.mark.parametrize("share", [0.9, 0.8])
+@pytest.mark.parametrize("share", [pytest.param(0.9, marks=pytest.mark.slow), 0.8])
 def test_even_kinds_keep_equally_many_in_a_stack_at_the_least_loss(model: Any, share: float) -> None:
     plan, budget = plan_of(model, "ffn", "heads"), Budget("params", share)
     curves = curves_of(plan, lambda name, kind, kept: (1 - kept) * (1 + len(name) % 7))

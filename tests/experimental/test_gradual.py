@@ -91,6 +91,7 @@ def test_the_loss_goes_down_in_the_rounds(tmp_path: Path) -> None:
     assert loss(found.model) < 0.7 * loss(model)
 
 
+@pytest.mark.slow
 def test_hidden_states_can_teach_although_the_width_is_cut_twice(tmp_path: Path) -> None:
     prune = Prune(steps=0, parameters=0.7, kinds=["ffn", "width"])
     found = run(tmp_path, prune, RECOVER.model_copy(update={"hidden_distillation": 1.0, "steps": 2}), 2)
@@ -108,6 +109,7 @@ def test_floor_and_multiples_mean_the_dense_model_in_every_round() -> None:
     assert select(scores, kinds, 0.0)["a"].tolist() == [False] * 4 + [True] * 8
 
 
+@pytest.mark.slow
 def test_what_cannot_be_cut_in_rounds_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a size, not speedup"):
         run(tmp_path, Prune(steps=0, speedup=2.0))

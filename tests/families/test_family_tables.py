@@ -140,6 +140,7 @@ AUTO = {
 }
 
 
+@pytest.mark.slow
 def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
     small = {}
     for name in AUTO:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM, StaticCache
 
-from benchmarks.strangers.stories import read_stories
+from benchmarks.other_tasks.stories import read_stories
 from table_models import LLAMA, limit, table_model
 from tprune.core.cuts import cuts_of
 from tprune.core.plan import Plan, make_plan

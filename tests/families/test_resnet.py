@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmarks.strangers import resnet as architecture
-from benchmarks.strangers.resnet import Block, ResNet
+from benchmarks.other_tasks import resnet as architecture
+from benchmarks.other_tasks.resnet import Block, ResNet
 from table_models import EXACT, inputs, outputs, table_model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.sites import Site
@@ -81,6 +81,7 @@ torch.save(model(torch.load(folder + ".in")), folder + ".out")
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
     _, small = pruned(table_model("resnet").float())
     folder = save(small, tmp_path / "m")

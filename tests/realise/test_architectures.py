@@ -81,7 +81,7 @@ def test_a_class_that_was_entered_is_found(tmp_path: Path, monkeypatch: pytest.M
     out = save(model, tmp_path / "m")
     with pytest.raises(InputError, match=re.escape('ARCHITECTURES.enter("ResNet", "my_module:ResNet")')):
         load(out)
-    for entered in (type(model), "benchmarks.strangers.resnet:ResNet"):
+    for entered in (type(model), "benchmarks.other_tasks.resnet:ResNet"):
         ARCHITECTURES.enter("ResNet", entered)
         again = load(out)
         assert type(again) is type(model)

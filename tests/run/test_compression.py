@@ -31,7 +31,7 @@ from tprune.train.training_data import TrainingData
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("analyze", [None, Analyze(steps=2, batch_tokens=64)])
+@pytest.mark.parametrize("analyze", [None, pytest.param(Analyze(steps=2, batch_tokens=64), marks=pytest.mark.slow)])
 def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | None) -> None:
     model, tokenizer = model_and_tokenizer(dtype)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -80,6 +80,7 @@ def reviews(monkeypatch: pytest.MonkeyPatch) -> Reviews:
     return mine
 
 
+@pytest.mark.slow
 def test_one_call_and_an_export_ask_the_given_task(reviews: Reviews, tmp_path: Path) -> None:
     model, data = classifier(), (TEXTS, evenly(TEXTS, 8))
     small = tprune.compress(model, tokenizer(), *data, macs=0.5, steps=2, task=reviews)

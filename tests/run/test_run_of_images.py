@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tprune
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from small_images import PROCESSOR, images, resnet
 from tprune.core.data import evenly
 from tprune.core.known_tasks import task_of

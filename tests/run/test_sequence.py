@@ -61,7 +61,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "sections",
     [
-        pytest.param(TRAINED, id="trained"),
+        pytest.param(TRAINED, id="trained", marks=pytest.mark.slow),
         pytest.param(SHOT, id="one shot"),
         pytest.param(TAUGHT, id="taught", marks=pytest.mark.slow),
     ],

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from small_pairs import PAIRS
 from small_tasks import TEXTS, classifier, image_classification, pictures, translation, words
 from table_models import table_model

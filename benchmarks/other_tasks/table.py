@@ -1,4 +1,4 @@
-"""The table of the strangers' runs, in Markdown."""
+"""The table of models of other tasks, in Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGES = (("change", "+.2f"), ("speedup", ".2f"))
 HEAD = "| model | asked | seeds | metric | dense | pruned | difference | speed | dense, ms | multiplications |"
 
 
-def strangers_table(data: Mapping[str, Any]) -> str:
+def other_tasks_table(data: Mapping[str, Any]) -> str:
     """A line for each model and budget: means over the seeds, and intervals from the lowest to the highest end of the
     seeds' own.
 
@@ -40,7 +40,7 @@ def strangers_table(data: Mapping[str, Any]) -> str:
     how = (
         f"Speeds are dense over pruned in onnxruntime, fp32 where nothing else is said, {bench['threads']} thread, "
         f"batch {bench['batch']}, in turns, of one run each; {', '.join(machines)}; source at {', '.join(commits)}; "
-        "commands in `benchmarks/strangers/results.json`."
+        "commands in `benchmarks/other_tasks/results.json`."
     )
     return "\n".join([HEAD, "|---" * 10 + "|", *lines, "", how])
 

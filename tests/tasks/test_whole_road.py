@@ -13,7 +13,7 @@ import torch
 from transformers import BertForSequenceClassification
 
 import tprune
-from benchmarks.strangers.resnet import ResNet
+from benchmarks.other_tasks.resnet import ResNet
 from table_models import table_model
 from tprune.analysis.loss_curves import sensitivities, token_loss_on
 from tprune.analysis.one_shot import one_shot
@@ -30,74 +30,72 @@ KINDS = {"bert-classifier": ("ffn", "heads"), "llama": ("ffn", "heads"), "resnet
 
 
 @pytest.fixture(params=list(KINDS))
-def stranger(request: pytest.FixtureRequest) -> Any:
+def subject(request: pytest.FixtureRequest) -> Any:
     return table_model(request.param).float()
 
 
 @pytest.fixture
-def kinds(request: pytest.FixtureRequest, stranger: Any) -> tuple[str, ...]:
-    return KINDS[request.node.callspec.params["stranger"]]
+def kinds(request: pytest.FixtureRequest, subject: Any) -> tuple[str, ...]:
+    return KINDS[request.node.callspec.params["subject"]]
 
 
 def plan_of(model: Any, *kinds: str) -> tprune.Plan:
     return tprune.make_plan(model, family_of(model).name, tprune.couplings(model, list(kinds)))
 
 
-def test_the_family_keeps_its_promises(stranger: Any) -> None:
-    check_family(stranger, task_of(stranger).random(stranger))
+def test_the_family_keeps_its_promises(subject: Any) -> None:
+    check_family(subject, task_of(subject).random(subject))
 
 
-def test_cut_to_a_size_with_a_certificate(stranger: Any, kinds: tuple[str, ...], tmp_path: Path) -> None:
-    batch, plan = task_of(stranger).random(stranger), plan_of(stranger, *kinds)
+def test_cut_to_a_size_with_a_certificate(subject: Any, kinds: tuple[str, ...], tmp_path: Path) -> None:
+    batch, plan = task_of(subject).random(subject), plan_of(subject, *kinds)
     limits = tprune.Limits({}, 0.0 if "ffn" in kinds else 0.1)
-    goal = tprune.select_to(stranger, plan, tprune.Budget("macs", 0.7), tprune.Uniform(limits))
-    small = tprune.shrink(stranger, goal)
-    assert tprune.certify(stranger, goal, small, batch).forward < 1e-5
-    assert size(small).macs <= 0.7 * size(stranger).macs and size(small).macs == goal.reached["macs"]
+    goal = tprune.select_to(subject, plan, tprune.Budget("macs", 0.7), tprune.Uniform(limits))
+    small = tprune.shrink(subject, goal)
+    assert tprune.certify(subject, goal, small, batch).forward < 1e-5
+    assert size(small).macs <= 0.7 * size(subject).macs and size(small).macs == goal.reached["macs"]
     architecture = ResNet if isinstance(small, ResNet) else None
     again = tprune.load(tprune.save(small, tmp_path / "small", plan=goal), architecture=architecture).eval()
     task = task_of(again)
-    assert task == task_of(stranger) and torch.equal(task.run(again, batch).logits, task.run(small, batch).logits)
+    assert task == task_of(subject) and torch.equal(task.run(again, batch).logits, task.run(small, batch).logits)
 
 
-def test_a_certificate_knows_how_exact_a_family_is(stranger: Any) -> None:
+def test_a_certificate_knows_how_exact_a_family_is(subject: Any) -> None:
     """Norms that are computed in single precision, in a model of double precision and less width."""
-    stranger = stranger.double()
-    known = {coupling.kind for coupling in tprune.couplings(stranger)}
-    plan = plan_of(stranger, *sorted(known & {"width", "channels"}))
+    subject = subject.double()
+    known = {coupling.kind for coupling in tprune.couplings(subject)}
+    plan = plan_of(subject, *sorted(known & {"width", "channels"}))
     kept = {e.coupling.name: torch.arange(e.groups[-1]) % 4 > 0 for e in plan.entries}
     chosen = plan.with_kept(kept, {}, {})
-    found = tprune.certify(stranger, chosen, tprune.shrink(stranger, chosen), task_of(stranger).random(stranger))
-    assert found.forward < 1e-6 and found.limit == max(1e-9, family_of(stranger).tolerance)
+    found = tprune.certify(subject, chosen, tprune.shrink(subject, chosen), task_of(subject).random(subject))
+    assert found.forward < 1e-6 and found.limit == max(1e-9, family_of(subject).tolerance)
 
 
-def test_one_shot_fits_what_reads_the_cut(stranger: Any, kinds: tuple[str, ...]) -> None:
+def test_one_shot_fits_what_reads_the_cut(subject: Any, kinds: tuple[str, ...]) -> None:
     """The certificate's masked model is off the dense one by more than the repaired one."""
-    task, plan = task_of(stranger), plan_of(stranger, kinds[0])
-    batches = [task.random(stranger)]
-    goal = tprune.select_to(stranger, plan, tprune.Budget("macs", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
-    repaired, chosen = one_shot(stranger, goal, batches)
-    masked = copy.deepcopy(stranger)
+    task, plan = task_of(subject), plan_of(subject, kinds[0])
+    batches = [task.random(subject)]
+    goal = tprune.select_to(subject, plan, tprune.Budget("macs", 0.9), tprune.Uniform(tprune.Limits({}, 0.1)))
+    repaired, chosen = one_shot(subject, goal, batches)
+    masked = copy.deepcopy(subject)
     tprune.mask_(masked, chosen)
-    dense, plain, fitted = (task.run(m.eval(), batches[0]).logits for m in (stranger, masked, repaired))
+    dense, plain, fitted = (task.run(m.eval(), batches[0]).logits for m in (subject, masked, repaired))
     assert (fitted - dense).abs().mean() < (plain - dense).abs().mean()
 
 
-def test_what_is_ranked_by_norm_is_said(stranger: Any, kinds: tuple[str, ...]) -> None:
-    assert ranked_by_norm(stranger, plan_of(stranger, kinds[0])) == ""
-    if isinstance(stranger, BertForSequenceClassification):
-        found = ranked_by_norm(stranger, plan_of(stranger, "ffn", "qk"))
+def test_what_is_ranked_by_norm_is_said(subject: Any, kinds: tuple[str, ...]) -> None:
+    assert ranked_by_norm(subject, plan_of(subject, kinds[0])) == ""
+    if isinstance(subject, BertForSequenceClassification):
+        found = ranked_by_norm(subject, plan_of(subject, "ffn", "qk"))
         assert found.endswith("one layer reads them: 3 of kind qk of 6 couplings")
 
 
-def test_losses_of_couplings(stranger: Any, kinds: tuple[str, ...]) -> None:
-    task, plan = task_of(stranger), plan_of(stranger, kinds[0])
-    loss = token_loss_on([task.random(stranger)])
-    before = loss(stranger)
-    curves = sensitivities(stranger, plan, loss, tprune.Limits({}, 0.0))
-    assert (
-        len(curves) == len(plan.entries) and all(len(curve.kept) > 3 for curve in curves) and loss(stranger) == before
-    )
+def test_losses_of_couplings(subject: Any, kinds: tuple[str, ...]) -> None:
+    task, plan = task_of(subject), plan_of(subject, kinds[0])
+    loss = token_loss_on([task.random(subject)])
+    before = loss(subject)
+    curves = sensitivities(subject, plan, loss, tprune.Limits({}, 0.0))
+    assert len(curves) == len(plan.entries) and all(len(curve.kept) > 3 for curve in curves) and loss(subject) == before
 
 
 def test_a_language_model_learns_and_its_labels_are_the_next_tokens(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Makes the dense models with their data: a BERT trained on SST-2, the Llama stories260K, and ResNet-20 on CIFAR-10.
 
-    python -m benchmarks.strangers.dense --data DATA --models MODELS --out runs/strangers
+    python -m benchmarks.other_tasks.dense --data DATA --models MODELS --out runs/other-tasks
 
 `DATA` holds `sst2`, `stories260K` and `cifar10_jpeg`, `MODELS` holds `resnet_cifar10`. Each becomes a folder with the
 model and with the files of its data; what is there already is left alone.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from benchmarks.strangers.bert_sst2 import make_bert
-from benchmarks.strangers.resnet import ResNet
-from benchmarks.strangers.stories import read_stories
+from benchmarks.other_tasks.bert_sst2 import make_bert
+from benchmarks.other_tasks.resnet import ResNet
+from benchmarks.other_tasks.stories import read_stories
 from tprune.realise.checkpoint import save
 from tprune.tasks.sampling import sampled_sequences
 

@@ -1,7 +1,7 @@
-"""The strangers go the whole road: three models of other tasks, pruned by the same verb, with seeds and intervals.
+"""Three models of other tasks go the whole road: pruned by the same verb, with seeds and intervals.
 
-    python -m benchmarks.strangers.dense --data DATA --models MODELS --out runs/strangers
-    python -m benchmarks.strangers.run runs/strangers && python -m benchmarks.readme_table
+    python -m benchmarks.other_tasks.dense --data DATA --models MODELS --out runs/other-tasks
+    python -m benchmarks.other_tasks.run runs/other-tasks && python -m benchmarks.readme_table
 
 Every row of `results.json` is one finished run of `tprune prune`; its command stands with it. A run that is finished is
 not made again, one that was killed goes on; with `--collect` nothing is run. What a budget cannot reach is a row too,
@@ -28,7 +28,7 @@ SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Stranger:
+class Subject:
     """A model with its data.
 
     Attributes:
@@ -46,10 +46,10 @@ class Stranger:
     plugins: tuple[str, ...] = ()
 
 
-STRANGERS = (
-    Stranger("bert", dict.fromkeys(("train", "valid", "test"), ".tsv"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
-    Stranger("llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "sublayer")),
-    Stranger("resnet", {"train": ".tar", "valid": ".tar", "test": ".tar.xz"}, 600, (), ("cifar_resnet",)),
+OTHERS = (
+    Subject("bert", dict.fromkeys(("train", "valid", "test"), ".tsv"), 1000, ("ffn", "heads", "qk", "vo", "sublayer")),
+    Subject("llama", dict.fromkeys(("train", "valid", "test"), ".jsonl"), 1000, ("ffn", "heads", "sublayer")),
+    Subject("resnet", {"train": ".tar", "valid": ".tar", "test": ".tar.xz"}, 600, (), ("cifar_resnet",)),
 )
 ASKED = {
     "half": ("--macs", "0.5", "--one-shot"),
@@ -58,20 +58,18 @@ ASKED = {
 }
 
 
-def command(stranger: Stranger, asked: str, seed: int, folder: Path) -> tuple[list[str], Path]:
+def command(subject: Subject, asked: str, seed: int, folder: Path) -> tuple[list[str], Path]:
     """The command line of one run, and its directory."""
-    model, out = folder / stranger.name, folder / f"{stranger.name}-{asked.replace(', ', '-')}-{seed}"
-    data = [part for split, end in stranger.suffixes.items() for part in (f"--{split}", str(model / f"{split}{end}"))]
-    kinds = [part for kind in stranger.kinds if asked == "speed" for part in ("--kind", kind)]
-    steps = [] if "--one-shot" in ASKED[asked] else ["--steps", str(stranger.steps)]
-    plugins = [part for name in stranger.plugins for part in ("--plugin", name)]
+    model, out = folder / subject.name, folder / f"{subject.name}-{asked.replace(', ', '-')}-{seed}"
+    data = [part for split, end in subject.suffixes.items() for part in (f"--{split}", str(model / f"{split}{end}"))]
+    kinds = [part for kind in subject.kinds if asked == "speed" for part in ("--kind", kind)]
+    steps = [] if "--one-shot" in ASKED[asked] else ["--steps", str(subject.steps)]
+    plugins = [part for name in subject.plugins for part in ("--plugin", name)]
     line = ["prune", str(model), *data, *ASKED[asked], *kinds, *steps, "--seed", str(seed), *plugins, "--out", str(out)]
     return line, out
 
 
-def row(
-    stranger: Stranger, asked: str, seed: int, line: list[str], folder: Path, results: RunResults
-) -> dict[str, Any]:
+def row(subject: Subject, asked: str, seed: int, line: list[str], folder: Path, results: RunResults) -> dict[str, Any]:
     """What is kept of a finished run."""
     found = results.to_dict()
     keys = (
@@ -91,10 +89,10 @@ def row(
         for side in ("dense", "pruned")
     }
     said = {
-        "model": stranger.name,
+        "model": subject.name,
         "asked": asked,
         "seed": seed,
-        "command": " ".join(["tprune", *line]).replace(str(folder), "runs/strangers"),
+        "command": " ".join(["tprune", *line]).replace(str(folder), "runs/other-tasks"),
     }
     return (
         said | {key: found[key] for key in keys} | sides | {"rows": [_precision(one, results) for one in results.rows]}
@@ -120,8 +118,8 @@ def rows(
     """One row after the other."""
     for asked in asked_for:
         for seed in seeds:
-            for stranger in (one for one in STRANGERS if one.name in only):
-                line, out = command(stranger, asked, seed, folder)
+            for subject in (one for one in OTHERS if one.name in only):
+                line, out = command(subject, asked, seed, folder)
                 if collect and not (out / "results.json").exists():
                     continue
                 if not (out / "results.json").exists():
@@ -129,18 +127,18 @@ def rows(
                         [sys.executable, "-m", "tprune", *line], cwd=HERE, capture_output=True, text=True
                     )
                     if done.returncode:
-                        said = done.stderr.strip().splitlines()[-1].replace(str(folder), "runs/strangers")
+                        said = done.stderr.strip().splitlines()[-1].replace(str(folder), "runs/other-tasks")
                         print(f"{out.name}: {said}", flush=True)
-                        yield {"model": stranger.name, "asked": asked, "seed": seed, "refused": said}
+                        yield {"model": subject.name, "asked": asked, "seed": seed, "refused": said}
                         continue
                 print(f"{out.name}: done", flush=True)
-                yield row(stranger, asked, seed, line, folder, finished(out))
+                yield row(subject, asked, seed, line, folder, finished(out))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", default=[one.name for one in STRANGERS], help="Names of models.")
+    parser.add_argument("--only", nargs="+", default=[one.name for one in OTHERS], help="Names of models.")
     parser.add_argument("--asked", nargs="+", choices=ASKED, default=list(ASKED), help="What is asked for.")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="Seeds.")
     parser.add_argument("--collect", action="store_true", help="Take finished runs alone, and run nothing.")
