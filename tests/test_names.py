@@ -165,7 +165,11 @@ def with_couplings(patch: pytest.MonkeyPatch, change: Callable[[int, Coupling], 
     patch.setattr(Table, "couplings", changed)
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.__name__)
+LONG = (by_loss, gathered, repaired)
+MARKED = [pytest.param(look, marks=pytest.mark.slow if look in LONG else (), id=look.__name__) for look in LOOKS]
+
+
+@pytest.mark.parametrize("look", MARKED)
 def test_couplings_may_be_called_anything(monkeypatch: pytest.MonkeyPatch, look: Look) -> None:
     model = small_model("marian")
     with torch.no_grad():

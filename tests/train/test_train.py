@@ -80,7 +80,14 @@ def manifest_of_nobody(checkpoint: Path) -> None:
     (checkpoint / MANIFEST).write_text("[1, 2")
 
 
-@pytest.mark.parametrize("spoil", [unfinished, flipped, shortened, gone, manifest_of_nobody])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        unfinished,
+        flipped,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (shortened, gone, manifest_of_nobody)),
+    ],
+)
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     whole = run(tmp_path / "whole", HOW)
     with pytest.raises(KilledError):
