@@ -79,7 +79,7 @@ def test_what_references_do_not_run_is_refused(tmp_path: Path, monkeypatch: pyte
         stand_in("nothing", tmp_path / "side", COMPILED)
 
 
-@pytest.mark.slow
+@pytest.mark.runtimes  # compiling takes minutes
 def test_compiled_graphs_give_the_same(marian: Any, tokenizer: Any, tmp_path: Path) -> None:
     save(marian, tmp_path / "model", tokenizer)
     opened = open_exported(stand_in(str(tmp_path / "model"), tmp_path / "side", COMPILED))
