@@ -65,6 +65,8 @@ def test_what_a_certificate_says_is_recorded(tmp_path: Path) -> None:
         ({"runtime": "openvino"}, "of an export for openvino"),
         ({"build": ""}, "says no build"),
         ({"version": None}, "says no build, features or version"),
+        ({"build": "decoder-only"}, "the folder holds a model of build 'single-pass'"),
+        ({"features": ("batch", "beam")}, "feature 'beam', which models of build 'single-pass' do not have"),
     ],
 )
 def test_what_did_not_run_within_its_limits_is_not_counted(changed: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tprune.run.lookup import check_dense, is_run, model_at
 from tprune.runtimes.artefact import layout_file
 from tprune.runtimes.reference.engine import TorchReference
 from tprune.runtimes.reference.folder import stand_in
+from tprune.support.errors import OptionError
 
 
 def reference_sides(
@@ -24,6 +25,7 @@ def reference_sides(
         work: for folders that stand for checkpoints.
 
     Raises:
+        OptionError: both are exported folders.
         InputError: a name that stands for no model, or one that the reference cannot run.
     """
     check_dense(filter(None, (model, other)), dense)
@@ -31,6 +33,11 @@ def reference_sides(
         both = (model_at(model, dense=True), model_at(model))
         names = (f"dense, {runtime.name}", f"pruned, {runtime.name}")
         return (stand_in(both[0], work / "dense", runtime), stand_in(both[1], work / "pruned", runtime)), names
+    if all(not is_run(name) and layout_file(Path(name)) is not None for name in (model, other)):
+        raise OptionError(
+            f"--runtime {runtime.name}: {model} and {other} are exported folders, which keep their runtime; expected a "
+            "checkpoint among them, or no --runtime"
+        )
     found, called = [], []
     for number, name in enumerate((model, other), start=1):
         if not is_run(name) and layout_file(Path(name)) is not None:

@@ -11,24 +11,24 @@ from tprune.core.units import MEMORY, TIMES
 from tprune.recipe.schema import Bench, Recipe
 from tprune.runtimes.roundable import whole_products
 from tprune.runtimes.runtime import Rounding, runtime_named
-from tprune.support.errors import InputError
+from tprune.support.errors import OptionError
 from tprune.support.reporting import Report
 from tprune.train.training_data import TrainingData
 
 
 def check_auto(recipe: Recipe) -> None:
-    """Raises `InputError` where a recipe asks for `auto`, and nothing would choose a precision."""
+    """Raises `OptionError` where a recipe asks for `auto`, and nothing would choose a precision."""
     how, prune = recipe.bench, recipe.prune
     if not how.auto:
         return
     if (unit := prune.target()[0]) not in (*TIMES, *MEMORY):
-        raise InputError(
+        raise OptionError(
             f"precision auto: {unit} is the same in every precision; expected a speedup, latency_ms or memory_mb"
         )
     if not isinstance(runtime_named(how.runtime), Rounding):
-        raise InputError(f"precision auto: {how.runtime} does not mix precisions by weight; expected onnxruntime")
+        raise OptionError(f"precision auto: {how.runtime} does not mix precisions by weight; expected onnxruntime")
     if prune.even:
-        raise InputError(f"precision auto: {', '.join(prune.even)} are kept even; leave out prune.even")
+        raise OptionError(f"precision auto: {', '.join(prune.even)} are kept even; leave out prune.even")
 
 
 def limited(model: Any, precision: Precision, how: Bench, data: TrainingData, report: Report) -> Precision:

@@ -53,6 +53,8 @@ def read_layout(folder: Path) -> Layout:
 def _parse(raw: Any, path: Path) -> Layout:
     from tprune.runtimes.translation_layout import translation_layout  # here, because numpy takes a moment
 
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: holds {raw!r:.40}; expected the layout of an exported model, export the model again")
     try:
         raw = upgraded(raw)
         if raw["format"] != FORMAT:

@@ -11,8 +11,10 @@ from tprune.core.graph import BUILDS
 from tprune.core.precision import NUMBERS
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
-from tprune.runtimes.features import FEATURES
+from tprune.runtimes.features import FEATURES, PASSES, READS, TRANSLATES, features_for
+from tprune.runtimes.layout import Layout
 from tprune.runtimes.parity import LIMITS, Limits
+from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.records import decoded, encoded
@@ -59,6 +61,8 @@ def read_record(file: Path = CERTIFIED) -> tuple[Certified, ...]:
         InputError: it is no such file, or names what is not known here.
     """
     raw = read_json(file)
+    if not isinstance(raw, dict):
+        raise InputError(f"{file}: holds {raw!r:.40}; expected a record of certificates, record it again")
     try:
         if raw["format"] != FORMAT:
             raise InputError(f"{file}: format {raw['format']}; expected format {FORMAT}, record it again")
@@ -102,10 +106,20 @@ def outcome_of(folder: Path) -> Certified:
         )
     if not found.build or not found.features or found.version is None:
         raise InputError(f"{where}: says no build, features or version; export the model again")
+    if (build := _build_of(layout)) != found.build:
+        raise InputError(f"{where}: build {found.build!r}; the folder holds a model of build {build!r}")
+    if odd := [name for name in found.features if name not in features_for(build)]:
+        raise InputError(f"{where}: feature {odd[0]!r}, which models of build {build!r} do not have")
     if over := exceeded(LIMITS[found.precision.name], found.found):
         raise InputError(f"{where}: {over}; nothing is certified")
     features = tuple(name for name in FEATURES if name in found.features)
     return Certified(found.runtime, found.precision.name, found.build, found.version, dict(found.toolchain), features)
+
+
+def _build_of(layout: Layout) -> str:
+    if isinstance(layout, TranslationLayout):
+        return TRANSLATES
+    return READS if any(graph.states for graph in layout.graphs) else PASSES
 
 
 def exceeded(limits: Limits, found: Mapping[str, float]) -> str:

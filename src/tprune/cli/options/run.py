@@ -202,7 +202,8 @@ class Timing:
         typer.Option(
             "--precision",
             help="Precision in which the pruned model will be used; a time that is asked for is of it. With auto every "
-            "sublayer takes int8 or fp32, whichever costs less loss (default: the recipe's, fp32).",
+            "sublayer takes int8 or fp32, so that the asked time or memory costs least loss; for these targets alone, "
+            "in onnxruntime (default: the recipe's, fp32).",
         ),
     ] = None
     max_int8_loss: MaxInt8Loss = None

@@ -55,7 +55,7 @@ MaxInt8Loss = Annotated[
         callback=at_least_0,
         metavar="<float>",
         help="Loss that int8 may add on validation data, in nats per output; the weights that add most stay in fp32 "
-        "until it holds (default: no limit).",
+        "until it holds, in every export in int8 (default: no limit).",
     ),
 ]
 Beams = Annotated[
