@@ -52,7 +52,7 @@ def configure(**values: object) -> Change:
         (write("adapter_model.safetensors"), r"adapter_model\.safetensors: an adapter"),
         (write("adapter_model.bin"), r"adapter_model\.bin: an adapter"),
         (write("pytorch_lora_weights.safetensors"), r"pytorch_lora_weights\.safetensors: an adapter"),
-        (write("quantize_config.json"), r"quantize_config\.json: says that these weights are quantised"),
+        (write("quantize_config.json"), r"quantize_config\.json: says that these weights are quantized"),
         (
             configure(quantization_config={"quant_method": "gptq"}),
             r"config\.json: quantization_config is \{'quant_method': 'gptq'\}; expected the model before",

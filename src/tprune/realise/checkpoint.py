@@ -34,7 +34,7 @@ from tprune.realise.model_files import (
     MERGE,
     check_files,
     check_kinds,
-    check_quantised,
+    check_quantized,
     content,
     damage_of_weights,
     existing,
@@ -119,7 +119,7 @@ def load(
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that
-            change them (adapters, quantisation), or a model with code of its own that is not trusted.
+            change them (adapters, quantization), or a model with code of its own that is not trusted.
 
     Warns:
         TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each
@@ -263,7 +263,7 @@ def _described(path: str, offline: bool) -> dict[str, Any]:
     if Path(path).is_dir():
         return content(Path(path) / "config.json")
     config, _ = PreTrainedConfig.get_config_dict(path, local_files_only=offline)
-    check_quantised(path, config)
+    check_quantized(path, config)
     if _beside(path, "adapter_config.json", offline) is not None:
         raise InputError(f"{path}: has an adapter beside it (adapter_config.json); {MERGE}")
     found: dict[str, Any] = config

@@ -45,7 +45,7 @@ ADAPTERS = ("adapter_config.json", "adapter_model.*", "pytorch_adapter.bin", "py
 QUANTISED = ("quantize_config.json", "quant_config.json", "quantization_config.json")
 QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")  # transformers', its older one, MLX's
 MERGE = "merge it into the model first (with peft: model.merge_and_unload(), then save_pretrained)"
-NOT_QUANTISED = "expected the model before it was quantised, in 32 or 16 bit"
+NOT_QUANTISED = "expected the model before it was quantized, in 32 or 16 bit"
 
 
 def check_files(folder: Path) -> None:
@@ -69,7 +69,7 @@ def check_files(folder: Path) -> None:
                 f"{folder / 'config.json'}: {key} is {reprlib.repr(value)}; expected a whole number, at most {most:,}"
             )
     check_companions(folder)
-    check_quantised(str(folder / "config.json"), config)
+    check_quantized(str(folder / "config.json"), config)
     for index in folder.glob("*.index.json"):
         found = content(index).get("weight_map")
         files = set(found.values()) if isinstance(found, dict) and all(type(f) is str for f in found.values()) else {""}
@@ -98,20 +98,20 @@ def check_kinds(folder: Path) -> None:
 
 
 def check_companions(folder: Path) -> None:
-    """Raises `InputError` for files beside the weights that change them: adapters, quantisation, GGUF alone."""
+    """Raises `InputError` for files beside the weights that change them: adapters, quantization, GGUF alone."""
     for pattern in ADAPTERS:
         for path in sorted(folder.glob(pattern)):
             raise InputError(f"{path}: an adapter, without which this is another model; {MERGE}, or move it elsewhere")
     for name in QUANTISED:
         if (folder / name).exists():
-            raise InputError(f"{folder / name}: says that these weights are quantised; {NOT_QUANTISED}")
+            raise InputError(f"{folder / name}: says that these weights are quantized; {NOT_QUANTISED}")
     others = sorted(folder.glob("*.gguf"))
     if others and not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise InputError(f"{others[0]}: the only weights here, as GGUF; expected model.safetensors")
 
 
-def check_quantised(where: str, config: Mapping[str, object]) -> None:
-    """Raises `InputError` for a configuration of quantised weights."""
+def check_quantized(where: str, config: Mapping[str, object]) -> None:
+    """Raises `InputError` for a configuration of quantized weights."""
     for key in QUANTISED_KEYS:
         if config.get(key):
             raise InputError(f"{where}: {key} is {reprlib.repr(config[key])}; {NOT_QUANTISED}")

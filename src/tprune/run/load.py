@@ -36,7 +36,7 @@ def load(
 
     Raises:
         InputError: no such model, a damaged file, weights that do not fit the configuration, files beside them that
-            change them (adapters, quantisation), or a model with code of its own that is not trusted.
+            change them (adapters, quantization), or a model with code of its own that is not trusted.
 
     Warns:
         TpruneWarning: the checkpoint holds leftovers of older libraries, or the settings of `generate` contradict each

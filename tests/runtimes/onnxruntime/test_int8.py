@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tprune.runtimes.onnxruntime import forms
 from tprune.runtimes.onnxruntime.forms import FORMS, Form, blocks_of_8, dynamic, expanded
-from tprune.runtimes.onnxruntime.int8 import Constant, Quantised, quantised
+from tprune.runtimes.onnxruntime.int8 import Constant, Quantized, quantized
 from tprune.runtimes.onnxruntime.rounding import Rounded, per_row
 from tprune.runtimes.onnxruntime.sites import held
 from tprune.support.errors import InputError
@@ -77,7 +77,7 @@ def in_integers(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarr
 @pytest.mark.parametrize(("width", "outputs"), [(1, 1), (7, 3), (64, 33), (130, 5)])
 def test_an_integer_product_is_exact(width: int, outputs: int, gemm: bool) -> None:
     model = layer(width, outputs, gemm)
-    made = quantised(model, dynamic).model
+    made = quantized(model, dynamic).model
     x = np.abs(floats(5, width)) if gemm else floats(2, 3, width)  # positive ones saturate first
     expected = in_integers(x, floats(outputs, width), floats(outputs))
     np.testing.assert_allclose(run(made, x), expected, rtol=0, atol=2e-6 * np.abs(expected).max())
@@ -93,7 +93,7 @@ def test_every_form_computes_the_product(
     before = model.SerializeToString()
     limit = next(LIMITS[name] for name, each in ALL.items() if each is form)
     expected = run(model, x)
-    error = np.abs(run(quantised(model, form).model, x) - expected).max() / np.abs(expected).max()
+    error = np.abs(run(quantized(model, form).model, x) - expected).max() / np.abs(expected).max()
     assert error < limit and (error > 0 or width == 1)
     assert model.SerializeToString() == before
     assert "[W:" not in capfd.readouterr().err
@@ -111,7 +111,7 @@ def test_a_wrong_scale_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssertionError, match="assert"):
         model, x = layer(64, 33, True), floats(4, 64)
         expected = run(model, x)
-        assert np.abs(run(quantised(model, expanded).model, x) - expected).max() / np.abs(expected).max() < 0.02
+        assert np.abs(run(quantized(model, expanded).model, x) - expected).max() / np.abs(expected).max() < 0.02
 
 
 def test_onnxruntime_fuses_each_product_into_one_operator(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_onnxruntime_fuses_each_product_into_one_operator(tmp_path: Path) -> Non
     nodes += [helper.make_node("Sum", list(names), ["sum"]), helper.make_node("MatMul", ["sum", "w"], ["p"])]
     nodes += [helper.make_node("Add", ["p", "b"], ["y"])]
     constants = {f"w_{name}": floats(16, 16) * (i + 1) for i, name in enumerate(names)}
-    model = quantised(graph(nodes, constants | {"w": floats(16, 8), "b": floats(8)}, ["n", 16], 2), dynamic).model
+    model = quantized(graph(nodes, constants | {"w": floats(16, 8), "b": floats(8)}, ["n", 16], 2), dynamic).model
     assert Counter(node.op_type for node in model.graph.node)["DynamicQuantizeLinear"] == 2
     found = fused(model, tmp_path)
     assert found == {"DynamicQuantizeLinear": 1, "MatMulIntegerToFloat": 3, "Sum": 1, "DynamicQuantizeMatMul": 1}
@@ -139,7 +139,7 @@ def tied(width: int) -> Any:
 @pytest.mark.parametrize("width", [24, 64])
 def test_a_tied_embedding_is_stored_once(form: Form, width: int, tmp_path: Path) -> None:
     model, x = tied(width), np.array([3, 0, 49])
-    made = quantised(model, form)
+    made = quantized(model, form)
     expected = run(model, x)
     assert np.abs(run(made.model, x) - expected).max() / np.abs(expected).max() < 0.06
     (row,) = [each for each in made.constants if each.precision != "fp32"]
@@ -177,13 +177,13 @@ def mixed() -> Any:
     return graph(nodes, constants | others, [4, 4], 2)
 
 
-def by_name(found: Quantised) -> dict[str, Constant]:
+def by_name(found: Quantized) -> dict[str, Constant]:
     return {"+".join(each.names): each for each in found.constants}
 
 
 def test_what_stays_fp32_is_in_the_report_with_the_reason() -> None:
     model = mixed()
-    found = quantised(model, dynamic)
+    found = quantized(model, dynamic)
     rows = by_name(found)
     whys = {
         "left": "MatMul: the constant is the left factor",
@@ -203,7 +203,7 @@ def test_what_stays_fp32_is_in_the_report_with_the_reason() -> None:
 @pytest.mark.parametrize("form", ALL.values(), ids=ALL)
 def test_the_report_counts_all_floats_of_the_file(form: Form) -> None:
     for model in (mixed(), tied(24), layer(19, 3, True)):
-        found = quantised(model, form)
+        found = quantized(model, form)
         named = {name for row in found.constants if row.precision == "fp32" for name in row.names}
         left = [array.nbytes for name, array in held(found.model.graph) if name in named]
         assert sum(left) == sum(row.after for row in found.constants if row.precision == "fp32")
@@ -215,7 +215,7 @@ def test_the_report_counts_all_floats_of_the_file(form: Form) -> None:
 
 def test_kept_by_name() -> None:
     model = tied(24)
-    found = quantised(model, dynamic, keep=["w"])
+    found = quantized(model, dynamic, keep=["w"])
     assert by_name(found)["w"].precision == "fp32" and by_name(found)["w"].why == "kept by name"
     assert run(found.model, np.array([1])).tolist() == run(model, np.array([1])).tolist()
 
@@ -227,7 +227,7 @@ def convolved() -> Any:
 
 @pytest.mark.parametrize("form", ALL.values(), ids=ALL)
 def test_kernels_are_multiplied_out_when_a_session_opens(form: Form, tmp_path: Path) -> None:
-    found, x = quantised(convolved(), form), floats(2, 3, 8, 8)
+    found, x = quantized(convolved(), form), floats(2, 3, 8, 8)
     row = by_name(found)["w"]
     assert row.precision == "int8-weights" and row.why == "expanded when a session opens, computed in fp32"
     assert row.before == 4 * 135 and row.after == 135 + 4 * 5
@@ -238,11 +238,11 @@ def test_kernels_are_multiplied_out_when_a_session_opens(form: Form, tmp_path: P
 
 def test_empty_and_broken_matrices() -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    found = quantised(graph(nodes, {"w": floats(4, 0)}, ["n", 4], 2), dynamic)
+    found = quantized(graph(nodes, {"w": floats(4, 0)}, ["n", 4], 2), dynamic)
     assert [(each.precision, each.why) for each in found.constants] == [("fp32", "MatMul: empty")]
     broken = floats(4, 2)
     broken[1, 1] = np.nan
     with pytest.raises(InputError, match="w: has values that are not finite"):
-        quantised(graph(nodes, {"w": broken}, ["n", 4], 2), dynamic)
-    zero = quantised(graph(nodes, {"w": np.zeros((4, 2), np.float32)}, ["n", 4], 2), dynamic).model
+        quantized(graph(nodes, {"w": broken}, ["n", 4], 2), dynamic)
+    zero = quantized(graph(nodes, {"w": np.zeros((4, 2), np.float32)}, ["n", 4], 2), dynamic).model
     assert run(zero, floats(3, 4)).tolist() == [[0, 0]] * 3

@@ -152,7 +152,7 @@ def norm(spec: Any, module: Any) -> None:
 
 
 def array(tensor: Any) -> NDArray[np.float32]:
-    """A copy: what quantises it writes into it."""
+    """A copy: what quantizes it writes into it."""
     copied: NDArray[np.float32] = tensor.detach().to(torch.float32).numpy().copy()
     return copied
 

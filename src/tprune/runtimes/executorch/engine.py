@@ -47,7 +47,7 @@ class ExecuTorch:
         return 1
 
     def toolchain(self) -> Mapping[str, str]:
-        """The exporter, executorch, and torchao, which quantises."""
+        """The exporter, executorch, and torchao, which quantizes."""
         found = {name: version_of(name) for name in MAKERS}
         return {name: version for name, version in found.items() if version is not None}
 

@@ -13,7 +13,7 @@ from tprune.core.precision import Precision
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.executorch.kept import content, lowered_once
 from tprune.runtimes.executorch.package import module, quiet
-from tprune.runtimes.executorch.quantise import products, quantised
+from tprune.runtimes.executorch.quantize import products, quantized
 from tprune.runtimes.executorch.sizes import bounds
 from tprune.runtimes.products import Product
 from tprune.support.errors import InputError
@@ -46,7 +46,7 @@ def lower(graph: Graph, path: Path, precision: Precision, toolchain: Mapping[str
         as_is = f"{precision.name} {[product.precision for product in found]}"
 
         def make(path: Path) -> None:
-            rounded = program if precision.exact else exported(graph, quantised(graph, program, precision))
+            rounded = program if precision.exact else exported(graph, quantized(graph, program, precision))
             _written(graph, rounded, path)
 
         lowered_once(content(program, as_is, toolchain), path, make)
@@ -87,7 +87,7 @@ def _check_free(graph: Graph, program: ExportedProgram) -> None:
 
 
 def _check_taken(graph: Graph, program: ExportedProgram) -> None:
-    """Raises `InputError` where a quantised product was left out of what XNNPACK computes: it would be slow."""
+    """Raises `InputError` where a quantized product was left out of what XNNPACK computes: it would be slow."""
     left = [node for node in program.graph.nodes if "quantized_decomposed" in str(node.target)]
     if left:
         raise InputError(

@@ -74,12 +74,12 @@ class OnnxRuntime:
     def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
         """See `tprune.runtimes.runtime.Rounding`."""
         from tprune.runtimes.onnxruntime.forms import form_of
-        from tprune.runtimes.onnxruntime.quantise import quantise
+        from tprune.runtimes.onnxruntime.quantize import quantize
 
         products: list[Product] = []
         for graph in graphs:
             file = f"{graph.name}.onnx"
-            found = quantise(
+            found = quantize(
                 graph, source / file, folder / file, form_of(precision.name, graph.signature), precision.exceptions
             )
             products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]

@@ -57,7 +57,7 @@ class Constant:
     why: str = ""
 
 
-class Quantised(NamedTuple):
+class Quantized(NamedTuple):
     """A graph of integers and what became of each constant."""
 
     model: Any  # onnx.ModelProto
@@ -99,9 +99,9 @@ class Group:
         return one(self.label, self.weight, multiplied, looked_up)
 
 
-def quantised(
+def quantized(
     model: Any, form: Form, names: Names = lambda name, value: (name,), keep: Iterable[str] = ()
-) -> Quantised:
+) -> Quantized:
     """A graph of integers that computes what a graph of floats does, up to rounding.
 
     Args:
@@ -127,7 +127,7 @@ def quantised(
     left = Reading.of(made.graph)
     rows = [_row(reading, left, group, one) for group, one in zip(chosen, encoded, strict=True)]
     stored = {name for one in encoded for name in one.arrays}
-    return Quantised(made, (*rows, *_left(left, stored, reasons, names)))
+    return Quantized(made, (*rows, *_left(left, stored, reasons, names)))
 
 
 def _groups(found: Iterable[Site], names: Names) -> Iterator[Group]:

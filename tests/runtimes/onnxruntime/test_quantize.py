@@ -26,7 +26,7 @@ from tprune.runtimes.onnxruntime.engine import OnnxSession, _session
 from tprune.runtimes.onnxruntime.forms import FORMS, blocks_of_8
 from tprune.runtimes.onnxruntime.int8 import Constant
 from tprune.runtimes.onnxruntime.lower import lower
-from tprune.runtimes.onnxruntime.quantise import quantise
+from tprune.runtimes.onnxruntime.quantize import quantize
 from tprune.runtimes.onnxruntime.sites import Reading, Refused, sites
 from tprune.runtimes.steps import EncoderDecoderEngine
 from tprune.runtimes.translator import Translator
@@ -97,7 +97,7 @@ def test_exported_graphs_in_integers(name: str, tmp_path: Path, capfd: pytest.Ca
         lower(graph, path)
         expected, before = run(path, graph), path.read_bytes()
         for form, limit in LIMITS.items():
-            rows = quantise(graph, path, out, FORMS[form])
+            rows = quantize(graph, path, out, FORMS[form])
             assert not unnamed(rows, model)
             seen |= {each for row in rows for each in row.names}
             errors = [np.abs(a - b).max() / np.abs(a).max() for a, b in zip(expected, run(out, graph), strict=True)]
@@ -116,11 +116,11 @@ def test_parameters_are_kept_by_any_of_their_names(tmp_path: Path) -> None:
     encoder, decoder = graphs(model)
     lower(decoder, tmp_path / "decoder.onnx")
     keep = ["lm_head.weight", "model.decoder.layers.1.self_attn.k_proj.weight"]
-    rows = quantise(decoder, tmp_path / "decoder.onnx", tmp_path / "out.onnx", FORMS["int8"], keep)
+    rows = quantize(decoder, tmp_path / "decoder.onnx", tmp_path / "out.onnx", FORMS["int8"], keep)
     parts = tuple(f"model.decoder.layers.1.self_attn.{part}_proj.weight" for part in "qkv")
     assert {row.names for row in rows if row.why == "kept by name"} == {("model.shared.weight",), parts}
     with pytest.raises(InputError, match=r"no parameter is called 'lm_head'; expected names .* model\.shared\.weight"):
-        quantise(encoder, tmp_path / "decoder.onnx", tmp_path / "out.onnx", FORMS["int8"], ["lm_head"])
+        quantize(encoder, tmp_path / "decoder.onnx", tmp_path / "out.onnx", FORMS["int8"], ["lm_head"])
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_trained_model_translates_as_before(trained: tuple[Path, tuple[str, ..
     def in_form(**given: Any) -> Translator:
         for graph in both:
             source, path = tmp_path / "out" / f"{graph.name}.onnx", tmp_path / f"{graph.name}.onnx"
-            quantise(graph, source, path, given[graph.name])
+            quantize(graph, source, path, given[graph.name])
             assert source.stat().st_size / path.stat().st_size > 3.5
         opened = OnnxSession({graph.name: _session(tmp_path / f"{graph.name}.onnx", 1) for graph in both})
         return replace(dense, engine=EncoderDecoderEngine(dense.layout, opened))

@@ -69,8 +69,8 @@ def products(graph: Graph, program: ExportedProgram, precision: Precision) -> tu
     return tuple(found)
 
 
-def quantised(graph: Graph, program: ExportedProgram, precision: Precision) -> GraphModule:
-    """The module of a program with quantised linear maps, but for the exceptions; to be exported again.
+def quantized(graph: Graph, program: ExportedProgram, precision: Precision) -> GraphModule:
+    """The module of a program with quantized linear maps, but for the exceptions; to be exported again.
 
     Args:
         graph: that `program` was exported from.

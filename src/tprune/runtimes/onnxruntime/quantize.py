@@ -11,10 +11,10 @@ from tprune.families.graphs.graph import Graph
 from tprune.families.graphs.origins import first_names
 from tprune.runtimes.naming import naming
 from tprune.runtimes.onnxruntime.forms import Form
-from tprune.runtimes.onnxruntime.int8 import Constant, quantised
+from tprune.runtimes.onnxruntime.int8 import Constant, quantized
 
 
-def quantise(graph: Graph, source: Path, path: Path, form: Form, keep: Iterable[str] = ()) -> tuple[Constant, ...]:
+def quantize(graph: Graph, source: Path, path: Path, form: Form, keep: Iterable[str] = ()) -> tuple[Constant, ...]:
     """Writes the file of integers of a graph beside or over its file of floats.
 
     Args:
@@ -32,6 +32,6 @@ def quantise(graph: Graph, source: Path, path: Path, form: Form, keep: Iterable[
         InputError: the model has no parameter of a name in `keep`, or one whose values are not finite.
     """
     kept = first_names(graph.module, keep)
-    found = quantised(onnx.load(source), form, naming(graph.module), kept)
+    found = quantized(onnx.load(source), form, naming(graph.module), kept)
     path.write_bytes(found.model.SerializeToString(deterministic=True))
     return found.constants
