@@ -35,7 +35,7 @@ NUMBERS = Path(__file__).with_name("results.json")
 PRECISIONS = ("fp32", "int8", "int8-greedy", "int8-weights", "bf16")
 COMPARED = ("fp32", "int8")  # against whose dense rows a ratio is taken
 CHECKED = 4  # sentences of the check
-SENTENCES = 20
+SENTENCES = 4  # as long as each other where weights are random
 
 
 def exported(case: Case, folder: Path, runtime: str) -> Iterator[tuple[str, str, Path | str]]:

@@ -162,7 +162,7 @@ def test_a_runtime_of_a_plugin_exports_scores_and_is_timed(
     status, _, notes = tprune("bench", "onnx", "torched", "--sentences", "s", "--rounds", 4)
     assert status == 1
     assert (
-        "exported for runtime 'torch'; expected one of ctranslate2, executorch, onnxruntime, openvino; a plugin's"
+        "exported for runtime 'torch'; expected one of coreml, ctranslate2, executorch, onnxruntime, openvino; a plugin's"
         in notes
     )
 
