@@ -186,8 +186,8 @@ def test_sentences_too_long_for_the_model_are_left_out_of_bleu_aloud(tprune: Cal
         long, *others = found["warnings"]  # and the untrained model seldom ends a sentence itself
         assert f"warning: {long}" in notes and all("end at the limit" in line for line in others)
         assert "1 of 145 test sentences are NOT SCORED" in notes and "ls: line 145 has" in notes
-    code, out, _ = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "crop")
-    assert code == 0 and "145 sentences" in out and "1 of 145 sentences are cropped to the 32 tokens" in out
+    code, out, notes = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "crop")
+    assert code == 0 and "145 sentences" in out and "1 of 145 sentences are cropped to the 32 tokens" in notes
     code, _, notes = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-lines", "fail")
     assert code == 1 and "ls: line 145 has" in notes and "the model takes at most 32" in notes
     code, _, notes = tprune("evaluate", "onnx", "--src", "ls", "--tgt", "lt", "--long-share", 0.005)
