@@ -165,7 +165,7 @@ def with_couplings(patch: pytest.MonkeyPatch, change: Callable[[int, Coupling], 
     patch.setattr(Table, "couplings", changed)
 
 
-LONG = (by_loss, gathered, repaired)
+LONG = (by_loss, by_time, uniform, shrunk, gathered, repaired)
 MARKED = [pytest.param(look, marks=pytest.mark.slow if look in LONG else (), id=look.__name__) for look in LOOKS]
 
 

@@ -124,7 +124,8 @@ def test_heads_and_their_dimensions_are_cut_together(model: Any) -> None:
     assert certify(model, chosen, shrink(model, chosen), small_batch()).generation < 1e-9
 
 
-@pytest.mark.parametrize("unit", ["macs", pytest.param("params", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["macs", "params"])
 def test_costs_of_combinations_are_those_of_built_models(model: Any, unit: str) -> None:
     plan = plan_of(model, *ALL)
     cost_models, read, scores = (

@@ -160,6 +160,7 @@ def test_a_plan_from_before_sites_loads_as_if_it_had_them(family: str) -> None:
     assert loaded == plan and all(coupling.site is not None for coupling in loaded.couplings)
 
 
+@pytest.mark.slow
 def test_a_plan_from_before_sites_works() -> None:
     model: Any = small_model("marian")
     plan = make_plan(model, "marian", couplings(model, ["heads", "qk", "vo", "ffn", "sublayer", "width"]))

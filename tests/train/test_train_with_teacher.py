@@ -56,6 +56,7 @@ def loss_on(model: Any, data: EncodedPairs) -> float:
     return float(label_loss(model.eval()(**batch).logits, batch["labels"]))
 
 
+@pytest.mark.slow
 def test_hidden_states_come_closer_to_the_teachers(tmp_path: Path) -> None:
     how = replace(HOW, steps=40, hidden_distillation=5.0)
     with_it, without = run(tmp_path / "a", how), run(tmp_path / "b", replace(how, hidden_distillation=0.0))
@@ -63,6 +64,7 @@ def test_hidden_states_come_closer_to_the_teachers(tmp_path: Path) -> None:
     assert hidden_loss(with_it) < 0.7 * hidden_loss(without)
 
 
+@pytest.mark.slow
 def test_the_share_of_the_teachers_translations_decides_what_is_learnt(tmp_path: Path) -> None:
     losses = [
         loss_on(run(tmp_path / str(s), replace(HOW, steps=40, sequence_distillation=s)), TAUGHT)
