@@ -33,7 +33,9 @@ def runtimes_table(data: Mapping[str, Any]) -> str:
         "Milliseconds are medians, ratios medians of rounds with 95 % intervals: dense fp32 and dense int8 of the same "
         "runtime, threads and rounds over the line's model. Encoder: 25 tokens; step: after 12 tokens; sentence: "
         f"greedy, {rows[0]['sentences']} sentences of the Multi30k validation or test set a round; batch 1; "
-        f"{rows[0]['rounds']} rounds, processes of each round its own; {', '.join(made)}."
+        f"{rows[0]['rounds']} rounds, processes of each round its own; "
+        "runtimes were timed one after the other, so that milliseconds compare within a runtime; "
+        f"{', '.join(made)}."
     )
     said = ["", "Not run:", "", *dict.fromkeys(refused)] if refused else []
     return "\n".join([HEAD, "|---" * 10 + "|", *lines, *said, "", how])

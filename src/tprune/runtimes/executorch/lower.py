@@ -12,10 +12,11 @@ from torch.export import Dim, ExportedProgram
 from tprune.core.precision import Precision
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.executorch.kept import content, lowered_once
-from tprune.runtimes.executorch.package import module, quiet
+from tprune.runtimes.executorch.package import LOGGERS, module
 from tprune.runtimes.executorch.quantize import products, quantized
 from tprune.runtimes.executorch.sizes import bounds
 from tprune.runtimes.products import Product
+from tprune.support.chatter import quiet
 from tprune.support.errors import InputError
 
 # Whether executorch checks its operators. In 1.5.1 the check takes the length of the first tensor of a split for that
@@ -40,7 +41,7 @@ def lower(graph: Graph, path: Path, precision: Precision, toolchain: Mapping[str
         InputError: an exception names no parameter of the model, executorch would not leave a size free, or XNNPACK
             does not take a product.
     """
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), quiet(LOGGERS):
         program = exported(graph, graph.module)
         found = () if precision.exact else products(graph, program, precision)
         as_is = f"{precision.name} {[product.precision for product in found]}"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +9,15 @@ import torch
 
 from tprune.families.graphs.attention import OPSET
 from tprune.families.graphs.graph import Graph
+from tprune.support.chatter import quiet
+
+CHATTING = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")  # of deprecations, and of what is not installed
 
 
 def lower(graph: Graph, path: Path) -> None:
     """Writes a graph as an ONNX file."""
     inputs, outputs = [spec.name for spec in graph.signature.inputs], list(graph.signature.outputs)
-    with _quiet():
+    with quiet(CHATTING):
         made = torch.onnx.export(
             graph.module,
             graph.example,
@@ -46,19 +45,3 @@ def _forget_sources(model: Any) -> None:
             node.doc_string = None
             for value in node.outputs:
                 value.metadata_props.clear()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drops the exporter's chatter (deprecations, "torchvision is not installed"); errors are raised as ever."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
