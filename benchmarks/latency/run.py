@@ -1,11 +1,12 @@
 """How well latency tables predict: whole sentences of random plans, predicted and measured against the dense model.
 
     python -m benchmarks.latency.run --model DIR --sentences FILE --out runs/latency [--plans 24]
-        [--threads 1] [--batch 1]
+        [--threads 1] [--batch 1] [--precision int8]
 
 The table is the one `--speedup` uses. Every plan cuts heads, dimensions inside heads and FFN units at random, removes
 some sublayers, and every third one narrows the residual. All models write as many tokens as the dense one does on
-average, so that sentences differ in nothing else, and are timed side by side. Rounds are kept; a killed run goes on.
+average, so that sentences differ in nothing else, and are timed side by side, all in the same precision, the dense one
+too. Rounds are kept; a killed run goes on.
 Times need a quiet machine.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +24,7 @@ import torch
 from benchmarks.shared.kept import Kept
 from tprune.bench.statistics import median_interval
 from tprune.core.plan import Plan, make_plan
+from tprune.core.precision import Precision
 from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import sublayers_of
 from tprune.costs.latency.cache import measured
@@ -88,12 +91,17 @@ def main() -> None:
     parser.add_argument("--plans", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
+    parser.add_argument("--precision", default="fp32", help="of the exported models (default: fp32)")
+    parser.add_argument("--json", type=Path, help="results (default: results.json, or results-PRECISION.json)")
     asked = parser.parse_args()
     model, tokenizer = load(asked.model, dtype=torch.float32).eval(), load_tokenizer(asked.model)
     sentences = read_lines(asked.sentences)
-    setting = TimingConfig(threads=asked.threads, batch=asked.batch)
+    precision = Precision(asked.precision)
+    setting = TimingConfig(threads=asked.threads, batch=asked.batch, precision=precision)
+    results = asked.json or Path(__file__).with_name(f"results{precision.suffix}.json")
+    begin = time.monotonic()
     table = measured(model, tokenizer, sentences, setting, cache_folder() / "latency", print, KINDS)
+    print(f"the table took {time.monotonic() - begin:.0f} s")
     write_json(asked.out / "latency.json", table.to_dict())
     # as long as the table's sentences: it may be an older one, of others
     timer = Timer(model, tokenizer, sentences, setting, asked.out / "onnx", round(table.tokens))
@@ -123,11 +131,11 @@ def main() -> None:
             "--model DIR --sentences FILE"
         ),
     }
-    kept = Kept.beside(asked.json)
+    kept = Kept.beside(results)
     for name, plan in plans.items():
         kept.plan(name, plan)
-    write_json(asked.json, {**result, "kept": kept.folder.name})
-    print(f"median error {result['median_error']:.1%}, largest {result['largest_error']:.1%}: {asked.json}")
+    write_json(results, {**result, "kept": kept.folder.name})
+    print(f"median error {result['median_error']:.1%}, largest {result['largest_error']:.1%}: {results}")
 
 
 if __name__ == "__main__":
