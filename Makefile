@@ -5,22 +5,26 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-runtimes test-all test-repeat test-arm fuzz wheel lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-runtimes test-models test-all test-repeat test-arm fuzz wheel lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/tprune demo --out "$(OUT)"
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not runtimes and not variants" -n auto
+	$(BIN)/python -m pytest -m "not slow and not runtimes and not variants and not models" -n auto
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m "slow and not runtimes" -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m "slow and not runtimes and not models" -n auto --dist loadgroup
 
 # the runtimes that are extras, installed first; each test is skipped where its runtime is not there
 test-runtimes: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[openvino,ctranslate2,executorch]"
 	$(BIN)/python -m pytest -m runtimes -n auto --dist loadgroup
+
+# large checkpoints and real weights: 3 GB of memory, 5 GB of disk
+test-models: $(READY)
+	$(BIN)/python -m pytest -m models
 
 test-all: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup

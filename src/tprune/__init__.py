@@ -14,6 +14,7 @@ switch_off()  # here, because every process that uses any part of the package co
 
 if TYPE_CHECKING:  # type checkers see the names themselves; at run time each loads what it needs when first used
     from tprune.budget.forecast import forecast as forecast
+    from tprune.budget.from_files import select_from_files as select_from_files
     from tprune.budget.size import Budget as Budget
     from tprune.budget.size import keep_largest as keep_largest
     from tprune.budget.size import select_to as select_to
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
     from tprune.realise.checkpoint import save as save
     from tprune.realise.mask import mask_ as mask_
     from tprune.realise.shrink import shrink as shrink
+    from tprune.realise.streamed import cut_checkpoint as cut_checkpoint
     from tprune.recipe.schema import Analyze as Analyze
     from tprune.recipe.schema import Prune as Prune
     from tprune.recipe.schema import Recover as Recover
@@ -61,6 +63,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
 
 _HOME = {
     "budget.forecast": ("forecast",),
+    "budget.from_files": ("select_from_files",),
     "budget.size": ("Budget", "keep_largest", "select_to"),
     "core.coupling": ("Coupling", "Role", "View", "bias", "consumer", "producer"),
     "core.plan": ("Mode", "Plan", "make_plan"),
@@ -78,6 +81,7 @@ _HOME = {
     "realise.checkpoint": ("save",),
     "realise.mask": ("mask_",),
     "realise.shrink": ("shrink",),
+    "realise.streamed": ("cut_checkpoint",),
     "recipe.schema": ("Analyze", "Prune", "Recover"),
     "run.compressed": ("Compressed",),
     "run.load": ("load", "load_tokenizer"),

@@ -19,6 +19,7 @@ from tprune.cli.shared import shared
 from tprune.cli.verbs.analyze import analyze
 from tprune.cli.verbs.bench import bench
 from tprune.cli.verbs.bundle import bundle
+from tprune.cli.verbs.cut import cut
 from tprune.cli.verbs.demo import demo
 from tprune.cli.verbs.evaluate import evaluate
 from tprune.cli.verbs.export import export
@@ -35,6 +36,7 @@ IN_SHORT: dict[Callable[..., None], str] = {
     demo: "Train, prune and measure a small model.",
     inspect: "Show what can be cut of a model.",
     prune: "Make a trained model smaller.",
+    cut: "Cut a checkpoint file by file, without data.",
     evaluate: "Score a model, with an interval.",
     bench: "Time two exported models side by side.",
     report: "Draw the page of a run, or compare runs.",

@@ -157,7 +157,10 @@ class Groups:
         twins = [e for e in earlier if _same(self.tensors[e.param], self.tensors[view.param])]
         if not twins:
             return None
-        rows = len(self.tensors[view.param])
+        tensor = self.tensors[view.param]
+        if any(_indexing(e, self.tensors[e.param]) == _indexing(view, tensor) for e in twins):
+            return torch.zeros((), dtype=torch.bool).expand(view.of(tensor).shape)
+        rows = len(tensor)
         own = _element_groups(view, self.tensors[view.param])
         fresh = own >= 0
         for twin in twins:
@@ -206,6 +209,13 @@ def scale_member_(tensor: Tensor, member: Member, factors: Tensor) -> None:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a is b or (a.device == b.device and a.data_ptr() == b.data_ptr() and a.shape == b.shape and not a.is_meta)
+
+
+def _indexing(view: View, tensor: Tensor) -> object:
+    """How a view's axes index its groups: equal for views that put every element into the same group."""
+    layout = view.structure.layout(tuple(view.of(tensor).shape))
+    places = {name: place for place, name in enumerate(layout.right)}
+    return view.rows, tuple(tuple((layout.sizes[name], places.get(name)) for name in axis) for axis in layout.axes)
 
 
 def _element_groups(view: View, tensor: Tensor) -> Tensor:

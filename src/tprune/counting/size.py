@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -60,7 +61,7 @@ def size(model: nn.Module, task: Task | None = None) -> Size:
     width = sum(p.numel() * p.element_size() for p in parameters) - spared * one
     if next(model.parameters()).device.type == "meta":
         # attention masks are looked into, so a pass needs memory; which values it holds is all one
-        model = model.to_empty(device="cpu")
+        model = copy.deepcopy(model).to_empty(device="cpu")
         for buffer in model.buffers():
             buffer.zero_()  # but indices must point somewhere
     task, training = task or task_of(model), model.training

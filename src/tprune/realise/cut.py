@@ -51,17 +51,23 @@ def cut_state(model: nn.Module, cuts: Cuts, family: Family) -> dict[str, Tensor]
         for name, tensor in model.state_dict().items()
         if name not in cuts.removed and not (0 in cuts.shape(name) and family.drops_empty(name))
     }
+    return {**state, **gathered_indices(cuts), **family.computed_tensors(model, cuts)}
+
+
+def gathered_indices(cuts: Cuts) -> dict[str, Tensor]:
+    """The index buffers of gathered matrices, by name."""
+    found: dict[str, Tensor] = {}
     for name, lines in cuts.gather.items():
         module = name.removesuffix(".weight")
         for axis in lines:
             stay = cuts.lines(name, axis)
             if axis == 1:
-                state[f"{module}.input_index"] = stay
+                found[f"{module}.input_index"] = stay
             else:
                 whole = torch.full((cuts.shape(name)[0],), len(stay))
                 whole[stay] = torch.arange(len(stay))
-                state[f"{module}.output_index"] = whole
-    return state | dict(family.computed_tensors(model, cuts))
+                found[f"{module}.output_index"] = whole
+    return found
 
 
 def kept_heads(plan: Plan, realisation: Cutting | None = None) -> dict[Site, int]:

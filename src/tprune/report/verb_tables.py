@@ -36,6 +36,21 @@ def _shapes(found: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in found["example"].items())
 
 
+def cut_table(found: Mapping[str, Any]) -> str:
+    """What a checkpoint was asked to become, and became."""
+    asked = "; ".join(
+        f"asked for {was:,.0f} {unit}, reached {found['reached'][unit]:,.0f}" for unit, was in found["asked"].items()
+    )
+    kept = ", ".join(f"{share:.0%} of {kind}" for kind, share in found["kept"].items())
+    lines = [
+        *([asked] if asked else []),
+        f"stays: {kept}",
+        f"{found['bytes_before']:,} bytes of weights became {found['bytes']:,} in {found['files']} files",
+        "not computed, so not certified: tprune evaluate says what it lost, training recovers it",
+    ]
+    return "\n".join([*lines, f"\n{found['out']}"])
+
+
 def quality_table(found: Mapping[str, Any]) -> str:
     """Scores of one or two models, their difference, and the metrics' signatures."""
     table = Table("", "BLEU", "95 % interval", "chrF", "end at the limit", box=None, pad_edge=False)
