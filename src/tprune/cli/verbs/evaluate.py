@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,8 @@ from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, Runtime
 from tprune.cli.sides import RunsIn, sides_of
 from tprune.core.known_tasks import writes_sentences
+from tprune.core.precision import Precision
+from tprune.runtimes.artefact import layout_file
 from tprune.support.errors import OptionError
 
 
@@ -42,8 +45,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a model by the metric of its task, with a 95 % interval; a run's pruned model against its dense one."""
+    from tprune.cli.early import check_used
+
     numbers = precision and precision.value
     where, other = sides_of(model, against, dense, numbers)
+    if (runtime or numbers) and layout_file(Path(where)) is None:  # it is exported for this
+        check_used(where, runtime or "onnxruntime", Precision(numbers or "fp32"))
     given = given_data(sets, pairs)
     task = task_name(given, where, scores=True)
     if writes_sentences(task):
