@@ -23,7 +23,7 @@ from tprune.runtimes.exercised import exercised
 from tprune.runtimes.export_pass import PassExport
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
-from tprune.runtimes.layout import Layout
+from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.possible import check_folder, check_supported
@@ -42,7 +42,7 @@ from tprune.runtimes.runtime import (
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
 from tprune.support.machine import version_of
-from tprune.support.manifest import Manifest
+from tprune.support.manifest import Manifest, digest
 
 ENOUGH = 12  # sentences for the check of an export where nobody gives any for that alone
 
@@ -144,11 +144,12 @@ def export(
             replay = replay_of(folder, runtime.name) if thorough else None
             report = kind.verify(plain, folder, precision, replay)
         certificate = _certificate(runtime, precision, report, products, thorough)
+        certificate = replace(certificate, build=skeleton.name, layout=digest(folder / LAYOUT))
         if runs:
             features = exercised(plain, skeleton.name, report)
-            replace(certificate, build=skeleton.name, features=features).write(folder)
+            replace(certificate, features=features).write(folder)
         else:
-            replace(certificate, build=skeleton.name, found={}, fresh=False, ran=False).write(folder)
+            replace(certificate, found={}, fresh=False, ran=False).write(folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
 
