@@ -124,10 +124,10 @@ def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeyp
     [
         (("runtimes", "--record", "x.json"), "--record FILE needs exported folders"),
         (("runtimes", "a"), "folders are for --record FILE"),
-        (("runtimes", "--precision", "int8"), "--precision is for --tune-rounding"),
-        (("runtimes", "--tune-rounding", "--all"), "--all is for the list of runtimes"),
+        (("runtimes", "--precision", "int8"), "--precision is for --tune-multiples"),
+        (("runtimes", "--tune-multiples", "--all"), "--all is for the list of runtimes"),
         (("runtimes", "a", "--record", "x.json", "--runtime", "onnxruntime"), "--runtime is for the list of runtimes"),
-        (("runtimes", "a", "--record", "x.json", "--tune-rounding"), "are two things"),
+        (("runtimes", "a", "--record", "x.json", "--tune-multiples"), "are two things"),
         (("bench", "a", "b", "--runtime", "onnxruntime"), "expected torch or torch-compile, for checkpoints"),
         (("bench", "a", "b", "--runtime", "torch", "--precision", "int8"), "a reference runs fp32"),
     ],
