@@ -20,7 +20,7 @@ ABOUT = """# What runs where
 Made by `python docs/make_runtime_matrix.py`, from what each [runtime](runtimes.md) refuses and from the certificates
 of exports that were run. `python -m benchmarks.certificates.run --out DIR` exports small models of every build, dense
 and cut in every way, for the runtimes that are installed, and `tprune runtimes --record FILE DIR...` collects the
-`certificate.json` of each. `tprune runtimes` prints the same for the versions that are installed.
+`certificate.json` of each. `tprune runtimes --all` prints the same for the versions that are installed.
 
 - **certified**: an export of a model with the feature was run here, in this process and in a new one, and computed what
   PyTorch computes within the [limits of its precision](runtimes.md#precisions); with which version.

@@ -11,8 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from tprune.cli.evaluate import evaluate
+from tprune.core.precision import INT8
 from tprune.data.parallel import Parallel, read_pair
+from tprune.report.verb_tables import export_table
+from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
+from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.runtime import RUNTIMES
 from tprune.runtimes.translator import Translated, Translator
 from tprune.support.errors import InputError
@@ -104,6 +108,11 @@ def test_names_of_nothing_are_refused(tmp_path: Path) -> None:
 def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = tprune("runtimes")
     assert code == 0 and "onnxruntime" in out and "transformers" in out and "pip install onnxruntime" not in out
+    assert len(out.splitlines()) <= 40 and max(map(len, out.splitlines())) <= 120  # a screen
+    code, whole, _ = tprune("runtimes", "--all")
+    assert code == 0 and "uneven heads" in whole and "uneven head widths" in whole and "ctranslate2" in whole
+    code, one, _ = tprune("runtimes", "--runtime", "coreml")
+    assert code == 0 and "exported, not run here" in one and "onnxruntime" not in one
     absent = OnnxRuntime("other", "no-such-package", "pip install no-such-package", ("int4",))
     monkeypatch.setattr(RUNTIMES, "entered", {"other": absent})
     code, out, _ = tprune("runtimes")
@@ -115,8 +124,10 @@ def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeyp
     [
         (("runtimes", "--record", "x.json"), "--record FILE needs exported folders"),
         (("runtimes", "a"), "folders are for --record FILE"),
-        (("runtimes", "--runtime", "onnxruntime"), "--runtime is for --tune-rounding"),
-        (("runtimes", "a", "--record", "x.json", "--tune-rounding"), "are two things"),
+        (("runtimes", "--precision", "int8"), "--precision is for --tune-multiples"),
+        (("runtimes", "--tune-multiples", "--all"), "--all is for the list of runtimes"),
+        (("runtimes", "a", "--record", "x.json", "--runtime", "onnxruntime"), "--runtime is for the list of runtimes"),
+        (("runtimes", "a", "--record", "x.json", "--tune-multiples"), "are two things"),
         (("bench", "a", "b", "--runtime", "onnxruntime"), "expected torch or torch-compile, for checkpoints"),
         (("bench", "a", "b", "--runtime", "torch", "--precision", "int8"), "a reference runs fp32"),
     ],
@@ -130,6 +141,29 @@ def test_a_folder_without_a_certificate_is_named(tprune: Call, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     code, _, said = tprune("runtimes", "empty", "--record", "x.json")
     assert code == 1 and "empty: no certificate.json in it" in said and not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("verb", [("translate",), ("evaluate", *TEST), ("bench", "far")])
+def test_an_export_whose_certificate_failed_is_refused(tprune: Call, model: Path, verb: tuple[str, ...]) -> None:
+    far = ExportCertificate(
+        "onnxruntime", "1.0", {}, INT8, LIMITS["int8"], {"rms": 0.2, "kl": 0.0, "top1": 1.0}, 48, True
+    )
+    (model.parent / "far").mkdir()
+    (model.parent / "far" / "layout.json").write_text("{}")
+    far.write(model.parent / "far")
+    code, _, notes = tprune(verb[0], "far", *verb[1:])
+    assert code == 1 and "rms 0.2, expected at most 0.1" in notes and "with --uncertified" in notes
+    code, _, notes = tprune(verb[0], "far", *verb[1:], "--uncertified")
+    assert code == 1 and "warning: far/certificate.json: farther" in notes and "layout.json" in notes.splitlines()[-1]
+
+
+def test_an_export_in_int8_says_what_its_counts_mean() -> None:
+    found = {"sentences": 8, "greedy_equal": 2, "greedy_ties": 0, "beam_equal": 1, "beam_ties": 0, "files": {}}
+    found |= {"out": "small", "model": "m", "rms": 0.02, "kl": 0.001, "top1": 1.0, "max_relative_error": 1e-6}
+    said = export_table(found | {"precision": "int8"})
+    assert "greedy 2 of 8 equal" in said and "these counts are no test" in said
+    assert "tprune evaluate small --against m" in said
+    assert "no test" not in export_table(found | {"precision": "fp32"})
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from small_pairs import PAIRS, model_and_tokenizer
 from tprune.recipe.reader import check_recipe
 from tprune.recipe.schema import Recipe
 from tprune.run.estimates import expected_seconds, planned, timed_step, where
-from tprune.run.stage_times import Pace
+from tprune.run.stage_times import PLAN, PLANS, Pace
 from tprune.support.reporting import Progress
 from tprune.tasks.translation.task import TRANSLATION
 from tprune.train.training_data import TrainingData
@@ -62,6 +62,22 @@ def test_a_step_of_a_wider_model_takes_longer_to_come(material: tuple[Any, Train
     looks = recipe(train={"steps": 100, "batch_tokens": 64, "eval_every": 10})
     assert expected_seconds(looks, model, sentences, Pace(64.0, 1.0))["train"] > slow["train"]
     assert set(planned(looks)) <= set(found) and all(found.values())
+
+
+def test_every_precision_that_is_measured_takes_its_time(material: tuple[Any, TrainingData]) -> None:
+    """A latency table for each, and for `auto` the losses of rounding too; memory and size are of one table or none."""
+    model, sentences = material
+
+    def seconds(compares: bool = False, precision: str = "fp32", asked: str = "speedup") -> float:
+        how = recipe(prune={"steps": 0, asked: 2.0}, bench={"precision": precision})
+        return expected_seconds(how, model, sentences, Pace(64.0, 1.0), compares)["profile"]
+
+    table = PLANS * PLAN
+    assert seconds(precision="int8") == seconds()
+    assert seconds(compares=True) - seconds() == pytest.approx(table, rel=1e-3)
+    assert seconds(compares=True, precision="int8-weights") - seconds() == pytest.approx(2 * table, rel=1e-3)
+    assert seconds(precision="auto") - seconds() > table
+    assert seconds(compares=True, precision="auto") == seconds(precision="auto")
 
 
 def test_only_stages_that_come_are_planned() -> None:

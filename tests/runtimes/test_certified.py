@@ -16,6 +16,7 @@ from table_models import kept_by, table_model
 from tprune.core.graph import BUILDS
 from tprune.core.precision import INT8, Precision
 from tprune.realise.shrink import shrink
+from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.certified import CERTIFIED, Certified, outcome_of, read_record, recorded, with_outcomes
 from tprune.runtimes.coreml.engine import COREML
@@ -38,6 +39,8 @@ def certified(folder: Path, **changed: Any) -> Path:
     """An export of a classifier whose certificate says that it ran."""
     folder.mkdir()
     classifier(folder)
+    if "parameters" in changed:  # another export
+        replace(read_layout(folder), parameters=changed.pop("parameters")).write(folder)
     found = ExportCertificate.read(folder)
     whole = {"found": FOUND, "build": "single-pass", "features": ("batch", "one pass"), **changed}
     replace(found, **whole).write(folder)
@@ -63,6 +66,7 @@ def test_what_a_certificate_says_is_recorded(tmp_path: Path) -> None:
         ({"found": {}}, "relative nan"),
         ({"precision": INT8}, "the folder is one for onnxruntime in fp32"),
         ({"runtime": "openvino"}, "of an export for openvino"),
+        ({"layout": "0" * 64}, "of other files than those of the folder"),
         ({"build": ""}, "says no build"),
         ({"version": None}, "says no build, features or version"),
         ({"build": "decoder-only"}, "the folder holds a model of build 'single-pass'"),
@@ -95,13 +99,32 @@ def test_outcomes_of_one_toolchain_add_up_and_those_of_another_replace() -> None
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
-    rows = recorded(record, [certified(tmp_path / "a"), certified(tmp_path / "b")], print)
+    rows = recorded(record, [certified(tmp_path / "a"), certified(tmp_path / "b", parameters=7)], print)
     assert [one.exports for one in read_record(record)] == [2] and rows[0]["exports"] == 2
     raw = json.loads(record.read_text())
     raw["certified"][0]["features"] = ["telepathy"]
     record.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="'telepathy', which is not known here"):
         read_record(record)
+
+
+def test_an_export_counts_once_however_often_it_is_recorded(tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    one, copy, other = (certified(tmp_path / name) for name in "abc")
+    assert [row["exports"] for row in recorded(record, [one, copy], print)] == [1]
+    recorded(record, [one], print)
+    assert [one.exports for one in read_record(record)] == [1]
+    replace(read_layout(other), parameters=7).write(other)
+    assert [row["exports"] for row in recorded(record, [one, other], print)] == [2]
+
+
+def test_a_record_makes_no_folders_and_names_those_that_are_missing(tmp_path: Path) -> None:
+    folder = certified(tmp_path / "a")
+    with pytest.raises(InputError, match=r"no such folder .*reports; expected a file in one that is there"):
+        recorded(tmp_path / "reports" / "record.json", [folder], print)
+    assert not (tmp_path / "reports").exists()
+    with pytest.raises(InputError, match="nothing: no such folder"):
+        recorded(tmp_path / "record.json", [tmp_path / "nothing"], print)
 
 
 def test_cells_say_what_is_known() -> None:

@@ -6,23 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from tprune.analysis.int8_loss import int8_losses
 from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.dense_timing import DenseTiming
 from tprune.budget.evidence import Evidence
 from tprune.budget.mixed import Mixed, parts_of, weights_of
 from tprune.budget.request import Request
 from tprune.budget.samples import ALONE, CALIBRATION
 from tprune.core.model import Model
 from tprune.core.plan import Plan
-from tprune.core.precision import FP32, Precision
-from tprune.core.task import Task
+from tprune.core.precision import Precision
 from tprune.core.units import TIMES
 from tprune.costs.latency.beside import Beside
 from tprune.costs.latency.cache import kept_table, measured
-from tprune.costs.latency.subject import Inputs
-from tprune.costs.latency.table import LatencyTable, TimingConfig
+from tprune.costs.latency.table import LatencyTable
 from tprune.support.machine import cache_folder
 from tprune.support.reporting import Report, counted
 from tprune.train.training_data import TrainingData
@@ -30,40 +27,31 @@ from tprune.train.training_data import TrainingData
 Losses = Mapping[str, float]
 
 
-def table_in_fp32(
-    model: Model,
-    tokenizer: PreTrainedTokenizerBase | None,
-    inputs: Inputs,
-    how: Request,
-    setting: TimingConfig,
-    report: Report = lambda text: None,
-    task: Task | None = None,
-) -> LatencyTable:
+def table_in_fp32(dense: DenseTiming, how: Request) -> LatencyTable:
     """The latency table in fp32, with whole sublayers; what the user's cache knows is not timed again.
 
     Args:
-        model: the dense model.
-        tokenizer: its own; needed for translation alone.
-        inputs: what is timed, as in `gather_evidence`.
+        dense: the model, and how the other table is timed.
         how: with the kinds that may be cut.
-        setting: of the other table.
-        report: called with lines of progress.
-        task: what the model is for; its own if not given.
 
     Raises:
         NoisyMachineError: times differ too much between repetitions.
     """
-    report(f"times in fp32, which compete with those in {setting.precision.name}")
-    plain, cache = replace(setting, precision=FP32), cache_folder() / "latency"
-    return measured(model, tokenizer, inputs, plain, cache, report, how.kinds, True, None, task, how.even)
+    dense.report(f"times in fp32, which compete with those in {dense.setting.precision.name}")
+    where = (dense.inputs, dense.in_fp32, cache_folder() / "latency", dense.report)
+    return measured(dense.model, dense.tokenizer, *where, how.kinds, True, None, dense.task, how.even)
 
 
-def known_in_fp32(
-    model: Model, inputs: Inputs, how: Request, setting: TimingConfig, removal: bool, task: Task | None = None
-) -> LatencyTable | None:
-    """The latency table in fp32 if the user's cache has all of it; nothing is timed. Arguments as above."""
-    plain, cache = replace(setting, precision=FP32), cache_folder() / "latency"
-    return kept_table(model, inputs, plain, cache, how.kinds, removal, task, how.even)
+def known_in_fp32(dense: DenseTiming, how: Request, removal: bool) -> LatencyTable | None:
+    """The latency table in fp32 if the user's cache has all of it; nothing is timed.
+
+    Args:
+        dense: the model, and how the other table is timed.
+        how: with the kinds that may be cut.
+        removal: whether whole sublayers are in the table.
+    """
+    where = (dense.inputs, dense.in_fp32, cache_folder() / "latency")
+    return kept_table(dense.model, *where, how.kinds, removal, dense.task, how.even)
 
 
 def mixed_of(

@@ -97,6 +97,7 @@ def check_plan(file: Path) -> None:
 def start(whole: Whole, as_json: bool) -> None:
     """Checks what can be checked before anything heavy is imported, does the stages and shows what they found."""
     from tprune.bench.harness import check_batch
+    from tprune.cli.early import check_used
     from tprune.run.out_folder import check_folder
     from tprune.run.stage import check_until
     from tprune.support.machine import check_threads, use_device
@@ -104,6 +105,8 @@ def start(whole: Whole, as_json: bool) -> None:
     recipe = whole.recipe
     check_folder(whole.out)
     check_threads(recipe.bench.threads)
+    if whole.model is not None:
+        check_used(whole.model, recipe.bench.runtime, recipe.bench.numbers)
     if writes_sentences(recipe.task or TRAINED):
         check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
     if whole.until is not None:

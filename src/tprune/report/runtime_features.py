@@ -32,6 +32,45 @@ def as_data(lines: Iterable[Line]) -> list[dict[str, Any]]:
     ]
 
 
+SHORT = """certified n/m: n of m features of such models (searches, batches, uneven heads, ...) were met by an export
+that was run and compared with PyTorch, in the version that is installed; supported n/m: none is known of this version,
+and n are not refused; exported: written here, run on another system; -: refused. The features are listed by --all, or
+by --runtime NAME for one runtime."""
+
+
+def overview_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each runtime and precision with a column for each build: how many features are certified.
+
+    Args:
+        lines: as `as_data` gives them.
+    """
+    table = Table("runtime", "precision", *(MODELS[build] for build in BUILDS), box=None, pad_edge=False)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for line in lines:
+        states = [cell["state"] for cell in line["cells"].values()]
+        rows.setdefault((line["runtime"], line["precision"]), {})[line["build"]] = _in_short(states)
+    for (runtime, precision), cells in rows.items():
+        if set(cells.values()) != {"-"}:
+            table.add_row(runtime, precision, *(cells[build] for build in BUILDS))
+    return f"{text_of(table)}\n\n{SHORT}"
+
+
+def _in_short(states: Sequence[str]) -> str:
+    """The states of all features of a build in a few words.
+
+    Example:
+        >>> _in_short(["certified", "supported"]), _in_short(["supported", "refused"]), _in_short(["refused"])
+        ('certified 1/2', 'supported 1/2', '-')
+    """
+    there = [state for state in states if state != "refused"]
+    if not there:
+        return "-"
+    if "exported" in there:
+        return "exported"
+    certified = there.count("certified")
+    return f"certified {certified}/{len(states)}" if certified else f"supported {len(there)}/{len(states)}"
+
+
 def features_text(lines: Sequence[Mapping[str, Any]]) -> str:
     """A row for each runtime, precision and build that is not refused as a whole, with its features by state.
 

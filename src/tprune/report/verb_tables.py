@@ -10,7 +10,7 @@ from rich.table import Table
 from tprune.bench.harness import BenchResult
 from tprune.bench.known_phases import label_of
 from tprune.bench.statistics import FEWEST
-from tprune.report.runtime_features import features_text
+from tprune.report.runtime_features import features_text, overview_text
 from tprune.report.table import text_of
 from tprune.runtimes.parity import LIMITS
 
@@ -88,9 +88,23 @@ def export_table(found: Mapping[str, Any]) -> str:
         [
             text_of(table),
             compared if found.get("ran", True) else "exported, not run here: nothing was compared with PyTorch",
+            *_explained(found),
             f"\n{found['out']}",
         ]
     )
+
+
+def _explained(found: Mapping[str, Any]) -> list[str]:
+    """What the counts of sentences mean where the precision is not exact, and what decides instead."""
+    if found.get("precision", "fp32") == "fp32" or not found["sentences"] or not found.get("ran", True):
+        return []
+    return [
+        "equal: sentences whose tokens are all those that PyTorch writes in fp32. "
+        f"{found['precision']} rounds, so a close choice may",
+        "fall otherwise, and the tokens after it with it: these counts are no test. The limits above decide, and the "
+        "metric on",
+        f"your data: tprune evaluate {found['out']} --against {found.get('model', 'MODEL')}",
+    ]
 
 
 def _distance(found: Mapping[str, Any]) -> str:
@@ -135,20 +149,17 @@ TIMES = {(True, True): "measured, can be a target", (True, False): "by bench --r
 
 
 def runtimes_table(found: Mapping[str, Any]) -> str:
-    """Runtimes, what is installed, and how to get the rest."""
-    table = Table(
-        "runtime", "installed", "precision", "made by", "milliseconds", "to install", box=None, pad_edge=False
-    )
+    """Runtimes, what is installed, how to get the rest, and in short what they run."""
+    table = Table("runtime", "installed", "milliseconds", "to install", box=None, pad_edge=False)
     for row in found["runtimes"]:
-        table.add_row(
-            row["name"],
-            row["version"] or "no",
-            ", ".join(row["precisions"]),
-            row["needs"] or "the checkpoint itself",
-            TIMES[row["timed"], row["target"]],
-            "" if row["version"] else row["install"],
-        )
-    return f"{text_of(table)}\n\n{features_text(found['features'])}"
+        missing = "" if row["version"] else row["install"]
+        table.add_row(row["name"], row["version"] or "no", TIMES[row["timed"], row["target"]], missing)
+    return f"{text_of(table)}\n\n{overview_text(found['features'])}"
+
+
+def runtime_features_table(found: Mapping[str, Any]) -> str:
+    """The features of models, by runtime, precision and build."""
+    return features_text(found["features"])
 
 
 def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from tprune.families.graphs.graph import skeleton_of
 from tprune.families.registry import couplings
 from tprune.recipe.schema import Recipe
 from tprune.run import stage as stages
 from tprune.run.folder import Run
 from tprune.run.stage_times import Pace, StageTimes
+from tprune.run.variants import precisions_of
 from tprune.support.activity import doing
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
@@ -66,14 +68,25 @@ def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[
     return Pace(task.labels(batch).numel() / step, step)
 
 
-def expected_seconds(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> dict[str, float]:
-    """Seconds of every stage of a run of this model at this pace, corrected as the run goes."""
-    load = workload(recipe, model, material, pace)
+def expected_seconds(
+    recipe: Recipe, model: Any, material: TrainingData, pace: Pace, compares: bool = False
+) -> dict[str, float]:
+    """Seconds of every stage of a run of this model at this pace, corrected as the run goes.
+
+    Args:
+        recipe: of the run.
+        model: the dense model.
+        material: its data.
+        pace: of its training.
+        compares: whether several speeds are compared, which is done in every precision.
+    """
+    load = workload(recipe, model, material, pace, compares)
     return {stage.name: max(stage.seconds(recipe, load), LEAST) for stage in stages.STAGES}
 
 
-def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> StageTimes:
-    """The numbers of a model and its data that say how long a stage takes."""
+def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace, compares: bool = False) -> StageTimes:
+    """The numbers of a model and its data that say how long a stage takes. Arguments as of `expected_seconds`."""
+    several = recipe.prune.timed and (compares or recipe.bench.auto)
     train, valid = (float(pairs.lengths.sum()) for pairs in (material.train, material.valid))
     return StageTimes(
         pace,
@@ -83,6 +96,7 @@ def workload(recipe: Recipe, model: Any, material: TrainingData, pace: Pace) -> 
         valid=valid,
         pairs=len(material.train),
         sentence=valid / len(material.valid),
+        tables=len(precisions_of(recipe.bench, skeleton_of(model).name)) if several else 1,
     )
 
 
@@ -96,7 +110,7 @@ def expect(run: Run, model: Any, material: TrainingData) -> dict[str, float]:
     tokens = run.recipe.recover.batch_tokens if run.recipe.recover.steps else run.recipe.train.batch_tokens
     with doing("timing a training step"):
         pace = timed_step(model, material, tokens)
-    expected = expected_seconds(run.recipe, model, material, pace)
+    expected = expected_seconds(run.recipe, model, material, pace, bool(run.speeds))
     run.progress.plan.update({name: expected[name] for name in run.progress.plan if name in expected})
     run.progress.say(f"      a training step takes {pace.step:.2g} s, {pace.tokens:,.0f} tokens a second")
     return {name: expected[name] for name in planned(run.recipe, run.vocabulary is not None, run.plan is not None)}

@@ -21,9 +21,10 @@ from tprune.run.outputs import markers
 from tprune.run.results import spelling_of
 from tprune.run.sequence import STEPS
 from tprune.run.translation.steps import distill_data
-from tprune.run.work import Work, silent
+from tprune.run.work import Work
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
+from tprune.support.reporting import silent
 from tprune.train.pseudo_targets import cut_share
 
 Write = Callable[[Run, Work], dict[str, Any]]

@@ -31,9 +31,9 @@ from tprune.recipe.changes import built_in, changed, options, without_training
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
 from tprune.run.compressed import Compressed, Latencies
+from tprune.run.multiples import liked, with_multiples
 from tprune.run.numbers import check_auto
 from tprune.run.preparation import preparation_of, some_of
-from tprune.run.rounding import liked, with_multiples
 from tprune.run.sequence import STEPS, begin, to_goal, to_small
 from tprune.run.translation import TRAINED
 from tprune.run.work import Start, Work, tokenizer_of

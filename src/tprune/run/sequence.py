@@ -128,7 +128,7 @@ def measured(work: Work) -> Work:
         )
         start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
     if not start.setting.precision.exact and work.how.target()[0] == "speedup":
-        lower = precision_speedup(start.dense, start.tokenizer, inputs, start.setting, start.report, work.material.task)
+        lower = precision_speedup(work.dense_timing)
         start.note(f"in {start.setting.precision} alone: {lower:.2f}x faster")
         faster *= lower
     evidence = gather_evidence(
@@ -149,12 +149,12 @@ def measured(work: Work) -> Work:
 
 def _in_both(work: Work, evidence: Evidence) -> Evidence:
     """The evidence with fp32 beside int8, for every sublayer to choose from."""
-    start, how, task = work.start, work.how, work.material.task
+    start, how = work.start, work.how
     base, losses = start.setting.precision, partial(kept_int8_losses, work)
     mixed = mixed_of(start.dense, work.plan, base, how, work.material, start.report, losses)
     fp32 = None
     if needs_times(how):
-        fp32 = table_in_fp32(start.dense, start.tokenizer, work.inputs, how, start.setting, start.report, task)
+        fp32 = table_in_fp32(work.dense_timing, how)
     return in_both(evidence, mixed, fp32)
 
 

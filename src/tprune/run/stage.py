@@ -144,7 +144,7 @@ STAGES: tuple[Stage, ...] = (
         needed=lambda asked: asked.recipe.prune.by_loss and not asked.given,
         leaves=("latency.json", "latency-fp32.json"),
         reads=("corpus.vocabulary", "training", *ASKED, *TIMED, *DATA),
-        seconds=lambda recipe, load: load.evidence(recipe.prune),
+        seconds=lambda recipe, load: load.evidence(recipe.prune, recipe.bench.auto),
         dry=True,
     ),
     Stage(

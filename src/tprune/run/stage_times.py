@@ -43,6 +43,7 @@ class StageTimes:
         valid: tokens of the validation sentences.
         pairs: number of training sentences.
         sentence: tokens of a validation sentence, on average.
+        tables: latency tables that are measured where a time is asked for, one for each precision.
     """
 
     pace: Pace
@@ -52,6 +53,7 @@ class StageTimes:
     valid: float
     pairs: int
     sentence: float
+    tables: int = 1
 
     def steps(self, steps: int, tokens: int, every: int = 0, factor: float = 1.0) -> float:
         """Seconds of steps, each `factor` times as long as a plain one.
@@ -88,11 +90,16 @@ class StageTimes:
         """Seconds of a teacher's translations of the training sentences."""
         return self.export + self.pace.seconds(self.train * BEAMS)
 
-    def evidence(self, how: Prune) -> float:
-        """Seconds of measuring losses, and of a latency table where a time is asked for."""
+    def evidence(self, how: Prune, rounded: bool = False) -> float:
+        """Seconds of measuring losses, and of latency tables where a time is asked for.
+
+        Args:
+            how: what is asked for.
+            rounded: whether the loss of rounding is measured too, a part of the model at a time (about a coupling).
+        """
         alone = ALONE if how.search else CALIBRATION
-        looks = self.couplings * SIZES * alone + how.search * CALIBRATION
+        looks = self.couplings * SIZES * alone + how.search * CALIBRATION + rounded * (self.couplings + 1) * alone
         losses = self.pace.seconds(looks * self.sentence) * FORWARD
         fitted = 2 * self.pace.seconds(min(FITTED, self.pairs) * self.sentence)
         table = PLANS * (PLAN + 8 * FLOAT * self.parameters / BYTES) if how.timed else 0.0
-        return losses + fitted + table
+        return losses + fitted + self.tables * table

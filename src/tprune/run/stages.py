@@ -26,10 +26,10 @@ from tprune.run.folder import Run, Stopped, check_identity, run_lock
 from tprune.run.frontier import explored
 from tprune.run.given_plan import selected_plan
 from tprune.run.kept import taken
+from tprune.run.multiples import timing_of, with_liked_multiples
 from tprune.run.numbers import check_auto, limited
 from tprune.run.preparation import preparation_of, some_of
 from tprune.run.results import cut_short, evaluate, harm, results_of, spelling_of, timing
-from tprune.run.rounding import timing_of, with_rounding
 from tprune.run.sequence import begin, to_goal, to_small
 from tprune.run.stage import stage_named
 from tprune.run.translation.dense_model import trim
@@ -54,7 +54,7 @@ def run(run: Run) -> dict[str, Any]:
         UnreachableError: the size asked for cannot be reached; said before anything is trained where that is known.
         CertificateError: a cut or an export does not compute what it should.
     """
-    run = with_rounding(with_task(run))
+    run = with_liked_multiples(with_task(run))
     _check(run)
     with run_lock(run):
         check_identity(run)

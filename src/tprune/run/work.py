@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.analysis import Analysis
+from tprune.budget.dense_timing import DenseTiming
 from tprune.budget.evidence import Evidence, ModelAndTokenizer
 from tprune.core.plan import Plan
 from tprune.costs.latency.subject import Inputs
@@ -16,7 +17,7 @@ from tprune.data.splits import Splits
 from tprune.realise.certificate import Certificate
 from tprune.recipe.schema import Prune, Recipe
 from tprune.run.stage import planned
-from tprune.support.reporting import Report
+from tprune.support.reporting import Report, silent
 from tprune.train.training_data import TrainingData
 from tprune.vocabulary.output_vocabulary import Resegmentation
 
@@ -24,10 +25,6 @@ from tprune.vocabulary.output_vocabulary import Resegmentation
 def tokenizer_of(processor: Any) -> Any:
     """A processor that is a tokeniser; None for another, or for none."""
     return processor if hasattr(processor, "get_vocab") else None
-
-
-def silent(text: str) -> None:
-    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +117,9 @@ class Work:
     def inputs(self) -> Inputs:
         """What is timed: the validation sentences of a task that searches, else its encoded validation data."""
         return self.start.sentences or self.material.valid
+
+    @property
+    def dense_timing(self) -> DenseTiming:
+        """The dense model, and how it is timed."""
+        start, task = self.start, self.material.task
+        return DenseTiming(start.dense, start.tokenizer, self.inputs, start.setting, task, start.report)

@@ -50,6 +50,22 @@ def bounded(change: Difference, value: float) -> MetricBound:
     return MetricBound(change.metric.name, change.delta, change.low, change.high, bound, worse >= -bound)
 
 
+def exceeded(limits: Limits, found: Mapping[str, float]) -> str:
+    """Which limit a comparison does not keep, in words; empty where it keeps all.
+
+    Example:
+        >>> exceeded(Limits(rms=0.1), {"rms": 0.2}), exceeded(Limits(rms=0.1, top1=0.9), {"rms": 0.0, "top1": 1.0})
+        ('rms 0.2, expected at most 0.1', '')
+    """
+    for name in ("relative", "rms", "kl"):
+        limit, value = getattr(limits, name), found.get(name, float("nan"))
+        if limit is not None and not value <= limit:  # also true for NaN
+            return f"{name} {value:.3g}, expected at most {limit:g}"
+    if limits.top1 is not None and not found.get("top1", 0.0) >= limits.top1:
+        return f"top1 {found.get('top1', 0.0):.3g}, expected at least {limits.top1:g}"
+    return ""
+
+
 @dataclass(frozen=True)
 class ExportCertificate:
     """What stands in `certificate.json` beside the files of an export.
@@ -66,6 +82,7 @@ class ExportCertificate:
         build: the name of the model's skeleton; empty in certificates of before this was noted.
         features: of `tprune.runtimes.features.FEATURES`, those that the check has met.
         ran: whether the files were run at all; a runtime of another system only writes them, and nothing was compared.
+        layout: SHA-256 of the layout, which lists all files with theirs; empty in certificates that do not note it.
     """
 
     runtime: str
@@ -81,6 +98,7 @@ class ExportCertificate:
     build: str = ""
     features: tuple[str, ...] = ()
     ran: bool = True
+    layout: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the file."""

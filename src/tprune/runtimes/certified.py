@@ -9,14 +9,15 @@ from typing import Any
 
 from tprune.core.graph import BUILDS
 from tprune.core.precision import NUMBERS
-from tprune.runtimes.artefact import read_layout
-from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
+from tprune.runtimes.artefact import layout_file, read_layout
+from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate, exceeded
 from tprune.runtimes.features import FEATURES, PASSES, READS, TRANSLATES, features_for
-from tprune.runtimes.layout import Layout
-from tprune.runtimes.parity import LIMITS, Limits
+from tprune.runtimes.layout import LAYOUT, Layout
+from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
+from tprune.support.manifest import digest
 from tprune.support.records import decoded, encoded
 
 CERTIFIED = Path(__file__).with_name("certified.json")  # what stood the check when tprune was last recorded
@@ -35,6 +36,7 @@ class Certified:
         toolchain: what the files were made with, by package.
         features: that were met, in the order of `FEATURES`.
         exports: how many certificates it is made of.
+        artefacts: which exports these are of, as `artefact_of` names them; those of earlier records are not known.
     """
 
     runtime: str
@@ -44,6 +46,7 @@ class Certified:
     toolchain: Mapping[str, str]
     features: tuple[str, ...]
     exports: int = 1
+    artefacts: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -99,6 +102,8 @@ def outcome_of(folder: Path) -> Certified:
     where = folder / CERTIFICATE
     if not found.ran:
         raise InputError(f"{where}: the files for {found.runtime} were not run, so nothing is certified")
+    if found.layout and not found.layout.startswith(artefact_of(folder)):
+        raise InputError(f"{where}: of other files than those of the folder; export the model again")
     if (found.runtime, found.precision) != (layout.runtime, layout.precision):
         said = f"{found.runtime} in {found.precision}"
         raise InputError(
@@ -112,8 +117,20 @@ def outcome_of(folder: Path) -> Certified:
         raise InputError(f"{where}: feature {odd[0]!r}, which models of build {build!r} do not have")
     if over := exceeded(LIMITS[found.precision.name], found.found):
         raise InputError(f"{where}: {over}; nothing is certified")
-    features = tuple(name for name in FEATURES if name in found.features)
-    return Certified(found.runtime, found.precision.name, found.build, found.version, dict(found.toolchain), features)
+    return Certified(
+        found.runtime,
+        found.precision.name,
+        found.build,
+        found.version,
+        dict(found.toolchain),
+        tuple(name for name in FEATURES if name in found.features),
+        artefacts=(artefact_of(folder),),
+    )
+
+
+def artefact_of(folder: Path) -> str:
+    """What an export is known by wherever it lies: 16 digits of the SHA-256 of its layout, which lists all files."""
+    return digest(layout_file(folder) or folder / LAYOUT)[:16]
 
 
 def _build_of(layout: Layout) -> str:
@@ -122,34 +139,21 @@ def _build_of(layout: Layout) -> str:
     return READS if any(graph.states for graph in layout.graphs) else PASSES
 
 
-def exceeded(limits: Limits, found: Mapping[str, float]) -> str:
-    """Which limit a comparison does not keep, in words; empty where it keeps all.
-
-    Example:
-        >>> exceeded(Limits(rms=0.1), {"rms": 0.2}), exceeded(Limits(rms=0.1, top1=0.9), {"rms": 0.0, "top1": 1.0})
-        ('rms 0.2, expected at most 0.1', '')
-    """
-    for name in ("relative", "rms", "kl"):
-        limit, value = getattr(limits, name), found.get(name, float("nan"))
-        if limit is not None and not value <= limit:  # also true for NaN
-            return f"{name} {value:.3g}, expected at most {limit:g}"
-    if limits.top1 is not None and not found.get("top1", 0.0) >= limits.top1:
-        return f"top1 {found.get('top1', 0.0):.3g}, expected at least {limits.top1:g}"
-    return ""
-
-
 def with_outcomes(record: Iterable[Certified], outcomes: Sequence[Certified]) -> tuple[Certified, ...]:
     """A record with new outcomes.
 
-    Those of one runtime, precision and build add up where the version and the toolchain are the same; those of other
-    versions take the place of what the record had.
+    Those of one runtime, precision and build add up where the version and the toolchain are the same, each export
+    once; those of other versions take the place of what the record had.
     """
     found = {one.key: one for one in record}
     for new in outcomes:
         old = found.get(new.key)
         if old is not None and (old.version, dict(old.toolchain)) == (new.version, dict(new.toolchain)):
             features = tuple(name for name in FEATURES if name in {*old.features, *new.features})
-            new = replace(new, features=features, exports=old.exports + new.exports)
+            artefacts = tuple(sorted({*old.artefacts, *new.artefacts}))
+            again = len(old.artefacts) + len(new.artefacts) - len(artefacts)
+            exports = old.exports + new.exports - again
+            new = replace(new, features=features, exports=exports, artefacts=artefacts)
         found[new.key] = new
     return tuple(found[key] for key in sorted(found))
 
@@ -166,10 +170,15 @@ def recorded(file: Path, folders: Sequence[Path], say: Callable[[str], None]) ->
         the record's rows for the new certificates, as in the file.
 
     Raises:
-        InputError: there is no certificate in a folder, or none that certifies anything, or the file is no record.
+        InputError: there is no certificate in a folder, or none that certifies anything, the file is no record, or the
+            folder that it is to lie in is not there.
     """
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: no such folder {file.parent}; expected a file in one that is there")
     outcomes = []
     for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; expected an exported folder, or one that holds some")
         inside = sorted(path.parent for path in folder.rglob(CERTIFICATE))
         if not inside:
             raise InputError(f"{folder}: no {CERTIFICATE} in it; expected an exported folder, or one that holds some")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,16 +18,15 @@ from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.size import size
 from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
-from tprune.realise.model_files import EXPORTED
-from tprune.runtimes.artefact import read_layout
-from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
+from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.exercised import exercised
 from tprune.runtimes.export_pass import PassExport
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
-from tprune.runtimes.layout import MODEL_SETTINGS, Layout
+from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.parity import LIMITS
+from tprune.runtimes.possible import check_folder, check_supported
 from tprune.runtimes.products import Product
 from tprune.runtimes.report import ExportReport
 from tprune.runtimes.runtime import (
@@ -40,24 +39,11 @@ from tprune.runtimes.runtime import (
     blamed,
     graph_runtime,
 )
-from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.files import atomic_directory
 from tprune.support.machine import version_of
-from tprune.support.manifest import Manifest
+from tprune.support.manifest import Manifest, digest
 
-GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
-WRITTEN = {
-    *GRAPHS,
-    *EXPORTED,
-    "tokenizer.json",
-    *SENTENCEPIECE,
-    "target_vocab.json",
-    SETTINGS,
-    MODEL_SETTINGS,
-    CERTIFICATE,
-    "preprocessor_config.json",
-}
 ENOUGH = 12  # sentences for the check of an export where nobody gives any for that alone
 
 
@@ -147,8 +133,8 @@ def export(
     skeleton, task = skeleton_of(model), task or _task_of(model)
     kind = kind_of(skeleton, task, model, tokenizer, sentences, batches)
     kind.check()
-    check_supported(runtime, precision, skeleton, type(model).__name__)
-    _ours(out)
+    check_supported(runtime, precision, [skeleton.name], f"this {type(model).__name__}")
+    check_folder(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
         layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32)
@@ -158,21 +144,14 @@ def export(
             replay = replay_of(folder, runtime.name) if thorough else None
             report = kind.verify(plain, folder, precision, replay)
         certificate = _certificate(runtime, precision, report, products, thorough)
+        certificate = replace(certificate, build=skeleton.name, layout=digest(folder / LAYOUT))
         if runs:
             features = exercised(plain, skeleton.name, report)
-            replace(certificate, build=skeleton.name, features=features).write(folder)
+            replace(certificate, features=features).write(folder)
         else:
-            replace(certificate, build=skeleton.name, found={}, fresh=False, ran=False).write(folder)
+            replace(certificate, found={}, fresh=False, ran=False).write(folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
-
-
-def check_supported(runtime: Runtime, precision: Precision, skeleton: Skeleton, model: str) -> None:
-    """Raises `InputError` where a runtime is not installed, or does not run models of a build in a precision."""
-    if version_of(runtime.package) is None:
-        raise InputError(f"runtime {runtime.name} is not installed here; {runtime.install}")
-    if (why := runtime.supports(precision, skeleton.name)) is not None:
-        raise InputError(f"cannot export this {model} in {precision.name} for {runtime.name}: {why}")
 
 
 def _certificate(
@@ -223,7 +202,7 @@ def check_exportable(
     skeleton, task = skeleton_of(model), task or _task_of(model)
     kind = kind_of(skeleton, task, model, tokenizer, sentences, ())
     kind.check()
-    check_supported(runtime, precision, skeleton, type(model).__name__)
+    check_supported(runtime, precision, [skeleton.name], f"this {type(model).__name__}")
     with _evaluated(model) as plain, blamed(runtime):
         if isinstance(runtime, ModelRuntime):
             runtime.check_model(plain, layout_of(skeleton, task, kind, plain, (), runtime))
@@ -309,16 +288,3 @@ def _evaluated(model: Any) -> Iterator[Any]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _ours(out: Path) -> None:
-    """Raises `InputError` where `out` holds anything that no export wrote."""
-    if out.exists():
-        known = set(WRITTEN)
-        with suppress(InputError):  # a damaged one is still made of files of these names
-            known |= set(read_layout(out).files.stamps)
-        strange = sorted(x.name for x in out.iterdir() if x.name not in known) if out.is_dir() else [out.name]
-        if strange:
-            raise InputError(
-                f"{out}: holds {strange[0]}, which no export wrote; expected a new folder or an older export"
-            )

@@ -20,6 +20,10 @@ Report = Callable[[str], None]  # called with a line about each step
 PACE = 20.0  # seconds between lines about long work; no silence is longer than 30
 
 
+def silent(text: str) -> None:
+    """A `Report` that tells nobody."""
+
+
 class Progress(TrainerCallback):
     """Prints stages and the time left; a line every few seconds on a terminal, every 20 elsewhere.
 

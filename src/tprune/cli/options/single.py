@@ -58,6 +58,13 @@ MaxInt8Loss = Annotated[
         "until it holds, in every export in int8 (default: no limit).",
     ),
 ]
+Uncertified = Annotated[
+    bool,
+    typer.Option(
+        "--uncertified",
+        help="Take an exported model even where its certificate says that it is too far from the PyTorch model.",
+    ),
+]
 Beams = Annotated[
     int | None, typer.Option("--beam", min=1, help="Number of beams; 1 is greedy search (default: as exported).")
 ]

@@ -11,7 +11,7 @@ import typer
 from tprune.cli.console import show
 from tprune.cli.options.checks import even, not_empty, reference_name
 from tprune.cli.options.device import OnDevice
-from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, PrecisionOfRun, Sentences
+from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, PrecisionOfRun, Sentences, Uncertified
 from tprune.cli.sides import exported_sides
 from tprune.run.lookup import is_run
 from tprune.support.errors import InputError
@@ -44,6 +44,7 @@ def bench(
     ] = 16,
     precision: PrecisionOfRun = None,
     dense: Dense = False,
+    uncertified: Uncertified = False,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -64,9 +65,12 @@ def bench(
         slip = "--on times exported folders" if where else "a reference runs fp32" if precision else ""
         if slip:
             raise typer.BadParameter(f"--runtime {reference} runs checkpoints here, and {slip}; leave one out")
-        _references((model, other, dense), reference, sentences, (threads, batch, rounds), as_json)
+        _references((model, other, dense), reference, sentences, (threads, batch, rounds), uncertified, as_json)
         return
+    from tprune.cli.doubts import check_certificates
+
     sides, names = exported_sides(model, other, dense, precision and precision.value)
+    check_certificates([*sides], uncertified)
     if where is not None:
         _on_device(where, sides, names, (threads, batch, rounds), as_json)
         return
@@ -82,16 +86,19 @@ def _references(
     reference: str,
     sentences: Path | None,
     how: tuple[int, int, int],
+    uncertified: bool,
     as_json: bool,
 ) -> None:
     """Times checkpoints by PyTorch and shows the figures."""
     from tprune.bench import harness as benching
+    from tprune.cli.doubts import check_certificates
     from tprune.cli.references import reference_sides
     from tprune.report.verb_tables import bench_table
     from tprune.runtimes.reference.engine import REFERENCES
 
     with tempfile.TemporaryDirectory() as work:
         sides, names = reference_sides(*models, REFERENCES[reference], Path(work))
+        check_certificates([*sides], uncertified)
         found = benching.bench(*sides, sentences, *how)
     show(found.as_dict(), as_json, lambda _: bench_table(found, names))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import not_empty
 from tprune.cli.options.choices import LongLinesHow
 from tprune.cli.options.data import Scoring, TestPairs, TestSets, given_data
-from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, Runtime
+from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, Runtime, Uncertified
 from tprune.cli.sides import RunsIn, sides_of
 from tprune.core.known_tasks import writes_sentences
+from tprune.core.precision import Precision
+from tprune.runtimes.artefact import layout_file
 from tprune.support.errors import OptionError
 
 
@@ -39,11 +42,18 @@ def evaluate(
     runtime: Runtime = None,
     precision: PrecisionOfRun = None,
     dense: Dense = False,
+    uncertified: Uncertified = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model by the metric of its task, with a 95 % interval; a run's pruned model against its dense one."""
+    from tprune.cli.doubts import check_certificates
+    from tprune.cli.early import check_used
+
     numbers = precision and precision.value
     where, other = sides_of(model, against, dense, numbers)
+    check_certificates([Path(each) for each in (where, other) if each], uncertified)
+    if (runtime or numbers) and layout_file(Path(where)) is None:  # it is exported for this
+        check_used(where, runtime or "onnxruntime", Precision(numbers or "fp32"))
     given = given_data(sets, pairs)
     task = task_name(given, where, scores=True)
     if writes_sentences(task):

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from tprune.cli.console import chosen, say, show
+from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import named
 from tprune.cli.options.choices import Precisions
 from tprune.cli.options.data import ValidPairs, ValidSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, MaxInt8Loss, Runtime
+from tprune.core.precision import INT8, Precision
+from tprune.support.errors import OptionError
 
 ONNX = "onnxruntime"
 PLAIN = Precisions("fp32")
@@ -62,18 +65,32 @@ def export(
 
     With --max-int8-loss, weights stay in fp32 by what int8 adds to the loss on --valid data.
     """
+    from tprune.cli.early import check_export
     from tprune.data.parallel import read_lines
+    from tprune.runtimes.possible import check_folder
 
     where = chosen(model, dense)
+    numbers, runtime = Precision(precision.value, tuple(fp32 or ())), runtime or ONNX
+    if max_int8_loss is not None and numbers.name != INT8.name:
+        raise OptionError(f"--max-int8-loss is for --precision int8, got {numbers.name}")
+    check_export(where, runtime, numbers)
+    check_folder(out)
     texts = None if sentences is None else read_lines(sentences)
+    if max_int8_loss is not None:
+        numbers = _within(where, numbers, max_int8_loss, given_data(sets, pairs))
     from tprune.cli.export import export_to
-    from tprune.core.precision import Precision
     from tprune.report.verb_tables import export_table
 
-    numbers = Precision(precision.value, tuple(fp32 or ()))
-    if max_int8_loss is not None:
-        from tprune.cli.int8_limit import within
+    show(export_to(where, out, texts, say, runtime, numbers), as_json, export_table)
 
-        numbers = within(where, numbers, max_int8_loss, given_data(sets, pairs), say)
-    found = export_to(where, out, texts, say, runtime or ONNX, numbers)
-    show(found, as_json, export_table)
+
+def _within(model: str, precision: Precision, limit: float, given: Given) -> Precision:
+    """The precision whose exceptions keep a limit of the loss; data is read before the model is."""
+    from tprune.cli.data_sets import splits_of
+    from tprune.recipe.schema import Data
+
+    task = task_name(given, model)
+    valid = splits_of(task, given, Data(), ("valid",)).valid
+    from tprune.cli.int8_limit import within
+
+    return within(model, precision, limit, task, valid, say)

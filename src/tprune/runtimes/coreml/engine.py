@@ -12,6 +12,7 @@ from tprune.core.precision import Precision
 from tprune.runtimes.coreml.package import INSTALL, coremltools
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.products import Product
+from tprune.runtimes.written import unwritten
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
 
@@ -33,11 +34,9 @@ class CoreMl:
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
         """All builds, in single and in half precision."""
-        if precision.name not in WRITTEN:
-            return f"no {precision.name} is written for it; expected {' or '.join(WRITTEN)}"
-        if precision.exceptions:
+        if precision.exceptions and precision.name in WRITTEN:
             return f"it leaves no single weights in fp32, such as {precision.exceptions[0]}; expected no exceptions"
-        return None
+        return unwritten(precision, WRITTEN, "it")
 
     def multiple(self, precision: Precision) -> int:
         """Nothing was measured."""

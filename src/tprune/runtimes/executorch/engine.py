@@ -16,6 +16,7 @@ from tprune.runtimes.executorch.sizes import ROWS
 from tprune.runtimes.layout import LAYOUT, Layout
 from tprune.runtimes.products import Product
 from tprune.runtimes.runtime import Array
+from tprune.runtimes.written import unwritten
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
 from tprune.support.panics import quiet_panics
@@ -38,9 +39,7 @@ class ExecuTorch:
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
         """All builds, in single precision and int8."""
-        if precision.name not in PRECISIONS:
-            return f"no {precision.name} is written for XNNPACK; expected {' or '.join(PRECISIONS)}"
-        return None
+        return unwritten(precision, PRECISIONS, "XNNPACK")
 
     def multiple(self, precision: Precision) -> int:
         """No sizes are faster than those beside them."""

@@ -23,7 +23,6 @@ QUANTIZED = ("int8", "int8-greedy", "int8-weights", "int4-weights")
 GREEDY = "int8-greedy"
 STEPPING = "encoder-decoder"  # the build whose steps are a graph of their own
 OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
-WHOLE = 4  # bytes of a number in single precision, and of a scale
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
 
@@ -86,14 +85,10 @@ class OnnxRuntime:
         return products
 
     def held(self, use: Use, rows: int, numbers: int, precision: Precision) -> int:
-        """What is expanded takes four bytes a number; an embedding that is multiplied, too, is held twice."""
-        if Use.CONVOLVED in use or precision.name == "int8-weights":
-            return WHOLE * numbers
-        looked_up, copies = Use.LOOKED_UP in use, 1 + (use == Use.LOOKED_UP | Use.MULTIPLIED)
-        if precision.name == "int8":
-            return copies * (numbers + WHOLE * rows)
-        bits, block = (8, 128) if looked_up or precision.numbers.weights == 8 else (precision.numbers.weights, 32)
-        return copies * numbers * bits // 8 + WHOLE * (numbers // block)
+        """As the form of the precision says."""
+        from tprune.runtimes.onnxruntime import forms
+
+        return forms.held(precision.name, use, rows, numbers)
 
     def open(self, folder: Path, layout: Layout, threads: int) -> OnnxSession:
         """A session for each graph. Raises `InputError` for a missing or broken file."""

@@ -25,8 +25,10 @@ from onnx.helper import make_node
 from tprune.core.graph import Signature
 from tprune.runtimes.onnxruntime.rounding import Floats, block_size, in_blocks, per_row
 from tprune.runtimes.onnxruntime.sites import Convolution, Linear, Lookup, Node
+from tprune.runtimes.products import Use
 
 CONTRIB = "com.microsoft"
+WHOLE = 4  # bytes of a number in single precision, and of a scale
 Arrays = Mapping[str, Any]
 
 
@@ -62,6 +64,10 @@ class Form(Protocol):
 
     def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
         """Encodes a constant that takes part in a product, is looked rows up in, or both."""
+        ...
+
+    def held(self, use: Use, rows: int, numbers: int) -> int:
+        """Bytes in the memory of a session: see `tprune.runtimes.runtime.Holding`."""
         ...
 
 
@@ -226,22 +232,61 @@ class ExpandedWeight:
 
 BLOCKS_OF_8 = Blocks("int8-blocks", bits=8, most=128, accuracy=4)
 BLOCKS_OF_4 = Blocks("int4-weights", bits=4, most=32, accuracy=4)
-dynamic: Form = DynamicWeight.of
-"""int8 weights and activations, for batches of any size."""
-expanded: Form = ExpandedWeight.of
-"""int8 in the file, fp32 in memory."""
 
 
-def blocks_of_8(name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
-    """8-bit blocks: for one row, as in greedy decoding at batch 1. See `Form`."""
-    return BlockWeight.of(BLOCKS_OF_8, name, weight, multiplied, looked_up)
+@dataclass(frozen=True)
+class Dynamic:
+    """int8 weights and activations, for batches of any size. See `Form`."""
+
+    def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
+        """See `DynamicWeight`."""
+        return DynamicWeight.of(name, weight, multiplied, looked_up)
+
+    def held(self, use: Use, rows: int, numbers: int) -> int:
+        """A byte a number and a scale a row, for each copy."""
+        return _copies(use) * (numbers + WHOLE * rows)
 
 
-def blocks_of_4(name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
-    """4-bit blocks; what is looked rows up in has 8-bit ones. See `Form`."""
-    return BlockWeight.of(BLOCKS_OF_8 if looked_up else BLOCKS_OF_4, name, weight, multiplied, looked_up)
+@dataclass(frozen=True)
+class InBlocks:
+    """Blocks for single rows, as in greedy decoding at batch 1; what is looked rows up in has 8-bit ones. See `Form`.
+
+    Attributes:
+        blocks: of what is only multiplied.
+    """
+
+    blocks: Blocks
+
+    def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
+        """See `BlockWeight`."""
+        return BlockWeight.of(BLOCKS_OF_8 if looked_up else self.blocks, name, weight, multiplied, looked_up)
+
+    def held(self, use: Use, rows: int, numbers: int) -> int:
+        """The bits of each copy, and a scale for each of the largest blocks."""
+        blocks = BLOCKS_OF_8 if Use.LOOKED_UP in use else self.blocks
+        return _copies(use) * numbers * blocks.bits // 8 + WHOLE * (numbers // blocks.most)
 
 
+@dataclass(frozen=True)
+class Expanded:
+    """int8 in the file, fp32 in memory. See `Form`."""
+
+    def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> ExpandedWeight:
+        """See `ExpandedWeight`."""
+        return ExpandedWeight.of(name, weight, multiplied, looked_up)
+
+    def held(self, use: Use, rows: int, numbers: int) -> int:
+        """All numbers in single precision."""
+        return WHOLE * numbers
+
+
+def _copies(use: Use) -> int:
+    """An embedding that is multiplied, too, is held as rows and transposed."""
+    return 1 + (use == Use.LOOKED_UP | Use.MULTIPLIED)
+
+
+dynamic, expanded = Dynamic(), Expanded()
+blocks_of_8, blocks_of_4 = InBlocks(BLOCKS_OF_8), InBlocks(BLOCKS_OF_4)
 FORMS: Mapping[str, Form] = {"int8": dynamic, "int8-weights": expanded, "int4-weights": blocks_of_4}
 """The form of each precision that has one form alone."""
 MIXED: Mapping[str, tuple[Form, Form]] = {"int8-greedy": (dynamic, blocks_of_8)}
@@ -260,3 +305,20 @@ def form_of(precision: str, graph: Signature) -> Form:
         True
     """
     return MIXED[precision][bool(graph.states)] if precision in MIXED else FORMS[precision]
+
+
+def held(precision: str, use: Use, rows: int, numbers: int) -> int:
+    """Bytes that a matrix takes in memory; where graphs have different forms, that of the graph that is run in steps.
+
+    Args:
+        precision: one of `FORMS` or `MIXED`.
+        use: what is done with the matrix; kernels of convolutions are expanded in all precisions.
+        rows: how many outputs it has.
+        numbers: how many it holds.
+
+    Example:
+        >>> held("int8", Use.MULTIPLIED, 4, 40), held("int8-weights", Use.MULTIPLIED, 4, 40)
+        (56, 160)
+    """
+    form = MIXED[precision][1] if precision in MIXED else FORMS[precision]
+    return (expanded if Use.CONVOLVED in use else form).held(use, rows, numbers)

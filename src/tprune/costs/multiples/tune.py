@@ -1,4 +1,4 @@
-"""`tprune runtimes --tune-rounding`: sweeps sizes and keeps the multiples."""
+"""`tprune runtimes --tune-multiples`: sweeps sizes and keeps the multiples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tprune.core.precision import Precision
-from tprune.costs.rounding.store import Tuned, file_of, keep
-from tprune.costs.rounding.sweep import ROUNDS, sweep
+from tprune.costs.multiples.store import Tuned, file_of, keep
+from tprune.costs.multiples.sweep import ROUNDS, sweep
 from tprune.runtimes.runtime import Elsewhere, GraphRuntime, runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads, version_of

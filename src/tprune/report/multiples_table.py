@@ -1,4 +1,4 @@
-"""The table of `tprune runtimes --tune-rounding`."""
+"""The table of `tprune runtimes --tune-multiples`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.table import Table
 
-from tprune.costs.rounding.probes import PROBES
+from tprune.costs.multiples.probes import PROBES
 from tprune.report.table import text_of
 
 
-def rounding_text(found: Mapping[str, Any]) -> str:
+def multiples_text(found: Mapping[str, Any]) -> str:
     """How much longer other sizes take than multiples of 64, and the multiple that follows.
 
     Args:
-        found: as `tprune.costs.rounding.tune.tune` gives it.
+        found: as `tprune.costs.multiples.tune.tune` gives it.
     """
     table = Table("sizes", "kinds", "multiple of", "time", "95 % interval", "chosen", box=None, pad_edge=False)
     for name, probe in found["probes"].items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tprune.costs.latency.table import TimingConfig
-from tprune.costs.rounding.store import preferred
+from tprune.costs.multiples.store import preferred
 from tprune.recipe.schema import Recipe
 from tprune.run.folder import Run
 from tprune.runtimes.runtime import runtime_named
@@ -14,7 +14,7 @@ from tprune.support.files import read_json
 from tprune.support.reporting import Report
 
 
-def with_rounding(run: Run) -> Run:
+def with_liked_multiples(run: Run) -> Run:
     """The run with the multiples that its runtime likes.
 
     A run that has begun goes on with those it began with, whatever was tuned since.

@@ -13,16 +13,16 @@ import pytest
 
 from tprune.core.precision import FP32, INT8
 from tprune.costs.latency.table import TimingConfig
-from tprune.costs.rounding import sweep as sweeping
-from tprune.costs.rounding.choice import Chosen, chosen, ratios_of
-from tprune.costs.rounding.probes import PROBES
-from tprune.costs.rounding.store import Tuned, file_of, keep, kept, preferred
-from tprune.costs.rounding.tune import tune
+from tprune.costs.multiples import sweep as sweeping
+from tprune.costs.multiples.choice import Chosen, chosen, ratios_of
+from tprune.costs.multiples.probes import PROBES
+from tprune.costs.multiples.store import Tuned, file_of, keep, kept, preferred
+from tprune.costs.multiples.tune import tune
 from tprune.recipe.changes import built_in, changed
 from tprune.recipe.reader import read_recipe
 from tprune.recipe.schema import Recipe
 from tprune.run.folder import Run
-from tprune.run.rounding import liked, with_multiples, with_rounding
+from tprune.run.multiples import liked, with_liked_multiples, with_multiples
 from tprune.runtimes.coreml.engine import COREML
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.support.errors import InputError
@@ -58,7 +58,7 @@ def test_what_is_inside_the_noise_or_too_little_leaves_the_default(machine: list
 
 
 def test_one_slow_class_of_sizes_is_no_reason_to_round_to_it() -> None:
-    """Odd sizes are fast there, so rounding gains nothing."""
+    """Odd sizes are fast there, so multiples gain nothing."""
     times = [{size: 20.0 + size * (1.04 if SIZES[size] == 8 else 1) for size in SIZES} for _ in range(9)]
     assert not chosen(ratios_of(SIZES, times), own=1).tuned
 
@@ -99,7 +99,7 @@ def test_what_was_tuned_is_of_one_precision_version_and_machine(
     assert preferred(ONNXRUNTIME, FP32, 1, ("ffn", "width"), tmp_path) == ({"ffn": 8}, {"ffn"})
     assert preferred(ONNXRUNTIME, INT8, 1, ("ffn",), tmp_path) == ({}, set())
     assert preferred(ONNXRUNTIME, FP32, 2, ("ffn",), tmp_path) == ({}, set())
-    monkeypatch.setattr("tprune.costs.rounding.store.version_of", lambda name: "another")
+    monkeypatch.setattr("tprune.costs.multiples.store.version_of", lambda name: "another")
     assert preferred(ONNXRUNTIME, FP32, 1, ("ffn",), tmp_path) == ({}, set())
 
 
@@ -151,16 +151,16 @@ def test_a_run_goes_on_with_the_multiples_that_it_began_with(
     recipe, progress = recipe_of("ffn", **({"ffn": 2} if tunable else {})), SimpleNamespace(note=lambda text: None)
     run = Run(tmp_path / "run", recipe, None, None, "", progress, tunable=tunable)  # type: ignore[arg-type]
     keep(tuned(8), file_of(ONNXRUNTIME, FP32, recipe.bench.threads))
-    assert with_rounding(run).recipe.prune.multiple == {"ffn": 8} == with_rounding(run).tuned
+    assert with_liked_multiples(run).recipe.prune.multiple == {"ffn": 8} == with_liked_multiples(run).tuned
     run.out.mkdir()
     (run.out / "run.json").write_text(json.dumps({"tuned": {"ffn": 32}}))
-    assert with_rounding(run).recipe.prune.multiple == {"ffn": 32}
+    assert with_liked_multiples(run).recipe.prune.multiple == {"ffn": 32}
     (run.out / "run.json").write_text("{}")  # begun before anything was tuned
-    assert with_rounding(run).recipe == recipe
+    assert with_liked_multiples(run).recipe == recipe
 
 
 def test_what_runs_elsewhere_or_takes_whole_models_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tprune.costs.rounding.tune.version_of", lambda name: "1")
+    monkeypatch.setattr("tprune.costs.multiples.tune.version_of", lambda name: "1")
     with pytest.raises(InputError, match="coreml runs on iOS"):
         tune(COREML.name, FP32)
     with pytest.raises(InputError, match="ctranslate2 takes whole models"):

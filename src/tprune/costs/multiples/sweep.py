@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from tprune.core.precision import Precision
-from tprune.costs.rounding.choice import Chosen, chosen, ratios_of
-from tprune.costs.rounding.probes import PROBES, Probe
+from tprune.costs.multiples.choice import Chosen, chosen, ratios_of
+from tprune.costs.multiples.probes import PROBES, Probe
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.runtime import Array, GraphRuntime, Session
 from tprune.support.files import atomic_directory
@@ -66,7 +66,7 @@ def _opened(runtime: GraphRuntime, probe: Probe, folder: Path, precision: Precis
     with atomic_directory(folder) as made:
         runtime.write(graphs, made, precision)
     layout = Layout(
-        task="rounding",
+        task="multiples",
         phases=("pass",),
         graphs=tuple(graph.signature for graph in graphs),
         parameters=0,

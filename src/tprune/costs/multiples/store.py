@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from tprune.core.precision import Precision
-from tprune.costs.rounding.choice import Chosen
-from tprune.costs.rounding.probes import PROBES
+from tprune.costs.multiples.choice import Chosen
+from tprune.costs.multiples.probes import PROBES
 from tprune.runtimes.runtime import Runtime
 from tprune.support.errors import InputError
 from tprune.support.files import read_json, write_json
@@ -55,7 +55,7 @@ def file_of(runtime: Runtime, precision: Precision, threads: int, cache: Path | 
         *(dict(runtime.toolchain()), precision.name, threads),
     ]
     key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    return (cache or cache_folder()) / "rounding" / f"{key}.json"
+    return (cache or cache_folder()) / "multiples" / f"{key}.json"
 
 
 def keep(tuned: Tuned, file: Path) -> None:
@@ -79,7 +79,7 @@ def kept(runtime: Runtime, precision: Precision, threads: int, cache: Path | Non
         return decoded(Tuned, read_json(file))
     except ValueError as error:
         raise InputError(
-            f"{file}: damaged ({error}); delete it, or tune again with tprune runtimes --tune-rounding"
+            f"{file}: damaged ({error}); delete it, or tune again with tprune runtimes --tune-multiples"
         ) from None
 
 
