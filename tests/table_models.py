@@ -6,7 +6,35 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
 
 from benchmarks.other_tasks.resnet import ResNet
 from tprune.core.plan import Plan, make_plan
@@ -14,6 +42,7 @@ from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load
 from tprune.testing import random_kept, randomise_
 
+IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 BERT: dict[str, Any] = {
     "vocab_size": 40,
     "hidden_size": 24,
@@ -36,14 +65,40 @@ LLAMA: dict[str, Any] = {
     "pad_token_id": 0,
 }
 BIASES = {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True, "num_key_value_heads": 8}
+DECODER = LLAMA | {"num_hidden_layers": 2}
+GPT2: dict[str, Any] = {
+    "vocab_size": 40,
+    "n_embd": 24,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_inner": 20,
+    "n_positions": 30,
+} | IDS
+NEOX = BERT | {"num_hidden_layers": 2, "hidden_size": 32} | IDS
+EXPERTS = {"num_local_experts": 4, "initializer_range": 0.3, "experts_implementation": "eager"}
+OPT_SIZES = NEOX | {"word_embed_proj_dim": 12, "ffn_dim": 20}
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "bert": lambda: BertModel(BertConfig(**BERT)),
     "bert-classifier": lambda: BertForSequenceClassification(BertConfig(**BERT)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
     "resnet": lambda: ResNet(2, 4),
     "llama-biases": lambda: LlamaForCausalLM(LlamaConfig(**(LLAMA | BIASES))),
+    "mistral": lambda: MistralForCausalLM(MistralConfig(**DECODER, sliding_window=4)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**DECODER)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**DECODER, head_dim=6)),
+    "gemma": lambda: GemmaForCausalLM(GemmaConfig(**DECODER, head_dim=4)),
+    "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**DECODER, head_dim=4, attn_logit_softcapping=2.0)),
+    "smollm3": lambda: SmolLM3ForCausalLM(SmolLM3Config(**DECODER, no_rope_layers=[1, 0])),
+    "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**DECODER, **EXPERTS)),
+    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**DECODER)),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
+    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**NEOX)),
+    "opt": lambda: OPTForCausalLM(OPTConfig(**OPT_SIZES)),
 }
-LIMITS = {"llama": 1e-6, "llama-biases": 1e-6}  # whose norms are computed in single precision
+EAGER_ALONE = "gemma2"  # whose logits of attention are limited
+SINGLE = ("llama", "llama-biases", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "smollm3", "mixtral", "phi3")
+DECODERS = (*SINGLE, "gpt2", "gpt_neox", "opt")
+LIMITS = dict.fromkeys(SINGLE, 1e-6)  # whose norms are computed in single precision
 EXACT = 1e-9
 
 

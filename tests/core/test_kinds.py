@@ -17,6 +17,7 @@ from tprune.core.kinds import (
     PARTS,
     SHARING,
     STOCK,
+    TILING,
     TO_CUT,
     WHOLE_BLOCK,
     WIDTH,
@@ -32,32 +33,34 @@ from tprune.support.errors import InputError
 
 def test_every_kind_has_a_row_and_every_row_a_kind() -> None:
     assert get_args(Kind) == tuple(KINDS)
-    assert all(rule_of(kind) is rule for kind, rule in KINDS.items()) and rule_of("experts") is OTHER
+    assert all(rule_of(kind) is rule for kind, rule in KINDS.items()) and rule_of("pixels") is OTHER
 
 
 def test_a_recipe_may_name_the_kinds_that_plugins_enter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "ENTERED", {})
-    asked = {"steps": 0, "macs": 0.5, "kinds": ["ffn", "experts"], "floors": {"experts": 0.1}}
+    asked = {"steps": 0, "macs": 0.5, "kinds": ["ffn", "pixels"], "floors": {"pixels": 0.1}}
     recipe = {"data": {}, "train": {"steps": 1}, "prune": asked, "recover": {"steps": 1}}
     ours = ", ".join(KINDS)
-    with pytest.raises(InputError, match=rf"prune.kinds.1: expected one of {ours}, got 'experts'"):
+    with pytest.raises(InputError, match=rf"prune.kinds.1: expected one of {ours}, got 'pixels'"):
         check_recipe(recipe)
-    kinds.enter("experts", "the experts of a layer")
-    assert check_recipe(recipe).prune.kinds == ["ffn", "experts"]
-    assert rule_of("experts").label == "the experts of a layer" and rule_of("experts").scope is Scope.OTHER
-    with pytest.raises(InputError, match=rf"prune.kinds.0: expected one of {ours}, experts, got 'expert'"):
-        check_recipe({**recipe, "prune": {"steps": 0, "macs": 0.5, "kinds": ["expert"]}})
+    kinds.enter("pixels", "the pixels of an image")
+    assert check_recipe(recipe).prune.kinds == ["ffn", "pixels"]
+    assert rule_of("pixels").label == "the pixels of an image" and rule_of("pixels").scope is Scope.OTHER
+    with pytest.raises(InputError, match=rf"prune.kinds.0: expected one of {ours}, pixels, got 'pixel'"):
+        check_recipe({**recipe, "prune": {"steps": 0, "macs": 0.5, "kinds": ["pixel"]}})
     with pytest.raises(InputError, match="two kinds of couplings are called 'ffn'; a plugin's needs a name of its own"):
         kinds.enter("ffn", "others")
 
 
 def test_what_the_rows_say() -> None:
-    assert PARTS == ("ffn", "heads", "qk", "vo", "channels") and COVERING == ("ffn", "heads", "channels")
-    assert FINEST == ("ffn", "qk", "vo", "channels")
-    assert INNER == {"ffn": (), "heads": ("qk", "vo"), "channels": ()}
+    assert PARTS == ("ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels")
+    assert COVERING == ("ffn", "heads", "experts", "channels")
+    assert FINEST == ("ffn", "qk", "vo", "queries", "units", "channels")
+    assert INNER == {"ffn": (), "heads": ("qk", "vo", "queries"), "experts": ("units",), "channels": ()}
+    assert TILING == {**INNER, "heads": ("qk", "vo")}
     assert (WHOLE_BLOCK, WIDTH) == ("sublayer", "width") and (*PARTS, "sublayer") == SHARING
     assert (*PARTS, "sublayer", "width") == TO_CUT
-    assert {kind for kind, rule in KINDS.items() if rule.balanced} == {"qk", "vo"}
+    assert {kind for kind, rule in KINDS.items() if rule.balanced} == {"qk", "vo", "queries", "units"}
     assert {kind for kind, rule in KINDS.items() if rule.may_be_empty} == {"ffn", "heads", "lines"}
 
 
@@ -73,7 +76,7 @@ def test_a_row_is_whole(kind: str) -> None:
 def test_what_is_cut_where_nothing_is_said() -> None:
     assert tuple(Prune(steps=0, macs=0.5).kinds) == BY_DEFAULT == ("ffn", "heads")
     assert tuple(Prune(steps=0, macs=0.5, stock=True).kinds) == STOCK == ("ffn",)
-    assert tuple(read_recipe(BUILT_IN).prune.kinds) == tuple(kind for kind in PARTS if kind != "channels")
+    assert tuple(read_recipe(BUILT_IN).prune.kinds) == ("ffn", "heads", "qk", "vo")
 
 
 def test_the_table_needs_nothing_heavy() -> None:

@@ -1,24 +1,17 @@
 """What is particular to decoders: grouped queries, rotary positions, caches; and a trained model."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM, StaticCache
+from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
 
 from benchmarks.other_tasks.stories import read_stories
-from table_models import LLAMA, limit, table_model
-from tprune.core.cuts import cuts_of
+from table_models import LLAMA, kept_by, limit, table_model
 from tprune.core.plan import Plan, make_plan
-from tprune.families.attention import Attention
-from tprune.families.llama import LLAMA as TABLE
 from tprune.families.registry import couplings
-from tprune.families.rows import Row
-from tprune.families.table import Table
-from tprune.realise.cut import kept_heads
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
@@ -53,7 +46,25 @@ def test_key_value_heads_go_with_all_that_share_them() -> None:
 
 
 def test_nothing_is_cut_inside_rotary_heads() -> None:
-    assert {c.kind for c in couplings(table_model("llama"))} == {"heads", "ffn", "sublayer", "width", "lines"}
+    kinds = {"heads", "queries", "ffn", "sublayer", "width", "lines"}
+    assert {c.kind for c in couplings(table_model("llama"))} == kinds
+    assert {c.kind for c in couplings(table_model("llama-biases"))} == kinds - {"queries"}
+
+
+def test_query_heads_are_cut_inside_the_groups_that_share_keys_and_values() -> None:
+    model = table_model("llama")
+    queries = next(c for c in couplings(model) if c.kind == "queries")
+    keep = torch.tensor([[True, False], [False, True], [True, False], [True, False]])
+    plan = make_plan(model, "llama", [queries]).with_kept({queries.name: keep}, {}, {})
+    small = shrink(model, plan)
+    attention = small.model.layers[0].self_attn
+    assert (attention.q_proj.out_features, attention.k_proj.out_features, attention.num_key_value_groups) == (16, 16, 1)
+    assert small.config.pruned["attributes"] == {"model.layers.0.self_attn": {"num_key_value_groups": 1}}
+    ragged = plan.with_kept(
+        {queries.name: torch.tensor([[True, True], [True, False], [True, False], [True, True]])}, {}, {}
+    )
+    with pytest.raises(InputError, match="keep equally many in every head"):
+        shrink(model, ragged)
 
 
 def test_gates_go_with_the_units_that_they_open() -> None:
@@ -119,21 +130,16 @@ def test_rotations_keep_their_precision() -> None:
     assert torch.equal(small.model.rotary_emb.inv_freq, model.model.rotary_emb.inv_freq)
 
 
-def test_norms_of_queries_go_with_the_whole_block() -> None:
-    def rows(model: Any) -> list[Row]:
-        return [
-            replace(row, norms=(f"{row.module}.q_norm", f"{row.module}.k_norm")) if isinstance(row, Attention) else row
-            for row in TABLE.rows(model)
-        ]
-
-    table = Table("qwen3", lambda model: isinstance(model, Qwen3ForCausalLM), rows)
-    model = Qwen3ForCausalLM(Qwen3Config(**LLAMA, head_dim=8))
-    (sublayer, *_) = (c for c in table.couplings(model) if c.kind == "sublayer")
+@pytest.mark.parametrize("lost", ["heads", "sublayer"])
+def test_norms_of_queries_go_with_the_whole_block(lost: str) -> None:
+    model = table_model("qwen3")
+    sublayer = next(c for c in couplings(model) if c.kind == "sublayer")
     assert {f"model.layers.0.self_attn.{what}.weight" for what in ("q_norm", "k_norm")} < set(sublayer.params)
-    heads = next(c for c in table.couplings(model) if c.kind == "heads")
-    plan = make_plan(model, "qwen3", [heads]).with_kept({heads.name: torch.zeros(4).bool()}, {}, {})
-    with pytest.raises(InputError, match="norms of queries and keys; cut the sublayer instead"):
-        table.build(model, cuts_of(model, plan), kept_heads(plan), stock=False)
+    plan = kept_by(model, [lost], gone=[f"model.layers.0.self_attn.{lost}"])
+    small, reference = shrink(model, plan), masked(model, plan)
+    assert not any("layers.0.self_attn" in name for name in small.state_dict())
+    tokens = torch.arange(12).view(2, 6)
+    assert apart(reference(input_ids=tokens).logits, small(input_ids=tokens).logits) <= limit("qwen3")
 
 
 # --- a trained model ---

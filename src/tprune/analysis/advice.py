@@ -11,7 +11,7 @@ from tprune.analysis.ablation import SHARE, without_smallest
 from tprune.analysis.record import Analysis, Component
 from tprune.analysis.sites import module_name
 from tprune.core.coupling import Groups, bind
-from tprune.core.kinds import COVERING, INNER, Kind, Scope, rule_of
+from tprune.core.kinds import COVERING, TILING, Kind, Scope, rule_of
 from tprune.core.known_realisations import usual_realisation
 from tprune.core.plan import Plan
 from tprune.families.registry import couplings
@@ -20,7 +20,7 @@ KEPT = 0.5  # of the prunable weights: the size at which the shares to keep are 
 LEAST_KEEP, MOST_KEEP = 0.1, 1.0  # share to keep of any sublayer
 DEAR = 3.0  # a sublayer whose weights cost this many times the median is left alone
 LEAST_ABLATION_LOSS = 1e-4  # nats per token: less is noise
-WAYS: tuple[tuple[Kind, ...], ...] = (*((kind,) for kind in COVERING), *(inner for inner in INNER.values() if inner))
+WAYS: tuple[tuple[Kind, ...], ...] = (*((kind,) for kind in COVERING), *(inner for inner in TILING.values() if inner))
 LONE = 0.2  # of one matrix's lines vanish, and of its coupling's groups not half as many: cut the matrix alone
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from tprune.realise.checkpoint import load
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
 from tprune.testing import check_coupling, check_family, randomise_
+from tprune.testing.common import in_double
 
 
 def opened(where: str) -> Any:
@@ -107,6 +107,6 @@ def checked(model: Any, rows: Sequence[dict[str, Any]], report: Report = lambda 
 
 def randomised(model: Any) -> Any:
     """A copy in double precision whose biases and norms are not what they were initialised to."""
-    twin = copy.deepcopy(model).double().eval()
+    twin = in_double(model)
     randomise_(twin)
     return twin

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
+from tprune.core.plan import Plan
 from tprune.core.sites import Site
 
 
@@ -44,4 +45,13 @@ class Family(Protocol):
 
     def inherit(self, model: nn.Module, small: nn.Module) -> None:
         """Hands generation settings and the like on to the small model."""
+        ...
+
+
+@runtime_checkable
+class Silences(Protocol):
+    """A family some of whose groups are not silent when they are zero, such as the rows of a router of experts."""
+
+    def silence_(self, model: nn.Module, plan: Plan) -> None:
+        """Whatever else a masked model needs to do what the small one does, in place."""
         ...

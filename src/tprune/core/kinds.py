@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeGuard
 
 from tprune.support.errors import InputError
 
-Kind = Literal["ffn", "heads", "qk", "vo", "channels", "sublayer", "width", "lines"]
+Kind = Literal["ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "sublayer", "width", "lines"]
 
 EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
 QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
@@ -45,6 +45,8 @@ class KindRule:
         by_default: whether a recipe that says nothing cuts it.
         stock: whether a stock configuration can hold a model from which it is cut.
         convolutional: whether it is a kind of convolutional networks, whose models have no others.
+        rare: whether only some architectures have it, so that hints do not name it.
+        shares_values: whether groups read values that others read too, and so leave the weights that make them alone.
     """
 
     label: str
@@ -55,6 +57,8 @@ class KindRule:
     by_default: bool = False
     stock: bool = False
     convolutional: bool = False
+    rare: bool = False
+    shares_values: bool = False
 
     @property
     def balanced(self) -> bool:
@@ -75,6 +79,16 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "heads": KindRule("the heads of an attention", Scope.PART, may_be_empty=True, by_default=True),
         "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
+        "queries": KindRule(
+            "the query heads that share keys and values",
+            Scope.PART,
+            within="heads",
+            shares=EIGHTHS[:-1],
+            shares_values=True,
+            rare=True,
+        ),
+        "experts": KindRule("the experts of a feed-forward block", Scope.PART, shares=EIGHTHS[:-1], rare=True),
+        "units": KindRule("the units of experts", Scope.PART, within="experts", shares=EIGHTHS[:-1], rare=True),
         "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
@@ -121,14 +135,14 @@ def rule_of(kind: str) -> KindRule:
         kind: any word.
 
     Example:
-        >>> rule_of("qk").within, rule_of("ffn").balanced, rule_of("experts").scope
+        >>> rule_of("qk").within, rule_of("ffn").balanced, rule_of("pixels").scope
         ('heads', False, <Scope.OTHER: 'unknown'>)
     """
     return KINDS[kind] if known(kind) else ENTERED.get(kind, OTHER)
 
 
 def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
-    """The kinds that may be cut, too, where these are.
+    """The kinds that may be cut, too, where these are; what only some architectures have is left out.
 
     Args:
         kinds: that a model has.
@@ -138,7 +152,7 @@ def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
         (('channels',), ('ffn', 'heads'))
     """
     convolutional = any(rule_of(kind).convolutional for kind in kinds)
-    return tuple(kind for kind in TO_CUT if rule_of(kind).convolutional == convolutional)
+    return tuple(kind for kind in TO_CUT if rule_of(kind).convolutional == convolutional and not rule_of(kind).rare)
 
 
 def _only(scope: Scope) -> str:
@@ -152,6 +166,9 @@ COVERING = tuple(kind for kind, rule in KINDS.items() if rule.covers_block)
 INNER: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
     {outer: tuple(kind for kind, rule in KINDS.items() if rule.within == outer) for outer in COVERING}
 )  # by a kind that covers a block, the kinds within it
+TILING: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
+    {outer: tuple(kind for kind in inner if not rule_of(kind).shares_values) for outer, inner in INNER.items()}
+)  # of these, the kinds that together reach all weights
 FINEST = tuple(kind for kind in PARTS if not INNER.get(kind))
 SHARING = (*PARTS, WHOLE_BLOCK)  # of one block, which share a budget
 TO_CUT = tuple(kind for kind, rule in KINDS.items() if rule.scope is not Scope.MATRIX)  # offered by `tprune prune`

@@ -44,6 +44,7 @@ WRITE_SENTENCES = frozenset({"translation"})  # those of ours that are a `Writes
 HEADS = {  # by the ends of the names that transformers gives its classes
     "ForSequenceClassification": "text-classification",
     "ForCausalLM": "language-modelling",
+    "GPT2LMHeadModel": "language-modelling",
     "ForImageClassification": "image-classification",
 }
 

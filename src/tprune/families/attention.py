@@ -41,6 +41,7 @@ class Reads:
         heads: number of heads.
         kv: number of key-value heads.
         total: dimensions of all heads together.
+        shared: query heads that share a key-value head; where it is given, their number can be cut.
         fixed: attributes that have one value in every pruned model, whatever is left.
     """
 
@@ -48,6 +49,7 @@ class Reads:
     heads: str = ""
     kv: str = ""
     total: str = ""
+    shared: str = ""
     fixed: Mapping[str, int] = field(default_factory=dict)
 
     def attributes(self, sizes: Sizes) -> dict[str, int]:
@@ -57,6 +59,7 @@ class Reads:
             self.heads: sizes.heads,
             self.kv: sizes.kv,
             self.total: sizes.heads * sizes.qk,
+            self.shared: sizes.heads // sizes.kv,
         }
         return {name: value for name, value in values.items() if name} | dict(self.fixed)
 
@@ -74,6 +77,8 @@ class Attention:
         reads: the attributes from which the module's code reads sizes.
         rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the
             code views values with the queries' width, so nothing is cut inside heads.
+        even: whether the code gives one number of heads and one width to queries, keys and values, so that nothing is
+            cut inside heads.
         norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
         returns: how many results the module's code returns.
         shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its
@@ -89,6 +94,7 @@ class Attention:
     kv: int
     reads: Reads = field(default_factory=Reads)
     rotary: bool = False
+    even: bool = False
     norms: tuple[str, ...] = ()
     returns: int = 2
     shared_bias: bool = False
@@ -121,7 +127,7 @@ class Attention:
         linear(model, self.module, o, None, self.heads * v)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
-        """Heads, query-key and value dimensions inside heads, and the whole block."""
+        """Heads, query heads that share one, query-key and value dimensions inside heads, and the whole block."""
         q, k, v, o = self.maps
         g = "h" if self.shared_by == 1 else "k"  # heads, or key-value heads and all that share them
         kv = {g: self.kv}
@@ -133,7 +139,10 @@ class Attention:
             reads(o, axis, g, sizes),
         )
         yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site)
-        if not self.rotary:
+        if self.shared_by > 1 and self.reads.shared:
+            queries = (*features(Role.PRODUCER, shapes, q, axis, "k r", sizes), reads(o, axis, "k r", sizes))
+            yield Coupling(f"{self.module}.queries", queries, kind="queries", site=self.site)
+        if not (self.rotary or self.even):
             qk = (
                 *features(Role.PRODUCER, shapes, q, axis, f"{g} d", sizes),
                 *features(Role.CONSUMER, shapes, k, f"({g} d)", f"{g} d", kv),
@@ -158,19 +167,14 @@ class Attention:
         Raises:
             InputError: what is cut is no small attention of this row's code; says why.
         """
-        q, _, v, o = self.maps
+        q, k, v, o = self.maps
         if f"{q}.weight" in cuts.removed:
             return self._without(False)
         left = heads.get(self.site, self.kv)
         if not left:
-            if self.norms:
-                raise InputError(
-                    f"{self.module}: no heads are left, but norms of queries and keys; cut the sublayer instead"
-                )
             return self._without(f"{o}.bias" in cuts.shapes)
-        sizes = Sizes(
-            left * self.shared_by, left, self._dims(cuts, q, left) // self.shared_by, self._dims(cuts, v, left)
-        )
+        per_q, qk, per_v = (evenly(cuts, f"{name}.weight", 0, self.kv, left) for name in (q, k, v))
+        sizes = Sizes(left * per_q // max(qk, 1), left, qk, per_v)
         if not (sizes.qk and sizes.v):
             raise InputError(
                 f"{self.module}: {sizes.qk} query-key and {sizes.v} value dimensions are left of a head; cut heads "
@@ -204,19 +208,28 @@ class Attention:
             raise InputError(f"{self.module}: has no attribute {self.reads.dim!r}, the dimensions of a head in its row")
         return dim, dim
 
-    def _dims(self, cuts: Cuts, projection: str, left: int) -> int:
-        """How many rows of a map each kept key-value head has.
 
-        Raises `InputError` when they differ: one tensor cannot hold them.
-        """
-        name = f"{projection}.weight"
-        kept = cuts.keep.get(name, {}).get(0)
-        if kept is None:
-            return cuts.shapes[name][0] // self.kv
-        rows = kept.reshape(self.kv, -1).sum(1)
-        each = int(kept.sum()) // left
-        if sorted(rows.tolist()) != [0] * (self.kv - left) + [each] * left:
-            raise InputError(
-                f"{projection}: the kept heads have {rows[rows > 0].tolist()} rows; keep equally many in every head"
-            )
-        return each
+def evenly(cuts: Cuts, name: str, axis: int, heads: int, left: int) -> int:
+    """How many lines of a tensor each kept head has.
+
+    Args:
+        cuts: of the model.
+        name: of the tensor.
+        axis: of the lines, those of one head side by side.
+        heads: how many there are.
+        left: how many of them are kept.
+
+    Raises:
+        InputError: they have different numbers of lines, which one tensor cannot hold.
+    """
+    kept = cuts.keep.get(name, {}).get(axis)
+    if kept is None:
+        return cuts.shapes[name][axis] // heads
+    lines = kept.reshape(heads, -1).sum(1)
+    each = int(kept.sum()) // left
+    if sorted(lines.tolist()) != [0] * (heads - left) + [each] * left:
+        raise InputError(
+            f"{name.removesuffix('.weight')}: the kept heads have {lines[lines > 0].tolist()} rows; keep equally many "
+            "in every head"
+        )
+    return each

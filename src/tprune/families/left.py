@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any
 
 from torch import Tensor, nn
@@ -81,7 +82,12 @@ def _before(model: nn.Module) -> Mapping[str, Any]:
 
 def _changed(module: Any, named: Numbers, before: Numbers) -> dict[str, int | float]:
     """The attributes that pruning has changed, now or before."""
-    return {name: value for name, value in named.items() if name in before or getattr(module, name, None) != value}
+    return {name: value for name, value in named.items() if name in before or _held(module, name) != value}
+
+
+def _held(module: Any, name: str) -> object:
+    """An attribute of a module, or of its configuration."""
+    return reduce(lambda holder, part: getattr(holder, part, None), name.split("."), module)
 
 
 def _tensors(cuts: Cuts, before: Mapping[str, Any]) -> dict[str, list[int | None]]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
+from tprune.core.plan import Plan
 from tprune.core.sites import Site
 from tprune.families.left import added_buffers, left_by
 from tprune.families.modeling.modeling_pruned import Gathered, pruned_class, rebuild_
@@ -46,6 +47,7 @@ class Table:
         settings: what the configuration of a small model has to say otherwise than that of the model.
         computed: the tensors of a small model that are no slices of the model's, by name: values that change with the
             sizes, and buffers that the class has not or does not save.
+        silence: what a masked model needs beside zeros to do what the small one does, in place.
 
     Example:
         >>> from tprune.core.sites import ENCODER, FEED_FORWARD, Site
@@ -65,6 +67,7 @@ class Table:
     stock: Mapping[str, str] = field(default_factory=dict)
     settings: Callable[[Any], Mapping[str, Any]] = lambda _: {}
     computed: Callable[[Any, Cuts], Mapping[str, Tensor]] = lambda _model, _cuts: {}
+    silence: Callable[[Any, Plan], None] = lambda _model, _plan: None
 
     def matches(self, model: nn.Module) -> bool:
         """By what the table says; pruned models belong to the family too."""
@@ -122,6 +125,10 @@ class Table:
     def computed_tensors(self, model: nn.Module, cuts: Cuts) -> Mapping[str, Tensor]:
         """What the table computes; see `computed`."""
         return self.computed(model, cuts)
+
+    def silence_(self, model: nn.Module, plan: Plan) -> None:
+        """What a masked model needs beside zeros; see `silence`."""
+        self.silence(model, plan)
 
     def inherit(self, model: nn.Module, small: nn.Module) -> None:
         """Generation settings, the attention function, and computed buffers, in the precision that they have."""

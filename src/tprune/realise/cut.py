@@ -35,8 +35,11 @@ def cut(model: nn.Module, plan: Plan, realisation: Cutting | None = None, *, sto
     small = family.build(model, cuts, kept_heads(plan, realisation), stock)
     first = next(model.parameters())
     small.to(dtype=first.dtype, device=first.device)
-    # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost
-    small.load_state_dict(cut_state(model, cuts, family), strict=True)
+    state, left = cut_state(model, cuts, family), small.state_dict()
+    gone = tuple(f"{name}." for name, module in small.named_modules() if getattr(module, "removed", False))
+    # strict: every tensor of the small model comes from the cut, and nothing that was kept is lost but in what is gone
+    kept = {name: tensor for name, tensor in state.items() if name in left or not name.startswith(gone)}
+    small.load_state_dict(kept, strict=True)
     family.inherit(model, small)
     return cast(Model, small.train(model.training))
 

@@ -9,11 +9,15 @@ import copy
 
 from torch import nn
 
+from tprune.core.family import Silences
 from tprune.core.plan import Plan
+from tprune.families.registry import FAMILIES
 
 
 def mask_(model: nn.Module, plan: Plan) -> None:
     """Zeroes all members (biases too) of the groups that the plan does not keep, in place.
+
+    Where zeros are not silent, the family adds what is needed (`tprune.core.family.Silences`).
 
     Args:
         model: the model that the plan is for.
@@ -33,6 +37,9 @@ def mask_(model: nn.Module, plan: Plan) -> None:
     for entry, groups in zip(plan.entries, plan.bind(model), strict=True):
         if entry.kept is not None:
             groups.scale_(entry.keep.float())
+    family = FAMILIES.get(plan.family)
+    if isinstance(family, Silences):
+        family.silence_(model, plan)
 
 
 def masked(model: nn.Module, plan: Plan) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tprune.core.kinds import INNER, WHOLE_BLOCK
+from tprune.core.kinds import TILING, WHOLE_BLOCK
 from tprune.core.plan import Plan
 from tprune.core.sites import CROSS_ATTENTION, DECODER, ENCODER, FEED_FORWARD, SELF_ATTENTION, Site
 
@@ -100,11 +100,13 @@ def _order(site: Site) -> tuple[str, int, int, str]:
 def _heads(masks: Masks, site: Site, heads: int) -> tuple[list[Cell], str]:
     keep = masks.get((site, HEADS))
     stays = [True] * heads if keep is None else [bool(k) for k in keep]
-    inside = [masks[site, kind] for kind in INNER[HEADS] if (site, kind) in masks]
-    whole = len(INNER[HEADS]) - len(
+    inside = [masks[site, kind] for kind in TILING[HEADS] if (site, kind) in masks]
+    whole = len(TILING[HEADS]) - len(
         inside
     )  # of queries and keys, values and outputs: what no coupling of the plan touches
-    share = [(sum(float(mask[h].double().mean()) for mask in inside) + whole) / len(INNER[HEADS]) for h in range(heads)]
+    share = [
+        (sum(float(mask[h].double().mean()) for mask in inside) + whole) / len(TILING[HEADS]) for h in range(heads)
+    ]
     if _gone(masks, site) or not any(stays):
         return [Cell(x, w, 0.0) for x, w in _places(heads)], "removed"
     left = [s if kept else 0.0 for s, kept in zip(share, stays, strict=True)]

@@ -49,7 +49,7 @@ class LanguageModelling(OneStack, OnePass):
 
     def matches(self, model: nn.Module) -> bool:
         """Whether its class is one of transformers' for this."""
-        return is_for(model, "ForCausalLM")
+        return is_for(model, "ForCausalLM") or is_for(model, "GPT2LMHeadModel")
 
     def example(self, model: nn.Module) -> Batch:
         """One text without padding."""

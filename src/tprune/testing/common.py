@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tprune.core.coupling import tensors_of
 
@@ -41,6 +45,18 @@ def randomise_(model: nn.Module, seed: int = 0) -> None:
             noise = torch.rand(tensor.shape, generator=random, dtype=torch.float64)
             positive = tensor.ndim == 1 and name.endswith(("weight", "var"))
             tensor.copy_(noise + 0.5 if positive else 2 * noise - 1)
+
+
+def in_double(model: Any) -> Any:
+    """A copy of a model in double precision, evaluating; grouped products of experts have no such precision.
+
+    Args:
+        model: any module.
+    """
+    twin = copy.deepcopy(model).double().eval()
+    if isinstance(twin, PreTrainedModel) and twin.config._experts_implementation is not None:
+        twin.set_experts_implementation("eager")
+    return twin
 
 
 def apart(expected: Tensor, got: Tensor) -> float:

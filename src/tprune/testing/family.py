@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
-from tprune.testing.common import TOLERANCE, apart, require
+from tprune.testing.common import TOLERANCE, apart, in_double, require
 
 STEPS = 8  # of cached decoding
 
@@ -66,7 +65,7 @@ def check_family(
     Raises:
         AssertionError: a kind disagrees; says where.
     """
-    twin = copy.deepcopy(model).double().eval()
+    twin = in_double(model)
     known_family = family_of(twin)
     family, tolerance = known_family.name, known_family.tolerance
     known = list(dict.fromkeys(coupling.kind for coupling in couplings(twin)))

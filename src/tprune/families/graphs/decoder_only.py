@@ -1,4 +1,4 @@
-"""The graph of an exported Llama, as plain torch over the model's own submodules.
+"""The graph of an exported Llama, or of a decoder like it, as plain torch over the model's own submodules.
 
 It reads a whole text, and one token further.
 
@@ -15,7 +15,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import (
+    GemmaForCausalLM,
+    LlamaForCausalLM,
+    MistralForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+)
 
 from tprune.core.caches import LayerCache
 from tprune.core.graph import BATCH, PAST, TOKENS, TOTAL, Dialect, Signature, TensorSpec
@@ -24,6 +30,7 @@ from tprune.families.graphs.attention import MASKED, MIXES
 from tprune.families.graphs.graph import Graph, weights
 from tprune.support.errors import InputError
 
+CLASSES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, GemmaForCausalLM)
 STATIC = ("default", "linear", "llama3", "yarn")  # rotations whose angles depend on the position alone
 
 
@@ -83,8 +90,12 @@ class Look(nn.Module):
     ) -> tuple[Tensor, ...]:
         """`x` `[B, T, D]`, `mask` `[B, 1, T, P + T]`, past `key` and `value` `[B, k, P, d]`."""
         own, sizes = self.attention, self.heads
-        queries = self._split(own.q_proj(x) * own.scaling, sizes.query)
-        keys, values = self._split(own.k_proj(x), sizes.kv), self._split(own.v_proj(x), sizes.kv)
+        if hasattr(own, "q_norm"):  # of each head, before the scaling
+            queries = own.q_norm(self._split(own.q_proj(x), sizes.query)) * own.scaling
+            keys = own.k_norm(self._split(own.k_proj(x), sizes.kv))
+        else:
+            queries, keys = self._split(own.q_proj(x) * own.scaling, sizes.query), self._split(own.k_proj(x), sizes.kv)
+        values = self._split(own.v_proj(x), sizes.kv)
         mixed, *grown = self.mix(rotated(queries, *turn), rotated(keys, *turn), values, mask, key, value)
         return own.o_proj(mixed.transpose(1, 2).flatten(2)), *grown
 
@@ -136,7 +147,7 @@ def _left(block: Any, x: Tensor) -> Tensor | float:
 
 @dataclass(frozen=True)
 class DecoderOnly:
-    """Llama: one graph, `decoder`, that reads whole texts and takes single steps."""
+    """Llama and decoders like it: one graph, `decoder`, that reads whole texts and takes single steps."""
 
     name: ClassVar[str] = "decoder-only"
     searched: ClassVar[bool] = False
@@ -144,13 +155,16 @@ class DecoderOnly:
 
     def matches(self, model: nn.Module) -> bool:
         """By class; pruned ones are subclasses."""
-        return isinstance(model, LlamaForCausalLM)
+        return isinstance(model, CLASSES)
 
     def check(self, model: Any) -> None:
-        """Raises `InputError` for rotations that depend on how long the text is."""
+        """Raises `InputError` for rotations that depend on how long the text is, and for attention to a window."""
         kind = getattr(model.model.rotary_emb, "rope_type", "default")
         if kind not in STATIC:
             raise InputError(f"its rotary positions are {kind!r}; expected one of {', '.join(STATIC)}")
+        window = getattr(model.config, "sliding_window", None)
+        if window is not None and window < model.config.max_position_embeddings:
+            raise InputError(f"its attention reads a window of {window} tokens; expected one that reads all before it")
 
     def limits(self, model: Any) -> Mapping[str, int]:
         """Tokens read before and now."""

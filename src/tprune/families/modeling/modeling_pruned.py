@@ -10,7 +10,7 @@ configuration describes:
         "replaced": {"encoder.layer.0.intermediate": {"kind": "nothing", "returns": 1}},
         # parameters and buffers of other shapes; null: as in the dense model
         "tensors": {"encoder.layer.1.intermediate.dense.weight": [20, null]},
-        # what stock code reads sizes from
+        # what stock code reads sizes from; "config." before what an attention reads from the configuration
         "attributes": {"encoder.layer.1.attention.self": {"num_attention_heads": 3}},
         # heads, key-value heads, and dimensions of a head for queries and keys, and for values
         "values": {"encoder.layer.1.attention.self": [3, 3, 6, 4]},
@@ -156,17 +156,18 @@ class NarrowRMSNorm(nn.Module):
     In single precision, as stock.
     """
 
-    def __init__(self, dense: Any) -> None:
+    def __init__(self, dense: Any, offset: int = 0) -> None:
         super().__init__()
         self.dense: int = getattr(dense, "dense", dense.weight.shape[0])
-        self.variance_epsilon: float = dense.variance_epsilon
+        self.variance_epsilon: float = getattr(dense, "variance_epsilon", None) or dense.eps
+        self.offset = offset
         self.weight = nn.Parameter(torch.empty_like(dense.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x / √(Σx²/D + ε) · weight, D the dense width."""
+        """x / √(Σx²/D + ε) · (offset + weight), D the dense width."""
         y = x.to(torch.float32)
         y = y * torch.rsqrt(y.pow(2).sum(-1, keepdim=True) / self.dense + self.variance_epsilon)
-        return self.weight * y.to(x.dtype)
+        return self.weight * y.to(x.dtype) if not self.offset else (y * (self.offset + self.weight.float())).to(x.dtype)
 
 
 KINDS: dict[str, Callable[..., nn.Module]] = {
@@ -246,17 +247,24 @@ def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
         _resize(model.get_submodule(where), what, tuple(shape), resized)
     for name, attributes in pruned.get("attributes", {}).items():
         for key, value in attributes.items():
-            setattr(model.get_submodule(name), key, value)
+            of_config, own = key.startswith("config."), model.get_submodule(name)
+            setattr(_through(own) if of_config else own, key.removeprefix("config."), value)
     for name, sizes in pruned.get("values", {}).items():
-        module: Any = model.get_submodule(name)
-        module.uneven, module.config = Sizes(*sizes), Through(module.config)
+        uneven: Any = model.get_submodule(name)
+        uneven.uneven, _ = Sizes(*sizes), _through(uneven)
     for name, kept in pruned.get("kept", {}).items():
         attention: Any = model.get_submodule(name)
-        attention.kept = list(kept)
-        if not isinstance(attention.config, Through):
-            attention.config = Through(attention.config)
+        attention.kept, _ = list(kept), _through(attention)
     for module in model.modules():
         _queries_first_(module)
+
+
+def _through(module: Any) -> Through:
+    """The configuration as this attention alone sees it."""
+    if not isinstance(module.config, Through):
+        module.config = Through(module.config)
+    own: Through = module.config
+    return own
 
 
 def _queries_first_(module: nn.Module) -> None:
@@ -308,6 +316,8 @@ def pruned_config(dense: type[Any]) -> type[Any]:
         },
     )
     made.register_for_auto_class()  # type: ignore[attr-defined]  # of a class made here
+    if (bare := modeling_auto.MODEL_MAPPING.get(dense, None)) is not None:  # some heads make what they stand on by it
+        modeling_auto.MODEL_MAPPING.register(made, bare, exist_ok=True)
     return made
 
 
@@ -330,6 +340,7 @@ def pruned_class(dense: type[Any]) -> type[Any]:
             "__init__": __init__,
             "config_class": pruned_config(dense.config_class),
             "dense_class": dense,
+            "_can_set_experts_implementation_cached_value": False,  # grouped products need widths of whole 16 bytes
         },
     )
     if (auto := _auto_class(dense)) is not None:
