@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeGuard
 
 from tprune.support.errors import InputError
 
-Kind = Literal["ffn", "heads", "qk", "vo", "channels", "sublayer", "width", "lines"]
+Kind = Literal["ffn", "heads", "qk", "vo", "channels", "embedding", "sublayer", "width", "lines"]
 
 EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
 QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
@@ -76,6 +76,7 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
+        "embedding": KindRule("the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
         "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),

@@ -25,6 +25,8 @@ class FeedForward:
         layer: the layer after which the block is called, where no module of its own holds it; `module` is then the map
             up.
         held: how the maps hold their weights.
+        parts: how often a map up holds all hidden units: 2 where the gates and what they open are made by one map, one
+            after the other.
     """
 
     site: Site
@@ -33,6 +35,7 @@ class FeedForward:
     down: str
     layer: str = ""
     held: Weights = LINEAR
+    parts: int = 1
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -49,11 +52,12 @@ class FeedForward:
         units = linear(model, self.module, self.ups[0], None, None, self.held)
         for up in self.ups[1:]:
             linear(model, self.module, up, units, None, self.held)
-        linear(model, self.module, self.down, None, units, self.held)
+        linear(model, self.module, self.down, None, units // self.parts, self.held)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """The hidden units, and the whole block."""
-        ups = [view for up in self.ups for view in features(Role.PRODUCER, shapes, up, "u", "u", held=self.held)]
+        axis, sizes = ("u", {}) if self.parts == 1 else ("(t u)", {"t": self.parts})
+        ups = [view for up in self.ups for view in features(Role.PRODUCER, shapes, up, axis, "u", sizes, self.held)]
         units = (*ups, reads(self.down, "u", "u", held=self.held))
         yield Coupling(f"{self.layer or self.module}.ffn", units, kind="ffn", site=self.site)
         yield whole(f"{self.layer}.ffn" if self.layer else self.module, self.site, self._all(shapes))
