@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeGuard
 
 from tprune.support.errors import InputError
 
-Kind = Literal["ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "sublayer", "width", "lines"]
+Kind = Literal["ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "embedding", "sublayer", "width", "lines"]
 
 EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
 QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences
@@ -90,6 +90,7 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "experts": KindRule("the experts of a feed-forward block", Scope.PART, shares=EIGHTHS[:-1], rare=True),
         "units": KindRule("the units of experts", Scope.PART, within="experts", shares=EIGHTHS[:-1], rare=True),
         "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
+        "embedding": KindRule("the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
         "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),

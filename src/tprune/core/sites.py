@@ -12,7 +12,7 @@ from tprune.support.errors import InputError
 
 ENCODER, DECODER = "encoder", "decoder"
 SELF_ATTENTION, CROSS_ATTENTION = "self_attention", "cross_attention"
-FEED_FORWARD, RESIDUAL, CHANNELS = "feed_forward", "residual", "channels"
+FEED_FORWARD, RESIDUAL, CHANNELS, EMBEDDING = "feed_forward", "residual", "channels", "embedding"
 MODULES = {SELF_ATTENTION: "self_attn", CROSS_ATTENTION: "encoder_attn", FEED_FORWARD: "ffn"}  # as files write them
 BLOCKS = {module: block for block, module in MODULES.items()} | {"fc1": FEED_FORWARD, "fc2": FEED_FORWARD}
 WRITTEN = re.compile(r"(?:^|\.)(?P<stack>\w+)\.layers\.(?P<layer>\d+)\.(?P<module>\w+)(?:\.|$)")
@@ -26,8 +26,8 @@ class Site(NamedTuple):
         stack: `encoder` or `decoder`, or a stage of a convolutional network; empty for what belongs to the whole model.
             What reads the source lies in the encoder, or is a cross-attention.
         layer: its number in the stack, from 0; None for what lies in no layer.
-        block: `self_attention`, `cross_attention`, `feed_forward`, `channels`, `residual`, or another word of the
-            family.
+        block: `self_attention`, `cross_attention`, `feed_forward`, `channels`, `embedding`, `residual`, or another word
+            of the family.
 
     Example:
         >>> Site("decoder", 2, "cross_attention").name, Site("encoder", 0, "feed_forward").place

@@ -49,9 +49,11 @@ def sublayers_of(plan: Plan) -> tuple[Sublayer, ...]:
     """The sublayers of a plan in its order; the residual width belongs to none.
 
     Raises:
-        InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; or two of
-            one kind at one site.
+        InputError: a coupling that shares no budget, such as the lines of one matrix, or one without a site; two of
+            one kind at one site; or the residual widths of two stacks.
     """
+    if len(widths := [c.name for c in plan.couplings if rule_of(c.kind).scope is Scope.MODEL]) > 1:
+        raise InputError(f"{' and '.join(widths)}: two residual widths cannot share a budget; expected one of them")
     names: dict[Site, dict[str, str]] = {}
     lines: dict[Site, dict[str, int]] = {}
     for entry in plan.entries:

@@ -83,8 +83,8 @@ class Attention:
         returns: how many results the module's code returns.
         shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its
             second result.
-        needed: whether other blocks need more of it than what it adds to the stream, such as that bias; it cannot be
-            removed then.
+        needed: whether other blocks need more of it than what it adds to the stream, such as that bias, or its module
+            adds to the stream itself; it cannot be removed then.
     """
 
     site: Site
@@ -187,7 +187,10 @@ class Attention:
 
     def _without(self, constant: bool) -> Changes:
         if self.needed:
-            raise InputError(f"{self.module}: no heads are left, but other blocks need it; keep at least one")
+            raise InputError(
+                f"{self.module}: no heads are left, but other blocks need it, or more than the attention is in its "
+                "module; keep at least one"
+            )
         passes = "position_bias" if self.shared_bias else ""
         return without(self.module, self.maps.o, constant=constant, returns=self.returns, passes=passes)
 

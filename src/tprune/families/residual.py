@@ -9,7 +9,7 @@ from torch import nn
 
 from tprune.core.coupling import Coupling, Role, View, bias, producer
 from tprune.core.cuts import Cuts
-from tprune.core.sites import WHOLE_MODEL, Site
+from tprune.core.sites import EMBEDDING, ENCODER, WHOLE_MODEL, Site
 from tprune.families.rows import (
     CONV1D,
     LINEAR,
@@ -144,3 +144,18 @@ def _in_gone(model: nn.Module, name: str) -> bool:
         if gone(model, ".".join(names[:count])):
             return not hasattr(model.get_submodule(".".join(names[:count])), names[count])
     return gone(model, name)
+
+
+def narrow_embeddings(
+    embeddings: tuple[str, ...], norms: tuple[str, ...], writers: tuple[str, ...], readers: tuple[str, ...]
+) -> Residual:
+    """The dimensions of embeddings that a map widens to the stream's, which are cut by themselves.
+
+    Args:
+        embeddings: the tables.
+        norms: of the embeddings, and of what a tied output layer reads.
+        writers: of what a tied output layer reads.
+        readers: the map, and the output layer.
+    """
+    site = Site(ENCODER, None, EMBEDDING)
+    return Residual(embeddings, norms, writers, readers, name=EMBEDDING, kind=EMBEDDING, site=site)

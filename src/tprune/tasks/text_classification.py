@@ -12,6 +12,7 @@ from torch import nn
 
 from tprune.core.data import Sources
 from tprune.core.model import Tokenizer
+from tprune.core.positions import most_tokens
 from tprune.core.task import Batch
 from tprune.core.words import Words
 from tprune.data.read_texts import read_labeled_texts
@@ -72,7 +73,7 @@ class TextClassification(Classification, OneStack):
 
     def example(self, model: nn.Module) -> Batch:
         """One text without padding."""
-        tokens = min(self.tokens, int(settings(model).max_position_embeddings))
+        tokens = min(self.tokens, most_tokens(model) or self.tokens)
         ids = torch.zeros(1, tokens, dtype=torch.long, device=next(model.parameters()).device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0]}
 
@@ -99,7 +100,7 @@ class TextClassification(Classification, OneStack):
         check_data(data, LabeledTexts, self.name)
         classes = classes_of(data, model)
         ids = processor(list(data.texts), verbose=False).input_ids
-        most = min(self.longest, int(settings(model).max_position_embeddings))
+        most = min(self.longest, most_tokens(model) or self.longest)
         cut = sum(len(row) > most for row in ids)
         notes = (f"{data.name}: {cut:,} of {len(ids):,} texts are cut to {most} tokens",) if cut else ()
         rows = tuple(row if len(row) <= most else [*row[: most - 1], row[-1]] for row in ids)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tprune.core.graph import BATCH, TOKENS, Dialect, Signature, TensorSpec
+from tprune.core.positions import most_tokens
 from tprune.core.task import Batch, Task
 from tprune.families.graphs.graph import Graph, weights
 from tprune.support.errors import InputError
@@ -65,8 +66,8 @@ class SinglePass:
 
     def limits(self, model: Any) -> Mapping[str, int]:
         """The positions of a model of transformers."""
-        most = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-        return {} if most is None else {TOKENS: int(most)}
+        most = most_tokens(model)
+        return {} if most is None else {TOKENS: most}
 
     def graphs(
         self, model: nn.Module, task: Task, inputs: Batch, dialect: Dialect, rows: Sequence[int] = ()

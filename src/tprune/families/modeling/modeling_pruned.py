@@ -138,15 +138,15 @@ class NarrowLayerNorm(nn.Module):
         super().__init__()
         self.dense: int = getattr(dense, "dense", dense.weight.shape[0])
         self.eps: float = dense.eps
-        self.weight, self.bias = (
-            nn.Parameter(torch.empty_like(dense.weight)),
-            nn.Parameter(torch.empty_like(dense.bias)),
-        )
+        self.weight = nn.Parameter(torch.empty_like(dense.weight))
+        self.bias = None if dense.bias is None else nn.Parameter(torch.empty_like(dense.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """(x − μ) / √(σ² + ε) · weight + bias, with μ and σ² over the dense width."""
         size = x.shape[-1]
-        whole, weight, bias = (nn.functional.pad(y, (0, self.dense - size)) for y in (x, self.weight, self.bias))
+        more = (0, self.dense - size)
+        whole, weight = (nn.functional.pad(y, more) for y in (x, self.weight))
+        bias = None if self.bias is None else nn.functional.pad(self.bias, more)
         return nn.functional.layer_norm(whole, (self.dense,), weight, bias, self.eps)[..., :size]
 
 

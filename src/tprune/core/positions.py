@@ -1,0 +1,30 @@
+"""How many tokens a model of transformers has positions for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+
+def most_tokens(model: nn.Module) -> int | None:
+    """The tokens of the longest text that a model takes; None where nothing limits them.
+
+    Where the table of positions has a row for padding, positions are counted from the row after it (RoBERTa: of 514
+    rows, 512 are positions).
+
+    Args:
+        model: of transformers, with `max_position_embeddings` in its configuration, or any other module.
+
+    Example:
+        >>> from transformers import RobertaConfig, RobertaModel
+        >>> sizes = {"hidden_size": 4, "num_hidden_layers": 0, "num_attention_heads": 1, "vocab_size": 8}
+        >>> most_tokens(RobertaModel(RobertaConfig(**sizes, max_position_embeddings=32, pad_token_id=1)))
+        30
+    """
+    most = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if most is None:
+        return None
+    base: Any = getattr(model, "base_model", model)
+    padding = getattr(getattr(getattr(base, "embeddings", None), "position_embeddings", None), "padding_idx", None)
+    return int(most) - (0 if padding is None else padding + 1)
