@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
 
 from benchmarks.other_tasks.resnet import ResNet
 from small_pairs import PAIRS, model_and_tokenizer
@@ -15,16 +24,29 @@ from tprune.core.data import Data
 from tprune.core.task import Task
 from tprune.data.image_processor import ImageProcessor
 from tprune.data.images import LabeledImages
+from tprune.data.pairs import ScoredPairs, SentencePairs
+from tprune.data.parallel import Parallel
+from tprune.data.sounds import Recordings
+from tprune.data.tagged import TaggedTexts
 from tprune.data.texts import LabeledTexts, Texts, TokenSequences
 from tprune.tasks.image_classification import ImageClassification
 from tprune.tasks.language_modelling import LanguageModelling
+from tprune.tasks.sentence_similarity import SentenceSimilarity
+from tprune.tasks.speech_processor import SpeechProcessor
+from tprune.tasks.speech_recognition import SpeechRecognition
+from tprune.tasks.summarisation import Summarisation
 from tprune.tasks.text_classification import TextClassification
+from tprune.tasks.token_classification import TokenClassification
 from tprune.tasks.translation.encoding import train_tokenizer
 from tprune.tasks.translation.task import Translation
 from tprune.testing import randomise_
 
 TEXTS = ("a cat sat", "a dog ran far", "the cat", "the dog sat", "a fine cat ran", "dog")
 LABELS = ("good", "bad", "good", "bad", "fair", "fair")
+TAGGED = TaggedTexts(
+    tuple(tuple(text.split()) for text in TEXTS),
+    tuple(tuple({"cat": "B-X", "dog": "B-X", "ran": "I-X"}.get(word, "O") for word in text.split()) for text in TEXTS),
+)
 
 
 class Known(NamedTuple):
@@ -47,6 +69,44 @@ def classifier(**changes: Any) -> Any:
     return model
 
 
+def tagger(names: tuple[str, ...] = ("O", "B-X", "I-X")) -> Any:
+    torch.manual_seed(0)
+    known = {"label2id": {name: i for i, name in enumerate(names)}, "id2label": dict(enumerate(names))}
+    config = {**BERT, **known, "num_labels": len(names), "hidden_dropout_prob": 0.0}
+    model = BertForTokenClassification(BertConfig(**config)).eval()
+    randomise_(model)
+    return model
+
+
+def encoder(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    model = BertModel(BertConfig(**{**BERT, "hidden_dropout_prob": 0.0})).eval()
+    randomise_(model)
+    return model
+
+
+def listener() -> Any:
+    torch.manual_seed(0)
+    layers = {f"{stack}_{what}": n for stack in ("encoder", "decoder") for what, n in (("layers", 1), ("ffn_dim", 24))}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    limits = {"max_source_positions": 50, "max_target_positions": 20, "num_mel_bins": 8, "d_model": 16}
+    tokens = {"vocab_size": 40, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 2}
+    config = WhisperConfig(**layers, **heads, **limits, **tokens, dropout=0.0, begin_suppress_tokens=None)
+    model = WhisperForConditionalGeneration(config).eval()
+    randomise_(model)
+    return model
+
+
+def speech_processor() -> SpeechProcessor:
+    """Of recordings of up to a second."""
+    return SpeechProcessor(WhisperFeatureExtractor(feature_size=8, chunk_length=1), words())
+
+
+def tones() -> Recordings:
+    sounds = [np.sin(np.arange(800 * n) * n / 50).astype(np.float32) for n in range(1, 7)]
+    return Recordings(tuple(sounds), TEXTS, "tones")
+
+
 def pictures(count: int = 6, seed: int = 0) -> LabeledImages:
     rng = np.random.default_rng(seed)
     images = tuple(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(count))
@@ -58,8 +118,31 @@ def translation() -> Known:
     return Known(Translation(beams=1), model.eval(), PAIRS.head(6), tokenizer)
 
 
+def summarisation() -> Known:
+    pytest.importorskip("rouge_score")
+    model, tokenizer = model_and_tokenizer()
+    words_in_common = Parallel(PAIRS.source[:6], PAIRS.source[1:7])
+    return Known(Summarisation(beams=1), model.eval(), words_in_common, tokenizer)
+
+
 def text_classification() -> Known:
     return Known(TextClassification(), classifier(), LabeledTexts(TEXTS, LABELS), words())
+
+
+def token_classification() -> Known:
+    return Known(TokenClassification(), tagger(), TAGGED, words())
+
+
+def sentence_similarity() -> Known:
+    return Known(SentenceSimilarity(), encoder(), SentencePairs(TEXTS[:3], TEXTS[3:]), words())
+
+
+def scored_pairs() -> Known:
+    return Known(SentenceSimilarity(), encoder(), ScoredPairs(TEXTS[:3], TEXTS[3:], (0.2, 0.1, 0.9)), words())
+
+
+def speech_recognition() -> Known:
+    return Known(SpeechRecognition(), listener(), tones(), speech_processor())
 
 
 def language_modelling() -> Known:
@@ -82,5 +165,8 @@ def image_classification() -> Known:
 
 KNOWN = {
     make.__name__: make
-    for make in (translation, text_classification, language_modelling, token_ids, image_classification)
+    for make in (
+        *(translation, summarisation, text_classification, token_classification, sentence_similarity, scored_pairs),
+        *(speech_recognition, language_modelling, token_ids, image_classification),
+    )
 }

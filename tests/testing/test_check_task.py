@@ -12,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from small_tasks import KNOWN, Known, classifier, image_classification, language_modelling, text_classification
+from small_tasks import (
+    KNOWN,
+    Known,
+    classifier,
+    image_classification,
+    language_modelling,
+    sentence_similarity,
+    text_classification,
+    token_classification,
+)
 from tprune.core.known_tasks import TASKS
 from tprune.core.score import Measure
 from tprune.core.task import Batch, Predictions, Shown
@@ -21,7 +30,9 @@ from tprune.tasks.classification import Classified
 from tprune.tasks.encoded_tokens import EncodedTokens
 from tprune.tasks.image_classification import ImageClassification
 from tprune.tasks.language_modelling import LanguageModelling
+from tprune.tasks.sentence_similarity import SentenceSimilarity
 from tprune.tasks.text_classification import TextClassification
+from tprune.tasks.token_classification import TokenClassification
 from tprune.testing import check_task
 
 
@@ -103,6 +114,29 @@ class _WrongDepth(TextClassification):
         return {"hidden": 7}
 
 
+class _TagsPadding(TokenClassification):
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        found = dict(super().collate(rows, pad))
+        return {**found, "labels": found["labels"].clamp_min(0)}
+
+
+class _FarFromItself(SentenceSimilarity):
+    def loss(self, logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
+        return super().loss(logits, batch) + 0.1
+
+
+class _MixesTargets(SentenceSimilarity):
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        found = dict(super().collate(rows, pad))
+        return {**found, "targets": found["targets"].flip(0)}
+
+
+class _PoolsPadding(SentenceSimilarity):
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        found = dict(super().collate(rows, pad))
+        return {**found, "attention_mask": torch.ones_like(found["attention_mask"])}
+
+
 class _ShortBaseline(LanguageModelling):
     def baselines(self, train: EncodedTokens, test: EncodedTokens) -> Mapping[str, Predictions]:
         return {"short": Predictions(np.ones((1, 2)))}
@@ -122,6 +156,10 @@ class _ShortBaseline(LanguageModelling):
         (text_classification, _ReadsLabels(), "off that of its examples alone|what padding is filled with"),
         (image_classification, _ShowsNumbers(size=8), "expected three texts"),
         (text_classification, _WrongDepth(), "`depth` says"),
+        (token_classification, _TagsPadding(), "are not those it has alone: padding counts"),
+        (sentence_similarity, _FarFromItself(), "the loss is 0.1 at the targets"),
+        (sentence_similarity, _MixesTargets(), "rows are mixed up"),
+        (sentence_similarity, _PoolsPadding(), "padding counts|not told what is padding"),
         (language_modelling, _ShortBaseline(), "the baseline 'short' has 1 predictions for 6"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",

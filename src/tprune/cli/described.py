@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -13,13 +13,15 @@ from tprune.core.graph import TOKENS
 from tprune.core.task import Task
 from tprune.data.image_processor import FILE
 from tprune.realise.model_files import CONFIG, content
+from tprune.realise.sentence_files import KEY
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
-from tprune.runtimes.tokens import SETTINGS, load_tokens
+from tprune.runtimes.tokens import SETTINGS, JsonTokens, load_tokens
 from tprune.support.files import read_json, write_json
 
 KEPT = (
     *("label2id", "num_labels", "vocab_size", "max_position_embeddings"),
     *("pad_token_id", "bos_token_id", "eos_token_id"),
+    KEY,
 )
 
 
@@ -64,9 +66,20 @@ class ExportedTokenizer:
     def __init__(self, folder: Path) -> None:
         self.tokens = load_tokens(folder)
 
-    def __call__(self, text: list[str], *, verbose: bool = True) -> SimpleNamespace:
-        """The ids of texts."""
-        return SimpleNamespace(input_ids=[list(ids) for ids in self.tokens.encode(text)])
+    @property
+    def is_fast(self) -> bool:
+        """Whether it says which tokens are of which word."""
+        return isinstance(self.tokens, JsonTokens)
+
+    def __call__(
+        self, text: list[str] | list[list[str]], *, verbose: bool = True, is_split_into_words: bool = False
+    ) -> SimpleNamespace:
+        """The ids of texts, and of those that are split into words the word of each token."""
+        if is_split_into_words:
+            assert isinstance(self.tokens, JsonTokens)
+            found = self.tokens.encode_words(cast(list[list[str]], text))
+            return SimpleNamespace(input_ids=[ids for ids, _ in found], word_ids=lambda index: found[index][1])
+        return SimpleNamespace(input_ids=[list(ids) for ids in self.tokens.encode(cast(list[str], text))])
 
 
 def processor_of(folder: Path, task: Task) -> Any:

@@ -10,11 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from tprune.cli.export import CHECKED, built_in
+from tprune.cli.score import results as scored_results
 from tprune.cli.sides import RunsIn
+from tprune.core.known_tasks import TASKS
 from tprune.core.precision import Precision
+from tprune.core.task import Predictions
 from tprune.data.parallel import Parallel, sampled
 from tprune.realise.checkpoint import load, load_tokenizer
 from tprune.run.lookup import runnable_at
@@ -28,7 +32,7 @@ from tprune.support.machine import default_threads
 from tprune.support.reporting import Report
 from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
 from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, quality
-from tprune.tasks.translation.encoding import check_translates, max_length
+from tprune.tasks.translation.encoding import EncodedPairs, check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
@@ -96,6 +100,46 @@ class Written(NamedTuple):
     beams: int
 
 
+def scored_texts(
+    task: str,
+    model: str,
+    pairs: Parallel,
+    against: str | None = None,
+    beams: int | None = None,
+    threads: int | None = None,
+    report: Report = lambda text: None,
+    runs_in: RunsIn = (None, None),
+    long_lines: LongLines | None = None,
+) -> dict[str, Any]:
+    """What models write that are no translations, such as summaries, by the metrics of their task.
+
+    Args:
+        task: by its name.
+        model: as of `evaluate`; `against`, `beams`, `threads` and `report` likewise.
+        pairs: inputs and references.
+        against: see `model`.
+        beams: see `model`.
+        threads: see `model`.
+        report: see `model`.
+        runs_in: runtime and precision.
+        long_lines: what becomes of inputs that are too long; cropped, and said, if not given.
+
+    Raises:
+        InputError: as `evaluate`.
+        CertificateError: as `evaluate`.
+    """
+    known = TASKS.named(task)
+    model, against = runnable_at(model), None if against is None else runnable_at(against)
+    names = list(dict.fromkeys(filter(None, (against, model))))
+    fit = long_lines or LongLines("crop", 1.0, OPTION)
+    pairs, written, odd = _translated(names, pairs, beams, threads, report, runs_in, None, fit)
+    for name, each in written.items():
+        odd += cut_often(name, each.made.share, each.made.limit)
+    examples = EncodedPairs(([],) * len(pairs), ([],) * len(pairs), pairs, notes=tuple(odd))
+    predictions = {name: Predictions(np.array(each.made.texts, object)) for name, each in written.items()}
+    return scored_results(known, model, against, examples, predictions, None, report)
+
+
 def _translated(
     names: Sequence[str],
     pairs: Parallel,
@@ -103,7 +147,7 @@ def _translated(
     threads: int | None,
     report: Report,
     runs_in: RunsIn,
-    tokenize: str,
+    tokenize: str | None,
     long_lines: LongLines,
 ) -> tuple[Parallel, dict[str, Written], list[str]]:
     """The pairs that all models can take, what each of them writes, and what looks odd."""
@@ -118,7 +162,7 @@ def _translated(
             count = partial(_lengths, translator.tokens)
             pairs, long = long_lines.fit(pairs, count, None, translator.layout.source_positions)
             odd += long
-        odd += doubts(pairs.target, tokenize)
+        odd += [] if tokenize is None else doubts(pairs.target, tokenize)
         for line in odd:
             report(f"warning: {line}")
         for name, translator in translators.items():

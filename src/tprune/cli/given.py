@@ -82,6 +82,10 @@ class Given:
         wrong = [f"--{name.replace('_', '-')}" for name in self.sides] + (["--data"] if self.data is not None else [])
         if wrong:
             raise OptionError(f"{wrong[0]} is for translation, and the model is for {task}; give {options(needed)}")
+        self.check_files(needed)
+
+    def check_files(self, needed: Sequence[str]) -> None:
+        """Raises `InputError` where a set that is needed has no files."""
         if missing := [name for name in needed if name not in self.files]:
             raise InputError(f"no {' and '.join(missing)} data: give {options(missing)}")
 

@@ -20,7 +20,7 @@ from tprune.cli.sides import RunsIn
 from tprune.core.known_tasks import TASKS, task_of
 from tprune.core.precision import Precision
 from tprune.core.score import Score
-from tprune.core.task import Examples, Predictions, Task
+from tprune.core.task import Examples, KeepsOutputs, Predictions, Task
 from tprune.realise.checkpoint import load
 from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.runtimes.export import export
@@ -88,11 +88,13 @@ def scored(
         for name, side in sides.items():
             report(f"{name}: scoring {len(examples):,} examples")
             predictions[name] = known.predict(side.runs, examples, side.pad)
+        if isinstance(known, KeepsOutputs):
+            examples = known.relative_to(examples, predictions.get(against or ""))
         train = known.encode(data["train"], sides[model].processor, sides[model].describes) if "train" in data else None
-    return _results(known, model, against, examples, predictions, train, report)
+    return results(known, model, against, examples, predictions, train, report)
 
 
-def _results(
+def results(
     task: Task,
     model: str,
     against: str | None,
@@ -101,6 +103,17 @@ def _results(
     train: Examples | None,
     report: Report,
 ) -> dict[str, Any]:
+    """Scores of predictions by the names of models, of baselines, and the difference of two models.
+
+    Args:
+        task: of the models.
+        model: whose predictions are compared with those of `against`, where there is one.
+        against: see `model`.
+        examples: that were predicted.
+        predictions: by model.
+        train: what baselines know; the examples themselves if not given.
+        report: is told warnings.
+    """
     found = {name: scores(task, each, examples) for name, each in predictions.items()}
     suffix = "" if train is not None else " of the test data"
     baselines = {

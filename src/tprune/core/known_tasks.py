@@ -35,17 +35,25 @@ TASKS: Registry[Task] = Registry(
         "language-modelling": "tprune.tasks.language_modelling:LANGUAGE_MODELLING",
         "image-classification": "tprune.tasks.image_classification:IMAGE_CLASSIFICATION",
         "text-classification": "tprune.tasks.text_classification:TEXT_CLASSIFICATION",
+        "token-classification": "tprune.tasks.token_classification:TOKEN_CLASSIFICATION",
+        "sentence-similarity": "tprune.tasks.sentence_similarity:SENTENCE_SIMILARITY",
+        "summarisation": "tprune.tasks.summarisation:SUMMARISATION",
+        "speech-recognition": "tprune.tasks.speech_recognition:SPEECH_RECOGNITION",
     },
     fault,
 )
 
 
-WRITE_SENTENCES = frozenset({"translation"})  # those of ours that are a `WritesSentences`, known without an import
+WRITE_SENTENCES = frozenset(
+    {"translation", "summarisation"}
+)  # those of ours that are a `WritesSentences`, known without an import
 HEADS = {  # by the ends of the names that transformers gives its classes
     "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
     "ForCausalLM": "language-modelling",
     "GPT2LMHeadModel": "language-modelling",
     "ForImageClassification": "image-classification",
+    "WhisperForConditionalGeneration": "speech-recognition",
 }
 
 

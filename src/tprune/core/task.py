@@ -243,6 +243,22 @@ class WritesSentences(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsOutputs(Protocol):
+    """A task without classes, whose models are to give what the dense model gives: its loss is a distance to that.
+
+    `Task.encode` is given the dense model, and puts what it gives into the examples.
+    """
+
+    def targets(self, batch: Batch) -> Tensor:
+        """What is expected, of the logits' shape."""
+        ...
+
+    def relative_to(self, examples: Any, reference: Predictions | None) -> Examples:
+        """The same examples with the predictions of another model as targets; None for none."""
+        ...
+
+
 def decoded(task: Task, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
     """The steps of `Decodes.decode`; none where the task's models run in one pass.
 

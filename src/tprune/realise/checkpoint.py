@@ -8,6 +8,7 @@ import reprlib
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,6 +43,7 @@ from tprune.realise.model_files import (
     model_folder,
 )
 from tprune.realise.module_files import read_module, save_module
+from tprune.realise.sentence_files import KEY, read_sentence_files, write_sentence_files
 from tprune.support.errors import ENDS, InputError, TpruneWarning
 from tprune.support.files import atomic_directory, openable
 from tprune.support.panics import quiet_panics
@@ -90,6 +92,7 @@ def save(
             cast(Any, model).save_pretrained(work, safe_serialization=True)
         if tokenizer is not None:
             tokenizer.save_pretrained(work)
+        write_sentence_files(getattr(model, "config", None), work)
         if plan is not None:
             plan.save(work / "plan.json")
         if certificate is not None:
@@ -137,6 +140,8 @@ def load(
             return cast(Model, read_module(path, architecture, dtype))
         model, report = _read(path, dtype, offline, trust_remote_code)
         beside = _beside(path, POSITIONS, offline)
+        if (files := read_sentence_files(partial(_beside, path, offline=offline), path)) is not None:
+            setattr(model.config, KEY, files)
     except (InputError, *ENDS):
         raise
     except BaseException as error:  # safetensors, json and the hub each raise their own kinds; libraries in Rust panic

@@ -149,6 +149,10 @@ def preparation_of(task: Task) -> Preparation:
     """What a task needs of a run."""
     if isinstance(task, WritesSentences):
         from tprune.run.translation.preparation import TranslationPreparation
+        from tprune.run.translation.summaries import SummaryPreparation
+        from tprune.tasks.summarisation import Summarisation
 
+        if isinstance(task, Summarisation):
+            return SummaryPreparation(task)
         return TranslationPreparation(task)
     return OnePassPreparation(task)

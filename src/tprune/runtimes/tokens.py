@@ -120,6 +120,11 @@ class JsonTokens:
         """See `Tokens`."""
         return [encoding.ids for encoding in self._encode(list(sentences))]
 
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int | None]]]:
+        """The ids of texts that are split into words, and the word of each; None for special tokens."""
+        found = self._encode([list(words) for words in texts], is_pretokenized=True)
+        return [(encoding.ids, encoding.word_ids) for encoding in found]
+
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
         return [_cleaned(str(text), self._settings) for text in self._decode([list(row) for row in ids])]

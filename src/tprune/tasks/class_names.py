@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from tprune.data.images import LabeledImages
-from tprune.data.texts import LabeledTexts
 from tprune.support.errors import InputError
 
 FEW = 20  # names in a message
+
+
+class Labeled(Protocol):
+    """Data with a label for each item."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names or numbers of classes."""
+        ...
+
+    def place(self, index: int) -> str:
+        """Where an item was read."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class Classes:
     names: Mapping[int, str]
 
 
-def classes_of(data: LabeledTexts | LabeledImages, model: nn.Module) -> Classes:
+def classes_of(data: Labeled, model: nn.Module) -> Classes:
     """The classes of labelled data, as a model numbers them.
 
     Names are those of `label2id` in the model's configuration; labels that are numbers are the model's own. Where no

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tprune.core.data import Data
 from tprune.core.labels import IGNORED, label_loss
 from tprune.core.score import Score
-from tprune.core.task import Batch, Examples, HasStates, Predictions, Task, missing_members
+from tprune.core.task import Batch, Examples, HasStates, KeepsOutputs, Predictions, Task, missing_members
 from tprune.tasks.one_pass import InOnePass
 from tprune.tasks.scoring import compare, scores
 from tprune.testing.common import require
@@ -67,13 +67,27 @@ def _check_batch(task: Task, model: nn.Module, batch: Batch, where: str) -> None
         bool((counted >= 0).all() and (counted < logits.shape[-1]).all()),
         f"{where}: a label is none of the {logits.shape[-1]} classes",
     )
-    off = abs(float(task.loss(logits, batch)) - float(label_loss(logits, labels)))
-    require(off < CLOSE, f"{where}: the loss is {off:.2g} off the mean cross entropy of its labels")
+    _check_loss(task, logits, batch, where)
     if isinstance(task, HasStates):
         stacks, depth = task.states(outputs, batch), list(task.depth(model).values())
         require(
             [len(each.layers) for each in stacks] == depth, f"{where}: `depth` says {depth} layers, `states` others"
         )
+
+
+def _check_loss(task: Task, logits: Tensor, batch: Batch, where: str) -> None:
+    """It is the cross entropy of the labels; a distance to targets is 0 at these, and larger elsewhere."""
+    if not isinstance(task, KeepsOutputs):
+        off = abs(float(task.loss(logits, batch)) - float(label_loss(logits, task.labels(batch))))
+        require(off < CLOSE, f"{where}: the loss is {off:.2g} off the mean cross entropy of its labels")
+        return
+    targets = task.targets(batch)
+    require(
+        targets.shape == logits.shape,
+        f"{where}: targets {tuple(targets.shape)} do not belong to logits {tuple(logits.shape)}; expected equal shapes",
+    )
+    at, elsewhere = float(task.loss(targets, batch)), float(task.loss(targets + 1, batch))
+    require(abs(at) < CLOSE < elsewhere, f"{where}: the loss is {at:.2g} at the targets, {elsewhere:.2g} elsewhere")
 
 
 def _check_collate(task: Task, model: nn.Module, examples: Examples, pad: int, where: str) -> None:
@@ -98,6 +112,8 @@ def _check_collate(task: Task, model: nn.Module, examples: Examples, pad: int, w
 
 
 def _expected(task: Task, batch: Batch, index: int) -> Tensor:
+    if isinstance(task, KeepsOutputs):
+        return task.targets(batch)[index]
     labels = task.labels(batch)[index]
     return labels[labels != IGNORED]
 

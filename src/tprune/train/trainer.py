@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
-from tprune.core.task import Examples, HasStates, Task
+from tprune.core.task import Examples, HasStates, KeepsOutputs, Task
 from tprune.support.errors import DivergedError, InputError
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
@@ -117,7 +117,7 @@ class TaskTrainer(Trainer):
         if training and self.teacher is not None:
             with torch.no_grad():
                 expected = self.task.run(self.teacher, inputs, hidden=hidden)
-        if expected is not None and self.how.distill:
+        if expected is not None and self.how.distill and not isinstance(self.task, KeepsOutputs):
             labels = self.task.labels(inputs)
             loss = distillation_loss(outputs.logits, expected.logits, labels, self.how.distill, smoothing)
         else:

@@ -12,7 +12,9 @@ from tprune.cli.given import Given
 from tprune.cli.options.checks import bleu_tokenizer, column_names, named, not_empty, task_named
 from tprune.cli.options.choices import LongLinesHow
 
-FILES = "CSV, TSV or JSON lines (.gz too), text files of a language model, folders of images; repeat for several"
+FILES = (
+    "CSV, TSV or JSON lines (.gz too), text files of sentences or tagged words, folders of images; repeat for several"
+)
 
 
 def path_option(name: str, says: str) -> Any:
@@ -40,8 +42,9 @@ class Source:
             "--columns",
             callback=column_names,
             metavar="NAME,...",
-            help="Columns of tables and data sets, such as text,label; for translation SOURCE,TARGET, with dots for "
-            "what lies inside a column: translation.en,translation.de (default: the usual names).",
+            help="Columns of tables and data sets, such as text,label or sentence1,sentence2,score; for translation "
+            "SOURCE,TARGET, with dots for what lies inside a column: translation.en,translation.de (default: the usual "
+            "names).",
         ),
     ] = None
     task: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from tprune.cli.sides import RunsIn, sides_of
 from tprune.core.known_tasks import writes_sentences
 from tprune.core.precision import Precision
 from tprune.runtimes.artefact import layout_file
+from tprune.run.translation import TRAINED
 from tprune.support.errors import OptionError
 
 
@@ -56,6 +57,9 @@ def evaluate(
         check_used(where, runtime or "onnxruntime", Precision(numbers or "fp32"))
     given = given_data(sets, pairs)
     task = task_name(given, where, scores=True)
+    if writes_sentences(task) and task != TRAINED:
+        _texts(task, where, other, given, scoring, threads, (runtime, numbers), as_json)
+        return
     if writes_sentences(task):
         _translations(where, other, given, scoring, threads, (runtime, numbers), as_json)
         return
@@ -66,6 +70,35 @@ def evaluate(
     from tprune.report.score_table import scores_table
 
     show(scored(task, where, other, given, threads, say, (runtime, numbers)), as_json, scores_table)
+
+
+def _texts(
+    task: str,
+    model: str,
+    against: str | None,
+    given: Given,
+    scoring: Scoring,
+    threads: int | None,
+    runs_in: RunsIn,
+    as_json: bool,
+) -> None:
+    """What models write that are no translations, by their own task's metrics."""
+    from tprune.cli.evaluate import scored_texts
+    from tprune.cli.sentences import test_of
+    from tprune.core.known_tasks import TASKS
+    from tprune.report.score_table import scores_table
+    from tprune.tasks.translation.long_lines import OPTION, LongLines
+
+    if scoring.bleu_tokenize is not None:
+        raise OptionError(f"--bleu-tokenize is for translation, and the model is for {task}; leave it out")
+    if "train" in given.files:
+        raise OptionError(f"--train: the baselines of {task} know the test data alone; leave it out")
+    files = given.files.get("test")
+    pairs: Any = TASKS.named(task).read(files, given.names) if files else test_of(given)
+    how = scoring.long_lines
+    long = None if how is None else LongLines(how.value, scoring.long_share, OPTION)
+    found = scored_texts(task, model, pairs, against, scoring.beams, threads, say, runs_in, long)
+    show(found, as_json, scores_table)
 
 
 def _translations(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tprune.core.task import Batch
+
+STACKS = ("encoder", "decoder")
 
 
 @torch.no_grad()
@@ -17,21 +19,22 @@ def side_by_side(models: Sequence[nn.Module], source: Batch, steps: int) -> Iter
 
     Args:
         models: encoder-decoders of one vocabulary.
-        source: `input_ids` and `attention_mask`, (batch, positions).
-        steps: at most; no more than the first model has positions for.
+        source: what the encoder reads, such as `input_ids` and `attention_mask`, (batch, positions).
+        steps: how many.
     """
     callable_models: list[Any] = list(models)
     config = callable_models[0].config
-    first = torch.full((len(source["input_ids"]), 1), int(config.decoder_start_token_id))
-    token = first.to(source["input_ids"].device)
+    read = next(iter(source.values()))
+    token = torch.full((len(read), 1), int(config.decoder_start_token_id), device=read.device)
+    masked = {name: mask for name, mask in source.items() if name == "attention_mask"}
     encoded = [model.get_encoder()(**source) for model in callable_models]
     caches: list[Any] = [None] * len(models)
-    for _ in range(min(steps, int(config.max_position_embeddings) - 1)):
+    for _ in range(steps):
         logits = []
         for i, model in enumerate(callable_models):
             out = model(
                 encoder_outputs=encoded[i],
-                attention_mask=source["attention_mask"],
+                **masked,
                 decoder_input_ids=token,
                 past_key_values=caches[i],
                 use_cache=True,
@@ -40,3 +43,18 @@ def side_by_side(models: Sequence[nn.Module], source: Batch, steps: int) -> Iter
             logits.append(out.logits[:, -1])
         yield logits
         token = logits[0].argmax(-1, keepdim=True)
+
+
+def first_layer_apart(outputs: Sequence[Any], differs: Callable[[Tensor, Tensor], bool]) -> str:
+    """The first layer, of the encoder or of the decoder, whose output differs in two models, in words.
+
+    Args:
+        outputs: of both models, with their hidden states.
+        differs: whether two tensors differ.
+    """
+    for stack in STACKS:
+        pairs = zip(*(getattr(found, f"{stack}_hidden_states") for found in outputs), strict=True)
+        for layer, (a, b) in enumerate(pairs):
+            if a.shape == b.shape and differs(a, b):
+                return f"from {stack} layer {layer - 1} on" if layer else f"from the {stack}'s embeddings on"
+    return "in the output projection, or with a changed width"

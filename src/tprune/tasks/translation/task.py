@@ -22,10 +22,9 @@ from tprune.tasks.one_stack import OverTokens, check_data, settings
 from tprune.tasks.translation.encoding import Collate, EncodedPairs, encode, max_length
 from tprune.tasks.translation.scoring import predictions as predicted
 from tprune.tasks.translation.scoring import read_pairs
-from tprune.tasks.translation.stepping import side_by_side
+from tprune.tasks.translation.stepping import STACKS, first_layer_apart, side_by_side
 
 SHORT = 7  # tokens
-STACKS = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,9 @@ class Translation(OverTokens):
         return replace(self, beams=beams, tokenize=tokenize)
 
     def matches(self, model: nn.Module) -> bool:
-        """Whether it is an encoder-decoder that writes tokens."""
-        return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+        """Whether it is an encoder-decoder that reads and writes tokens."""
+        reads = getattr(model, "main_input_name", "input_ids") == "input_ids"
+        return reads and bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
 
     def example(self, model: nn.Module) -> Batch:
         """One sentence without padding."""
@@ -131,19 +131,13 @@ class Translation(OverTokens):
 
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
         """Greedy decoding by the first model; all step through the same tokens."""
-        return side_by_side(models, self.prompt(batch), steps)
+        return side_by_side(models, self.prompt(batch), min(steps, max_length(models[0]) - 1))
 
     def first_difference(
         self, models: Sequence[nn.Module], batch: Batch, differs: Callable[[Tensor, Tensor], bool]
     ) -> str:
         """The first layer whose output differs."""
-        outputs = [self.run(model, batch, hidden=True) for model in models]
-        for stack in STACKS:
-            pairs = zip(*(getattr(found, f"{stack}_hidden_states") for found in outputs), strict=True)
-            for layer, (a, b) in enumerate(pairs):
-                if a.shape == b.shape and differs(a, b):
-                    return f"from {stack} layer {layer - 1} on" if layer else f"from the {stack}'s embeddings on"
-        return "in the output projection, or with a changed width"
+        return first_layer_apart([self.run(model, batch, hidden=True) for model in models], differs)
 
 
 TRANSLATION = Translation()
