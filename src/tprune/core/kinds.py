@@ -14,7 +14,9 @@ from typing import Final, Literal, TypeGuard
 
 from tprune.support.errors import InputError
 
-Kind = Literal["ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "embedding", "sublayer", "width", "lines"]
+Kind = Literal[
+    "ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "embedding", "sublayer", "width", "lines"
+]
 
 EIGHTHS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0)
 QUARTERS = (1.0, 0.75, 0.5, 0.25)  # of dimensions in heads: there are many, and each size is a pass over the sentences

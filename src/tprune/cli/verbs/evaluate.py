@@ -16,8 +16,8 @@ from tprune.cli.options.single import AnyModel, AsJson, Dense, PrecisionOfRun, R
 from tprune.cli.sides import RunsIn, sides_of
 from tprune.core.known_tasks import writes_sentences
 from tprune.core.precision import Precision
-from tprune.runtimes.artefact import layout_file
 from tprune.run.translation import TRAINED
+from tprune.runtimes.artefact import layout_file
 from tprune.support.errors import OptionError
 
 
