@@ -69,6 +69,35 @@ def test_every_head_is_known(name: str, head: str) -> None:
     assert apart(a[says][counts], b[says][counts]) <= limit(name)
 
 
+# --- other settings ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("opt", {"do_layer_norm_before": False, "hidden_size": 24}),  # embeddings of another width, norms after blocks
+        ("opt", {"enable_bias": False, "layer_norm_elementwise_affine": False}),
+        ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": False}),
+        ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+        ("mixtral", {"num_experts_per_tok": 1}),
+    ],
+)
+@torch.no_grad()
+def test_settings_of_the_architecture(name: str, settings: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    dense: Any = MODELS[name]()
+    given = dense.config.to_dict() | settings | {"experts_implementation": "eager"}
+    model = type(dense)(type(dense.config)(**given)).double().eval()
+    randomise_(model)
+    for coupling in (one for one in couplings(model) if one.closed):
+        check_coupling(model, coupling, outputs, silent=coupling.kind != "width")
+    for kinds in (*([kind] for kind in kinds_of(model)), kinds_of(model)):
+        assert_exact(model, kept_by(model, kinds), limit(name))
+    assert ("width" in kinds_of(model)) == settings.get("layer_norm_elementwise_affine", True)
+
+
 # --- what they write ---
 
 

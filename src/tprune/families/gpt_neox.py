@@ -1,8 +1,8 @@
 """GPT-NeoX, and Pythia: the bare decoder, and decoders with any head.
 
 One map makes the queries, keys and values of each head side by side, which code splits evenly; some of their dimensions
-are rotated. Nothing is cut inside heads. Whether attention and feed-forward block read the same stream, or one after
-the other, changes nothing.
+are rotated. Nothing is cut inside heads. Whether attention and feed-forward block read the same stream, or one reads
+what the other adds, changes nothing.
 """
 
 from __future__ import annotations
