@@ -78,7 +78,7 @@ def test_from_files_to_a_pruned_model(tprune: Call, subject: Subject) -> None:
 def test_summaries_from_files_to_a_pruned_model(tprune: Call, model: Path) -> None:
     pytest.importorskip("rouge_score")
     rows = [
-        {"document": a * 9, "summary": b} for a, b in zip(("a cat sat ", "the dog ran "), ("x y", "v u"), strict=True)
+        {"document": a * 30, "summary": b} for a, b in zip(("a cat sat ", "the dog ran "), ("x y", "v u"), strict=True)
     ]
     Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 8))
     sets, few = ("--train", "d.jsonl", "--valid", "d.jsonl"), ("--set", "bench.rounds=4", "--set", "prune.floor=0")

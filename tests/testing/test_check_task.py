@@ -128,7 +128,7 @@ class _FarFromItself(SentenceSimilarity):
 class _MixesTargets(SentenceSimilarity):
     def collate(self, rows: Sequence[Any], pad: int) -> Batch:
         found = dict(super().collate(rows, pad))
-        return {**found, "targets": found["targets"].flip(0)}
+        return {**found, **({"targets": found["targets"].flip(0)} if "targets" in found else {})}
 
 
 class _PoolsPadding(SentenceSimilarity):

@@ -153,6 +153,7 @@ class SpeechRecognition(OverTokens):
         found = GenerationMixin.generate(  # Whisper's own looks for time stamps, in pieces of long recordings
             model,
             features.to(one),
+            attention_mask=torch.ones(len(features), features.shape[-1], dtype=torch.long, device=one.device),
             decoder_input_ids=begun.to(one.device),
             do_sample=False,
             num_beams=self.beams,

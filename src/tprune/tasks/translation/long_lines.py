@@ -55,7 +55,7 @@ class LongLines:
             others = f"; too long, too, are lines {more}{' ...' * (len(long) > NAMED)}" if more else ""
             raise InputError(f"{example}; the model takes at most {limit}{others} (--long-lines skip leaves them out)")
         share, those = len(long) / len(pairs), f"{len(long):,} of {len(pairs):,}"
-        if share > self.share or len(long) == len(pairs):
+        if share > self.share or (self.how == "skip" and len(long) == len(pairs)):
             raise InputError(
                 f"{pairs.name}: {those} sentences ({share:.1%}) have more tokens than the {limit} that the model "
                 f"takes; {example}. At most {self.share:.1%} are left out or cropped (--long-lines {self.how}); split "
