@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from onnx import TensorProto
@@ -54,6 +54,15 @@ class Encoded(Protocol):
 
     def lookup(self, site: Lookup) -> list[Node]:
         """The rows."""
+        ...
+
+
+@runtime_checkable
+class Convolving(Protocol):
+    """A constant that convolutions read, in its form."""
+
+    def convolution(self, site: Convolution) -> list[Node]:
+        """The convolution."""
         ...
 
 
