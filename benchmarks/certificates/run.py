@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.certificates.models import Example, examples
+from tprune.core.known_tasks import task_of
 from tprune.core.precision import FP32, NUMBERS, Precision
 from tprune.runtimes.certificate import CERTIFICATE
 from tprune.runtimes.certified import CERTIFIED, recorded
@@ -27,13 +29,14 @@ from tprune.support.machine import version_of
 def exported(example: Example, runtime: Runtime, out: Path) -> Iterator[Path]:
     """The folders of an example in all precisions that the runtime has for it."""
     plain = out / f"{example.name}-{runtime.name}-fp32"
+    calibration = [task_of(example.model).random(example.model)]
     for name in NUMBERS:
         folder = out / f"{example.name}-{runtime.name}-{name}"
-        more = {"fp32": plain} if (plain / CERTIFICATE).exists() else {}
+        more: dict[str, Any] = {"fp32": plain} if (plain / CERTIFICATE).exists() else {}
         try:
             if not (folder / CERTIFICATE).exists():
                 given = (example.model, example.tokenizer, folder, example.sentences, runtime)
-                export(*given, precision=Precision(name) if name != "fp32" else FP32, **more)
+                export(*given, precision=Precision(name) if name != "fp32" else FP32, calibration=calibration, **more)
         except (InputError, CertificateError) as error:
             print(f"{folder.name}: {error}", flush=True)
             continue

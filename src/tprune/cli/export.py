@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tprune.cli.calibration import inputs_for
 from tprune.cli.described import describe
+from tprune.cli.given import Given
 from tprune.core.known_tasks import task_of
 from tprune.core.precision import FP32, Precision
 from tprune.core.task import Task
@@ -32,8 +34,11 @@ def export_to(
     report: Report = lambda text: None,
     runtime: str = "onnxruntime",
     precision: Precision = FP32,
+    given: Given | None = None,
 ) -> dict[str, Any]:
     """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
+
+    `given` names the validation data that static int8 is calibrated on.
 
     Raises:
         InputError: no such model, or one that is exported already; see `export`.
@@ -45,15 +50,22 @@ def export_to(
         searched, task = skeleton_of(loaded).searched, task_of(loaded)
     except InputError as error:
         raise InputError(f"{model}: {error}") from None
+    how: dict[str, Any] = {"task": task, "precision": precision}
+    if precision.numbers.calibrated and not searched:
+        how["calibration"] = inputs_for(task, loaded, where, given or Given())
     if sentences is None:
-        checked = f"{CHECKED} built-in English sentences" if searched else "random inputs"
+        checked = f"{CHECKED} built-in English sentences" if searched else _inputs(how)
         report(f"it will be checked on {checked}; --sentences FILE takes yours")
         sentences = built_in() if searched else ()
     tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
-    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), task=task, precision=precision)
+    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), **how)
     if not searched:
         describe(loaded, where, out)
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
+
+
+def _inputs(how: Mapping[str, Any]) -> str:
+    return "some of the validation data" if "calibration" in how else "random inputs"
 
 
 def reads_tokens(task: Task, model: Any) -> bool:

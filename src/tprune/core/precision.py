@@ -16,23 +16,29 @@ class Numbers:
         weights: bits of a weight of a product.
         activations: bits of what it is multiplied by.
         summary: for help texts and tables.
+        calibrated: whether the scales of activations are constants, which are measured on calibration inputs.
     """
 
     weights: int
     activations: int
     summary: str
+    calibrated: bool = False
 
 
 NUMBERS: Mapping[str, Numbers] = {
     "fp32": Numbers(32, 32, "single precision, as trained"),
     "bf16": Numbers(16, 16, "bfloat16 weights and activations"),
     "int8": Numbers(8, 8, "8-bit weights (a scale per output channel) and activations (scaled as they come)"),
+    "int8-static": Numbers(8, 8, "int8 whose activations have constant scales, measured on calibration inputs", True),
     "int8-greedy": Numbers(8, 8, "int8 whose decoder steps are fastest for one sentence at a time, without beams"),
     "int8-weights": Numbers(8, 32, "8-bit weights, single-precision arithmetic"),
     "int4-weights": Numbers(4, 32, "4-bit weights in blocks, single-precision arithmetic"),
     "fp16": Numbers(16, 16, "half precision weights and activations"),
 }
 
+
+CALIBRATIONS: Mapping[str, str] = {"dynamic": "int8", "static": "int8-static"}
+"""The precision of each way to scale the activations of int8: as they come, or by constants."""
 
 AUTO = "auto"  # asks for int8 and fp32 in one model, as a budget shares them out
 
@@ -91,3 +97,4 @@ class Precision:
 
 FP32, BF16 = Precision("fp32"), Precision("bf16")
 INT8, INT8_WEIGHTS, INT4_WEIGHTS = Precision("int8"), Precision("int8-weights"), Precision("int4-weights")
+INT8_STATIC = Precision("int8-static")

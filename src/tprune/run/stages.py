@@ -35,6 +35,7 @@ from tprune.run.stage import stage_named
 from tprune.run.translation.dense_model import trim
 from tprune.run.variants import Variant, precisions_of, variants
 from tprune.run.work import Start, Work, tokenizer_of
+from tprune.runtimes.calibration import calibration_batches
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import check_runs, runtime_named
 from tprune.support.errors import CertificateError, InputError
@@ -198,6 +199,8 @@ def _exported(run: Run, one: Variant) -> dict[str, Any]:
     how = _precision(run, one, model, processor)
     fp32 = None if one.plain else run.out / "onnx" / one.side
     more: dict[str, Any] = {"task": run.task, "precision": how, "fp32": fp32}
+    if how.numbers.calibrated:
+        more["calibration"] = calibration_batches(run.task, model, processor, run.corpus.valid)
     report = export(model, tokenizer, out, sentences, runtime, batches=batches, **more)
     return {key: value for key, value in asdict(report).items() if key in EXPORTED}
 

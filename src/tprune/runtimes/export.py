@@ -20,7 +20,7 @@ from tprune.counting.size import size
 from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.exercised import exercised
-from tprune.runtimes.export_pass import PassExport
+from tprune.runtimes.export_pass import PassExport, single
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
 from tprune.runtimes.layout import LAYOUT, Layout
@@ -98,6 +98,7 @@ def export(
     precision: Precision = FP32,
     thorough: bool = True,
     fp32: Path | None = None,
+    calibration: Sequence[Batch] = (),
 ) -> ExportReport:
     """Writes what the runtime executes, the tokeniser and `layout.json` into `out`, and checks what it computes.
 
@@ -116,11 +117,15 @@ def export(
         precision: that the exported model computes in.
         thorough: whether steps are also forced in a process that has done nothing before.
         fp32: an export of the same model for the same runtime in single precision, which spares lowering it again.
+        calibration: batches of the model's task that the ranges of activations are measured on, where the precision
+            has constant scales for them (int8-static); some hundred inputs. Without sentences and batches the first is
+            checked, too. Other precisions do not use them.
 
     Raises:
         InputError: a model without graphs, a precision that the runtime does not run such models in, settings of
             `generate` that have no counterpart here, sentences, batches or a tokeniser that do not belong to the
-            model, or `out` holds something that is not an export.
+            model, no calibration inputs where the precision needs some, or `out` holds something that is not an
+            export.
         CertificateError: the graphs do not compute what the model computes, naming sentence or batch and step, or the
             exported tokeniser is another than the model's, naming the text.
 
@@ -131,13 +136,15 @@ def export(
     """
     started, out = time.perf_counter(), Path(out)
     skeleton, task = skeleton_of(model), task or _task_of(model)
-    kind = kind_of(skeleton, task, model, tokenizer, sentences, batches)
+    inputs = tuple(calibration) if precision.numbers.calibrated else ()
+    kind = kind_of(skeleton, task, model, tokenizer, sentences, batches or (() if sentences else inputs[:1]))
     kind.check()
     check_supported(runtime, precision, [skeleton.name], f"this {type(model).__name__}")
+    _check_calibrated(precision, inputs)
     check_folder(out)
     with atomic_directory(out) as folder, _evaluated(model) as plain, blamed(runtime):
         kind.write_tokens(folder)
-        layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32)
+        layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32, inputs)
         replace(layout, precision=precision).write(folder)
         report = ExportReport(0.0, ran=False)
         if runs := not isinstance(runtime, Elsewhere):
@@ -152,6 +159,14 @@ def export(
             replace(certificate, found={}, fresh=False, ran=False).write(folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)
+
+
+def _check_calibrated(precision: Precision, inputs: Sequence[Batch]) -> None:
+    if precision.numbers.calibrated and not inputs:
+        raise InputError(
+            f"{precision.name} measures activations on inputs of the model's task, and none are given; expected "
+            "`calibration` (tprune export --precision int8 --calibration static --valid FILE)"
+        )
 
 
 def _certificate(
@@ -235,6 +250,7 @@ def _written(
     folder: Path,
     precision: Precision,
     fp32: Path | None,
+    calibration: Sequence[Batch],
 ) -> tuple[Layout, Sequence[Product]]:
     """Writes what the runtime executes; the layout with the files of the folder, and the products."""
     if isinstance(runtime, ModelRuntime):
@@ -245,6 +261,8 @@ def _written(
         lowering = graph_runtime(runtime)
         graphs = graphs_of(skeleton, task, kind, model, lowering)
         layout = layout_of(skeleton, task, kind, model, graphs, runtime)
+        feeds = tuple({name: single(x).numpy() for name, x in task.prompt(batch).items()} for batch in calibration)
+        graphs = tuple(replace(graph, calibration=feeds) for graph in graphs)
         if fp32 is not None and not precision.exact and isinstance(lowering, Rounding):
             products = lowering.rounded(graphs, fp32, folder, precision)
         else:

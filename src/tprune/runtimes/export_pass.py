@@ -72,7 +72,7 @@ class PassExport:
     def inputs(self, plain: Any) -> Batch:
         """What the model is given: images of the size that it is checked on; of texts any will do."""
         given = self.batches[0] if self.batches and not self._reads_tokens else self.task.random(plain)
-        return {name: _single(x) for name, x in self.task.prompt(given).items()}
+        return {name: single(x) for name, x in self.task.prompt(given).items()}
 
     def layout(self, plain: Any, layout: Layout) -> Layout:
         """The layout as it is."""
@@ -82,7 +82,7 @@ class PassExport:
         """Compares the logits of all batches, padded and one by one, and those of steps with a cache."""
         opened = OnePass.load(folder)
         given = [*self.batches, *self._encoded(opened.layout)] or [self.task.random(plain)]
-        batches = [{name: _single(x) for name, x in self.task.prompt(batch).items()} for batch in given]
+        batches = [{name: single(x) for name, x in self.task.prompt(batch).items()} for batch in given]
         return verify_pass(plain, self.task, opened, batches, precision, replay)
 
     @cached_property
@@ -104,6 +104,6 @@ class PassExport:
         return [{name: batch[name] for name in names} for batch in found]
 
 
-def _single(x: Tensor) -> Tensor:
-    """On the CPU, numbers in single precision."""
+def single(x: Tensor) -> Tensor:
+    """A tensor on the CPU, numbers in single precision."""
     return x.detach().cpu().float() if x.is_floating_point() else x.detach().cpu()

@@ -38,7 +38,7 @@ def check_runtime(
             pass.
         tokenizer: its own; None for a model that reads no text.
         sentences: of unequal lengths; at least two for a translation model.
-        batches: of the task of another model; random ones if none are given.
+        batches: of the task of another model; random ones if none are given. Static int8 is calibrated on them.
         precision: that it computes in.
 
     Raises:
@@ -53,7 +53,8 @@ def check_runtime(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "exported"
         try:
-            export(model, tokenizer, out, sentences, runtime, batches=batches, precision=precision)
+            how: dict[str, Any] = {"batches": batches, "precision": precision, "calibration": batches}
+            export(model, tokenizer, out, sentences, runtime, **how)
         except CertificateError as error:
             raise AssertionError(f"{runtime.name}: {error}") from error
         opened = open_exported(out)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tprune.core.kinds import TO_CUT, Kind
-from tprune.core.precision import AUTO, NUMBERS
+from tprune.core.precision import AUTO, CALIBRATIONS, NUMBERS
 
 
 class Blocks(StrEnum):
@@ -40,6 +40,9 @@ class LongLinesHow(StrEnum):
 
 # what an exported model computes in
 Precisions = StrEnum("Precisions", {name.upper().replace("-", "_"): name for name in NUMBERS})  # type: ignore[misc]  # mypy wants literals
+
+# how int8 scales activations
+Calibrations = StrEnum("Calibrations", {name.upper(): name for name in CALIBRATIONS})  # type: ignore[misc]
 
 # what a run may be asked for
 Wanted = StrEnum("Wanted", {name.upper().replace("-", "_"): name for name in (*NUMBERS, AUTO)})  # type: ignore[misc]

@@ -10,9 +10,10 @@ import typer
 from tprune.cli.console import chosen, say, show
 from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import named
-from tprune.cli.options.choices import Precisions
+from tprune.cli.options.choices import Calibrations, Precisions
 from tprune.cli.options.data import ValidPairs, ValidSets, given_data
 from tprune.cli.options.single import AnyModel, AsJson, Dense, MaxInt8Loss, Runtime
+from tprune.cli.precisions import precision_of
 from tprune.core.precision import INT8, Precision
 from tprune.support.errors import OptionError
 
@@ -49,10 +50,19 @@ def export(
         typer.Option(
             "--precision",
             help="Precision of the exported model: fp32 computes as trained, int8 with 8-bit weights and activations, "
-            "int8-greedy so too and fastest for single sentences without beams, int8-weights and int4-weights with "
-            "smaller weights alone.",
+            "int8-static so too with activations scaled by constants (see --calibration), int8-greedy as int8 and "
+            "fastest for single sentences without beams, int8-weights and int4-weights with smaller weights alone.",
         ),
     ] = PLAIN,
+    calibration: Annotated[
+        Calibrations | None,
+        typer.Option(
+            "--calibration",
+            help="Scales of the activations of --precision int8: dynamic takes them as they come, static has "
+            "constants, measured on 256 inputs of the --valid data, and computes convolutions in integers (default: "
+            "dynamic).",
+        ),
+    ] = None,
     fp32: Annotated[
         list[str] | None,
         typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
@@ -63,25 +73,28 @@ def export(
 ) -> None:
     """Export a model (a run's pruned model) for a runtime, and check its outputs against PyTorch.
 
-    With --max-int8-loss, weights stay in fp32 by what int8 adds to the loss on --valid data.
+    With --max-int8-loss, weights stay in fp32 by what int8 adds to the loss on --valid data. --calibration static
+    measures activations on this data.
     """
     from tprune.cli.early import check_export
     from tprune.data.parallel import read_lines
     from tprune.runtimes.possible import check_folder
 
     where = chosen(model, dense)
-    numbers, runtime = Precision(precision.value, tuple(fp32 or ())), runtime or ONNX
+    numbers = precision_of(precision.value, fp32 or (), calibration and calibration.value)
+    runtime = runtime or ONNX
     if max_int8_loss is not None and numbers.name != INT8.name:
         raise OptionError(f"--max-int8-loss is for --precision int8, got {numbers.name}")
     check_export(where, runtime, numbers)
     check_folder(out)
     texts = None if sentences is None else read_lines(sentences)
+    data = given_data(sets, pairs)
     if max_int8_loss is not None:
-        numbers = _within(where, numbers, max_int8_loss, given_data(sets, pairs))
+        numbers = _within(where, numbers, max_int8_loss, data)
     from tprune.cli.export import export_to
     from tprune.report.verb_tables import export_table
 
-    show(export_to(where, out, texts, say, runtime, numbers), as_json, export_table)
+    show(export_to(where, out, texts, say, runtime, numbers, data), as_json, export_table)
 
 
 def _within(model: str, precision: Precision, limit: float, given: Given) -> Precision:

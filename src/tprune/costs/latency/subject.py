@@ -232,7 +232,7 @@ class Passes:
         """Without a tokeniser: nothing that is timed reads text."""
         runtime, numbers = runtime_named(self.setting.runtime), precision or self.setting.precision
         few = self.batches[:1]
-        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task}
+        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task, "calibration": few}
         export(model, out=out, tokenizer=None, runtime=runtime, batches=few, **how)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tprune.core.graph import Dialect, Signature
@@ -25,6 +26,7 @@ class Graph:
         signature: names, types and sizes.
         bytes: of the weights that it holds, in single precision.
         limits: the largest values of free sizes of the inputs, where the model has one: see `Skeleton.limits`.
+        calibration: inputs of its task, batch by batch, for what is measured on them; usually none.
     """
 
     module: nn.Module
@@ -32,6 +34,7 @@ class Graph:
     signature: Signature
     bytes: int
     limits: Mapping[str, int] = field(default_factory=dict)
+    calibration: tuple[Mapping[str, NDArray[Any]], ...] = ()
 
     @property
     def name(self) -> str:

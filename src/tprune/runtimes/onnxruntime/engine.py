@@ -19,9 +19,10 @@ from tprune.support.machine import version_of
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph
 
-QUANTIZED = ("int8", "int8-greedy", "int8-weights", "int4-weights")
+QUANTIZED = ("int8", "int8-static", "int8-greedy", "int8-weights", "int4-weights")
 GREEDY = "int8-greedy"
 STEPPING = "encoder-decoder"  # the build whose steps are a graph of their own
+PASSING = "single-pass"
 OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
@@ -36,9 +37,12 @@ class OnnxRuntime:
     dialect: Dialect = "onnx23"
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
-        """All builds, in all precisions but bfloat16; what is for greedy steps, of models that translate alone."""
+        """All builds, in all precisions but bfloat16; of some precisions those builds that they are for."""
         if precision.name == GREEDY and skeleton != STEPPING:
             return f"{GREEDY} is for the steps of models that translate; expected int8"
+        if precision.numbers.calibrated and skeleton != PASSING:
+            said = "is for models that run in one pass, in steps it is less exact and no faster"
+            return f"{precision.name} {said}; expected int8"
         if precision.name in QUANTIZED or precision.exact:
             return None
         return f"its kernels for the CPU have no {precision.name}; expected fp32 or one of {', '.join(QUANTIZED)}"
@@ -73,14 +77,15 @@ class OnnxRuntime:
     def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
         """See `tprune.runtimes.runtime.Rounding`."""
         from tprune.runtimes.onnxruntime.forms import form_of
-        from tprune.runtimes.onnxruntime.quantize import quantize
+        from tprune.runtimes.onnxruntime.quantize import calibrate, quantize
 
         products: list[Product] = []
         for graph in graphs:
-            file = f"{graph.name}.onnx"
-            found = quantize(
-                graph, source / file, folder / file, form_of(precision.name, graph.signature), precision.exceptions
-            )
+            before, after = (where / f"{graph.name}.onnx" for where in (source, folder))
+            if precision.numbers.calibrated:
+                found = calibrate(graph, before, after, precision.exceptions)
+            else:
+                found = quantize(graph, before, after, form_of(precision.name, graph.signature), precision.exceptions)
             products += [Product(graph.name, c.names, c.shape, c.precision, c.after, c.why) for c in found]
         return products
 

@@ -9,14 +9,15 @@ is faster than `DynamicWeight`, for a batch slower. With the other levels onnxru
 in every run, which takes many times as long as fp32.
 
 `ExpandedWeight` holds integers in the file and is multiplied out once, when a session opens: arithmetic, time and
-memory are those of fp32. Kernels of convolutions have that form in all precisions: `ConvInteger` is slower than `Conv`.
+memory are those of fp32. Kernels of convolutions have that form unless activations are calibrated: `ConvInteger` is
+slower than `Conv`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from onnx import TensorProto
@@ -59,8 +60,23 @@ class Encoded(Protocol):
         ...
 
 
+@runtime_checkable
+class Convolving(Protocol):
+    """A constant that convolutions read, in its form."""
+
+    def convolution(self, site: Convolution) -> list[Node]:
+        """The convolution."""
+        ...
+
+
 class Form(Protocol):
-    """How a constant `[N, K]` is encoded."""
+    """How a constant `[N, K]` is encoded.
+
+    Attributes:
+        convolves: whether kernels of convolutions are held in this form, too; else they are expanded.
+    """
+
+    convolves: ClassVar[bool]
 
     def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
         """Encodes a constant that takes part in a product, is looked rows up in, or both."""
@@ -238,6 +254,8 @@ BLOCKS_OF_4 = Blocks("int4-weights", bits=4, most=32, accuracy=4)
 class Dynamic:
     """int8 weights and activations, for batches of any size. See `Form`."""
 
+    convolves: ClassVar[bool] = False
+
     def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
         """See `DynamicWeight`."""
         return DynamicWeight.of(name, weight, multiplied, looked_up)
@@ -245,6 +263,13 @@ class Dynamic:
     def held(self, use: Use, rows: int, numbers: int) -> int:
         """A byte a number and a scale a row, for each copy."""
         return _copies(use) * (numbers + WHOLE * rows)
+
+
+@dataclass(frozen=True)
+class Calibrated(Dynamic):
+    """int8 weights and activations with constant scales: see `tprune.runtimes.onnxruntime.static`."""
+
+    convolves: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -256,6 +281,7 @@ class InBlocks:
     """
 
     blocks: Blocks
+    convolves: ClassVar[bool] = False
 
     def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> Encoded:
         """See `BlockWeight`."""
@@ -270,6 +296,8 @@ class InBlocks:
 @dataclass(frozen=True)
 class Expanded:
     """int8 in the file, fp32 in memory. See `Form`."""
+
+    convolves: ClassVar[bool] = True
 
     def __call__(self, name: str, weight: Floats, multiplied: bool, looked_up: bool) -> ExpandedWeight:
         """See `ExpandedWeight`."""
@@ -287,7 +315,12 @@ def _copies(use: Use) -> int:
 
 dynamic, expanded = Dynamic(), Expanded()
 blocks_of_8, blocks_of_4 = InBlocks(BLOCKS_OF_8), InBlocks(BLOCKS_OF_4)
-FORMS: Mapping[str, Form] = {"int8": dynamic, "int8-weights": expanded, "int4-weights": blocks_of_4}
+FORMS: Mapping[str, Form] = {
+    "int8": dynamic,
+    "int8-static": Calibrated(),
+    "int8-weights": expanded,
+    "int4-weights": blocks_of_4,
+}
 """The form of each precision that has one form alone."""
 MIXED: Mapping[str, tuple[Form, Form]] = {"int8-greedy": (dynamic, blocks_of_8)}
 """Of other precisions the form of graphs that are run once, and that of graphs that are run step by step."""
@@ -312,7 +345,7 @@ def held(precision: str, use: Use, rows: int, numbers: int) -> int:
 
     Args:
         precision: one of `FORMS` or `MIXED`.
-        use: what is done with the matrix; kernels of convolutions are expanded in all precisions.
+        use: what is done with the matrix.
         rows: how many outputs it has.
         numbers: how many it holds.
 
@@ -321,4 +354,4 @@ def held(precision: str, use: Use, rows: int, numbers: int) -> int:
         (56, 160)
     """
     form = MIXED[precision][1] if precision in MIXED else FORMS[precision]
-    return (expanded if Use.CONVOLVED in use else form).held(use, rows, numbers)
+    return (form if form.convolves or Use.CONVOLVED not in use else expanded).held(use, rows, numbers)

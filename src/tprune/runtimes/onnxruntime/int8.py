@@ -8,7 +8,7 @@ report has a row for every constant of floating point in the file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import helper, numpy_helper
 
-from tprune.runtimes.onnxruntime.forms import CONTRIB, Encoded, ExpandedWeight, Form, expanded
+from tprune.runtimes.onnxruntime.forms import CONTRIB, Convolving, Encoded, ExpandedWeight, Form, expanded
 from tprune.runtimes.onnxruntime.rounding import Floats
 from tprune.runtimes.onnxruntime.sites import (
     Convolution,
@@ -55,6 +55,9 @@ class Constant:
     before: int
     after: int
     why: str = ""
+
+
+SCALED = frozenset({"QuantizeLinear", "DequantizeLinear", "MatMulIntegerToFloat"})  # read scales
 
 
 class Quantized(NamedTuple):
@@ -100,7 +103,11 @@ class Group:
 
 
 def quantized(
-    model: Any, form: Form, names: Names = lambda name, value: (name,), keep: Iterable[str] = ()
+    model: Any,
+    form: Form,
+    names: Names = lambda name, value: (name,),
+    keep: Iterable[str] = (),
+    encode: Callable[[Group, Form], Encoded] = Group.encoded,
 ) -> Quantized:
     """A graph of integers that computes what a graph of floats does, up to rounding.
 
@@ -110,6 +117,7 @@ def quantized(
         names: what constants are called in the model that the graph was made of.
         keep: parameters that stay fp32, as `names` calls them. A product that is made of several (queries, keys and
             values in one) stays fp32 if one of them is named.
+        encode: makes the forms of constants, for graphs where they depend on more than the constants.
 
     Raises:
         InputError: a constant has values that are not finite.
@@ -122,7 +130,7 @@ def quantized(
         if kept.intersection(group.names):
             reasons |= {root: "kept by name" for each in group.constants for root in reading.roots(each)}
     chosen = [group for group in groups if not kept.intersection(group.names)]
-    encoded = [group.encoded(form) for group in chosen]
+    encoded = [encode(group, form) for group in chosen]
     made = _assembled(model, list(zip(chosen, encoded, strict=True)))
     left = Reading.of(made.graph)
     rows = [_row(reading, left, group, one) for group, one in zip(chosen, encoded, strict=True)]
@@ -178,7 +186,7 @@ def _nodes(one: Encoded, site: Site) -> list[Node]:
         return one.linear(site)
     if isinstance(site, Lookup):
         return one.lookup(site)
-    assert isinstance(one, ExpandedWeight)
+    assert isinstance(one, Convolving)
     return one.convolution(site)
 
 
@@ -215,6 +223,8 @@ def _left(reading: Reading, stored: set[str], reasons: Mapping[str, str], names:
     """What stays fp32 in the file."""
     for name, array in held(reading.graph):
         if array.dtype.kind == "f" and name not in stored:
+            if array.ndim == 0 and SCALED.issuperset(node.op_type for node in reading.readers[name]):
+                continue  # a scale of activations, which no model has
             operators = tuple(dict.fromkeys(node.op_type for node in reading.readers[name]))
             why = reasons.get(name, f"read by {', '.join(operators) or 'graphs inside this one'}")
             size = int(array.nbytes)

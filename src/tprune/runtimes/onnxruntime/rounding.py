@@ -19,7 +19,7 @@ class Rounded(NamedTuple):
     scales: Floats
 
 
-def per_row(weight: Floats, pairs: bool) -> Rounded:
+def per_row(weight: Floats, pairs: bool, least: Floats | float = 0.0) -> Rounded:
     """The rows of a matrix `[N, K]` (or of a kernel `[N, ...]`) as int8 `[N, K]`, symmetric, with scales `[N]`.
 
     The scale of row w is max |w_k| / 127. With `pairs` it is also at least max |w_k + w_{k+1}| / 127 over neighbours of
@@ -33,9 +33,19 @@ def per_row(weight: Floats, pairs: bool) -> Rounded:
     if pairs and rows.shape[1] > 1:
         same = np.sign(rows[:, 1:]) == np.sign(rows[:, :-1])
         largest = np.maximum(largest, np.where(same, np.abs(rows[:, 1:] + rows[:, :-1]), 0).max(1))
-    scales = _scales(largest / 127)
+    scales = _scales(np.maximum(largest / 127, least))
     integers = np.rint(rows / scales[:, None]).astype(np.int8)
     return Rounded(integers.reshape(weight.shape), scales)
+
+
+def kernel_rows(weight: Floats, least: Floats | float = 0.0) -> Rounded:
+    """A kernel `[N, C, ...]` as int8 of the same shape, symmetric, with scales `[N]` of at least `least` `[N]`.
+
+    Neighbours, as in `per_row`, are those that `QLinearConv` adds: it goes over channels first, then over places.
+    """
+    last = np.ascontiguousarray(np.moveaxis(weight, 1, -1))
+    found = per_row(last, True, least)
+    return Rounded(np.ascontiguousarray(np.moveaxis(found.integers, -1, 1)), found.scales)
 
 
 def in_blocks(weight: Floats, bits: int, block: int) -> Rounded:
