@@ -26,7 +26,7 @@ from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import MarianSize, new_model
 from tprune.testing import check_runtime
 
-pytestmark = pytest.mark.runtimes
+pytestmark = [pytest.mark.runtimes, pytest.mark.xdist_group("executorch")]  # one process lowers what several need
 
 
 @pytest.fixture(scope="module")
