@@ -133,6 +133,19 @@ def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed:
     assert table.predict({}) == table.dense
 
 
+def test_fewer_plans_say_nearly_as_much(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a runtime that lowers slowly."""
+
+    def time_of(plan: Plan) -> Floats:
+        return milliseconds(model, plan)
+
+    coarse = list(plans_for(model, ("ffn", "heads"), coarse=True))
+    monkeypatch.setattr("test_latency_fit.plans_for", lambda model, kinds: coarse)
+    monkeypatch.setattr("test_latency_fit.KINDS", ("ffn", "heads"))
+    table = fitted(table_of(model, time_of, 0.02), model)
+    assert len(table.plans) == 8 and median(map(abs, errors(table, model, time_of))) < 0.02
+
+
 @pytest.mark.slow
 def test_where_they_do_not_add_up_the_curve_says_so(model: Any) -> None:
     """A dense model that is slower than its prices add up to, since its weights do not stay in the cache."""

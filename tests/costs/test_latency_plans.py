@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from other_tasks import small
 from small_models import small_model
 from tprune.core.sublayers import drops_source, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
@@ -55,3 +56,14 @@ def test_even_kinds_are_cut_alike_in_all_blocks_of_a_stack() -> None:
         shares = kept_fractions(plan)
         for stack in ("encoder", "decoder"):
             assert len({each["heads"] for site, each in shares.items() if site.stack == stack and "heads" in each}) == 1
+
+
+def test_coarse_plans_are_fewer_and_two_of_them_have_the_same_encoder() -> None:
+    """What an encoder's graph holds: its own sublayers, and what makes keys and values of the source."""
+    model: Any = small_model("marian")
+    found = [kept_fractions(plan) for plan in plans_for(model, ("ffn", "heads"), removal=False, coarse=True)]
+    beside = [str({s: x for s, x in each.items() if s.stack == "encoder" or s.reads_source}) for each in found]
+    assert len(found) == 8 and len({str(each) for each in found}) == 8
+    assert beside[::2] == beside[1::2] and len(set(beside)) == 4
+    bert = plans_for(small("bert-classifier"), ("ffn", "heads"), removal=False, coarse=True)
+    assert len({str(kept_fractions(plan)) for plan in bert}) > 4  # one graph holds all of it

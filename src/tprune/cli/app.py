@@ -130,7 +130,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore")
     warnings.filterwarnings("default", category=TpruneWarning)
     warnings.showwarning = _warn
-    logging.getLogger().setLevel(logging.ERROR)
+    for name in ("", "torch.utils._pytree"):  # torch's own level is another; it warns of torchao, where that is there
+        logging.getLogger(name).setLevel(logging.ERROR)
     for stream in (
         sys.stdout,
         sys.stderr,

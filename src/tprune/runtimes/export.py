@@ -97,6 +97,7 @@ def export(
     task: Task | None = None,
     precision: Precision = FP32,
     thorough: bool = True,
+    checked: bool = True,
     fp32: Path | None = None,
     calibration: Sequence[Batch] = (),
 ) -> ExportReport:
@@ -116,6 +117,7 @@ def export(
         task: what the model is for; its own if not given.
         precision: that the exported model computes in.
         thorough: whether steps are also forced in a process that has done nothing before.
+        checked: whether it is compared with PyTorch; without it there is no certificate, so use it for timing alone.
         fp32: an export of the same model for the same runtime in single precision, which spares lowering it again.
         calibration: batches of the model's task that the ranges of activations are measured on, where the precision
             has constant scales for them (int8-static); some hundred inputs. Without sentences and batches the first is
@@ -147,15 +149,14 @@ def export(
         layout, products = _written(skeleton, task, kind, plain, runtime, folder, precision, fp32, inputs)
         replace(layout, precision=precision).write(folder)
         report = ExportReport(0.0, ran=False)
-        if runs := not isinstance(runtime, Elsewhere):
+        if runs := checked and not isinstance(runtime, Elsewhere):
             replay = replay_of(folder, runtime.name) if thorough else None
             report = kind.verify(plain, folder, precision, replay)
         certificate = _certificate(runtime, precision, report, products, thorough)
         certificate = replace(certificate, build=skeleton.name, layout=digest(folder / LAYOUT))
         if runs:
-            features = exercised(plain, skeleton.name, report)
-            replace(certificate, features=features).write(folder)
-        else:
+            replace(certificate, features=exercised(plain, skeleton.name, report)).write(folder)
+        elif checked:
             replace(certificate, found={}, fresh=False, ran=False).write(folder)
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     return replace(report, precision=precision.name, files=files, seconds=time.perf_counter() - started)

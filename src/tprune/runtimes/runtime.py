@@ -194,6 +194,14 @@ class Checking(Protocol):
 
 
 @runtime_checkable
+class Slow(Protocol):
+    """A runtime that takes seconds to lower a graph, so that a latency table has fewer plans; others take a moment."""
+
+    def seconds(self, precision: Precision) -> float:
+        """Of processor time that lowering a graph takes, about."""
+
+
+@runtime_checkable
 class Restricted(Protocol):
     """A runtime that runs not all that can be cut; one without these runs whatever is left."""
 

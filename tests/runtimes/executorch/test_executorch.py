@@ -26,7 +26,7 @@ from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import MarianSize, new_model
 from tprune.testing import check_runtime
 
-pytestmark = pytest.mark.runtimes
+pytestmark = [pytest.mark.runtimes, pytest.mark.xdist_group("executorch")]  # one process lowers what several need
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,13 @@ def test_more_rows_than_memory_is_planned_for(small: Any, tokenizer: Any, tmp_pa
 def test_a_batch_that_is_no_longer_free_is_seen(
     small: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of executorch 1.5.1: once this fails, its check of operators may be made again."""
+    """A fault of executorch 1.5.1: once this fails, its check of operators may be made again.
+
+    A size that is no longer free is seen in the lowered graph, or, inside of it, when the graph runs.
+    """
     monkeypatch.setattr(lower, "CHECKED", True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))  # what is kept would not be lowered again
-    with pytest.raises(InputError, match="batch of input input_ids of graph encoder became 2; expected it to stay"):
+    with pytest.raises(InputError, match="became 2; expected it to stay|expected no larger sizes than it was exported"):
         export(small, tokenizer, tmp_path / "out", SENTENCES[:1], EXECUTORCH, thorough=False)
     assert not (tmp_path / "out").exists()
 

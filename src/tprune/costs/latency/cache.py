@@ -24,7 +24,7 @@ from tprune.costs.latency.shelf import Shelf
 from tprune.costs.latency.subject import Inputs, Passes, check_inputs, examples_of, shapes_of
 from tprune.costs.latency.table import FORMAT, LatencyTable, Ratios, TimedPlan, TimingConfig, kept_fractions
 from tprune.costs.latency.timer import CONVERGED, DENSE, Timer, converged, given_up, quoted_of
-from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.runtime import Slow, runtime_named
 from tprune.support.machine import machine, version_of
 from tprune.support.reporting import Report
 
@@ -137,7 +137,7 @@ def measured(
     task = task or task_of(model)
     check_inputs(model, inputs, task)
     shelf = _shelf(cache, model, setting, inputs, task)
-    kept, plans = shelf.read(), list(plans_for(model, kinds, removal, even))
+    kept, plans = shelf.read(), _plans(model, setting, kinds, removal, even)
     old = bool(kept and kept.plans and plans) and shelf.age() > HOUR
     refused = False
     if kept and kept.dense_spread <= DENSE and not old and not _missing(plans, kept):
@@ -182,9 +182,14 @@ def kept_table(
     """The table that `measured` has kept of a model, if nothing of it is missing; arguments as there."""
     task = task or task_of(model)
     kept = _shelf(cache, model, setting, inputs, task).read()
-    if kept is None or not kept.plans or _missing(list(plans_for(model, kinds, removal, even)), kept):
+    if kept is None or not kept.plans or _missing(_plans(model, setting, kinds, removal, even), kept):
         return None
     return fitted(kept, model, task)
+
+
+def _plans(model: Model, setting: TimingConfig, kinds: Sequence[str], removal: bool, even: Sequence[str]) -> list[Plan]:
+    """Those of a table: fewer where the runtime lowers slowly."""
+    return list(plans_for(model, kinds, removal, even, isinstance(runtime_named(setting.runtime), Slow)))
 
 
 def _completed(timer: Timer, table: LatencyTable, plans: Sequence[Plan], shelf: Shelf, report: Report) -> LatencyTable:

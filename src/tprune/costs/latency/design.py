@@ -4,6 +4,9 @@ A plan that cuts one thing saves a few microseconds of a sentence that takes mil
 model adds up dozens of such savings, with their errors. A plan that cuts everything says as much of every one of them,
 and of their sum. So the sizes of every place are varied independently of each other, around levels that go from hardly
 cut to nearly gone.
+
+Where a runtime takes seconds to lower a graph, plans are fewer (`coarse`), and each two of a model with an encoder cut
+all that its graph holds alike, so that this graph is lowered once for both.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from tprune.core.kinds import COVERING, INNER, WHOLE_BLOCK, WIDTH, rule_of
 from tprune.core.model import Model
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
+from tprune.core.sites import ENCODER
 from tprune.core.sublayers import Sublayer, sublayers_of
 from tprune.families.registry import couplings, family_of
 from tprune.support.texts import check_list
@@ -28,15 +32,20 @@ LEAST_SHARE = 0.08  # of its lines that a coupling keeps
 EIGHTHS = 8  # sizes that budgets choose from; every other plan takes any size
 WIDTHS = (0.5, 0.75, 0.625, 0.875)
 NARROW = (1, 2)  # of four plans, these take the next of the widths
+PLANS, FEWER = 10, 4  # beside two for each kind; with a runtime that lowers slowly
 REMOVED = 0.3  # in so many of the plans some layers of a place lose it
 
 
 def plans_for(
-    model: Model, kinds: Sequence[str] = ("ffn", "heads"), removal: bool = True, even: Sequence[str] = ()
+    model: Model,
+    kinds: Sequence[str] = ("ffn", "heads"),
+    removal: bool = True,
+    even: Sequence[str] = (),
+    coarse: bool = False,
 ) -> Iterator[Plan]:
     """The plans to time for a budget over these kinds of couplings.
 
-    `10 + 2 · kinds`, less those that would cut nothing.
+    `10 + 2 · kinds`, or `4 + 2 · kinds` coarse ones, less those that would cut nothing.
 
     Args:
         model: the dense model.
@@ -44,6 +53,7 @@ def plans_for(
         removal: whether sublayers may also be left with nothing, as with kind `sublayer`. Of what reads the source some
             layer stays.
         even: kinds of which all sublayers of a stack keep equally many; no sublayer is removed then.
+        coarse: for a runtime that lowers slowly; see the module.
 
     Raises:
         InputError: the model has no coupling of a kind.
@@ -59,12 +69,22 @@ def plans_for(
     lines = {groups.coupling.name: lines_of(groups.norms) for groups in plan.bind(model)}
     shapes = {entry.coupling.name: entry.groups for entry in plan.entries}
     residual = [coupling.name for coupling in plan.couplings if coupling.kind == WIDTH]
-    for number in range(10 + 2 * len(kinds)):
-        left = lines | _evened(_sizes(number, sublayers_of(plan), removes), sublayers_of(plan), even)
-        if number % 4 in NARROW:
-            left |= {name: round(WIDTHS[number // 4 % len(WIDTHS)] * lines[name]) for name in residual}
+    sublayers = sublayers_of(plan)
+    shared = _of_encoder(sublayers) if coarse else ()
+    others = [s for s in sublayers if s not in shared]
+    for number in range((FEWER if coarse else PLANS) + 2 * len(kinds)):
+        pair = number // 2 if shared else number
+        left = lines | _evened(_sizes(pair, shared, removes) | _sizes(number, others, removes), sublayers, even)
+        if pair % 4 in NARROW:
+            left |= {name: round(WIDTHS[pair // 4 % len(WIDTHS)] * lines[name]) for name in residual}
         if left != lines:
             yield plan.with_kept({name: keep_best(torch.ones(shapes[name]), k) for name, k in left.items()}, {}, {})
+
+
+def _of_encoder(sublayers: Sequence[Sublayer]) -> Sequence[Sublayer]:
+    """Those of which the graph of an encoder holds something; none where that is the whole model, or there is none."""
+    found = [s for s in sublayers if s.site.stack == ENCODER or s.site.reads_source]
+    return found if len(found) < len(sublayers) else ()
 
 
 def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[str, int]:

@@ -64,7 +64,13 @@ class Subject(Protocol):
         ...
 
     def export(
-        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+        self,
+        model: Model,
+        out: Path,
+        tokenizer: Tokenizer | None = None,
+        precision: Precision | None = None,
+        *,
+        checked: bool = True,
     ) -> None:
         """Writes what is timed of a model.
 
@@ -73,6 +79,7 @@ class Subject(Protocol):
             out: the folder.
             tokenizer: its own, where it is another.
             precision: that it computes in, where it is another than that of the configuration.
+            checked: whether it is compared with PyTorch.
         """
         ...
 
@@ -167,18 +174,26 @@ class Translations:
         return Workload(self.setting.source, 0, 1, self.setting.sentences, self.phases.measured)
 
     def export(
-        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+        self,
+        model: Model,
+        out: Path,
+        tokenizer: Tokenizer | None = None,
+        precision: Precision | None = None,
+        *,
+        checked: bool = True,
     ) -> None:
         """A copy that writes `tokens` tokens for every sentence."""
         twin = copy.deepcopy(model).eval()
         config = twin.generation_config
         config.min_length = config.max_length = self.tokens + 1  # with the start token
         config.max_new_tokens = config.min_new_tokens = None
-        self._write(twin, out, tokenizer or self.tokenizer, precision or self.setting.precision)
+        self._write(twin, out, tokenizer or self.tokenizer, precision or self.setting.precision, checked)
 
-    def _write(self, model: Model, out: Path, tokenizer: Tokenizer | None, precision: Precision) -> None:
+    def _write(
+        self, model: Model, out: Path, tokenizer: Tokenizer | None, precision: Precision, checked: bool = True
+    ) -> None:
         runtime, few = runtime_named(self.setting.runtime), self.sentences[:1]
-        how: dict[str, Any] = {"precision": precision, "thorough": False, "task": self.task}
+        how: dict[str, Any] = {"precision": precision, "thorough": False, "task": self.task, "checked": checked}
         export(model, out=out, tokenizer=tokenizer, sentences=few, runtime=runtime, **how)
 
     def _written(self, folder: Path) -> int:
@@ -227,13 +242,19 @@ class Passes:
         return Workload(source, past, 1, BATCHES, self.phases.measured, written)
 
     def export(
-        self, model: Model, out: Path, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+        self,
+        model: Model,
+        out: Path,
+        tokenizer: Tokenizer | None = None,
+        precision: Precision | None = None,
+        *,
+        checked: bool = True,
     ) -> None:
         """Without a tokeniser: nothing that is timed reads text."""
         runtime, numbers = runtime_named(self.setting.runtime), precision or self.setting.precision
         few = self.batches[:1]
-        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task, "calibration": few}
-        export(model, out=out, tokenizer=None, runtime=runtime, batches=few, **how)
+        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task, "checked": checked}
+        export(model, out=out, tokenizer=None, runtime=runtime, batches=few, calibration=few, **how)
 
 
 def batches_of(model: Model, examples: Examples | None, size: int, task: Task | None = None) -> list[Batch]:

@@ -17,6 +17,8 @@ from tprune.costs.latency.phases import Phases, Times
 from tprune.costs.latency.subject import Inputs, subject_of
 from tprune.costs.latency.table import LatencyTable, Ratios, TimingConfig
 from tprune.realise.shrink import shrink
+from tprune.runtimes.artefact import read_layout
+from tprune.runtimes.runtime import Slow, runtime_named
 from tprune.support.activity import doing
 from tprune.support.errors import NoisyMachineError
 from tprune.support.machine import machine
@@ -150,8 +152,18 @@ class Timer:
             NoisyMachineError: one stayed too wide to say anything.
         """
         folders = {name: self.folder / f"plan {number}" for number, name in enumerate(plans)}
+        self._say_slow(len(plans))
         export_plans(self.subject, self.model, {folders[name]: plan for name, plan in plans.items()}, self.report)
         yield from self._until_converged(folders, known)
+
+    def _say_slow(self, plans: int) -> None:
+        """How long the exports of so many plans take, where that is long."""
+        if isinstance(runtime := runtime_named(self.setting.runtime), Slow):
+            seconds, graphs = runtime.seconds(self.setting.precision), len(read_layout(self.folder / "dense").graphs)
+            self.report(
+                f"{runtime.name} takes about {seconds:.0f} s to lower a graph: up to "
+                f"{plans * graphs * seconds / 60:.0f} minutes of processor time for {plans} plans"
+            )
 
     def _until_converged(self, folders: Mapping[str, Path], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:
         found: Sequence[Ratios] = known or [dict.fromkeys(self.phases.timed, ()) for _ in folders]

@@ -45,6 +45,10 @@ class ExecuTorch:
         """No sizes are faster than those beside them."""
         return 1
 
+    def seconds(self, precision: Precision) -> float:
+        """As taken on a Marian 128 wide of 3+2 layers; see `tprune.runtimes.runtime.Slow`."""
+        return 13.0 if precision.exact else 22.0
+
     def toolchain(self) -> Mapping[str, str]:
         """The exporter, executorch, and torchao, which quantizes."""
         found = {name: version_of(name) for name in MAKERS}
