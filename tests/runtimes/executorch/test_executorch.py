@@ -117,7 +117,7 @@ def test_a_batch_that_is_no_longer_free_is_seen(
     """
     monkeypatch.setattr(lower, "CHECKED", True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))  # what is kept would not be lowered again
-    with pytest.raises(InputError, match=r"became 2; expected it to stay|expected no larger sizes than it was exported"):
+    with pytest.raises(InputError, match=r"became 2; expected it to stay|no larger sizes than it was exported"):
         export(small, tokenizer, tmp_path / "out", SENTENCES[:1], EXECUTORCH, thorough=False)
     assert not (tmp_path / "out").exists()
 
