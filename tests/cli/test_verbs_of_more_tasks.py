@@ -11,6 +11,7 @@ import pytest
 
 from small_tasks import TAGGED, TEXTS, encoder, tagger, words
 from tprune.realise.checkpoint import save
+from tprune.report.results import RunResults
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -86,7 +87,8 @@ def test_summaries_from_files_to_a_pruned_model(tprune: Call, model: Path) -> No
     code, _, notes = tprune(*line, *sets, *few)
     assert code == 0 and Path("run/report.html").exists(), notes
     assert "are cropped to the 32 tokens that the model takes" in notes
-    assert set(json.loads(Path("run/results.json").read_text())["scores"]["pruned"]) == {
+    found = RunResults.from_dict(json.loads(Path("run/results.json").read_text()))
+    assert set(found.pruned.scores) == {
         "ROUGE-1",
         "ROUGE-2",
         "ROUGE-L",
