@@ -74,6 +74,8 @@ class Attention:
         reads: the attributes from which the module's code reads sizes.
         rotary: whether queries and keys are rotated. Their dimensions then go in pairs that all layers share, and the
             code views values with the queries' width, so nothing is cut inside heads.
+        inside: whether dimensions inside heads can be cut; not where the code views queries and values by one number of
+            heads and one of dimensions.
         norms: modules that normalise queries or keys, shared by all heads; they go with the whole block.
         returns: how many results the module's code returns.
         shared_bias: whether it is given a bias for each head that one block computes for all, and returns it as its
@@ -93,6 +95,7 @@ class Attention:
     returns: int = 2
     shared_bias: bool = False
     needed: bool = False
+    inside: bool = True
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ class Attention:
             reads(o, axis, g, sizes),
         )
         yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site)
-        if not self.rotary:
+        if self.inside and not self.rotary:
             qk = (
                 *features(Role.PRODUCER, shapes, q, axis, f"{g} d", sizes),
                 *features(Role.CONSUMER, shapes, k, f"({g} d)", f"{g} d", kv),

@@ -23,6 +23,7 @@ from tprune.families.rows import (
     linear,
     part,
     reads,
+    shapes_of,
 )
 from tprune.support.errors import InputError
 
@@ -40,6 +41,10 @@ class Residual:
         positions: embeddings that are cut with the stream and do not count in the norm of its dimensions; of positions
             that are computed.
         conv1d: the writers and readers that hold their weights as `Conv1D` does.
+        tensors: views of what else writes or reads the stream and is no linear map; their groups are `u`.
+        name: of the coupling.
+        kind: of the coupling.
+        site: where it lies; no layer.
     """
 
     embeddings: tuple[str, ...]
@@ -49,16 +54,15 @@ class Residual:
     rms: bool = False
     positions: tuple[str, ...] = ()
     conv1d: tuple[str, ...] = ()
+    tensors: tuple[View, ...] = ()
+    name: str = "width"
+    kind: str = "width"
+    site: Site = WHOLE_MODEL
 
     @property
     def module(self) -> str:
         """The model itself."""
         return ""
-
-    @property
-    def site(self) -> Site:
-        """No layer."""
-        return WHOLE_MODEL
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -72,20 +76,34 @@ class Residual:
 
     def check(self, model: nn.Module) -> None:
         """Raises `InputError` unless all have the same width."""
-        width: int = part(model, "width", self.embeddings[0], nn.Embedding).weight.shape[1]
+        width = self._width(model)
+        self._check_others(model, width)
         for name in (*self.embeddings, *self.positions):
-            expect(model, "width", name, "weight", None, width)
+            expect(model, self.name, name, "weight", None, width)
         for name in self.norms:
-            expect(model, "width", name, "weight", width)
-            if not self.rms:
-                expect(model, "width", name, "bias", width)
+            expect(model, self.name, name, "weight", width)
+            if not self.rms and part(model, self.name, name).bias is not None:
+                expect(model, self.name, name, "bias", width)
         for name in (name for name in self.writers if not _in_gone(model, name)):
-            if hasattr(part(model, "width", name), "weight"):
-                linear(model, "width", name, width, None, self._held(name))
+            if hasattr(part(model, self.name, name), "weight"):
+                linear(model, self.name, name, width, None, self._held(name))
             else:
-                expect(model, "width", name, "bias", width)
+                expect(model, self.name, name, "bias", width)
         for name in (name for name in self.readers if not _in_gone(model, name)):
-            linear(model, "width", name, None, width, self._held(name))
+            linear(model, self.name, name, None, width, self._held(name))
+
+    def _check_others(self, model: nn.Module, width: int) -> None:
+        shapes = shapes_of(model)
+        for view in self.tensors:
+            if view.param not in shapes:
+                raise InputError(f"{self.name}: its row names {view.param!r}, and the model has no such tensor")
+            if (groups := view.structure.layout(shapes[view.param]).groups) != (width,):
+                raise InputError(f"{self.name}: {view} has {groups[-1]} groups; its row expects {width}")
+
+    def _width(self, model: nn.Module) -> int:
+        if self.embeddings:
+            return int(part(model, self.name, self.embeddings[0], nn.Embedding).weight.shape[1])
+        return int(part(model, self.name, self.norms[0]).weight.shape[0])
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """The dimensions of the stream; views in the order of the model's tensors."""
@@ -97,9 +115,10 @@ class Residual:
             found = features(Role.PRODUCER, shapes, name, "u", "u", held=self._held(name))
             views += [view for view in found if view.param in shapes]
         views += [reads(name, "u", "u", held=self._held(name)) for name in self.readers if f"{name}.weight" in shapes]
+        views += [view for view in self.tensors if view.param in shapes]
         place = {name: number for number, name in enumerate(shapes)}
         views.sort(key=lambda view: place[view.param])
-        yield Coupling("width", tuple(views), kind="width", site=self.site)
+        yield Coupling(self.name, tuple(views), kind=self.kind, site=self.site)
 
     def _held(self, name: str) -> Weights:
         return CONV1D if name in self.conv1d else LINEAR
@@ -108,7 +127,7 @@ class Residual:
         """Norms go on dividing by the dense width. Raises `InputError` where nothing is left."""
         (width,), (left,) = (shape(f"{self.norms[0]}.weight") for shape in (cuts.shapes.__getitem__, cuts.shape))
         if not left:
-            raise InputError("nothing is left of the residual width")
+            raise InputError(f"nothing is left of the {'residual width' if self.kind == 'width' else self.kind}")
         if left == width:
             return Changes()
         kind = "rms_norm" if self.rms else "layer_norm"

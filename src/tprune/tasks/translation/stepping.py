@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.task import Batch
+from tprune.tasks.translation.encoding import max_length
 
 
 @torch.no_grad()
@@ -26,7 +27,7 @@ def side_by_side(models: Sequence[nn.Module], source: Batch, steps: int) -> Iter
     token = first.to(source["input_ids"].device)
     encoded = [model.get_encoder()(**source) for model in callable_models]
     caches: list[Any] = [None] * len(models)
-    for _ in range(min(steps, int(config.max_position_embeddings) - 1)):
+    for _ in range(min(steps, max_length(callable_models[0]) - 1)):
         logits = []
         for i, model in enumerate(callable_models):
             out = model(
