@@ -32,7 +32,7 @@ METHODS.enter("mine", Mine)
 
 
 def test_every_verb_has_them_and_a_line_of_help(tprune: Call) -> None:
-    assert len(VERBS) == len(app.registered_commands) == 12
+    assert len(VERBS) == len(app.registered_commands) == 13
     for verb in VERBS:
         code, said, _ = tprune(verb, "--help")
         assert code == 0 and all(f"--{option.name.replace('_', '-')}" in said for option in options_of(Common)), verb

@@ -50,7 +50,8 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (
         (*GOOD, "--kind", "lunch"),
         2,
-        "'lunch' is not one of 'ffn', 'heads', 'qk', 'vo', 'channels', 'sublayer', 'width'",
+        "'lunch' is not one of 'ffn', 'heads', 'qk', 'vo', 'queries', 'experts', 'units', 'channels', 'embedding', "
+        "'sublayer', 'width'",
     ),
     ((*GOOD, "--until", "lunch"), 2, "got 'lunch'; expected one of train, trim, resegment, profile, "),
     ((*GOOD, *DATA, "--until", "trim"), 1, "--until trim: this run has no such stage; its stages are train, profile, "),
@@ -91,7 +92,8 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (
         ("inspect", "owner/name", "--kind", "lunch"),
         2,
-        "--kind lunch: expected one of ffn, heads, qk, vo, channels, sublayer, width, lines",
+        "--kind lunch: expected one of ffn, heads, qk, vo, queries, experts, units, channels, embedding, sublayer, "
+        "width, lines",
     ),
     (("analyze", "owner/name", "--blocks", "lunch"), 2, "'lunch' is not one of 'matrix', 'heads'"),
     (("analyze", "owner/name", *DATA[:-1], "absent"), 1, "absent: cannot be read"),

@@ -53,7 +53,7 @@ def test_a_recipe_may_name_the_kinds_that_plugins_enter(monkeypatch: pytest.Monk
 
 
 def test_what_the_rows_say() -> None:
-    assert PARTS == ("ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels")
+    assert PARTS == ("ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "embedding")
     assert COVERING == ("ffn", "heads", "experts", "channels")
     assert FINEST == ("ffn", "qk", "vo", "queries", "units", "channels")
     assert INNER == {"ffn": (), "heads": ("qk", "vo", "queries"), "experts": ("units",), "channels": ()}

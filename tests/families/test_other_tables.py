@@ -1,25 +1,19 @@
-"""Tables for T5 (a bias that layers share), GPT-2 and GPT-NeoX (one map for queries, keys and values): the small model
-is the masked one.
-"""
+"""Tables for GPT-2 and GPT-NeoX (one map for queries, keys and values): the small model is the masked one."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from other_tables import T5
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
 from tprune.core.plan import Plan, make_plan
@@ -27,7 +21,7 @@ from tprune.core.sites import Site
 from tprune.families.fused import APART, INTERLEAVED, FusedAttention
 from tprune.families.gpt2 import GPT2
 from tprune.families.gpt_neox import GPT_NEOX as NEOX
-from tprune.families.registry import FAMILIES, couplings, family_of
+from tprune.families.registry import couplings, family_of
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
@@ -35,15 +29,6 @@ from tprune.support.errors import InputError
 from tprune.testing import check_coupling, random_kept, randomise_
 from tprune.testing.common import apart
 
-T5_SIZES: dict[str, Any] = {
-    "vocab_size": 40,
-    "d_model": 24,
-    "d_kv": 6,
-    "d_ff": 20,
-    "num_layers": 2,
-    "num_heads": 4,
-    "decoder_start_token_id": 0,
-}
 GPT2_SIZES: dict[str, Any] = {
     "vocab_size": 40,
     "n_embd": 24,
@@ -67,29 +52,16 @@ NEOX_SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }
 MODELS: dict[str, Any] = {
-    "t5": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES)),
-    "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES, feed_forward_proj="gated-gelu")),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2_SIZES)),
     "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**NEOX_SIZES)),
 }
-# norms of T5 and the rotation of GPT-NeoX are computed in single precision
-LIMITS = {"t5": 5e-6, "t5-gated": 5e-6, "gpt2": 1e-10, "neox": 1e-10}
-
-
-@pytest.fixture(autouse=True)
-def _known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(FAMILIES, "entered", dict(FAMILIES.entered))
-    FAMILIES.enter(T5.name, T5)
-    yield
+LIMITS = {"gpt2": 1e-10, "neox": 1e-10}
 
 
 def made(name: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model: Any = MODELS[name]().double().eval()
     randomise_(model, seed)
-    for tensor_name, tensor in model.named_parameters():
-        if "relative_attention_bias" in tensor_name:
-            nn.init.normal_(tensor)
     return model
 
 
@@ -97,19 +69,15 @@ def tokens(model: Any) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(3)
     ids = torch.randint(3, 40, (3, 8), generator=random)
     mask = torch.ones_like(ids)
-    if model.config.is_encoder_decoder:
-        mask[1, 5:] = 0
-    else:
-        mask[1, :3] = 0
+    mask[1, :3] = 0
     return {"input_ids": ids, "attention_mask": mask}
 
 
 @torch.no_grad()
 def logits(model: Any) -> Tensor:
     batch = tokens(model)
-    more = {"decoder_input_ids": batch["input_ids"][:, :6]} if model.config.is_encoder_decoder else {}
-    found: Tensor = model(**batch, **more).logits
-    return found if more else found[batch["attention_mask"].bool()]
+    found: Tensor = model(**batch).logits
+    return found[batch["attention_mask"].bool()]
 
 
 def written(model: Any) -> Tensor:
@@ -150,31 +118,6 @@ def test_pruned_again(name: str) -> None:
     assert apart(logits(masked(once, plan)), logits(shrink(once, plan))) <= LIMITS[name]
 
 
-def test_heads_take_their_own_bias_of_the_dense_models() -> None:
-    model = made("t5")
-    plan = make_plan(model, "t5", couplings(model, ["heads"]))
-    kept = {e.coupling.name: torch.tensor([True, False, True, True]) for e in plan.entries}
-    once: Any = shrink(model, plan.with_kept(kept, {}, {}))
-    assert once.config.pruned["kept"]["decoder.block.1.layer.0.SelfAttention"] == [0, 2, 3]
-    again = make_plan(once, "t5", couplings(once, ["heads"]))
-    left = {e.coupling.name: torch.tensor([False, True, True]) for e in again.entries}
-    twice: Any = shrink(once, again.with_kept(left, {}, {}))
-    assert twice.config.pruned["kept"]["decoder.block.1.layer.0.SelfAttention"] == [2, 3]
-    assert not any("EncDec" in name for name in twice.config.pruned["kept"])
-    twice.encoder.block[0].layer[0].SelfAttention.kept = [0, 1]  # another head's bias
-    assert apart(logits(masked(once, again.with_kept(left, {}, {}))), logits(twice)) > 1e-3
-
-
-def test_the_attention_that_computes_the_bias_stays() -> None:
-    model = made("t5")
-    first = "encoder.block.0.layer.0.SelfAttention"
-    assert f"{first}.sublayer" not in {c.name for c in couplings(model)}
-    plan = make_plan(model, "t5", couplings(model, ["heads"]))
-    kept = {e.coupling.name: e.keep & (e.coupling.name != f"{first}.heads") for e in plan.entries}
-    with pytest.raises(InputError, match=f"{first}: no heads are left, but other blocks need it"):
-        shrink(model, plan.with_kept(kept, {}, {}))
-
-
 @pytest.mark.parametrize(("table", "name", "order"), [(GPT2, "gpt2", INTERLEAVED), (NEOX, "neox", APART)])
 def test_another_order_of_queries_keys_and_values_is_found(table: Any, name: str, order: str) -> None:
     def rows(model: Any) -> Any:
@@ -208,7 +151,7 @@ for folder, auto in zip(sys.argv[1::2], sys.argv[2::2]):
     found = model.generate(**batch, num_beams=2, max_new_tokens=8, min_new_tokens=8, do_sample=False)
     torch.save((model.state_dict(), found), folder + ".out")
 """
-AUTO = {"t5": "AutoModelForSeq2SeqLM", "gpt2": "AutoModelForCausalLM", "neox": "AutoModelForCausalLM"}
+AUTO = {"gpt2": "AutoModelForCausalLM", "neox": "AutoModelForCausalLM"}
 
 
 @pytest.mark.slow

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, GPT2Config, GPT2Model, MarianMTModel
+from transformers import AutoModelForSeq2SeqLM, BloomConfig, BloomModel, MarianMTModel
 
 from small_models import small_batch, small_model
 from tprune.core.coupling import tensors_of
 from tprune.core.cuts import cuts_of
-from tprune.core.plan import Plan, make_plan
+from tprune.core.plan import Plan, fingerprint, make_plan
 from tprune.families.modeling.modeling_pruned import Gathered
 from tprune.families.registry import couplings
 from tprune.realise.mask import mask_, masked
@@ -120,9 +120,9 @@ def test_nothing_left_of_the_width_is_refused(marian_small: Any) -> None:
 
 
 def test_other_architectures_are_refused() -> None:
-    gpt2 = GPT2Model(GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9, n_positions=8))
-    with pytest.raises(InputError, match=r"GPT2Model.*marian, bart"):
-        shrink(gpt2, Plan("gpt2", "", ()))
+    bloom = BloomModel(BloomConfig(hidden_size=8, n_layer=1, n_head=2, vocab_size=9))
+    with pytest.raises(InputError, match=r"BloomModel.*marian, bart"):
+        shrink(bloom, Plan("bloom", fingerprint(bloom), ()))
     with pytest.raises(InputError, match="ffn"):
         couplings(small_model("marian"), ["filters"])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx_models import SENTENCES
 from torch import nn
-from transformers import AutoTokenizer, BertConfig, BertModel, MarianMTModel
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining, MarianMTModel
 
 from tprune.counting.output_rows import written_rows
 from tprune.families.graphs import encoder_decoder as onnx_graphs
@@ -154,10 +154,10 @@ def test_a_folder_with_other_files_is_not_replaced(marian: MarianMTModel, tokeni
 
 
 def test_other_models_and_no_sentences(marian: MarianMTModel, tokenizer: Any, tmp_path: Path) -> None:
-    bert = BertModel(
+    bert = BertForPreTraining(
         BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
     )
-    with pytest.raises(InputError, match=r"cannot export this BertModel: .*no known task"):
+    with pytest.raises(InputError, match=r"cannot export this BertForPreTraining: .*no known task"):
         export(bert, tokenizer, tmp_path / "out", SENTENCES)
     with pytest.raises(InputError, match="expected a list of at least one"):
         export(marian, tokenizer, tmp_path / "out", [])

@@ -92,7 +92,9 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "experts": KindRule("the experts of a feed-forward block", Scope.PART, shares=EIGHTHS[:-1], rare=True),
         "units": KindRule("the units of experts", Scope.PART, within="experts", shares=EIGHTHS[:-1], rare=True),
         "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
-        "embedding": KindRule("the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS),
+        "embedding": KindRule(
+            "the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS, rare=True
+        ),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
         "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),

@@ -83,6 +83,14 @@ FAMILIES = Families(
         "gpt_neox": "tprune.families.gpt_neox:GPT_NEOX",
         "opt": "tprune.families.opt:OPT",
         "resnet": "tprune.families.resnet:RESNET",
+        "t5": "tprune.families.t5:T5",
+        "mt5": "tprune.families.t5:MT5",
+        "mbart": "tprune.families.mbart:MBART",
+        "m2m_100": "tprune.families.m2m_100:M2M100",
+        "pegasus": "tprune.families.pegasus:PEGASUS",
+        "whisper": "tprune.families.whisper:WHISPER",
+        "wav2vec2": "tprune.families.wav2vec2:WAV2VEC2",
+        "torch_transformer": "tprune.families.torch_transformer:TORCH_TRANSFORMER",  # after all of transformers
     },
 )
 

@@ -21,6 +21,7 @@ from tprune.families.modeling.modeling_pruned import Gathered, pruned_class, reb
 from tprune.families.rows import Heads, Row, gone, shapes_of
 from tprune.families.rows import lines as lines_of
 from tprune.families.stock import checked_stock, stock_units
+from tprune.families.tied import untie_
 from tprune.support.errors import InputError
 
 NOT_CONFIGURED = (
@@ -154,6 +155,7 @@ class Table:
             given = {**kept, **self.settings(model), **sizes}
             made = dense if pruned is None else pruned_class(dense)
             built: nn.Module = made(made.config_class(**given, **({} if pruned is None else {"pruned": pruned})))
+            untie_(built, model)
             return built
         small: Any = copy.deepcopy(model)
         rebuild_(small, pruned or {})

@@ -9,7 +9,10 @@ from typing import Any
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
 
 from tprune.families.modeling import modeling_pruned
 from tprune.families.registry import FAMILIES, NEXT
@@ -107,9 +110,10 @@ def class_of(path: str, config: Mapping[str, Any], trust: bool) -> Any:
         )
     if model_type not in FAMILIES and model_type not in (names := [family.name for family in FAMILIES.values()]):
         raise InputError(f"{path}: a model of type {model_type!r}; supported families are: {', '.join(names)}; {NEXT}")
-    if model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return AutoModelForSeq2SeqLM
     found = getattr(transformers, name, None) if name else None
+    writes = model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if writes and (not isinstance(found, type) or name == MODEL_MAPPING_NAMES.get(model_type)):
+        return AutoModelForSeq2SeqLM  # of some models that write, checkpoints name the class without a head
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
         said = (
             f"has the architecture {name!r:.80}, which transformers does not know" if name else "names no architecture"

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
+from transformers.models.pegasus.modeling_pegasus import PegasusSinusoidalPositionalEmbedding
 from transformers.utils.hub import cached_file
 
 from tprune.core.model import Model, Processor
@@ -152,8 +153,8 @@ def load(
     _check_keys(path, report)
     if beside is not None:
         read_positions_(model, beside)
-    for module in model.modules():  # transformers loads Marian's computed positions as if they were learned
-        if isinstance(module, MarianSinusoidalPositionalEmbedding):
+    for module in model.modules():  # transformers loads these computed positions as if they were learned
+        if isinstance(module, MarianSinusoidalPositionalEmbedding | PegasusSinusoidalPositionalEmbedding):
             module.weight.requires_grad_(False)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()  # aligned: from where the file has them, products differ in the last bit

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from tprune.families.modeling import modeling_pruned
+from tprune.families.modeling import modeling_multihead, modeling_pruned
 from tprune.families.modeling.modeling_pruned import load_pruned
 from tprune.families.registry import family_of
 from tprune.realise.model_files import content
@@ -37,8 +37,10 @@ def save_module(model: nn.Module, folder: Path) -> None:
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     save_model(model, str(folder / "model.safetensors"))
-    if pruned:
-        code = Path(modeling_pruned.__file__)
+    replaced = (pruned or {}).get("replaced", {}).values()
+    codes = [modeling_pruned] if pruned else []
+    codes += [modeling_multihead] if any(how["kind"] == "multihead" for how in replaced) else []
+    for code in (Path(str(module.__file__)) for module in codes):
         shutil.copyfile(code, folder / code.name)
 
 

@@ -77,8 +77,13 @@ def check_family(
             small = realise(twin, plan)
         except Exception as error:
             raise AssertionError(f"{where}: cannot be realised ({type(error).__name__}: {error})") from error
-        check_agrees(masked(twin, plan), small, batch, where, tolerance=tolerance)
-        check_saved(small, plan, batch, where)
+        try:
+            check_agrees(masked(twin, plan), small, batch, where, tolerance=tolerance)
+            check_saved(small, plan, batch, where)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise AssertionError(f"{where}: the smaller model cannot run ({type(error).__name__}: {error})") from error
 
 
 def check_agrees(

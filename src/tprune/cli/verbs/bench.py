@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tprune.cli.console import show
-from tprune.cli.options.checks import even, not_empty, reference_name
+from tprune.cli.options.checks import not_empty, reference_name
 from tprune.cli.options.device import OnDevice
-from tprune.cli.options.single import AsJson, BenchThreads, Dense, Exported, PrecisionOfRun, Sentences, Uncertified
+from tprune.cli.options.rounds import Rounds
+from tprune.cli.options.single import AsJson, Dense, Exported, PrecisionOfRun, Sentences, Uncertified
 from tprune.cli.sides import exported_sides
 from tprune.run.lookup import is_run
 from tprune.support.errors import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def bench(
     model: Exported,
+    timing: Rounds,
     device: OnDevice,
     other: Annotated[
         str | None,
@@ -32,16 +34,6 @@ def bench(
         ),
     ] = None,
     sentences: Sentences = None,
-    threads: BenchThreads = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Number of inputs in a batch; of sentences in translation.")] = 1,
-    rounds: Annotated[
-        int,
-        typer.Option(
-            min=4,
-            callback=even,
-            help="Number of rounds, an even number; with fewer than 6 the intervals are the range of the measurements.",
-        ),
-    ] = 16,
     precision: PrecisionOfRun = None,
     dense: Dense = False,
     uncertified: Uncertified = False,
@@ -65,19 +57,19 @@ def bench(
         slip = "--on times exported folders" if where else "a reference runs fp32" if precision else ""
         if slip:
             raise typer.BadParameter(f"--runtime {reference} runs checkpoints here, and {slip}; leave one out")
-        _references((model, other, dense), reference, sentences, (threads, batch, rounds), uncertified, as_json)
+        _references((model, other, dense), reference, sentences, timing.numbers, uncertified, as_json)
         return
     from tprune.cli.doubts import check_certificates
 
     sides, names = exported_sides(model, other, dense, precision and precision.value)
     check_certificates([*sides], uncertified)
     if where is not None:
-        _on_device(where, sides, names, (threads, batch, rounds), as_json)
+        _on_device(where, sides, names, timing.numbers, as_json)
         return
     from tprune.bench import harness as benching
     from tprune.report.verb_tables import bench_table
 
-    found = benching.bench(*sides, sentences, threads, batch, rounds)
+    found = benching.bench(*sides, sentences, *timing.numbers)
     show(found.as_dict(), as_json, lambda _: bench_table(found, names))
 
 

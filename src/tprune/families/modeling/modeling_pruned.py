@@ -25,6 +25,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -170,12 +171,18 @@ class NarrowRMSNorm(nn.Module):
         return self.weight * y.to(x.dtype) if not self.offset else (y * (self.offset + self.weight.float())).to(x.dtype)
 
 
+def _multihead(dense: Any, **given: Any) -> nn.Module:  # its file lies beside the models that need it
+    where = f"{__package__}.modeling_multihead" if __package__ else "modeling_multihead"
+    return import_module(where).MultiheadAttention(dense, **given)  # type: ignore[no-any-return]
+
+
 KINDS: dict[str, Callable[..., nn.Module]] = {
     "nothing": Nothing,
     "constant": Constant,
     "gathered": Gathered,
     "layer_norm": NarrowLayerNorm,
     "rms_norm": NarrowRMSNorm,
+    "multihead": _multihead,
 }
 
 
@@ -240,7 +247,8 @@ def rebuild_(model: nn.Module, pruned: Mapping[str, Any]) -> None:
     for name, how in pruned.get("buffers", {}).items():
         where, _, what = name.rpartition(".")
         kind = getattr(torch, how["dtype"]) if "dtype" in how else None
-        model.get_submodule(where).register_buffer(what, torch.zeros(how["shape"], dtype=kind))
+        model.get_submodule(where).register_buffer(what, buffer := torch.zeros(how["shape"], dtype=kind))
+        buffer._is_hf_initialized = True  # type: ignore[attr-defined]  # stock code would compute it for dense sizes
     resized: dict[Tensor, Tensor] = {}  # tied ones stay tied
     for name, shape in pruned.get("tensors", {}).items():
         where, _, what = name.rpartition(".")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,6 +19,7 @@ from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 from tprune.tasks.padding import padded
 
+RELATIVE = 512  # tokens, where positions are distances and the configuration says nothing
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 
 
@@ -167,5 +169,25 @@ class Collate:
 
 
 def max_length(model: Any) -> int:
-    """The longest sentence, in tokens, that the model has positions for."""
-    return int(model.config.max_position_embeddings)
+    """The longest sentence, in tokens, that the model has positions for.
+
+    Models whose positions are distances, such as T5, have no limit; theirs is the length that they were trained with.
+    """
+    config = model.config
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return int(found or RELATIVE)
+
+
+def told(model: Any, labels: Tensor) -> Tensor:
+    """What the decoder is told where these labels are expected: the start token, then each label but the last.
+
+    Args:
+        model: an encoder-decoder.
+        labels: (batch, positions), `IGNORED` where none is expected.
+    """
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        found: Tensor = model.prepare_decoder_input_ids_from_labels(labels)
+        return found
+    start = labels.new_full((len(labels), 1), int(model.config.decoder_start_token_id))
+    shifted = torch.cat([start, labels[:, :-1]], 1)
+    return shifted.masked_fill(shifted == IGNORED, int(model.config.pad_token_id))

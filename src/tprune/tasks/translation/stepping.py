@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tprune.core.task import Batch
+from tprune.tasks.translation.encoding import max_length
 
 STACKS = ("encoder", "decoder")
 
@@ -29,7 +30,7 @@ def side_by_side(models: Sequence[nn.Module], source: Batch, steps: int) -> Iter
     masked = {name: mask for name, mask in source.items() if name == "attention_mask"}
     encoded = [model.get_encoder()(**source) for model in callable_models]
     caches: list[Any] = [None] * len(models)
-    for _ in range(steps):
+    for _ in range(min(steps, max_length(callable_models[0]) - 1)):
         logits = []
         for i, model in enumerate(callable_models):
             out = model(

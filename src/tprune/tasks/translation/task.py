@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from tprune.data.parallel import Parallel
 from tprune.support.papers import Papers, papers_of
 from tprune.tasks.metrics.translation import quality, translation_measures
 from tprune.tasks.one_stack import OverTokens, check_data, settings
-from tprune.tasks.translation.encoding import Collate, EncodedPairs, encode, max_length
+from tprune.tasks.translation.encoding import Collate, EncodedPairs, encode, max_length, told
 from tprune.tasks.translation.scoring import predictions as predicted
 from tprune.tasks.translation.scoring import read_pairs
 from tprune.tasks.translation.stepping import STACKS, first_layer_apart, side_by_side
@@ -51,14 +51,15 @@ class Translation(OverTokens):
         return replace(self, beams=beams, tokenize=tokenize)
 
     def matches(self, model: nn.Module) -> bool:
-        """Whether it is an encoder-decoder that reads and writes tokens."""
-        reads = getattr(model, "main_input_name", "input_ids") == "input_ids"
-        return reads and bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+        """Whether it is an encoder-decoder that reads tokens and writes them."""
+        given: Any = model
+        writes = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False)) and given.can_generate()
+        return writes and given.main_input_name == "input_ids"
 
     def example(self, model: nn.Module) -> Batch:
         """One sentence without padding."""
-        config, device = settings(model), next(model.parameters()).device
-        limit = int(config.max_position_embeddings)
+        device = next(model.parameters()).device
+        limit = max_length(model)
         source, target = min(self.source, limit), min(self.target, limit)
         return {
             "input_ids": torch.zeros(1, source, dtype=torch.long, device=device),
@@ -83,8 +84,8 @@ class Translation(OverTokens):
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
         """Logits (batch, target positions, tokens). The model computes no loss of its own, which nobody would read."""
         asks = {"output_hidden_states": True} if hidden else {}
-        told = cast(Any, model).prepare_decoder_input_ids_from_labels(batch["labels"])
-        found: Outputs = model(**self.prompt(batch), decoder_input_ids=told, use_cache=False, **asks)
+        shifted = told(model, batch["labels"])
+        found: Outputs = model(**self.prompt(batch), decoder_input_ids=shifted, use_cache=False, **asks)
         return found
 
     def positions(self, batch: Batch, stack: str) -> Tensor:
@@ -99,7 +100,10 @@ class Translation(OverTokens):
 
     def depth(self, model: nn.Module) -> Mapping[str, int]:
         """Layers of encoder and decoder."""
-        return {stack: int(getattr(settings(model), f"{stack}_layers")) for stack in STACKS}
+        config = settings(model)
+        named = all(hasattr(config, f"{stack}_layers") for stack in STACKS)
+        keys = [f"{stack}_layers" for stack in STACKS] if named else ["num_layers", "num_decoder_layers"]
+        return {stack: int(getattr(config, key)) for stack, key in zip(STACKS, keys, strict=True)}
 
     def read(self, sources: Sources, columns: Sequence[str] = ()) -> Parallel:
         """Sentence pairs: source and target files in turns, or tables with two columns."""
