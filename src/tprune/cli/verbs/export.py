@@ -63,6 +63,15 @@ def export(
         list[str] | None,
         typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
     ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(
+            "--opset",
+            metavar="<int>",
+            help="Opset of ONNX files: 21 for onnxruntime 1.20 or newer, 22 for 1.22, 23 for 1.23, which has "
+            "attention as one operator (default: 23).",
+        ),
+    ] = None,
     max_int8_loss: MaxInt8Loss = None,
     dense: Dense = False,
     as_json: AsJson = False,
@@ -86,5 +95,5 @@ def export(
         from tprune.cli.int8_limit import within
 
         numbers = within(where, numbers, max_int8_loss, data, say)
-    found = export_to(where, out, texts, say, runtime or ONNX, numbers, data)
+    found = export_to(where, out, texts, say, runtime or ONNX, numbers, data, opset)
     show(found, as_json, export_table)
