@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from tprune.families.graphs.graph import skeleton_of
 from tprune.realise.checkpoint import load
 from tprune.run.lookup import model_at
 from tprune.runtimes.export import export
-from tprune.runtimes.runtime import runtime_named
+from tprune.runtimes.onnxruntime.engine import OnnxRuntime
+from tprune.runtimes.runtime import Runtime, runtime_named
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
 
@@ -35,15 +36,17 @@ def export_to(
     runtime: str = "onnxruntime",
     precision: Precision = FP32,
     given: Given | None = None,
+    opset: int | None = None,
 ) -> dict[str, Any]:
     """Exports a model for a runtime, checked on the given sentences, and returns what `ExportReport` says.
 
-    `given` names the validation data that static int8 is calibrated on.
+    `given` names the validation data that static int8 is calibrated on; `opset` is that of onnxruntime's files.
 
     Raises:
         InputError: no such model, or one that is exported already; see `export`.
         CertificateError: the export does not compute what the model computes.
     """
+    target = _with_opset(runtime_named(runtime), opset)
     where = model_at(model)
     loaded = load(where, dtype=torch.float32).eval()
     try:
@@ -58,10 +61,19 @@ def export_to(
         report(f"it will be checked on {checked}; --sentences FILE takes yours")
         sentences = built_in() if searched else ()
     tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
-    done = export(loaded, tokenizer, out, sentences, runtime_named(runtime), **how)
+    done = export(loaded, tokenizer, out, sentences, target, **how)
     if not searched:
         describe(loaded, where, out)
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
+
+
+def _with_opset(runtime: Runtime, opset: int | None) -> Runtime:
+    """The runtime that writes files of an opset. Raises `InputError` for one that it does not write."""
+    if opset is None:
+        return runtime
+    if not isinstance(runtime, OnnxRuntime):
+        raise InputError(f"--opset {opset} is for files of ONNX, which runtime {runtime.name} does not have")
+    return replace(runtime, opset=opset)
 
 
 def _inputs(how: Mapping[str, Any]) -> str:

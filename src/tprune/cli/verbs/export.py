@@ -67,6 +67,15 @@ def export(
         list[str] | None,
         typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
     ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(
+            "--opset",
+            metavar="<int>",
+            help="Opset of ONNX files: 21 for onnxruntime 1.20 or newer, 22 for 1.22, 23 for 1.23, which has "
+            "attention as one operator (default: 23).",
+        ),
+    ] = None,
     max_int8_loss: MaxInt8Loss = None,
     dense: Dense = False,
     as_json: AsJson = False,
@@ -94,7 +103,7 @@ def export(
     from tprune.cli.export import export_to
     from tprune.report.verb_tables import export_table
 
-    show(export_to(where, out, texts, say, runtime, numbers, data), as_json, export_table)
+    show(export_to(where, out, texts, say, runtime, numbers, data, opset), as_json, export_table)
 
 
 def _within(model: str, precision: Precision, limit: float, given: Given) -> Precision:

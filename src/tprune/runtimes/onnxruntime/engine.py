@@ -21,25 +21,46 @@ if TYPE_CHECKING:
 
 QUANTIZED = ("int8", "int8-static", "int8-greedy", "int8-weights", "int4-weights")
 GREEDY = "int8-greedy"
+BLOCKS = (GREEDY, "int4-weights")  # precisions that store embeddings in blocks
 STEPPING = "encoder-decoder"  # the build whose steps are a graph of their own
 PASSING = "single-pass"
 OPSETS = ((21, "1.20"), (22, "1.22"), (23, "1.23"), (24, "1.24"))  # the newest opset, and the version that runs it
+WRITTEN = (21, 22, 23)  # opsets; the last has an operator for attention
+OWN = {"GatherBlockQuantized": "1.23"}  # of onnxruntime's own operators those that are newer than the oldest version
 LARGEST = 2**31 - 2**24  # bytes; one protobuf file holds no more than 2 GiB
 
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """See `tprune.runtimes.runtime.Runtime`."""
+    """See `tprune.runtimes.runtime.Runtime`.
+
+    Attributes:
+        opset: of the operators in its files: 21, 22 or 23; versions of onnxruntime read those up to their own.
+
+    Raises:
+        InputError: another opset.
+    """
 
     name: str = "onnxruntime"
     package: str = "onnxruntime"
     install: str = "pip install onnxruntime"
-    dialect: Dialect = "onnx23"
+    opset: int = WRITTEN[-1]
+
+    def __post_init__(self) -> None:
+        if self.opset not in WRITTEN:
+            raise InputError(f"opset {self.opset}; expected one of {', '.join(map(str, WRITTEN))}")
+
+    @property
+    def dialect(self) -> Dialect:
+        """Attention as one operator where the opset has it, else written out."""
+        return "onnx23" if self.opset >= WRITTEN[-1] else "masked"
 
     def supports(self, precision: Precision, skeleton: str) -> str | None:
         """All builds, in all precisions but bfloat16; of some precisions those builds that they are for."""
         if precision.name == GREEDY and skeleton != STEPPING:
             return f"{GREEDY} is for the steps of models that translate; expected int8"
+        if precision.name in BLOCKS and self.opset < WRITTEN[-1]:
+            return f"onnxruntime 1.20 to 1.22 do not look rows up in blocks; expected opset {WRITTEN[-1]}, or int8"
         if precision.numbers.calibrated and skeleton != PASSING:
             said = "is for models that run in one pass, in steps it is less exact and no faster"
             return f"{precision.name} {said}; expected int8"
@@ -71,7 +92,7 @@ class OnnxRuntime:
 
         self.check(graphs)
         for graph in graphs:
-            lower(graph, folder / f"{graph.name}.onnx")
+            lower(graph, folder / f"{graph.name}.onnx", self.opset)
         return () if precision.exact else self.rounded(graphs, folder, folder, precision)
 
     def rounded(self, graphs: Sequence[Graph], source: Path, folder: Path, precision: Precision) -> Sequence[Product]:
@@ -104,12 +125,11 @@ class OnnxRuntime:
 
     def oldest(self, folder: Path, layout: Layout) -> str:
         """The first version with the operators of its graphs; the installed one where they are newer than known."""
-        opset = max(
-            (one.version for graph in layout.graphs for one in _model(folder, graph).opset_import if not one.domain),
-            default=0,
-        )
-        known = (version for newest, version in OPSETS if opset <= newest)
-        return next(known, version_of(self.package) or "0")
+        models = [_model(folder, graph) for graph in layout.graphs]
+        opset = max((one.version for model in models for one in model.opset_import if not one.domain), default=0)
+        known = next((version for newest, version in OPSETS if opset <= newest), version_of(self.package) or "0")
+        own = {OWN[node.op_type] for model in models for node in model.graph.node if node.op_type in OWN}
+        return max((known, *own), key=_numbers)
 
     def outputs(self, folder: Path, layout: Layout) -> Mapping[str, Sequence[TensorSpec]]:
         """As its files declare them; free sizes are called as those of the inputs."""
@@ -129,6 +149,10 @@ class OnnxSession:
         """See `tprune.runtimes.runtime.Session`."""
         found: list[Array] = self.sessions[graph].run(list(outputs), dict(feeds))
         return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def _model(folder: Path, graph: Signature) -> Any:

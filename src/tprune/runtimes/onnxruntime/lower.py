@@ -14,8 +14,14 @@ from tprune.support.chatter import quiet
 CHATTING = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")  # of deprecations, and of what is not installed
 
 
-def lower(graph: Graph, path: Path) -> None:
-    """Writes a graph as an ONNX file."""
+def lower(graph: Graph, path: Path, opset: int = OPSET) -> None:
+    """Writes a graph as an ONNX file.
+
+    Args:
+        graph: in the dialect `onnx23` for opset 23 alone.
+        path: of the file.
+        opset: of its operators.
+    """
     inputs, outputs = [spec.name for spec in graph.signature.inputs], list(graph.signature.outputs)
     with quiet(CHATTING):
         made = torch.onnx.export(
@@ -26,7 +32,7 @@ def lower(graph: Graph, path: Path) -> None:
             dynamic_shapes=graph.dynamic_shapes,
             dynamo=True,
             verbose=False,
-            opset_version=OPSET,
+            opset_version=opset,
         )
         assert made is not None
         _forget_sources(made.model)
