@@ -80,7 +80,7 @@ def test_every_head_is_known(name: str, head: str) -> None:
         ("opt", {"enable_bias": False, "layer_norm_elementwise_affine": False}),
         ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": False}),
-        ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+        ("qwen2", {"num_key_value_heads": 2, "tie_word_embeddings": True}),
         ("mixtral", {"num_experts_per_tok": 1}),
     ],
 )

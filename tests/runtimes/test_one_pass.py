@@ -240,6 +240,27 @@ def test_rotations_that_depend_on_the_length_are_refused() -> None:
         skeleton_of(model)
 
 
+def test_attention_to_a_window_is_refused() -> None:
+    with pytest.raises(
+        InputError, match="cannot export this MistralForCausalLM: its attention reads a window of 4 tokens"
+    ):
+        skeleton_of(dense("mistral"))
+
+
+STEPS = ("qwen2", "qwen3", "gemma")  # which take single steps with a cache, as Llama does
+WHOLE = ("gpt2", "gpt_neox", "opt", "phi3", "gemma2", "smollm3")  # which read whole texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*STEPS, *WHOLE])
+def test_other_decoders_are_exported(name: str, tmp_path: Path) -> None:
+    model = table_model(name)
+    small = shrink(model, kept_by(model, ["heads", "ffn", "sublayer", "width"])).float().eval()
+    report = export(small, None, tmp_path / "out", batches=[prompt(small)])
+    assert report.max_relative_error < 1e-5 and report.inputs == 3
+    assert set(report.files) >= {"decoder.onnx" if name in STEPS else "model.onnx"}
+
+
 def test_inputs_that_the_model_does_not_take() -> None:
     one = opened(dense("llama"))
     ids = np.ones((2, 5), np.int64)
