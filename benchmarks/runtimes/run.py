@@ -97,11 +97,14 @@ def _ratio(dense: BenchResult, this: BenchResult, phase: str) -> list[float]:
 
 
 def scored(folder: Path, test: Parallel | None) -> dict[str, Any]:
-    """BLEU, greedy and with beams, where there is a test set."""
+    """BLEU, greedy and with beams, where there is a test set; kept beside the export."""
     if test is None:
         return {}
-    found = {f"beam {beams}": evaluate(str(folder), test, beams=beams) for beams in (1, 4)}
-    return {"scores": {name: next(iter(each["scores"].values())) for name, each in found.items()}}
+    known = folder.with_name(f"{folder.name}.scores.json")
+    if not known.exists():
+        found = {f"beam {beams}": evaluate(str(folder), test, beams=beams) for beams in (1, 4)}
+        write_json(known, {name: next(iter(each["scores"].values())) for name, each in found.items()})
+    return {"scores": read_json(known)}
 
 
 def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], asked: argparse.Namespace) -> None:
@@ -152,7 +155,9 @@ def main() -> None:
     parser.add_argument("--trained", help="NAME=FOLDER of a trained dense model")
     parser.add_argument("--pruned", nargs="*", default=[], help="ASKED=FOLDER of models pruned from it")
     parser.add_argument("--runtime", nargs="*", default=list(RUNTIMES), help="names of runtimes")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--threads", type=int, nargs="*", default=[1, 2], help="of the timings; none exports and scores alone"
+    )
     parser.add_argument("--rounds", type=int, default=16)
     asked = parser.parse_args()
     test = None

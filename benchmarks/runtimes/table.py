@@ -14,7 +14,12 @@ CASES = {
     "d256": "d 256, 3 + 3 layers, Multi30k",
     "d128": "d 128, 3 + 2 layers, Multi30k",
 }
-SIDES = {"dense": "dense", "half": "half of heads and FFN"}
+SIDES = {
+    "dense": "dense",
+    "half": "half of heads and FFN",
+    "half-1": "half of heads and FFN, second seed",
+    "half-2": "half of heads and FFN, third seed",
+}
 
 
 def runtimes_table(data: Mapping[str, Any]) -> str:
