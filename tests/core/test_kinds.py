@@ -52,9 +52,10 @@ def test_a_recipe_may_name_the_kinds_that_plugins_enter(monkeypatch: pytest.Monk
 
 
 def test_what_the_rows_say() -> None:
-    assert PARTS == ("ffn", "heads", "qk", "vo", "channels") and COVERING == ("ffn", "heads", "channels")
-    assert FINEST == ("ffn", "qk", "vo", "channels")
-    assert INNER == {"ffn": (), "heads": ("qk", "vo"), "channels": ()}
+    assert PARTS == ("ffn", "heads", "qk", "vo", "channels", "embedding")
+    assert COVERING == ("ffn", "heads", "channels", "embedding")
+    assert FINEST == ("ffn", "qk", "vo", "channels", "embedding")
+    assert INNER == {"ffn": (), "heads": ("qk", "vo"), "channels": (), "embedding": ()}
     assert (WHOLE_BLOCK, WIDTH) == ("sublayer", "width") and (*PARTS, "sublayer") == SHARING
     assert (*PARTS, "sublayer", "width") == TO_CUT
     assert {kind for kind, rule in KINDS.items() if rule.balanced} == {"qk", "vo"}
@@ -73,7 +74,7 @@ def test_a_row_is_whole(kind: str) -> None:
 def test_what_is_cut_where_nothing_is_said() -> None:
     assert tuple(Prune(steps=0, macs=0.5).kinds) == BY_DEFAULT == ("ffn", "heads")
     assert tuple(Prune(steps=0, macs=0.5, stock=True).kinds) == STOCK == ("ffn",)
-    assert tuple(read_recipe(BUILT_IN).prune.kinds) == tuple(kind for kind in PARTS if kind != "channels")
+    assert tuple(read_recipe(BUILT_IN).prune.kinds) == ("ffn", "heads", "qk", "vo")
 
 
 def test_the_table_needs_nothing_heavy() -> None:

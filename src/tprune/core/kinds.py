@@ -45,6 +45,7 @@ class KindRule:
         by_default: whether a recipe that says nothing cuts it.
         stock: whether a stock configuration can hold a model from which it is cut.
         convolutional: whether it is a kind of convolutional networks, whose models have no others.
+        rare: whether only some architectures have it, so that hints do not name it.
     """
 
     label: str
@@ -55,6 +56,7 @@ class KindRule:
     by_default: bool = False
     stock: bool = False
     convolutional: bool = False
+    rare: bool = False
 
     @property
     def balanced(self) -> bool:
@@ -76,7 +78,9 @@ KINDS: Final[Mapping[Kind, KindRule]] = MappingProxyType(
         "qk": KindRule("the query-key dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "vo": KindRule("the value dimensions of a head", Scope.PART, within="heads", shares=QUARTERS),
         "channels": KindRule("the channels between convolutions", Scope.PART, convolutional=True),
-        "embedding": KindRule("the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS),
+        "embedding": KindRule(
+            "the dimensions of embeddings narrower than the stream", Scope.PART, shares=WIDTHS, rare=True
+        ),
         "sublayer": KindRule("the attention and feed-forward blocks", Scope.BLOCK, shares=(1.0, 0.0)),
         "width": KindRule("the dimensions of the residual stream", Scope.MODEL, shares=WIDTHS),
         "lines": KindRule("the input or the output lines of a matrix", Scope.MATRIX, may_be_empty=True),
@@ -129,7 +133,7 @@ def rule_of(kind: str) -> KindRule:
 
 
 def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
-    """The kinds that may be cut, too, where these are.
+    """The kinds that may be cut, too, where these are; what only some architectures have is left out.
 
     Args:
         kinds: that a model has.
@@ -139,7 +143,7 @@ def beside(kinds: Iterable[str]) -> tuple[Kind, ...]:
         (('channels',), ('ffn', 'heads'))
     """
     convolutional = any(rule_of(kind).convolutional for kind in kinds)
-    return tuple(kind for kind in TO_CUT if rule_of(kind).convolutional == convolutional)
+    return tuple(kind for kind in TO_CUT if rule_of(kind).convolutional == convolutional and not rule_of(kind).rare)
 
 
 def _only(scope: Scope) -> str:
