@@ -54,9 +54,10 @@ def test_a_recipe_may_name_the_kinds_that_plugins_enter(monkeypatch: pytest.Monk
 
 def test_what_the_rows_say() -> None:
     assert PARTS == ("ffn", "heads", "qk", "vo", "queries", "experts", "units", "channels", "embedding")
-    assert COVERING == ("ffn", "heads", "experts", "channels")
-    assert FINEST == ("ffn", "qk", "vo", "queries", "units", "channels")
-    assert INNER == {"ffn": (), "heads": ("qk", "vo", "queries"), "experts": ("units",), "channels": ()}
+    assert COVERING == ("ffn", "heads", "experts", "channels", "embedding")
+    assert FINEST == ("ffn", "qk", "vo", "queries", "units", "channels", "embedding")
+    inner = {"heads": ("qk", "vo", "queries"), "experts": ("units",)}
+    assert {kind: inner.get(kind, ()) for kind in COVERING} == INNER
     assert TILING == {**INNER, "heads": ("qk", "vo")}
     assert (WHOLE_BLOCK, WIDTH) == ("sublayer", "width") and (*PARTS, "sublayer") == SHARING
     assert (*PARTS, "sublayer", "width") == TO_CUT

@@ -2,19 +2,32 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from encoders import EACH, FIRST, OTHERS, chosen, encoder, given, kinds_of, limit, said
+from torch import Tensor, nn
 
-from tprune.core.plan import Plan
-from tprune.families.registry import couplings
+from tprune.core.known_tasks import task_of
+from tprune.core.plan import Plan, make_plan
+from tprune.core.positions import most_tokens
+from tprune.core.sublayers import sublayers_of
+from tprune.core.views import producer
+from tprune.families.distilbert import DISTILBERT
+from tprune.families.electra import ELECTRA
+from tprune.families.registry import FAMILIES, couplings
+from tprune.families.residual import Residual
+from tprune.families.roberta import ROBERTA
+from tprune.families.table import Table
+from tprune.families.vit import VIT
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
-from tprune.testing import check_coupling
+from tprune.support.errors import InputError
+from tprune.testing import check_coupling, check_family
 from tprune.testing.common import apart
 
 
@@ -68,6 +81,93 @@ def test_every_kind_by_itself(name: str) -> None:
     model.set_attn_implementation("eager")
     small = assert_exact(model, chosen(model), limit(name, eager=True))
     assert small.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "change", "says"),
+    [
+        ("ViTForImageClassification", VIT, {"tensors": -2}, "does not run"),  # the class token is left out
+        ("DistilBertForSequenceClassification", DISTILBERT, {"norms": -1}, "does not run"),
+        ("DistilBertForSequenceClassification", DISTILBERT, {"readers": -1}, "does not run"),
+        ("RobertaForSequenceClassification", ROBERTA, {"writers": -1}, "does not run|still read"),
+        ("ElectraForSequenceClassification", ELECTRA, {"writers": 0}, "does not run"),  # the map after the embeddings
+    ],
+)
+def test_what_is_left_out_of_the_stream_is_found(
+    name: str, table: Table, change: dict[str, int], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(model: Any) -> Any:
+        for row in table.rows(model):
+            short = {what: without(getattr(row, what), at) for what, at in change.items() if hasattr(row, what)}
+            yield replace(row, **short) if isinstance(row, Residual) and row.kind == "width" else row
+
+    ours = {family: path for family, path in FAMILIES.ours.items() if family != table.name}
+    monkeypatch.setattr(FAMILIES, "ours", ours)
+    monkeypatch.setattr(FAMILIES, "entered", {table.name: replace(table, rows=rows)})
+    model = encoder(name)
+    with pytest.raises(AssertionError, match=says):
+        check_family(model, task_of(model).random(model), ["width"])
+
+
+def without(names: tuple[Any, ...], at: int) -> tuple[Any, ...]:
+    return (*names[:at], *names[len(names) + at + 1 if at < 0 else at + 1 :])
+
+
+def test_a_wrong_name_is_told() -> None:
+    model = encoder("ViTModel")
+    (width,) = (row for row in VIT.rows(model) if isinstance(row, Residual))
+    wrong = replace(width, tensors=(producer("embeddings.cls", "a b u -> u"),))
+    with pytest.raises(InputError, match=r"width: its row names 'embeddings\.cls', and the model has no such tensor"):
+        wrong.check(model)
+    wrong = replace(width, tensors=(producer("embeddings.cls_token", "u b w -> u"),))
+    with pytest.raises(InputError, match="has 1 groups; its row expects 24"):
+        wrong.check(model)
+
+
+def test_two_streams_share_no_budget() -> None:
+    model = encoder("CLIPModel")
+    plan = make_plan(model, "clip", couplings(model, ["ffn", "width"]))
+    with pytest.raises(InputError, match=r"text_model\.width and vision_model\.width: two residual widths"):
+        sublayers_of(plan)
+
+
+@torch.no_grad()
+def test_positions_are_those_after_the_paddings() -> None:
+    model = encoder("RobertaForSequenceClassification")
+    ids = torch.full((1, most_tokens(model) or 0), 5)
+    assert ids.shape[1] == 28 and model(input_ids=ids).logits.isfinite().all()
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 29), 5))
+    assert most_tokens(encoder("BertModel")) == 30
+
+
+@torch.no_grad()
+def test_pooled_sentences_of_a_narrow_encoder() -> None:
+    """As sentence encoders use it: the mean of the hidden states of all tokens, of length 1."""
+    model = encoder("BertModel", num_attention_heads=12, intermediate_size=96)
+    plan = chosen(model, ["heads", "ffn", "width", "sublayer"])
+
+    def cosines(of: Any) -> Tensor:
+        batch = given(of)
+        mask = batch["attention_mask"][..., None].double()
+        mean = (of(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+        unit: Tensor = nn.functional.normalize(mean, dim=-1)
+        return unit @ unit.T
+
+    assert apart(cosines(masked(model, plan)), cosines(shrink(model, plan))) <= 1e-10
+    assert apart(cosines(model), cosines(masked(model, plan))) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["BertLMHeadModel", "RobertaForCausalLM", "ElectraForCausalLM"])
+@torch.no_grad()
+def test_those_that_generate_give_the_same_tokens(name: str) -> None:
+    model = encoder(name)
+    plan = chosen(model, [kind for kind in kinds_of(model) if kind != "lines"])
+    batch = {key: x[:1] for key, x in given(model).items()}
+    how = {"max_new_tokens": 10, "min_new_tokens": 10, "do_sample": False, "pad_token_id": 0}
+    dense, expected, found = (one.generate(**batch, **how) for one in (model, masked(model, plan), shrink(model, plan)))
+    assert torch.equal(expected, found) and not torch.equal(dense, expected)
 
 
 READ = """

@@ -74,7 +74,7 @@ class ImageClassification(Classification):
 
     def _images(self, model: nn.Module, count: int) -> Batch:
         one = next(model.parameters())
-        shape = (count, _channels(model) or self.channels, self.size, self.size)
+        shape = (count, _channels(model) or self.channels, *(_sides(model) or (self.size, self.size)))
         return {"pixel_values": torch.zeros(shape, dtype=one.dtype, device=one.device)}
 
     def read(self, sources: Sources, columns: Sequence[str] = ()) -> LabeledImages:
@@ -144,6 +144,15 @@ def _channels(model: nn.Module) -> int | None:
         return int(first.in_channels)
     said = getattr(getattr(model, "config", None), "num_channels", None)
     return None if said is None else int(said)
+
+
+def _sides(model: nn.Module) -> tuple[int, int] | None:
+    """The height and width of the images that a model takes, by its configuration; None where they are free."""
+    config = getattr(model, "config", None)
+    said = getattr(getattr(config, "vision_config", config), "image_size", None)
+    if said is None:
+        return None
+    return (int(said), int(said)) if isinstance(said, int) else (int(said[0]), int(said[1]))
 
 
 IMAGE_CLASSIFICATION = ImageClassification()
