@@ -179,6 +179,7 @@ def test_couplings_may_be_called_anything(monkeypatch: pytest.MonkeyPatch, look:
         assert look(model) == before
 
 
+@pytest.mark.slow
 def test_couplings_without_sites_are_cut_by_size_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("marian")
     wanted = select_to(model, plan_of(model, "ffn", "width"), Budget("params", 0.7), Uniform())

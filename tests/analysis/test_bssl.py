@@ -59,6 +59,7 @@ def test_what_nothing_depends_on_is_taken_first() -> None:
     assert max(c.zero for c in columns) >= 0.5  # the columns that were zero before are zero now
 
 
+@pytest.mark.slow
 def test_a_stronger_analysis_takes_more() -> None:
     model = small_model("marian").float()
     weak, strong = (analyse(model, fit, kinds=("ffn",), strength=s, steps=30) for s in (0.2, 2.0))

@@ -105,6 +105,7 @@ def test_a_plan_of_all_kinds_at_once_is_certified_and_reads_back(model: Any) -> 
     assert found.forward < 1e-9 and found.generation < 1e-9 and size(small) == size_after(model, chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "fraction"), [("macs", 0.7), pytest.param("bytes", 0.45, marks=pytest.mark.slow)])
 def test_the_budget_is_kept_by_what_is_built(model: Any, unit: str, fraction: float) -> None:
     plan, target = plan_of(model, *ALL), Budget(unit, fraction)
@@ -162,6 +163,7 @@ def reading(plan: Plan) -> list[str]:
     return [name for name, gone in cut.items() if not gone]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("ffn", "heads", "sublayer"), ("heads",), ("sublayer",)])
 def test_the_decoder_goes_on_reading_its_source(model: Any, kinds: tuple[str, ...]) -> None:
     plan = plan_of(model, *kinds)
@@ -263,6 +265,7 @@ def test_a_sum_that_was_too_low_is_tightened(model: Any) -> None:
         select_by_loss(model, plan, curves, cost_models, budget, lambda p: budget + 1e-3, norm_scores(model, plan))
 
 
+@pytest.mark.slow
 def test_measured_losses_share_a_size(model: Any) -> None:
     plan = make_plan(model, "marian", [c for c in couplings(model, ALL) if "decoder" not in c.name])
     loss = token_loss_on([small_batch()])

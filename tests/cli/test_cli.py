@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from transformers import BertConfig, BertForQuestionAnswering
 
-from table_models import table_model
 from tprune.cli import app as cli
 from tprune.cli.console import stdin_lines
 from tprune.realise.checkpoint import save
@@ -127,9 +127,13 @@ def test_bad_models(tprune: Tprune, tmp_path: Path) -> None:
     (tmp_path / "bloom" / "config.json").write_text('{"model_type": "bloom"}')
     done = tprune("inspect", tmp_path / "bloom")
     assert done.returncode == 1 and "'bloom'; supported families are: marian, bart" in done.stderr
-    save(table_model("bert").float(), tmp_path / "bert")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    save(BertForQuestionAnswering(BertConfig(vocab_size=9, **sizes)), tmp_path / "bert")
     done = tprune("inspect", tmp_path / "bert")
-    assert done.returncode == 1 and "BertModel is made for no known task; known are: translation" in done.stderr
+    assert (
+        done.returncode == 1
+        and "BertForQuestionAnswering is made for no known task; known are: " in done.stderr
+    )
     done = tprune("inspect", tmp_path / "nothing")
     assert done.returncode == 1 and "no such directory" in done.stderr
 

@@ -113,7 +113,7 @@ def test_runtimes_say_what_is_here_and_how_to_get_the_rest(tprune: Call, monkeyp
     assert code == 0 and "uneven heads" in whole and "uneven head widths" in whole and "ctranslate2" in whole
     code, one, _ = tprune("runtimes", "--runtime", "coreml")
     assert code == 0 and "exported, not run here" in one and "onnxruntime" not in one
-    absent = OnnxRuntime("other", "no-such-package", "pip install no-such-package", ("int4",))
+    absent = OnnxRuntime("other", "no-such-package", "pip install no-such-package")
     monkeypatch.setattr(RUNTIMES, "entered", {"other": absent})
     code, out, _ = tprune("runtimes")
     assert code == 0 and "pip install no-such-package" in out and "int4" in out

@@ -42,7 +42,9 @@ def test_couplings(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("way", [tp.lines, tp.trained], ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "way", [pytest.param(tp.lines, id="lines"), pytest.param(tp.trained, id="trained", marks=pytest.mark.slow)]
+)
 def test_compress(family: str, way: Any) -> None:
     done = way(*made(family), TRAIN, VALID)
     more: dict[str, Any] = {}

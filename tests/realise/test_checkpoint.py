@@ -115,6 +115,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_without_tprune_reads_it(tmp_path: Path) -> None:
     small = {str(tmp_path / family): pruned(family)[2] for family in ("marian", "marian_untied", "bart")}
     for folder, model in small.items():

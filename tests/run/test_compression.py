@@ -51,6 +51,7 @@ def test_a_model_in_a_smaller_model_out(dtype: torch.dtype, analyze: Analyze | N
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_one_call_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = BUILT_IN.read_text().replace("search: 40", "search: 1")
     assert quick != BUILT_IN.read_text()

@@ -62,7 +62,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "sections",
     [
         pytest.param(TRAINED, id="trained", marks=pytest.mark.slow),
-        pytest.param(SHOT, id="one shot"),
+        pytest.param(SHOT, id="one shot", marks=pytest.mark.slow),
         pytest.param(TAUGHT, id="taught", marks=pytest.mark.slow),
     ],
 )

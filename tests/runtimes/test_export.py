@@ -131,7 +131,7 @@ def test_tokens_that_are_never_written(model: Any, tokenizer: Any, tmp_path: Pat
     assert report.files["decoder.onnx"] < whole
 
 
-def junk(graph: Graph, path: Path) -> None:
+def junk(graph: Graph, path: Path, opset: int) -> None:
     path.write_bytes(b"no graph")
 
 

@@ -115,6 +115,7 @@ def test_the_shrunk_model_is_the_repaired_one(name: str) -> None:
         assert torch.equal(pruned(**batch).logits, expected)
 
 
+@pytest.mark.slow
 def test_in_turn_each_output_is_as_near_as_least_squares_brings_it() -> None:
     model, batches = small_model("marian"), [small_batch(3), small_batch(2)]
     plan = plan_of(model, 0.5)

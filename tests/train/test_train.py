@@ -114,6 +114,7 @@ def test_without_checkpoints_a_training_starts_anew_and_repeats_itself(tmp_path:
     assert_equal(run(tmp_path / "b", HOW, save_every=0), first)
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_and_a_broken_run_finds_the_same(tmp_path: Path) -> None:
     how = TrainingConfig(steps=12, lr=5e-3, warmup=2, batch_tokens=64, precision="fp32", seed=3, eval_every=3)
     whole = run(tmp_path / "whole", how)

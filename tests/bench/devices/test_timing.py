@@ -37,6 +37,7 @@ def left(phone: Phone) -> list[str]:
     return sorted(path.name for path in phone.base.iterdir())
 
 
+@pytest.mark.slow
 def test_two_models_on_a_phone(phone: Phone, sides: Sides, tmp_path: Path) -> None:
     found = bench_on(Where("adb", logs=tmp_path / "logs"), *sides, rounds=4, batch=2)
     assert 1.4 < found.speedup["pass"] < 2.6 and found.rounds == 4 and found.work.measures == ("pass",)
@@ -81,6 +82,7 @@ def test_no_space_is_said_before_anything_is_copied(phone: Phone, sides: Sides) 
     assert left(phone) == []
 
 
+@pytest.mark.slow
 def test_unplugged_half_way(
     phone: Phone, sides: Sides, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

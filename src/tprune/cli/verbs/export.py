@@ -10,21 +10,19 @@ import typer
 from tprune.cli.console import chosen, say, show
 from tprune.cli.given import Given, task_name
 from tprune.cli.options.checks import named
-from tprune.cli.options.choices import Calibrations, Precisions
 from tprune.cli.options.data import ValidPairs, ValidSets, given_data
-from tprune.cli.options.single import AnyModel, AsJson, Dense, MaxInt8Loss, Runtime
-from tprune.cli.precisions import precision_of
-from tprune.core.precision import INT8, Precision
-from tprune.support.errors import OptionError
+from tprune.cli.options.numbers import ExportNumbers
+from tprune.cli.options.single import AnyModel, AsJson, Dense, Runtime
+from tprune.core.precision import Precision
 
 ONNX = "onnxruntime"
-PLAIN = Precisions("fp32")
 
 
 def export(
     model: AnyModel,
     sets: ValidSets,
     pairs: ValidPairs,
+    options: ExportNumbers,
     out: Annotated[
         Path,
         typer.Option(
@@ -45,28 +43,6 @@ def export(
         ),
     ] = None,
     runtime: Runtime = None,
-    precision: Annotated[
-        Precisions,
-        typer.Option(
-            "--precision",
-            help="Precision of the exported model: fp32 computes as trained, int8 with 8-bit weights and activations, "
-            "int8-static so too with activations scaled by constants (see --calibration), int8-greedy as int8 and "
-            "fastest for single sentences without beams, int8-weights and int4-weights with smaller weights alone.",
-        ),
-    ] = PLAIN,
-    calibration: Annotated[
-        Calibrations | None,
-        typer.Option(
-            "--calibration",
-            help="Scales of the activations of --precision int8: dynamic takes them as they come, static has "
-            "constants, measured on 256 inputs of the --valid data, and computes convolutions in integers (default: "
-            "dynamic).",
-        ),
-    ] = None,
-    fp32: Annotated[
-        list[str] | None,
-        typer.Option("--fp32", metavar="<weight>", help="Weight that stays in fp32, by its name; repeat for several."),
-    ] = None,
     opset: Annotated[
         int | None,
         typer.Option(
@@ -76,7 +52,6 @@ def export(
             "attention as one operator (default: 23).",
         ),
     ] = None,
-    max_int8_loss: MaxInt8Loss = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,16 +65,13 @@ def export(
     from tprune.runtimes.possible import check_folder
 
     where = chosen(model, dense)
-    numbers = precision_of(precision.value, fp32 or (), calibration and calibration.value)
-    runtime = runtime or ONNX
-    if max_int8_loss is not None and numbers.name != INT8.name:
-        raise OptionError(f"--max-int8-loss is for --precision int8, got {numbers.name}")
+    numbers, runtime = options.value, runtime or ONNX
     check_export(where, runtime, numbers)
     check_folder(out)
     texts = None if sentences is None else read_lines(sentences)
     data = given_data(sets, pairs)
-    if max_int8_loss is not None:
-        numbers = _within(where, numbers, max_int8_loss, data)
+    if options.max_int8_loss is not None:
+        numbers = _within(where, numbers, options.max_int8_loss, data)
     from tprune.cli.export import export_to
     from tprune.report.verb_tables import export_table
 

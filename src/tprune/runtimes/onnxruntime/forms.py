@@ -315,13 +315,10 @@ def _copies(use: Use) -> int:
 
 dynamic, expanded = Dynamic(), Expanded()
 blocks_of_8, blocks_of_4 = InBlocks(BLOCKS_OF_8), InBlocks(BLOCKS_OF_4)
-FORMS: Mapping[str, Form] = {
-    "int8": dynamic,
-    "int8-static": Calibrated(),
-    "int8-weights": expanded,
-    "int4-weights": blocks_of_4,
-}
+FORMS: Mapping[str, Form] = {"int8": dynamic, "int8-weights": expanded, "int4-weights": blocks_of_4}
 """The form of each precision that has one form alone."""
+CALIBRATED: Mapping[str, Form] = {"int8-static": Calibrated()}
+"""Of precisions whose graphs `static` makes, what they hold in memory."""
 MIXED: Mapping[str, tuple[Form, Form]] = {"int8-greedy": (dynamic, blocks_of_8)}
 """Of other precisions the form of graphs that are run once, and that of graphs that are run step by step."""
 
@@ -344,7 +341,7 @@ def held(precision: str, use: Use, rows: int, numbers: int) -> int:
     """Bytes that a matrix takes in memory; where graphs have different forms, that of the graph that is run in steps.
 
     Args:
-        precision: one of `FORMS` or `MIXED`.
+        precision: one of `FORMS`, `CALIBRATED` or `MIXED`.
         use: what is done with the matrix.
         rows: how many outputs it has.
         numbers: how many it holds.
@@ -353,5 +350,5 @@ def held(precision: str, use: Use, rows: int, numbers: int) -> int:
         >>> held("int8", Use.MULTIPLIED, 4, 40), held("int8-weights", Use.MULTIPLIED, 4, 40)
         (56, 160)
     """
-    form = MIXED[precision][1] if precision in MIXED else FORMS[precision]
+    form = MIXED[precision][1] if precision in MIXED else {**FORMS, **CALIBRATED}[precision]
     return (form if form.convolves or Use.CONVOLVED not in use else expanded).held(use, rows, numbers)
