@@ -117,7 +117,7 @@ HEADS: dict[str, Callable[[], nn.Module]] = {  # the other classes that the same
     "wav2vec2-speakers": of("Wav2Vec2ForXVector", WAV2VEC2),
     "wav2vec2-pretraining": of("Wav2Vec2ForPreTraining", WAV2VEC2),
     "whisper-bare": of("WhisperModel", WHISPER),
-    "whisper-classifier": of("WhisperForAudioClassification", WHISPER, use_weighted_layer_sum=True),
+    "whisper-classifier": of("WhisperForAudioClassification", WHISPER, encoder_layers=3, use_weighted_layer_sum=True),
 }
 LIMITS = {"t5": 5e-6, "mt5": 5e-6}  # by family; others 1e-10
 
