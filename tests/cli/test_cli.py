@@ -130,10 +130,7 @@ def test_bad_models(tprune: Tprune, tmp_path: Path) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     save(BertForQuestionAnswering(BertConfig(vocab_size=9, **sizes)), tmp_path / "bert")
     done = tprune("inspect", tmp_path / "bert")
-    assert (
-        done.returncode == 1
-        and "BertForQuestionAnswering is made for no known task; known are: " in done.stderr
-    )
+    assert done.returncode == 1 and "BertForQuestionAnswering is made for no known task; known are: " in done.stderr
     done = tprune("inspect", tmp_path / "nothing")
     assert done.returncode == 1 and "no such directory" in done.stderr
 

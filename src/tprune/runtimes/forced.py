@@ -78,8 +78,9 @@ def _in_process(folder: Path, jobs: Sequence[Job]) -> list[Floats]:
         command = [sys.executable, "-P", "-m", __name__, str(folder), work, str(len(jobs))]
         done = subprocess.run(command, env=child_environment(1), capture_output=True, text=True, errors="replace")
         if done.returncode:
-            lines = done.stderr.strip().splitlines() if done.returncode > 0 else ()  # what a signal ends says nothing of it
-        said = (lines or [f"it ended with code {done.returncode}"])[-1]
+            ended = done.returncode < 0  # by a signal, of which its lines say nothing
+            lines = [] if ended else done.stderr.strip().splitlines()
+            said = (lines or [f"it ended with code {done.returncode}"])[-1]
             if done.returncode == USERS:
                 raise InputError(said)
             raise CertificateError(f"{folder}: cannot be run in a process of its own: {said}")
