@@ -38,10 +38,10 @@ CHECKED = 4  # sentences of the check
 SENTENCES = 4  # as long as each other where weights are random
 
 
-def exported(case: Case, folder: Path, runtime: str) -> Iterator[tuple[str, str, Path | str]]:
+def exported(case: Case, folder: Path, runtime: str, precisions: Iterable[str]) -> Iterator[tuple[str, str, Path | str]]:
     """Side, precision, and the folder of the export or the reason why there is none."""
     for side, model in {"dense": case.dense, **case.pruned}.items():
-        for precision in PRECISIONS:
+        for precision in precisions:
             out = folder / f"{side}-{runtime}-{precision}"
             try:
                 if not (out / "layout.json").exists():
@@ -112,7 +112,7 @@ def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], ask
     for runtime in names:
         folder = out / case.name
         made, refused = dict[tuple[str, str], Path](), dict[str, str]()
-        for side, precision, what in exported(case, folder, runtime):
+        for side, precision, what in exported(case, folder, runtime, asked.precision):
             print(f"{case.name} {runtime} {side} {precision}: {what}", flush=True)
             if isinstance(what, Path):
                 made[side, precision] = what
@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/runtimes"))
     parser.add_argument("--trained", help="NAME=FOLDER of a trained dense model")
     parser.add_argument("--pruned", nargs="*", default=[], help="ASKED=FOLDER of models pruned from it")
+    parser.add_argument("--precision", nargs="*", default=list(PRECISIONS), help="precisions of the exports")
     parser.add_argument("--runtime", nargs="*", default=list(RUNTIMES), help="names of runtimes")
     parser.add_argument(
         "--threads", type=int, nargs="*", default=[1, 2], help="of the timings; none exports and scores alone"
