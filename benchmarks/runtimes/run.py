@@ -38,10 +38,10 @@ CHECKED = 4  # sentences of the check
 SENTENCES = 4  # as long as each other where weights are random
 
 
-def exported(case: Case, folder: Path, runtime: str, precisions: Iterable[str]) -> Iterator[tuple[str, str, Path | str]]:
+def exported(case: Case, folder: Path, runtime: str, chosen: Iterable[str]) -> Iterator[tuple[str, str, Path | str]]:
     """Side, precision, and the folder of the export or the reason why there is none."""
     for side, model in {"dense": case.dense, **case.pruned}.items():
-        for precision in precisions:
+        for precision in chosen:
             out = folder / f"{side}-{runtime}-{precision}"
             try:
                 if not (out / "layout.json").exists():
