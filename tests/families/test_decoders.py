@@ -117,7 +117,7 @@ def test_greedy_texts_are_those_of_the_masked_model(name: str) -> None:
     model = table_model(name).float()  # in double precision stock eager attention of padding alone is not a number
     for attention in ("eager",) if name == "gemma2" else ("eager", "sdpa"):
         model.set_attn_implementation(attention)
-        for kinds in (["heads"], ["sublayer"], ["width"], kinds_of(model)):
+        for kinds in (["sublayer"], kinds_of(model)):
             plan = kept_by(model, kinds, seed=2)
             small, reference = shrink(model, plan), masked(model, plan)
             assert torch.equal(written(reference), written(small)), (attention, kinds)
@@ -126,7 +126,7 @@ def test_greedy_texts_are_those_of_the_masked_model(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", ["qwen3", "gemma2", "mixtral", "phi3", "gpt2", "gpt_neox"])
 def test_the_public_check_passes(name: str) -> None:
     model = table_model(name)
     check_family(
