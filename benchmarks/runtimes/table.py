@@ -53,7 +53,7 @@ def _lines(row: Mapping[str, Any]) -> Iterator[str]:
         parts = [f"{ms[phase]:.2f}" if phase in ms else "" for phase in ("encoder", "decoder_step", "sentence")]
         ratios = [_ratio(against.get(one, {}).get("sentence")) for one in ("fp32", "int8")]
         scores = model.get("scores", {})
-        bleu = " / ".join(f"{scores[beam]['bleu']['score']:.2f}" for beam in ("beam 1", "beam 4") if beam in scores)
+        bleu = " / ".join(f"{scores[beam]['bleu']:.2f}" for beam in ("beam 1", "beam 4") if beam in scores)
         start = f"| {CASES[row['case']]}: {SIDES.get(side, side)} | {row['runtime']}, {precision} | {row['threads']}"
         yield " | ".join([start, *parts, *ratios, f"{model['bytes'] / 1e6:.1f} M", bleu]) + " |"
 

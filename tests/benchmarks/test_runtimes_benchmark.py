@@ -19,7 +19,7 @@ def test_half_of_heads_and_units_stay() -> None:
 def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
     ms = {"encoder": 2.0, "decoder_step": 1.0, "sentence": 20.0}
     against = {"fp32": {"sentence": [2.5, 2.4, 2.6]}, "int8": {"sentence": [1.25, 1.2, 1.3]}}
-    scores = {f"beam {n}": {"bleu": {"score": 30.0 + n}} for n in (1, 4)}
+    scores = {f"beam {n}": {"bleu": 30.0 + n} for n in (1, 4)}
     models = {
         "dense fp32": {"ms": ms, "against": {}, "bytes": 4e6},
         "half int8": {"ms": ms, "against": against, "bytes": 1e6, "scores": scores},
