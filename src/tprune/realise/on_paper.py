@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from tprune.core.coupling import tensors_of
 from tprune.families.positions import POSITIONS
 from tprune.families.registry import family_of
 from tprune.realise.architectures import class_of, our_class
@@ -62,8 +61,6 @@ def on_paper(folder: Path, shards: Shards) -> nn.Module:
 
 def _made(kind: Any, folder: Path) -> nn.Module:
     if kind is AutoModelForSeq2SeqLM:
-        from transformers import AutoConfig
-
         made: nn.Module = kind.from_config(AutoConfig.from_pretrained(folder))
         return made
     found: nn.Module = kind(kind.config_class.from_pretrained(folder))
@@ -79,8 +76,3 @@ def _give(model: nn.Module, name: str, value: torch.Tensor) -> None:
         what,
         nn.Parameter(value, requires_grad=value.is_floating_point()) if what in module._parameters else value,
     )
-
-
-def element_size(model: nn.Module) -> int:
-    """Bytes of a number of a model's weights."""
-    return next(iter(tensors_of(model).values())).element_size()

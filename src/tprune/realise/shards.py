@@ -39,13 +39,13 @@ class Shards:
         index = folder / INDEX
         said: Mapping[str, str] = content(index).get("weight_map", {}) if index.exists() else {}
         files = sorted(set(said.values())) or [WHOLE]
+        if damage := damage_of_weights(folder):
+            raise InputError(f"{folder}: {damage}")
         names: dict[str, tuple[str, ...]] = {}
         for file in files:
             path = folder / file
             if not path.exists():
                 raise InputError(f"{path}: no such file; expected the weights as safetensors, whole or in shards")
-            if damage := damage_of_weights(folder):
-                raise InputError(f"{folder}: {damage}")
             with safe_open(path, "pt") as opened:
                 names[file] = tuple(opened.keys())
             if lost := [name for name, where in said.items() if where == file and name not in names[file]]:

@@ -15,7 +15,6 @@ from tprune.cli.options.checks import (
     one_target,
     pairs,
     renamed,
-    size_asked,
     speeds,
     stage_named,
     trimming,
@@ -23,6 +22,7 @@ from tprune.cli.options.checks import (
 from tprune.cli.options.choices import Devices, Kinds, TrainPrecisions, Wanted
 from tprune.cli.options.data import LongLines
 from tprune.cli.options.single import AsJson, MaxInt8Loss, Runtime
+from tprune.cli.options.sizes import BytesAsked, MacsAsked, ParamsAsked
 from tprune.run.stage import names as stage_names
 
 
@@ -31,25 +31,9 @@ class Budget:
     """What the pruned model may cost."""
 
     PANEL: ClassVar[str] = "Budget (one of these)"
-    macs: Annotated[
-        float | None,
-        typer.Option(
-            "--macs", callback=size_asked, help="Multiplications: a fraction of the dense model's, or a number."
-        ),
-    ] = None
-    params: Annotated[
-        float | None,
-        typer.Option(
-            "--params",
-            "--parameters",
-            callback=size_asked,
-            help="Parameters: a fraction of the dense model's, or a number.",
-        ),
-    ] = None
-    size: Annotated[
-        float | None,
-        typer.Option("--bytes", callback=size_asked, help="Bytes: a fraction of the dense model's, or a number."),
-    ] = None
+    macs: MacsAsked = None
+    params: ParamsAsked = None
+    size: BytesAsked = None
     memory_mb: Annotated[
         float | None,
         typer.Option(

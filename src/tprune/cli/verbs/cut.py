@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from tprune.cli.console import chosen, show
-from tprune.cli.options.checks import named, one_target, size_asked
+from tprune.cli.options.checks import named, one_target
 from tprune.cli.options.choices import Kinds
 from tprune.cli.options.single import AsJson, Checkpoint, Dense
+from tprune.cli.options.sizes import BytesAsked, MacsAsked, ParamsAsked
 
 
 def cut(
@@ -33,25 +34,9 @@ def cut(
             help="A selected plan (plan.json) to follow (default: the groups with the largest norms stay).",
         ),
     ] = None,
-    params: Annotated[
-        float | None,
-        typer.Option(
-            "--params",
-            "--parameters",
-            callback=size_asked,
-            help="Parameters: a fraction of the dense model's, or a number.",
-        ),
-    ] = None,
-    size: Annotated[
-        float | None,
-        typer.Option("--bytes", callback=size_asked, help="Bytes: a fraction of the dense model's, or a number."),
-    ] = None,
-    macs: Annotated[
-        float | None,
-        typer.Option(
-            "--macs", callback=size_asked, help="Multiplications: a fraction of the dense model's, or a number."
-        ),
-    ] = None,
+    params: ParamsAsked = None,
+    size: BytesAsked = None,
+    macs: MacsAsked = None,
     kinds: Annotated[
         list[Kinds] | None,
         typer.Option("--kind", help="Kind of couplings that may be cut; repeat for several (default: ffn and heads)."),
