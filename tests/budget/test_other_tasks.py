@@ -2,6 +2,7 @@
 refused.
 """
 
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -76,7 +77,8 @@ def test_whole_selections_are_measured_of_any_task(tmp_path: Path, monkeypatch: 
     evidence = gather_evidence(model, None, plan, learnt, data, how, SETTING)
     said: list[str] = []
     found = search_allocation(model, plan, how, evidence, learnt, said.append)
-    assert select_plan(model, plan, how, None, found).selected and "selections measured" in said[-1]
+    assert select_plan(model, plan, how, None, found).selected
+    assert re.search(r"\d selections? measured", said[-1])  # how many differ from the first depends on the machine
 
 
 @pytest.mark.slow

@@ -17,11 +17,12 @@ import tprune
 GIGA = 1e9
 MINUTES = 5
 CUT = """
-import json, resource, sys
+import json, sys
+from tprune.bench.worker import peak_memory
 from tprune.cli.cut import cut_to
 from pathlib import Path
 found = cut_to(Path(sys.argv[1]), Path(sys.argv[2]), None, {"params": 0.7}, ["ffn", "heads"])
-print(json.dumps({**found, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+print(json.dumps({**found, "peak": peak_memory()}))
 """
 
 

@@ -16,8 +16,8 @@ from tprune.core.selection import Kept, Scores, Select, keep_best, lines_of, rea
 from tprune.core.sublayers import Sublayer
 from tprune.core.task import Task
 from tprune.core.units import LEAST_SIZE
-from tprune.costs.size import PlanSizes, norm_scores, size_after
-from tprune.counting.size import Size, size
+from tprune.costs.size import PlanSizes, Stored, norm_scores, size_after
+from tprune.counting.size import Size
 from tprune.support.errors import InputError
 
 ATTRIBUTES = {"macs": "macs", "params": "parameters", "bytes": "bytes"}
@@ -105,11 +105,12 @@ def select_to(
         [13, 13]
     """
     kinds = {c.name: c.kind for c in plan.couplings}
-    limit = budget.limit(size(model, task))
+    weigh = None if budget.unit == "macs" else Stored.like(model)  # a pass takes memory and time, and only MACs need it
+    limit = budget.limit(PlanSizes(model, plan, task, weigh).dense)
     found = scores if scores is not None else norm_scores(model, plan)
 
     def measure(kept: Kept) -> float:
-        return budget.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {}), task))
+        return budget.of(size_after(model, plan.with_kept(_still_reading(kept, plan), {}, {}), task, weigh))
 
     kept, reached = reach(limit, select, found, kinds, measure, budget.unit)
     return plan.with_kept(_still_reading(kept, plan), {budget.unit: limit}, {budget.unit: reached})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -34,6 +35,30 @@ class Weigh(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The bytes of a model's numbers, each as wide as those of the dense model.
+
+    Attributes:
+        width: bytes of a number.
+    """
+
+    width: int
+
+    @staticmethod
+    def like(model: nn.Module) -> Stored:
+        """As wide as a model's numbers are."""
+        return Stored(next(iter(tensors_of(model).values())).element_size())
+
+    def __call__(self, model: nn.Module) -> int:
+        """Bytes of a model, which may hold no values."""
+        return parameters_of(model) * self.width
+
+    def exempt(self, names: Iterable[str]) -> tuple[bool, ...]:
+        """None of them."""
+        return tuple(False for _ in names)
+
+
 def size_after(model: nn.Module, plan: Plan, task: Task | None = None, weigh: Weigh | None = None) -> Size:
     """The size of the shrunk model, without making it.
 
@@ -56,8 +81,7 @@ def size_after(model: nn.Module, plan: Plan, task: Task | None = None, weigh: We
             small = build()
         return Size(parameters_of(small), weigh(small), 0)
     found = size_on_paper(build, task)
-    width = next(iter(tensors_of(model).values())).element_size()
-    return Size(found.parameters, found.parameters * width, found.macs)
+    return Size(found.parameters, found.parameters * Stored.like(model).width, found.macs)
 
 
 def norm_scores(model: nn.Module, plan: Plan) -> dict[str, Tensor]:

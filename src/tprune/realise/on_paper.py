@@ -44,16 +44,15 @@ def on_paper(folder: Path, shards: Shards) -> nn.Module:
         raise InputError(f"{folder}: no file has {lost[0]}; {WHOLE}")
     dtypes = set()
     for file in shards.names:
-        for name, tensor in shards.tensors(file):
-            if tuple(tensor.shape) != tuple(state[name].shape):
+        for name, shape, dtype in shards.headers(file):
+            if shape != tuple(state[name].shape):
                 raise InputError(
-                    f"{folder / file}: {name} has shape {tuple(tensor.shape)}, its configuration says "
-                    f"{tuple(state[name].shape)}"
+                    f"{folder / file}: {name} has shape {shape}, its configuration says {tuple(state[name].shape)}"
                 )
-            if tensor.is_floating_point():
-                dtypes.add(tensor.dtype)
-            if tensor.ndim < 2:
-                _give(model, name, tensor.clone())
+            if dtype.is_floating_point:
+                dtypes.add(dtype)
+            if len(shape) < 2:
+                _give(model, name, shards.tensor(file, name).clone())
     if len(dtypes) > 1:
         raise InputError(f"{folder}: weights in {', '.join(sorted(map(str, dtypes)))}; expected one precision")
     return model.to(dtype=dtypes.pop()).eval()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -57,6 +58,20 @@ class Shards:
         with safe_open(self.folder / file, "pt") as opened:
             for name in self.names[file]:
                 yield name, opened.get_tensor(name)
+
+    def headers(self, file: str) -> Iterator[tuple[str, tuple[int, ...], torch.dtype]]:
+        """Name, shape and type of the tensors of one file; none is read but single numbers."""
+        with safe_open(self.folder / file, "pt") as opened:
+            for name in self.names[file]:
+                part = opened.get_slice(name)
+                shape = tuple(part.get_shape())
+                yield name, shape, part[:0].dtype if shape else opened.get_tensor(name).dtype
+
+    def tensor(self, file: str, name: str) -> Tensor:
+        """One tensor of one file."""
+        with safe_open(self.folder / file, "pt") as opened:
+            found: Tensor = opened.get_tensor(name)
+            return found
 
     def all_names(self) -> Iterator[str]:
         """The names of all tensors."""
