@@ -23,10 +23,12 @@ and cut in every way, for the runtimes that are installed, and `tprune runtimes 
 `certificate.json` of each. `tprune runtimes --all` prints the same for the versions that are installed.
 
 - **certified**: an export of a model with the feature was run here, in this process and in a new one, and computed what
-  PyTorch computes within the [limits of its precision](runtimes.md#precisions); with which version.
-- **supported, not certified here**: nothing is known to be in the way, and no such export was run for this page.
-- **exported, not run here**: the files are written; they run on another system, so nothing was compared.
-- **refused**: `tprune export` refuses it, for this reason.
+  PyTorch computes within the [limits of its precision](runtimes.md#precisions).
+- **supported**: nothing is known to be in the way, and no such export was run for this page.
+- **exported**: the files are written; they run on another system, so nothing was compared.
+- **refused**: `tprune export` refuses it.
+
+A number in brackets is the note below the table: the version, the system or the reason.
 
 bf16 and int8 of `openvino` need [instructions of the processor](runtimes.md#openvino); here they are taken to be there.
 """

@@ -23,7 +23,7 @@ from tprune.runtimes.coreml.engine import COREML
 from tprune.runtimes.ctranslate2.engine import CTRANSLATE2
 from tprune.runtimes.exercised import exercised
 from tprune.runtimes.features import features_for
-from tprune.runtimes.matrix import features
+from tprune.runtimes.matrix import Cell, features
 from tprune.runtimes.onnxruntime.engine import ONNXRUNTIME
 from tprune.runtimes.openvino.engine import OPENVINO
 from tprune.runtimes.report import ExportReport
@@ -47,10 +47,10 @@ def certified(folder: Path, **changed: Any) -> Path:
     return folder
 
 
-def cell(runtime: Any, precision: str, build: str, feature: str, record: Any = (), version: Any = None) -> str:
+def cell(runtime: Any, precision: str, build: str, feature: str, record: Any = (), version: Any = None) -> Cell:
     lines = features((runtime,), record, version)
     (line,) = (one for one in lines if (one.precision, one.build) == (precision, build))
-    return str(line.cells[feature])
+    return line.cells[feature]
 
 
 def test_what_a_certificate_says_is_recorded(tmp_path: Path) -> None:
@@ -129,28 +129,28 @@ def test_a_record_makes_no_folders_and_names_those_that_are_missing(tmp_path: Pa
 
 def test_cells_say_what_is_known() -> None:
     where = (ONNXRUNTIME, "fp32", "single-pass")
-    assert cell(*where, "batch", [ONE]) == "certified (onnxruntime 1.31.1)"
-    assert cell(*where, "batch", [ONE], lambda name: "1.31.1") == "certified (onnxruntime 1.31.1)"
-    other = "supported, not certified here (certified with onnxruntime 1.31.1)"
+    assert cell(*where, "batch", [ONE]) == Cell("certified", "onnxruntime 1.31.1")
+    assert cell(*where, "batch", [ONE], lambda name: "1.31.1") == Cell("certified", "onnxruntime 1.31.1")
+    other = Cell("supported", "certified with onnxruntime 1.31.1")
     assert cell(*where, "batch", [ONE], lambda name: "1.32.0") == other
     assert cell(*where, "batch", [ONE], lambda name: None) == other
-    assert cell(*where, "uneven heads", [ONE]) == "supported, not certified here"
-    assert cell(ONNXRUNTIME, "bf16", "single-pass", "batch", [ONE]).startswith("refused: its kernels")
+    assert cell(*where, "uneven heads", [ONE]) == Cell("supported")
+    assert cell(ONNXRUNTIME, "bf16", "single-pass", "batch", [ONE]).detail.startswith("its kernels")
     lacks = cell(CTRANSLATE2, "int8", "encoder-decoder", "uneven heads")
-    assert lacks == "refused: all attentions of a stack have one number of heads"
+    assert lacks == Cell("refused", "all attentions of a stack have one number of heads")
     wrong = Certified("coreml", "fp32", "single-pass", "9.0", {}, ("batch",))  # nothing can have made it
-    assert cell(COREML, "fp32", "single-pass", "batch", [wrong]).startswith("exported, not run here (runs on iOS")
+    assert cell(COREML, "fp32", "single-pass", "batch", [wrong]).detail.startswith("runs on iOS")
 
 
 def test_a_refusal_is_stronger_than_a_certificate() -> None:
     wrong = Certified("ctranslate2", "fp32", "encoder-decoder", "4.8.5", {}, ("uneven heads",))
-    assert cell(CTRANSLATE2, "fp32", "encoder-decoder", "uneven heads", [wrong]).startswith("refused")
+    assert cell(CTRANSLATE2, "fp32", "encoder-decoder", "uneven heads", [wrong]).state == "refused"
 
 
 def test_cells_of_the_documentation_do_not_hang_on_this_processor() -> None:
     old = replace(OPENVINO, features=frozenset())
-    assert cell(old, "int8", "single-pass", "batch").startswith("refused: this processor")
-    assert cell(old.anywhere(), "int8", "single-pass", "batch") == "supported, not certified here"
+    assert cell(old, "int8", "single-pass", "batch").detail.startswith("this processor")
+    assert cell(old.anywhere(), "int8", "single-pass", "batch") == Cell("supported")
 
 
 def test_an_export_notes_what_it_was_checked_with(marian: Any) -> None:
@@ -224,5 +224,5 @@ def test_what_is_written_for_another_system_is_not_certified(tmp_path: Path) -> 
     assert not report.ran and not found.ran and not found.fresh and not found.found and not found.features
     with pytest.raises(InputError, match="were not run"):
         outcome_of(tmp_path / "out")
-    (line,) = {str(one.cells["batch"]) for one in features((runtime,), ()) if one.build in BUILDS}
-    assert line == "exported, not run here (runs on the moon)"
+    (line,) = {one.cells["batch"] for one in features((runtime,), ()) if one.build in BUILDS}
+    assert line == Cell("exported", "runs on the moon")

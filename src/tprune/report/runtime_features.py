@@ -10,7 +10,7 @@ from rich.table import Table
 from tprune.core.graph import BUILDS
 from tprune.report.table import text_of
 from tprune.runtimes.features import FEATURES, features_for
-from tprune.runtimes.matrix import Line
+from tprune.runtimes.matrix import Cell, Line
 
 MODELS: Mapping[str, str] = {
     "encoder-decoder": "Models that translate",
@@ -98,21 +98,35 @@ def _by_state(cells: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
 def features_markdown(lines: Sequence[Line]) -> Iterator[str]:
     """A table for each build, a column for each feature, then what is refused as a whole."""
     for build in BUILDS:
-        names = features_for(build)
         yield from ("", f"## {MODELS[build]}", "")
-        yield f"| runtime | precision | {' | '.join(names)} |"
-        yield "|---|---|" + "---|" * len(names)
-        for line in lines:
-            if line.build == build and not _refused({name: cell.state for name, cell in line.cells.items()}):
-                yield f"| `{line.runtime}` | {line.precision} | {' | '.join(str(line.cells[name]) for name in names)} |"
+        yield from _table([line for line in lines if line.build == build], features_for(build))
     yield from ("", "## Refused", "", "| runtime | models | precision | reason |", "|---|---|---|---|")
     for line in lines:
         if _refused({name: cell.state for name, cell in line.cells.items()}):
             why = next(iter(line.cells.values())).detail
-            yield f"| `{line.runtime}` | {line.build} | {line.precision} | refused: {why} |"
+            yield f"| `{line.runtime}` | {line.build} | {line.precision} | {why} |"
     yield from ("", "## Features", "", "| feature | what an export with it has to meet |", "|---|---|")
     for name, feature in FEATURES.items():
         yield f"| {name} | {feature.summary} |"
+
+
+def _table(lines: Sequence[Line], names: Sequence[str]) -> Iterator[str]:
+    """The rows of one build: states in a word, details below, each once."""
+    notes: dict[str, int] = {}
+    yield f"| runtime | precision | {' | '.join(names)} |"
+    yield "|---|---|" + "---|" * len(names)
+    for line in lines:
+        if not _refused({name: cell.state for name, cell in line.cells.items()}):
+            cells = (_word(line.cells[name], notes) for name in names)
+            yield f"| `{line.runtime}` | {line.precision} | {' | '.join(cells)} |"
+    if notes:
+        yield from ("", *(f"{number}. {note}" for note, number in notes.items()))
+
+
+def _word(cell: Cell, notes: dict[str, int]) -> str:
+    """The state of a cell, with the number of its detail, which joins the notes where it is new."""
+    number = f" ({notes.setdefault(cell.detail, len(notes) + 1)})" if cell.detail else ""
+    return f"{cell.state}{number}"
 
 
 def _refused(states: Mapping[str, str]) -> bool:

@@ -40,21 +40,6 @@ class Cell:
     state: State
     detail: str = ""
 
-    def __str__(self) -> str:
-        """In words.
-
-        Example:
-            >>> str(Cell("refused", "a head has one width"))
-            'refused: a head has one width'
-        """
-        more = f" ({self.detail})" if self.detail else ""
-        return {
-            "certified": f"certified{more}",
-            "supported": f"supported, not certified here{more}",
-            "exported": f"exported, not run here{more}",
-            "refused": f"refused: {self.detail}",
-        }[self.state]
-
 
 @dataclass(frozen=True)
 class Line:
