@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 HEAD = (
@@ -12,6 +12,7 @@ HEAD = (
 CASES = {
     "d512": "d 512, 6 + 6 layers, random weights",
     "d256": "d 256, 3 + 3 layers, Multi30k",
+    "d256-2x": "d 256, 3 + 3 layers, Multi30k, asked for 2x",
     "d128": "d 128, 3 + 2 layers, Multi30k",
 }
 SIDES = {
@@ -19,13 +20,17 @@ SIDES = {
     "half": "half of heads and FFN",
     "half-1": "half of heads and FFN, second seed",
     "half-2": "half of heads and FFN, third seed",
+    "2x": "asked for 2x",
 }
 
 
 def runtimes_table(data: Mapping[str, Any]) -> str:
-    """One line for every model, runtime, precision and number of threads; then what was refused, and how."""
+    """A table for each model and machine, as times of two machines do not compare; then what was refused, and how."""
     rows = sorted(data["rows"], key=lambda row: (list(CASES).index(row["case"]), row["threads"], row["runtime"]))
-    lines = [line for row in rows for line in _lines(row)]
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["case"], row["machine"]["cpu"]), []).append(row)
+    tables = [_group(CASES[case], cpu, some) for (case, cpu), some in groups.items()]
     refused = [
         f"- {row['runtime']}, {name}: {reason}"
         for row in rows
@@ -33,17 +38,22 @@ def runtimes_table(data: Mapping[str, Any]) -> str:
         for name, reason in row["refused"].items()
         if name.startswith("dense")
     ]
-    made = sorted({f"{row['machine']['cpu']}; source at {row['commit']}" for row in rows})
     how = (
         "Milliseconds are medians, ratios medians of rounds with 95 % intervals: dense fp32 and dense int8 of the same "
         "runtime, threads and rounds over the line's model. Encoder: 25 tokens; step: after 12 tokens; sentence: "
         f"greedy, {rows[0]['sentences']} sentences of the Multi30k validation or test set a round; batch 1; "
         f"{rows[0]['rounds']} rounds, processes of each round its own; "
-        "runtimes were timed one after the other, so that milliseconds compare within a runtime; "
-        f"{', '.join(made)}."
+        "runtimes were timed one after the other, so that milliseconds compare within a runtime."
     )
-    said = ["", "Not run:", "", *dict.fromkeys(refused)] if refused else []
-    return "\n".join([HEAD, "|---" * 10 + "|", *lines, *said, "", how])
+    said = ["Not run:", "", *dict.fromkeys(refused), ""] if refused else []
+    return "\n".join([*tables, *said, how])
+
+
+def _group(case: str, cpu: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of one model on one machine."""
+    sources = ", ".join(sorted({row["commit"] for row in rows}))
+    lines = [line for row in rows for line in _lines(row)]
+    return "\n".join([f"**{case}** ({cpu}; source at {sources})", "", HEAD, "|---" * 10 + "|", *lines, ""])
 
 
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
@@ -54,7 +64,7 @@ def _lines(row: Mapping[str, Any]) -> Iterator[str]:
         ratios = [_ratio(against.get(one, {}).get("sentence")) for one in ("fp32", "int8")]
         scores = model.get("scores", {})
         bleu = " / ".join(f"{scores[beam]['bleu']:.2f}" for beam in ("beam 1", "beam 4") if beam in scores)
-        start = f"| {CASES[row['case']]}: {SIDES.get(side, side)} | {row['runtime']}, {precision} | {row['threads']}"
+        start = f"| {SIDES.get(side, side)} | {row['runtime']}, {precision} | {row['threads']}"
         yield " | ".join([start, *parts, *ratios, f"{model['bytes'] / 1e6:.1f} M", bleu]) + " |"
 
 

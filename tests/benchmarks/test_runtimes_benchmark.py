@@ -26,8 +26,9 @@ def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
     }
     row = {"case": "d256", "runtime": "onnxruntime", "threads": 1, "rounds": 16, "sentences": 20, "models": models}
     row |= {"refused": {"dense bf16": "no kernels"}, "machine": {"cpu": "cpu"}, "commit": "c"}
-    text = runtimes_table({"rows": [row, row | {"threads": 2}]})
-    lines = [line for line in text.splitlines() if line.startswith("| d 256")]
-    assert len(lines) == 4
+    text = runtimes_table({"rows": [row, row | {"threads": 2}, row | {"threads": 4, "machine": {"cpu": "another"}}]})
+    one, two = text.split("**d 256, 3 + 3 layers, Multi30k** (another; source at c)")  # machines are kept apart
+    lines = [line for line in one.splitlines() if line.startswith(("| dense |", "| half of"))]
+    assert len(lines) == 4 and "| 4 |" not in one and two.count("| 4 |") == 2
     assert lines[1].endswith("| 20.00 | 2.50 [2.40, 2.60] | 1.25 [1.20, 1.30] | 1.0 M | 31.00 / 34.00 |")
     assert text.count("- onnxruntime, dense bf16: no kernels") == 1
