@@ -18,6 +18,7 @@ from benchmarks.peers.rows import markdown
 from benchmarks.peers.words import gap
 from benchmarks.recipes.run import Shown
 from benchmarks.runtimes.table import runtimes_table
+from benchmarks.runtimes.why import why_table
 from benchmarks.shared.commands import arguments_of
 from tprune.bench.statistics import QUIET, half_width
 
@@ -157,6 +158,7 @@ PAGES = (
     (DOCS / "milliseconds.md", "latency", LATENCY, partial(latency_text, source=LATENCY)),
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
     (DOCS / "runtimes.md", "runtimes", RUNTIMES, runtimes_table),
+    (DOCS / "runtimes.md", "why", RUNTIMES, why_table),
     (DOCS / "tasks.md", "other-tasks", OTHERS, other_tasks_table),
 )
 

@@ -18,7 +18,7 @@ TABLES = {
     "recipes.md": ["recipes"],
     "one-shot.md": ["one-shot"],
     "milliseconds.md": ["latency", "latency-kept"],
-    "runtimes.md": ["runtimes"],
+    "runtimes.md": ["runtimes", "why"],
     "tasks.md": ["other-tasks"],
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.runtimes.models import half
 from benchmarks.runtimes.table import runtimes_table
+from benchmarks.runtimes.why import why_table
 from tprune.tasks.translation.encoding import MarianSize, new_model
 
 
@@ -32,3 +33,19 @@ def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
     assert len(lines) == 4 and "| 4 |" not in one and two.count("| 4 |") == 2
     assert lines[1].endswith("| 20.00 | 2.50 [2.40, 2.60] | 1.25 [1.20, 1.30] | 1.0 M | 31.00 / 34.00 |")
     assert text.count("- onnxruntime, dense bf16: no kernels") == 1
+
+
+def test_what_is_slower_than_its_cut_is_explained() -> None:
+    def model(macs: int, ms: float) -> dict[str, Any]:
+        return {"macs": macs, "ms": {"sentence": ms}}
+
+    def spent(products: float) -> dict[str, dict[str, float]]:
+        return {
+            graph: {"MatMul": products, "Gemm": 1.0, "Reshape": 7.0, "Add": 2.0} for graph in ("encoder", "decoder")
+        }
+
+    models = {"dense int8": model(200, 10.0), "half int8": model(100, 6.0), "2x int8": model(100, 5.5)}
+    row = {"case": "d256", "models": models, "operators": {name: spent(len(name)) for name in models}}
+    lines = why_table({"rows": [row, row | {"operators": {}}]}).splitlines()
+    assert len(lines) == 3  # 2.00x fewer and 1.82x as fast needs no reason
+    assert lines[2].endswith("half of heads and FFN, int8 | 2.00x | 1.67x | 11 → 10 | 9 → 9 | 11 → 10 | 9 → 9 |")
