@@ -9,6 +9,7 @@ import torch
 
 from tprune.families.graphs.attention import OPSET
 from tprune.families.graphs.graph import Graph
+from tprune.runtimes.onnxruntime.rotations import spread_rotations
 from tprune.support.chatter import quiet
 
 CHATTING = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")  # of deprecations, and of what is not installed
@@ -35,6 +36,7 @@ def lower(graph: Graph, path: Path, opset: int = OPSET) -> None:
             opset_version=opset,
         )
         assert made is not None
+        spread_rotations(made.model)
         _forget_sources(made.model)
         made.save(path, external_data=False)
 
