@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BartConfig, BartForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.core.known_tasks import TASKS, task_of
@@ -26,6 +26,7 @@ from tprune.train.schedule import TrainingConfig
 from tprune.train.trainer import dropout_at, train
 
 TASK = TextClassification()
+STACK = {"layers": 1, "attention_heads": 2, "ffn_dim": 24}  # of an encoder, and of a decoder
 
 
 def bert(seed: int = 0) -> Any:
@@ -157,3 +158,15 @@ def test_dropout_is_set_wherever_a_model_has_any() -> None:
     with dropout_at(model, 0.3):
         assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.3}
     assert [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)] == rates
+
+
+def test_classifiers_that_read_the_end_token_get_one() -> None:
+    sizes = {"vocab_size": 40, "d_model": 16, "max_position_embeddings": 32, "num_labels": 3}
+    parts = {f"{stack}_{what}": n for stack in ("encoder", "decoder") for what, n in STACK.items()}
+    model = BartForSequenceClassification(BartConfig(**sizes, **parts)).eval()
+    end = int(model.config.eos_token_id)
+    for batch in (TASK.example(model), TASK.random(model)):
+        lengths = batch["attention_mask"].sum(1)
+        assert (batch["input_ids"] == end).sum(1).tolist() == [1] * len(lengths)
+        assert all(row[length - 1] == end for row, length in zip(batch["input_ids"], lengths, strict=True))
+        assert TASK.run(model, batch).logits.shape == (len(lengths), 3)

@@ -74,13 +74,14 @@ class TextClassification(Classification, OneStack):
     def example(self, model: nn.Module) -> Batch:
         """One text without padding."""
         tokens = min(self.tokens, most_tokens(model) or self.tokens)
-        ids = torch.zeros(1, tokens, dtype=torch.long, device=next(model.parameters()).device)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0]}
+        ids = torch.tensor([_ended([0] * tokens, model)], device=next(model.parameters()).device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros_like(ids[:, 0])}
 
     def random(self, model: nn.Module) -> Batch:
         """Three short random texts, two of them padded."""
         chance, config = torch.Generator().manual_seed(0), settings(model)
-        rows = [torch.randint(int(config.vocab_size), (n,), generator=chance).tolist() for n in (8, 6, 4)]
+        drawn = [torch.randint(int(config.vocab_size), (n,), generator=chance).tolist() for n in (8, 6, 4)]
+        rows = [_ended(row, model) for row in drawn]
         labels = torch.randint(int(config.num_labels), (3,), generator=chance).tolist()
         return self.collate([{"input_ids": row, "labels": label} for row, label in zip(rows, labels, strict=True)], 0)
 
@@ -114,6 +115,15 @@ class TextClassification(Classification, OneStack):
             "attention_mask": padded([[1] * len(row) for row in ids], 0),
             "labels": torch.tensor([row["labels"] for row in rows]),
         }
+
+
+def _ended(row: list[int], model: nn.Module) -> list[int]:
+    """The tokens of a text, the last of them the end token where the class reads its state there, as BART's does."""
+    config = settings(model)
+    if not config.is_encoder_decoder:
+        return row
+    end, other = int(config.eos_token_id), int(config.eos_token_id == 0)
+    return [*(other if token == end else token for token in row[:-1]), end]
 
 
 TEXT_CLASSIFICATION = TextClassification()
