@@ -9,7 +9,7 @@ import torch
 
 import tprune
 from tprune.core.model import Model
-from tprune.data.parallel import Parallel, read_pair
+from tprune.data.parallel import read_pair
 from tprune.realise.checkpoint import save
 from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
 from tprune.vocabulary.trim import writable, write_only_
@@ -26,16 +26,13 @@ class Case:
         name: of the model.
         dense: its folder.
         pruned: folders by what was asked for.
-        sentences: that are translated; none for models of other tasks.
-        plugins: modules that know its class.
-        share: the multiplications that are left, by what was asked for.
+        sentences: that are translated.
     """
 
     name: str
     dense: Path
     pruned: dict[str, Path]
-    sentences: tuple[str, ...] = ()
-    plugins: tuple[str, ...] = ()
+    sentences: tuple[str, ...]
 
 
 def large(data: Path, out: Path) -> Case:
@@ -69,8 +66,3 @@ def half(model: Model) -> Model:
     scores = {one.name: groups.norms.detach() for one, groups in zip(found, plan.bind(model), strict=True)}
     kinds = {one.name: one.kind for one in found}
     return tprune.shrink(model, plan.with_kept(tprune.Uniform()(scores, kinds, 0.5), {}, {}))
-
-
-def given(name: str, dense: Path, pruned: dict[str, Path], test: Parallel) -> Case:
-    """A trained model, and what was pruned from it."""
-    return Case(name, dense, pruned, test.source)

@@ -11,7 +11,7 @@ exported is not exported again; times need a quiet machine.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,12 +60,14 @@ def exported(case: Case, folder: Path, runtime: str, chosen: Iterable[str]) -> I
                 yield side, precision, str(error)
 
 
-def timed(case: Case, made: Mapping[tuple[str, str], Path], threads: int, rounds: int) -> dict[str, Any]:
+def timed(
+    made: Mapping[tuple[str, str], Path], threads: int, rounds: int, sentences: Sequence[str] | None = None
+) -> dict[str, Any]:
     """The rows of a runtime that was timed: every export in the rounds of the dense model in single precision."""
     dense = made["dense", FP32.name]
     others = {" ".join(key): folder for key, folder in made.items()}  # the dense model too, against itself
-    work = Workload(sentences=SENTENCES)
-    found = bench_all(dense, others, case.sentences, threads, rounds=rounds, work=work)
+    work = None if sentences is None else Workload(sentences=SENTENCES)
+    found = bench_all(dense, others, sentences, threads, rounds=rounds, work=work)
     return {name: _timed_row(name, found) for name in others}
 
 
@@ -121,7 +123,7 @@ def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], ask
         scores = {" ".join(key): scored(path, test) for key, path in made.items()}
         profiles = operators(made) if runtime == "onnxruntime" else {}
         for threads in asked.threads if made else ():
-            found = timed(case, made, threads, asked.rounds)
+            found = timed(made, threads, asked.rounds, case.sentences)
             store(
                 {
                     "case": case.name,
@@ -140,11 +142,11 @@ def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], ask
             )
 
 
-def store(row: dict[str, Any]) -> None:
+def store(row: dict[str, Any], numbers: Path = NUMBERS) -> None:
     """Puts a row in the place of an older one of the same case, runtime and threads."""
-    known = read_json(NUMBERS)["rows"] if NUMBERS.exists() else []
+    known = read_json(numbers)["rows"] if numbers.exists() else []
     key = ("case", "runtime", "threads")
-    write_json(NUMBERS, {"rows": [old for old in known if any(old[k] != row[k] for k in key)] + [row]})
+    write_json(numbers, {"rows": [old for old in known if any(old[k] != row[k] for k in key)] + [row]})
 
 
 def main() -> None:

@@ -9,10 +9,15 @@ HEAD = (
     "| model | runtime, precision | threads | encoder | step | sentence, ms | speed of a sentence | against int8 | "
     "bytes | BLEU, greedy / beam 4 |"
 )
+PASS_HEAD = (
+    "| model | runtime, precision | threads | a pass, ms | speed of a pass | against int8 | bytes | accuracy, % |"
+)
 CASES = {
     "d512": "d 512, 6 + 6 layers, random weights",
     "d256": "d 256, 3 + 3 layers, Multi30k",
     "d256-2x": "d 256, 3 + 3 layers, Multi30k, asked for 2x",
+    "bert": "BERT, 128 wide, 4 layers, SST-2",
+    "resnet": "ResNet-20, CIFAR-10 as JPEG",
     "d128": "d 128, 3 + 2 layers, Multi30k",
 }
 SIDES = {
@@ -54,6 +59,29 @@ def _group(case: str, cpu: str, rows: Sequence[Mapping[str, Any]]) -> str:
     sources = ", ".join(sorted({row["commit"] for row in rows}))
     lines = [line for row in rows for line in _lines(row)]
     return "\n".join([f"**{case}** ({cpu}; source at {sources})", "", HEAD, "|---" * 10 + "|", *lines, ""])
+
+
+def one_pass_table(data: Mapping[str, Any]) -> str:
+    """As `runtimes_table`, of models that run in one pass: half of their multiplications are gone."""
+    tables = []
+    for case in dict.fromkeys(row["case"] for row in data["rows"]):
+        rows = sorted(
+            (row for row in data["rows"] if row["case"] == case), key=lambda row: (row["threads"], row["runtime"])
+        )
+        made = sorted({f"{row['machine']['cpu']}; source at {row['commit']}" for row in rows})
+        lines = [line for row in rows for line in _pass_lines(row)]
+        heading = f"**{CASES[case]}** ({'; '.join(made)}; {rows[0]['rounds']} rounds)"
+        tables += [heading, "", PASS_HEAD, "|---" * 8 + "|", *lines, ""]
+    return "\n".join(tables)
+
+
+def _pass_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    sides = {"dense": "dense", "half": "half of the multiplications"}
+    for name, model in row["models"].items():
+        side, _, precision = name.rpartition(" ")
+        ratios = [_ratio(model["against"].get(one, {}).get("pass")) for one in ("fp32", "int8")]
+        start = f"| {sides[side]} | {row['runtime']}, {precision} | {row['threads']} | {model['ms']['pass']:.2f}"
+        yield " | ".join([start, *ratios, f"{model['bytes'] / 1e6:.2f} M", f"{model['score']['value']:.2f}"]) + " |"
 
 
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.runtimes.models import half
-from benchmarks.runtimes.table import runtimes_table
+from benchmarks.runtimes.table import one_pass_table, runtimes_table
 from benchmarks.runtimes.why import why_table
 from tprune.tasks.translation.encoding import MarianSize, new_model
 
@@ -49,3 +49,18 @@ def test_what_is_slower_than_its_cut_is_explained() -> None:
     lines = why_table({"rows": [row, row | {"operators": {}}]}).splitlines()
     assert len(lines) == 3  # 2.00x fewer and 1.82x as fast needs no reason
     assert lines[2].endswith("half of heads and FFN, int8 | 2.00x | 1.67x | 11 → 10 | 9 → 9 | 11 → 10 | 9 → 9 |")
+
+
+def test_models_of_one_pass_have_their_own_table() -> None:
+    model = {
+        "ms": {"pass": 0.5},
+        "against": {"fp32": {"pass": [2.0, 1.9, 2.1]}},
+        "bytes": 1e6,
+        "score": {"value": 81.0},
+    }
+    row = {"case": "bert", "runtime": "onnxruntime", "threads": 1, "rounds": 4, "models": {"half int8": model}}
+    text = one_pass_table({"rows": [row | {"machine": {"cpu": "cpu"}, "commit": "c"}]})
+    line = "| half of the multiplications | onnxruntime, int8 | 1 | 0.50 | 2.00 [1.90, 2.10] |  | 1.00 M | 81.00 |"
+    assert line in text.splitlines() and text.startswith(
+        "**BERT, 128 wide, 4 layers, SST-2** (cpu; source at c; 4 rounds)"
+    )
