@@ -201,9 +201,10 @@ def test_what_a_library_prints_in_a_worker_is_no_reply(tmp_path: Path, monkeypat
 
 
 def test_a_worker_that_was_killed() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], stdout=-1, text=True)
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with pytest.raises(InputError, match=r"onnx: the benchmark process was killed \(signal 9\)"):
-        Worker(Path("onnx"), process, io.StringIO())
+        Worker(Path("onnx"), process, io.StringIO()).open()
 
 
 @pytest.mark.slow

@@ -78,6 +78,9 @@ def test_a_benchmark_says_which_round_it_is_in(monkeypatch: pytest.MonkeyPatch) 
     class Worker:
         folder, memory_before_load = Path(), 0
 
+        def open(self) -> None:
+            seen.append(current())
+
         def ask(self, request: Any) -> dict[str, Any]:
             seen.append(current())
             return {"ms": 1.0, "tokens": 3.0, "bytes": 5}
@@ -86,7 +89,6 @@ def test_a_benchmark_says_which_round_it_is_in(monkeypatch: pytest.MonkeyPatch) 
 
     @contextmanager
     def worker(*_: Any) -> Any:
-        seen.append(current())
         yield Worker()
 
     monkeypatch.setattr(bench, "_worker", worker)

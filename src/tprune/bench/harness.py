@@ -108,10 +108,11 @@ def _timed(
         with ExitStack() as stack:
             where = f"timing {len(sides)} models side by side: round {number + 1} of {rounds}"
             stack.enter_context(doing(where))
-            workers: dict[str | None, Worker] = {}
-            for side in _in_turns(sides, number):  # loaded in turns too: the last finds better memory than the first
-                with doing(f"{where}, {len(workers)} loaded"):
-                    workers[side] = stack.enter_context(_worker(sides[side], threads, cores))
+            order = _in_turns(sides, number)
+            workers = {side: stack.enter_context(_worker(sides[side], threads, cores)) for side in order}
+            for loaded, side in enumerate(order):  # in turns too: the last finds better memory than the first
+                with doing(f"{where}, {loaded} loaded"):
+                    workers[side].open()
             for side, took in _round(workers, requests).items():
                 for name in requests:
                     times[side][name].append(took[name])

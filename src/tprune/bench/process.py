@@ -20,7 +20,11 @@ class Worker:
 
     def __init__(self, folder: Path, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.folder, self._process, self._errors = folder, process, errors
-        self.memory_before_load = int(self._reply()["memory_before_load"])
+        self.memory_before_load = 0
+
+    def open(self) -> None:
+        """Has the folder opened, once the process is ready. Raises as `ask`."""
+        self.memory_before_load = int(self.ask({"do": "open"})["memory_before_load"])
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Sends a request and waits for its reply. Raises `InputError` when the process is dead."""
@@ -48,7 +52,10 @@ class Worker:
 
 @contextmanager
 def worker(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Worker]:
-    """A process that has opened a folder, for as long as the block lasts; `cores` are those it is pinned to."""
+    """A process for a folder, for as long as the block lasts, which begins to import what it needs.
+
+    Several may import side by side; what is timed begins with `open`, which pins the process to `cores`.
+    """
     command = [sys.executable, "-P", "-m", "tprune.bench.worker", str(folder), str(threads), ",".join(map(str, cores))]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(

@@ -7,11 +7,13 @@ on standard output; an error is one line on standard error, and the end of the p
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tprune.bench.phases import measure
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
-from tprune.runtimes.runtime import RUNTIMES
+from tprune.runtimes.runtime import RUNTIMES, runtime_named
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, InputError
 from tprune.support.plugins import NAMES, import_named
@@ -49,17 +51,25 @@ def _of_others(folder: Path) -> bool:
     return layout.runtime not in RUNTIMES or bool(set(layout.phases) - set(PHASES))
 
 
+def _import_runtime(folder: Path) -> None:
+    """Imports what runs the folder, where that can be told: opening it says what is wrong."""
+    with suppress(Exception):
+        importlib.import_module(runtime_named(read_layout(folder).runtime).package)
+
+
 def main(arguments: list[str]) -> int:
-    """Loads the folder, says so, and answers requests until standard input ends."""
+    """Imports what it needs, opens the folder when it is asked to, and answers until standard input ends."""
     folder, threads, cores = arguments
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries and plugins print is no reply
     before = peak_memory()
     try:
         if os.environ.get(NAMES) and _of_others(Path(folder)):
             import_named()
+        _import_runtime(Path(folder))
+        sys.stdin.readline()  # the request to open it
+        if cores:
+            os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
         opened = open_exported(folder, int(threads))
         print(json.dumps({"memory_before_load": before}), file=replies, flush=True)
         for line in sys.stdin:
