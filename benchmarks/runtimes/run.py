@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +37,8 @@ PRECISIONS = ("fp32", "int8", "int8-greedy", "int8-weights", "bf16")
 COMPARED = ("fp32", "int8")  # against whose dense rows a ratio is taken
 CHECKED = 4  # sentences of the check
 SENTENCES = 4  # as long as each other where weights are random
+SEARCHED = Workload(sentences=SENTENCES)  # greedily
+BEAMS = 4
 
 
 def exported(case: Case, folder: Path, runtime: str, chosen: Iterable[str]) -> Iterator[tuple[str, str, Path | str]]:
@@ -61,14 +64,37 @@ def exported(case: Case, folder: Path, runtime: str, chosen: Iterable[str]) -> I
 
 
 def timed(
-    made: Mapping[tuple[str, str], Path], threads: int, rounds: int, sentences: Sequence[str] | None = None
+    made: Mapping[tuple[str, str], Path],
+    threads: int,
+    rounds: int,
+    sentences: Sequence[str] | None = None,
+    work: Workload | None = None,
 ) -> dict[str, Any]:
     """The rows of a runtime that was timed: every export in the rounds of the dense model in single precision."""
     dense = made["dense", FP32.name]
     others = {" ".join(key): folder for key, folder in made.items()}  # the dense model too, against itself
-    work = None if sentences is None else Workload(sentences=SENTENCES)
     found = bench_all(dense, others, sentences, threads, rounds=rounds, work=work)
     return {name: _timed_row(name, found) for name in others}
+
+
+def with_beams(
+    rows: Mapping[str, dict[str, Any]],
+    made: Mapping[tuple[str, str], Path],
+    threads: int,
+    rounds: int,
+    sentences: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """The rows, those of fp32 and int8 with the time of a sentence that is searched with four beams."""
+    few = {key: folder for key, folder in made.items() if key[1] in COMPARED}
+    found = timed(few, threads, rounds, sentences, replace(SEARCHED, beams=BEAMS, measures=("sentence",)))
+    more = {
+        name: {
+            "beam_4_ms": one["ms"]["sentence"],
+            "beam_4_against": {k: v["sentence"] for k, v in one["against"].items()},
+        }
+        for name, one in found.items()
+    }
+    return {name: row | more.get(name, {}) for name, row in rows.items()}
 
 
 def _timed_row(name: str, found: Mapping[str, BenchResult]) -> dict[str, Any]:
@@ -123,7 +149,8 @@ def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], ask
         scores = {" ".join(key): scored(path, test) for key, path in made.items()}
         profiles = operators(made) if runtime == "onnxruntime" else {}
         for threads in asked.threads if made else ():
-            found = timed(made, threads, asked.rounds, case.sentences)
+            given = (made, threads, asked.rounds, case.sentences)
+            found = with_beams(timed(*given, SEARCHED), *given)
             store(
                 {
                     "case": case.name,

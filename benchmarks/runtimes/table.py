@@ -7,7 +7,7 @@ from typing import Any
 
 HEAD = (
     "| model | runtime, precision | threads | encoder | step | sentence, ms | speed of a sentence | against int8 | "
-    "bytes | BLEU, greedy / beam 4 |"
+    "beam 4, ms | against int8 | bytes | BLEU, greedy / beam 4 |"
 )
 PASS_HEAD = (
     "| model | runtime, precision | threads | a pass, ms | speed of a pass | against int8 | bytes | accuracy, % |"
@@ -58,7 +58,7 @@ def _group(case: str, cpu: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """The table of one model on one machine."""
     sources = ", ".join(sorted({row["commit"] for row in rows}))
     lines = [line for row in rows for line in _lines(row)]
-    return "\n".join([f"**{case}** ({cpu}; source at {sources})", "", HEAD, "|---" * 10 + "|", *lines, ""])
+    return "\n".join([f"**{case}** ({cpu}; source at {sources})", "", HEAD, "|---" * 12 + "|", *lines, ""])
 
 
 def one_pass_table(data: Mapping[str, Any]) -> str:
@@ -93,7 +93,12 @@ def _lines(row: Mapping[str, Any]) -> Iterator[str]:
         scores = model.get("scores", {})
         bleu = " / ".join(f"{scores[beam]['bleu']:.2f}" for beam in ("beam 1", "beam 4") if beam in scores)
         start = f"| {SIDES.get(side, side)} | {row['runtime']}, {precision} | {row['threads']}"
-        yield " | ".join([start, *parts, *ratios, f"{model['bytes'] / 1e6:.1f} M", bleu]) + " |"
+        beams = (
+            [f"{model['beam_4_ms']:.2f}", _ratio(model["beam_4_against"].get("int8"))]
+            if "beam_4_ms" in model
+            else ["", ""]
+        )
+        yield " | ".join([start, *parts, *ratios, *beams, f"{model['bytes'] / 1e6:.1f} M", bleu]) + " |"
 
 
 def _ratio(found: list[float] | None) -> str:

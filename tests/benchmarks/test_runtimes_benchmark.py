@@ -21,9 +21,10 @@ def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
     ms = {"encoder": 2.0, "decoder_step": 1.0, "sentence": 20.0}
     against = {"fp32": {"sentence": [2.5, 2.4, 2.6]}, "int8": {"sentence": [1.25, 1.2, 1.3]}}
     scores = {f"beam {n}": {"bleu": 30.0 + n} for n in (1, 4)}
+    beams = {"beam_4_ms": 40.0, "beam_4_against": {"int8": [1.5, 1.4, 1.6]}}
     models = {
         "dense fp32": {"ms": ms, "against": {}, "bytes": 4e6},
-        "half int8": {"ms": ms, "against": against, "bytes": 1e6, "scores": scores},
+        "half int8": {"ms": ms, "against": against, "bytes": 1e6, "scores": scores, **beams},
     }
     row = {"case": "d256", "runtime": "onnxruntime", "threads": 1, "rounds": 16, "sentences": 20, "models": models}
     row |= {"refused": {"dense bf16": "no kernels"}, "machine": {"cpu": "cpu"}, "commit": "c"}
@@ -31,7 +32,9 @@ def test_the_table_has_a_line_for_each_model_and_what_was_refused() -> None:
     one, two = text.split("**d 256, 3 + 3 layers, Multi30k** (another; source at c)")  # machines are kept apart
     lines = [line for line in one.splitlines() if line.startswith(("| dense |", "| half of"))]
     assert len(lines) == 4 and "| 4 |" not in one and two.count("| 4 |") == 2
-    assert lines[1].endswith("| 20.00 | 2.50 [2.40, 2.60] | 1.25 [1.20, 1.30] | 1.0 M | 31.00 / 34.00 |")
+    assert lines[1].endswith(
+        "| 20.00 | 2.50 [2.40, 2.60] | 1.25 [1.20, 1.30] | 40.00 | 1.50 [1.40, 1.60] | 1.0 M | 31.00 / 34.00 |"
+    )
     assert text.count("- onnxruntime, dense bf16: no kernels") == 1
 
 
