@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.core.precision import Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.output_rows import written_rows
-from tprune.families.graphs.encoder_decoder import positions_of
+from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.realise.belonging import check_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.forced import Replay
@@ -69,12 +69,12 @@ class TranslationExport:
 
     def layout(self, plain: Any, layout: Layout) -> Layout:
         """The layout with how the model decodes."""
-        vocabulary, positions = int(plain.final_logits_bias.shape[-1]), positions_of(plain.model.encoder)
+        stacks = stacks_of(plain)
         return TranslationLayout(
             **vars(layout),
             generation=self.generation,
-            vocabulary=vocabulary,
-            source_positions=positions,
+            vocabulary=int(stacks.output.shape[0]),
+            source_positions=stacks.encoder.tokens,
             rows=self.rows,
         )
 

@@ -14,12 +14,12 @@ from torch.utils.data import Dataset
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tprune.core.labels import IGNORED
+from tprune.core.positions import RELATIVE
 from tprune.data.parallel import Parallel
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 from tprune.tasks.padding import padded
 
-RELATIVE = 512  # tokens, where positions are distances and the configuration says nothing
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 
 
@@ -40,7 +40,7 @@ def check_translates(model: Any, where: str) -> None:
     """Raises `InputError` for a model that does not translate."""
     if not model.config.is_encoder_decoder:
         raise InputError(
-            f"{where}: a {type(model).__name__} does not translate; expected a translation model (Marian, BART)"
+            f"{where}: a {type(model).__name__} does not translate; expected a model that translates (Marian, T5, ...)"
         )
 
 
