@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tprune.budget.size import counted
-from tprune.core.known_tasks import task_of
 from tprune.core.plan import Plan
-from tprune.core.sites import DECODER
 from tprune.core.sublayers import drops_source
 from tprune.core.task import Task
-from tprune.families.registry import family_of
+from tprune.families.registry import couplings, family_of
 from tprune.support.errors import InputError
 
 
@@ -34,8 +32,8 @@ def fitted_plan(plan: Plan, file: Path, model: Any, task: Task | None = None) ->
         if plan.family != family:
             raise InputError(f"the plan is for the family {plan.family!r}, the model is of {family!r}")
         plan.bind(model)
-        layers = (task or task_of(model)).depth(model).get(DECODER)
-        if layers is not None and drops_source(plan, layers):
+        readers = {c.site for c in couplings(model) if c.site is not None and c.site.reads_source}
+        if readers and drops_source(plan, len(readers)):
             raise InputError("the plan empties every cross attention, so the decoder would not read its source")
         return counted(model, plan, task)
     except InputError as error:

@@ -43,7 +43,7 @@ class AfterPadding(nn.Module):
     @property
     def tokens(self) -> int:
         """How many positions there are."""
-        return int(self.module.weights.shape[0]) - self.pad - 1
+        return min(int(self.module.weights.shape[0]) - self.pad - 1, int(self.module.num_positions))
 
     def whole(self, ids: Tensor) -> Tensor:
         """See `Positions`."""

@@ -182,7 +182,8 @@ def self_attentions(stack: Stack) -> Iterator[tuple[int, Attention]]:
 
 def name_in(model: nn.Module, module: nn.Module) -> str:
     """The first name of a submodule in a model."""
-    return next(name for name, one in model.named_modules(remove_duplicate=False) if one is module)
+    found: str = next(name for name, one in model.named_modules(remove_duplicate=False) if one is module)
+    return found
 
 
 def by_heads(x: Tensor, heads: int) -> Tensor:

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 import transformers
-from onnx_models import teach_
 from torch import nn
 
 import tprune
@@ -58,12 +57,12 @@ REMOVED = (
 )
 
 
-def writer(name: str, tokenizer: Any, taught: bool = True) -> Any:
-    """A model that writes, with random biases and norms; taught a little, lest it repeat one token for ever."""
+def writer(name: str, vocabulary: int) -> Any:
+    """A model that writes, with random biases and norms; padding is 0, the end 1."""
     kind, sizes = WRITERS[name]
     torch.manual_seed(0)
     made: Any = getattr(transformers, kind)
-    model: Any = made(made.config_class(vocab_size=len(tokenizer), **sizes)).eval()
+    model: Any = made(made.config_class(vocab_size=vocabulary, **sizes)).eval()
     randomise_(model, 1)
     for called, tensor in model.named_parameters():
         if "relative_attention_bias" in called:
@@ -71,13 +70,11 @@ def writer(name: str, tokenizer: Any, taught: bool = True) -> Any:
     model.generation_config.update(max_length=20, num_beams=3, bad_words_ids=[[0]], eos_token_id=1, pad_token_id=0)
     model.generation_config.update(decoder_start_token_id=sizes["decoder_start_token_id"])
     model.generation_config.update(forced_bos_token_id=FORCED.get(name))
-    if taught:
-        teach_(model, tokenizer)
     return model
 
 
 def cut(model: Any, width: bool = True) -> Any:
-    """Uneven heads, widths of heads and units, three sublayers removed, a narrower residual stream."""
+    """Uneven heads, widths of heads and units, a sublayer of each sort removed, a narrower residual stream."""
     every = tprune.couplings(model, ["ffn", "heads", "qk", "vo", "sublayer", *(["width"] if width else [])])
     plan = tprune.make_plan(model, family_of(model).name, every)
     kept: dict[str, torch.Tensor] = {}
