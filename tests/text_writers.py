@@ -57,12 +57,12 @@ REMOVED = (
 )
 
 
-def writer(name: str, vocabulary: int) -> Any:
-    """A model that writes, with random biases and norms; padding is 0, the end 1."""
+def writer(name: str, vocabulary: int, **changes: Any) -> Any:
+    """A model that writes, with random biases and norms; padding is 0, the end 1 unless changed."""
     kind, sizes = WRITERS[name]
     torch.manual_seed(0)
     made: Any = getattr(transformers, kind)
-    model: Any = made(made.config_class(vocab_size=vocabulary, **sizes)).eval()
+    model: Any = made(made.config_class(vocab_size=vocabulary, **sizes | changes)).eval()
     randomise_(model, 1)
     for called, tensor in model.named_parameters():
         if "relative_attention_bias" in called:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from onnx_models import SENTENCES, teach_
 
+from small_tokenizers import m2m_100_tokenizer
 from text_writers import FORCED, WRITERS, cut, writer
 from tprune.core.precision import INT8
+from tprune.data.parallel import Parallel
 from tprune.families.graphs.places import ByDistance
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.certificate import ExportCertificate
@@ -15,8 +17,9 @@ from tprune.runtimes.ctranslate2.refusals import faults
 from tprune.runtimes.export import check_exportable, export
 from tprune.runtimes.generation_settings import generation_of
 from tprune.runtimes.translator import Translator
-from tprune.support.errors import CertificateError, InputError
+from tprune.support.errors import CertificateError, InputError, TpruneWarning
 from tprune.tasks.summarisation import SUMMARISATION
+from tprune.tasks.translation.encoding import encode
 
 MOST = 1e-5  # of the largest logit
 
@@ -109,6 +112,24 @@ def test_a_wrong_first_attention_is_found(tokenizer: Any, tmp_path: Path, monkey
     monkeypatch.setattr(ByDistance, "one", lambda bias, position, length: true_bias(bias, position + 1, length))
     with pytest.raises(CertificateError, match=r"logits differ by"):
         export(model, tokenizer, tmp_path / "out", SENTENCES[:2])
+
+
+def test_the_language_that_is_written(tmp_path: Path) -> None:
+    tokenizer = m2m_100_tokenizer(tmp_path, SENTENCES)
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    settings = {"pad_token_id": pad, "eos_token_id": eos, "decoder_start_token_id": eos}
+    model = writer("m2m_100", tokenizer.vocab_size + 108, **settings)
+    model.generation_config.update(forced_bos_token_id=tokenizer.get_lang_id("de"), bad_words_ids=[[pad]], **settings)
+    check_exportable(model, tokenizer, SENTENCES)
+    model.generation_config.update(forced_bos_token_id=None)
+    with pytest.warns(TpruneWarning, match="its tokeniser writes de, .* so the model chooses the language itself"):
+        check_exportable(model, tokenizer, SENTENCES)
+    pairs = Parallel(SENTENCES, SENTENCES)
+    row = encode(pairs, tokenizer, 60)[0]
+    assert (row["input_ids"][0], row["labels"][0]) == (tokenizer.get_lang_id("en"), tokenizer.get_lang_id("de"))
+    tokenizer.tgt_lang = None
+    with pytest.raises(InputError, match=r"the M2M100Tokenizer does not know which language is written; set src_lang"):
+        encode(pairs, tokenizer, 60)
 
 
 def test_ctranslate2_is_written_for_marian_and_bart(tokenizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
 
 
@@ -47,7 +48,15 @@ class TranslationExport:
         if not self.sentences:
             raise InputError(f"sentences to check the export on: {self.sentences!r}; expected a list of at least one")
         check_tokenizer(self.tokenizer, self.model.config, type(self.model).__name__)
-        _ = self.generation  # raises for what decoding cannot do
+        chosen = self.generation  # raises for what decoding cannot do
+        written = getattr(self.tokenizer, "tgt_lang", None)
+        if written and chosen.forced_bos_token_id is None and chosen.decoder_start_token_id in chosen.eos_token_id:
+            warnings.warn(
+                f"{type(self.model).__name__}: its tokeniser writes {written}, and generation_config.json has no "
+                "forced_bos_token_id, so the model chooses the language itself; set it to the id of the language",
+                TpruneWarning,
+                stacklevel=4,
+            )
 
     def check_tokens(self) -> None:
         """Whether the exported tokeniser would do the same."""

@@ -134,8 +134,14 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
     """Tokenises both sides.
 
     Raises:
-        InputError: a sentence has more tokens than `max_length`, naming its line.
+        InputError: a sentence has more tokens than `max_length`, naming its line; or the tokeniser marks languages, and
+            does not know which one is written.
     """
+    if getattr(tokenizer, "tgt_lang", "") is None:
+        raise InputError(
+            f"the {type(tokenizer).__name__} does not know which language is written; set src_lang and tgt_lang in its "
+            "tokenizer_config.json, and forced_bos_token_id in generation_config.json"
+        )
     source = tokenizer(list(pairs.source), verbose=False).input_ids
     target = tokenizer(text_target=list(pairs.target), verbose=False).input_ids
     for which, (side, ids) in enumerate((("source", source), ("target", target))):
