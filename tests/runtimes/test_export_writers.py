@@ -95,6 +95,9 @@ def test_settings_and_sizes(tokenizer: Any) -> None:
     check_exportable(t5, tokenizer, SENTENCES)
     t5.generation_config.update(max_length=700)  # distances have no end
     assert generation_of(t5).max_length == 700
+    t5.generation_config.max_length = "x"
+    with pytest.raises(InputError, match="max_length is 'x'; expected a whole number"):
+        generation_of(t5)
     mbart = writer("mbart", len(tokenizer))
     mbart.generation_config.update(max_length=700)
     assert generation_of(mbart).max_length == 61

@@ -36,9 +36,9 @@ class LikeT5:
 
 def _tokens(model: Any) -> int:
     """Distances have no end: the length of training, or of the outputs that are asked for where they are longer."""
-    asked = model.generation_config
-    outputs = (asked.max_new_tokens, (asked.max_length or 0) - 1)
-    return max(getattr(model.config, "n_positions", None) or RELATIVE, *(n for n in outputs if type(n) is int))
+    asked, trained = model.generation_config, getattr(model.config, "n_positions", None) or RELATIVE
+    given = (asked.max_new_tokens, asked.max_length)  # what is no number is named where outputs are made
+    return max([trained, *(number for number in given if type(number) is int)])
 
 
 def _stack(stack: Any, tokens: int) -> Stack:
