@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import MarianTokenizer
+from transformers import M2M100Tokenizer, MarianTokenizer
 
 
 def opus_tokenizer(folder: Path, source: Sequence[str], target: Sequence[str], pieces: int = 60) -> Any:
@@ -28,3 +28,19 @@ def opus_tokenizer(folder: Path, source: Sequence[str], target: Sequence[str], p
         found |= dict.fromkeys(processor.id_to_piece(i) for i in range(3, len(processor)))
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate([*found, "<pad>"])}))
     return MarianTokenizer(*(str(folder / name) for name in ("source.spm", "target.spm", "vocab.json")))
+
+
+def m2m_100_tokenizer(folder: Path, texts: Sequence[str], pieces: int = 40) -> Any:
+    """A small tokeniser of M2M100's kind: one SentencePiece model, and a hundred languages after its pieces."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_prefix=str(folder / "pieces"),
+        vocab_size=pieces,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
+    words = ["<s>", "<pad>", "</s>", "<unk>", *(processor.id_to_piece(i) for i in range(3, len(processor)))]
+    (folder / "words.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    return M2M100Tokenizer(str(folder / "words.json"), str(folder / "pieces.model"), src_lang="en", tgt_lang="de")

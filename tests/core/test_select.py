@@ -162,6 +162,15 @@ def test_floors_are_by_kind() -> None:
     assert Limits(floor=0.0, floors={"heads": 0.1}).round(0.0, 8, "heads") == 1
 
 
+def test_couplings_that_are_needed_keep_a_group() -> None:
+    limits = Limits(floor=0.0, needed=("first",))
+    assert [limits.round(0.0, 8, "heads", name) for name in ("first", "second", "")] == [1, 0, 0]
+    scores = {"first": torch.ones(4), "second": torch.ones(4)}
+    kinds = dict.fromkeys(scores, "heads")
+    for select in (Uniform(limits), Shared(limits=limits)):
+        assert [int(keep.sum()) for keep in select(scores, kinds, 0.0).values()] == [1, 0]
+
+
 def test_multiples_are_by_kind() -> None:
     limits = Limits({"ffn": 16}, floor=0.0)
     assert limits.round(30.0, 64, "ffn") == 32 and limits.round(30.0, 64, "heads") == 30

@@ -12,6 +12,7 @@ import torch
 
 from sentence_times import sentence_times
 from small_models import small_model
+from text_writers import T5, writer
 from tprune.core.plan import Plan, make_plan
 from tprune.core.selection import keep_best, lines_of
 from tprune.core.sublayers import width_of
@@ -25,7 +26,7 @@ from tprune.costs.latency.table import (
     TimingConfig,
     kept_fractions,
 )
-from tprune.families.registry import couplings
+from tprune.families.registry import couplings, family_of
 
 KINDS = ("ffn", "heads", "qk", "vo", "width")
 FIXED, WEIGHT, SUBLAYER = np.array([0.2, 0.1]), np.array([2e-4, 3e-4]), np.array([0.05, 0.03])  # ms; for one each
@@ -54,7 +55,7 @@ def milliseconds(model: Any, plan: Plan) -> Floats:
 
 def table_of(model: Any, time_of: TimeOf, noise: float = 0.0, seed: int = 0) -> LatencyTable:
     varies = np.random.default_rng(seed)
-    whole = time_of(make_plan(model, "marian", couplings(model, ("ffn", "heads"))))
+    whole = time_of(make_plan(model, family_of(model).name, couplings(model, ("ffn", "heads"))))
     plans = []
     for plan in plans_for(model, KINDS):
         plans.append(timed(plan, whole, time_of(plan) * np.exp(varies.normal(0, noise, 2))))
@@ -74,7 +75,7 @@ def timed(plan: Plan, dense: Floats, taken: Floats) -> TimedPlan:
 
 def others(model: Any, count: int = 30) -> list[Plan]:
     """Plans that the table has not: every coupling of every layer cut on its own."""
-    plan = make_plan(model, "marian", couplings(model, KINDS))
+    plan = make_plan(model, family_of(model).name, couplings(model, KINDS))
     found = []
     for seed in range(count):
         rng = random.Random(f"other {seed}")
@@ -118,6 +119,22 @@ def test_where_times_add_up_other_plans_are_predicted(model: Any) -> None:
     assert table.predict({}) == table.dense
 
 
+def test_prices_of_a_gated_t5() -> None:
+    model = writer("flan-t5", 40)
+
+    def time_of(plan: Plan) -> Floats:
+        return milliseconds(model, plan)
+
+    d, units, inner = T5["d_model"], T5["d_ff"], T5["num_heads"] * T5["d_kv"]
+    weights = weights_of(model, ("ffn", "heads"), TRANSLATION)
+    assert weights["encoder.ffn", "ffn"].tolist() == [3 * d * units, 0]
+    assert weights["decoder.self_attn", "heads"].tolist() == [0, 4 * d * inner]
+    assert weights["decoder.encoder_attn", "heads"].tolist() == [2 * d * inner, 2 * d * inner]
+    table = fitted(table_of(model, time_of), model)
+    assert max(map(abs, errors(table, model, time_of))) < 0.02
+    assert table.predict({}) == table.dense
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_other_plans_are_predicted_better_than_plans_are_timed(model: Any, seed: int) -> None:
@@ -152,7 +169,7 @@ def test_where_they_do_not_add_up_the_curve_says_so(model: Any) -> None:
 
     def time_of(plan: Plan) -> Floats:
         found = milliseconds(model, plan)
-        whole = milliseconds(model, make_plan(model, "marian", couplings(model, ("ffn", "heads"))))
+        whole = milliseconds(model, make_plan(model, family_of(model).name, couplings(model, ("ffn", "heads"))))
         return found * (1 + 0.3 * (found / whole) ** 4)
 
     table = fitted(table_of(model, time_of), model)

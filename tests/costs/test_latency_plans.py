@@ -6,6 +6,7 @@ import pytest
 
 from other_tasks import small
 from small_models import small_model
+from text_writers import writer
 from tprune.core.sublayers import drops_source, sublayers_of, width_of
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.table import kept_fractions
@@ -32,6 +33,17 @@ def test_every_plan_makes_a_smaller_model_of_its_own(family: str) -> None:
     assert removed == set(PLACES)
     again = [(kept_fractions(plan), width_of(plan)) for plan in plans_for(model, EVERYTHING)]
     assert again == [(kept_fractions(plan), width_of(plan)) for plan in found]
+
+
+def test_attentions_that_others_need_stay() -> None:
+    model = writer("t5", 40)
+    removed = set()
+    for plan in plans_for(model, EVERYTHING):
+        kept = kept_fractions(plan)
+        first = [mine for site, mine in kept.items() if (site.layer, site.block) == (0, "self_attention")]
+        assert len(first) == 2 and all("sublayer" not in mine and min(mine.values()) > 0 for mine in first)
+        removed |= {(site.stack, site.block) for site, mine in kept.items() if mine.get("sublayer") == 0}
+    assert {("encoder", "self_attention"), ("decoder", "self_attention"), ("decoder", "cross_attention")} <= removed
 
 
 def test_only_what_is_asked_for_is_cut() -> None:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from sequence_models import outputs, sequence_model
-from tprune.core.plan import make_plan
+from tprune.budget.reach import smallest
+from tprune.budget.request import limits_of
+from tprune.core.plan import Plan, make_plan
 from tprune.core.task import Batch
 from tprune.families import registry
 from tprune.families.attention import Attention
@@ -21,6 +23,7 @@ from tprune.families.t5 import T5
 from tprune.realise.checkpoint import load, save
 from tprune.realise.mask import masked
 from tprune.realise.shrink import shrink
+from tprune.recipe.schema import Prune
 from tprune.support.errors import InputError
 from tprune.tasks.translation.task import TRANSLATION
 from tprune.testing import check_coupling, check_family, random_kept
@@ -51,6 +54,21 @@ def test_the_attention_that_computes_the_bias_stays() -> None:
     kept = {e.coupling.name: e.keep & (e.coupling.name != f"{first}.heads") for e in plan.entries}
     with pytest.raises(InputError, match=f"{first}: no heads are left, but other blocks need it"):
         shrink(model, plan.with_kept(kept, {}, {}))
+
+
+def test_a_selection_leaves_it_a_head_and_a_plan_remembers(tmp_path: Path) -> None:
+    model, request = sequence_model("t5"), Prune(macs=0.5, floor=0.0, kinds=["heads"], steps=1)
+    plan = make_plan(model, "t5", couplings(model, ["heads"]))
+    plan.save(tmp_path / "plan.json")
+    read = Plan.load(tmp_path / "plan.json")
+    assert read == plan and read.to_json() == plan.to_json()
+    for one in (plan, read):
+        kept = {name: int(keep.sum()) for name, keep in smallest(model, one, limits_of(request, one)).items()}
+        first = [name for name in kept if ".block.0.layer.0." in name]
+        assert len(first) == 2 and all(kept[name] == 1 for name in first)
+        last = "decoder.block.1.layer.1.EncDecAttention.heads"  # which reads the source
+        assert {name for name, count in kept.items() if count} == {*first, last}
+        shrink(model, one.with_kept(smallest(model, one, limits_of(request, one)), {}, {}))
 
 
 @torch.no_grad()

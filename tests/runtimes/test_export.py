@@ -12,8 +12,9 @@ from transformers import AutoTokenizer, BertConfig, BertForPreTraining, MarianMT
 
 from tprune.counting.output_rows import written_rows
 from tprune.families.graphs import encoder_decoder as onnx_graphs
-from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder, cross_layers, self_layers
+from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder, past_of, stacks_of
 from tprune.families.graphs.graph import Graph
+from tprune.families.graphs.stacks import cross_attentions
 from tprune.families.modeling.modeling_pruned import NarrowLayerNorm
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.export import check_exportable, export
@@ -35,14 +36,9 @@ def test_the_graphs_compute_the_model(model: Any, tokenizer: Any) -> None:
     targets = torch.randint(3, len(tokenizer), (len(SENTENCES), 9), generator=torch.Generator().manual_seed(0))
     expected = model(input_ids=ids, attention_mask=mask, decoder_input_ids=targets).logits
     cross = Encoder(model)(ids, mask)
-    assert len(cross) == 2 * len(cross_layers(model))
-    past = tuple(
-        project(torch.zeros(len(ids), 0, model.model.decoder.embed_positions.weight.shape[1]))
-        .unflatten(-1, (attention.num_heads, -1))
-        .transpose(1, 2)
-        for _, attention in self_layers(model)
-        for project in (attention.k_proj, attention.v_proj)
-    )
+    decoder = stacks_of(model).decoder
+    assert len(cross) == 2 * len(list(cross_attentions(decoder)))
+    past = past_of(decoder, len(ids), 0)
     for step in range(targets.shape[1]):
         logits, *past = DecoderStep(model)(targets[:, step : step + 1], torch.tensor([step]), mask, cross, past)
         torch.testing.assert_close(logits, expected[:, step], rtol=0, atol=2e-5)

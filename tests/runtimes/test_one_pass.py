@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ import pytest
 import torch
 from onnx_models import SENTENCES
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+)
 
 from table_models import kept_by, table_model
 from tprune.core.caches import LayerCache
@@ -224,9 +232,10 @@ def test_what_does_not_belong_together(tokenizer: PreTrainedTokenizerFast, maria
         export(marian, tokenizer, out, SENTENCES, batches=[prompt(bert)])
     with pytest.raises(InputError, match="cannot export this Linear: Linear is made for no known task"):
         export(nn.Linear(2, 2), None, out)
-    other = T5ForConditionalGeneration(T5Config(d_model=8, num_layers=1, d_ff=8, num_heads=1, d_kv=8, vocab_size=9))
+    sizes = {f"{stack}_{what}": 1 for stack in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    other = WhisperForConditionalGeneration(WhisperConfig(d_model=8, vocab_size=9, pad_token_id=0, **sizes))
     with pytest.raises(
-        InputError, match="cannot export this T5ForConditionalGeneration: of encoder-decoders, MarianMT"
+        InputError, match="cannot export this WhisperForConditionalGeneration: of encoder-decoders, those have"
     ):
         export(other, None, out)
     assert not out.exists()
@@ -240,14 +249,78 @@ def test_rotations_that_depend_on_the_length_are_refused() -> None:
         skeleton_of(model)
 
 
-def test_attention_to_a_window_is_refused() -> None:
-    with pytest.raises(
-        InputError, match="cannot export this MistralForCausalLM: its attention reads a window of 4 tokens"
-    ):
-        skeleton_of(dense("mistral"))
+def windowed_gemma2() -> Any:
+    """With a window in every other layer, and limits that matter."""
+    config = table_model("gemma2").config
+    config.update({"sliding_window": 3, "final_logit_softcapping": 2.0})
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(config).eval()
+    randomise_(model)
+    return model
 
 
-STEPS = ("qwen2", "qwen3", "gemma")  # which take single steps with a cache, as Llama does
+def one_after_the_other() -> Any:
+    """A GPT-NeoX whose feed-forward blocks read what the attentions add."""
+    model = table_model("gpt_neox")
+    for layer in model.gpt_neox.layers:
+        layer.use_parallel_residual = False
+    model.config.use_parallel_residual = False
+    return model
+
+
+STEPS = ("mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3", "gpt_neox")  # which take single steps, as Llama does
+OTHERS: dict[str, Callable[[], Any]] = {
+    **{name: partial(table_model, name) for name in STEPS},
+    "gemma2, windows": windowed_gemma2,
+    "gpt_neox, in turn": one_after_the_other,
+}
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["dense", "cut"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_graphs_of_other_decoders_compute_them(name: str, cut: bool) -> None:
+    model = OTHERS[name]()
+    if cut:
+        model = shrink(model, kept_by(model, ["heads", "ffn", "sublayer", "width"]))
+    model = model.float().eval()
+    dialects: tuple[Dialect, ...] = ("onnx23", "masked") if cut else ("plain",)
+    for dialect in dialects:
+        report = verify_pass(model, task_of(model), opened(model, dialect), [prompt(model)])
+        assert report.max_relative_error < 1e-5 and report.steps > 8
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("gemma2, windows", {"window": 4}),
+        ("gemma2, windows", {"window": None}),
+        ("gemma2, windows", {"after": None}),
+        ("mistral", {"window": 5}),
+        ("gpt_neox", {"beside": False}),
+        ("gpt_neox, in turn", {"beside": True}),
+    ],
+    ids=str,
+)
+def test_a_wrong_layer_is_refused(name: str, mistake: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = OTHERS[name]().float().eval()
+    right = decoder_only.decoder_of(model)
+    layers = tuple(
+        replace(layer, **mistake) if "window" not in mistake or layer.window else layer for layer in right.layers
+    )
+    monkeypatch.setattr(decoder_only, "decoder_of", lambda model: replace(right, layers=layers))
+    with pytest.raises(CertificateError, match="logits"):
+        verify_pass(model, task_of(model), opened(model), [prompt(model)])
+
+
+@pytest.mark.parametrize("cap", ["cap", "score_cap"])
+def test_a_missing_limit_is_refused(cap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = windowed_gemma2()
+    right = decoder_only.decoder_of(model)
+    monkeypatch.setattr(decoder_only, "decoder_of", lambda model: replace(right, **{cap: None}))
+    with pytest.raises(CertificateError, match="logits"):
+        verify_pass(model, task_of(model), opened(model), [prompt(model)])
+
+
 WHOLE = ("gpt2", "opt")  # which read whole texts
 
 

@@ -150,7 +150,7 @@ def measure_loss_curves(
     """
     report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
     fitted = material.batches(material.train, FITTED)
-    limits = limits_of(how)
+    limits = limits_of(how, plan)
     looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))
     loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
     if by_norm := ranked_by_norm(model, plan):
@@ -331,11 +331,11 @@ def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = 
         sublayers_of(plan)  # couplings that share no budget are refused now, too
     unit, value = how.target()
     sizes, budget = PlanSizes(model, plan, task), Budget(unit, value)
-    if budget.of(sizes.after(plan.with_kept(smallest(model, plan, limits_of(how)), {}, {}))) <= budget.limit(
+    if budget.of(sizes.after(plan.with_kept(smallest(model, plan, limits_of(how, plan)), {}, {}))) <= budget.limit(
         sizes.dense
     ):
         return
-    select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how))), task)
+    select_plan(model, plan, how, None, Evidence(None, fewest_first(model, plan, limits_of(how, plan))), task)
 
 
 def _weigh(how: Request, evidence: Evidence) -> InMemory | None:
@@ -346,7 +346,7 @@ def _weigh(how: Request, evidence: Evidence) -> InMemory | None:
 
 
 def _select(how: Request, plan: Plan, analysis: Analysis | None) -> Select:
-    limits = limits_of(how)
+    limits = limits_of(how, plan)
     if how.stock or how.even or how.allocation != "analysis" or analysis is None:
         return Uniform(limits)
     return Shared(coupling_weights(analysis, plan), limits=limits)

@@ -81,7 +81,7 @@ class Feasibility:
         """What a whole table says against the target, if anything."""
         if self.how.target()[0] not in TIMES:
             return None
-        curves = fewest_first(self.model, self.plan, limits_of(self.how))
+        curves = fewest_first(self.model, self.plan, limits_of(self.how, self.plan))
         try:
             self._met(table)
             budget = milliseconds(self.how, table, self.faster)
@@ -98,7 +98,7 @@ class Feasibility:
             NoisyMachineError: its times vary too much to tell.
         """
         budget = milliseconds(self.how, table, self.faster)
-        plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how)), {}, {})
+        plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how, self.plan)), {}, {})
         found = timer.times(plan, table)
         if found.total > budget:
             raise self._too_slow("as little left as may be", budget, found.total, table)

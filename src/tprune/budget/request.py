@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from tprune.core.plan import Plan
 from tprune.core.selection import Limits
 
 
@@ -80,6 +81,7 @@ class Request(Protocol):
         ...
 
 
-def limits_of(how: Request) -> Limits:
-    """What a selection must respect."""
-    return Limits(dict(how.multiple), how.floor, dict(how.floors), tuple(how.even))
+def limits_of(how: Request, plan: Plan | None = None) -> Limits:
+    """What a selection must respect; with its plan, also which couplings have to keep a group."""
+    needed = tuple(c.name for c in plan.couplings if c.needed) if plan is not None else ()
+    return Limits(dict(how.multiple), how.floor, dict(how.floors), tuple(how.even), needed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -40,6 +40,7 @@ class Coupling:
             (the lines of a single matrix) is realised by gathering.
         kind: what it is a coupling of (`ffn`, `heads`, ...), the same word for every layer.
         site: where in the model it lies, as its family says; None where it does not say.
+        needed: whether a group of it has to stay, because other blocks need more of its block than what it adds.
 
     Raises:
         InputError: it has no views.
@@ -56,6 +57,7 @@ class Coupling:
     closed: bool = True
     kind: str = ""
     site: Site | None = None
+    needed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.views:

@@ -42,7 +42,7 @@ def sizes_to_try(groups: Groups, limits: Limits, shares: Sequence[float] | None 
     """
     kind, lines = groups.coupling.kind, lines_of(groups.norms)
     tried = rule_of(kind).shares if shares is None else shares
-    return sorted({limits.round(share * lines, lines, kind) for share in (*tried, 1.0)})
+    return sorted({limits.round(share * lines, lines, kind, groups.coupling.name) for share in (*tried, 1.0)})
 
 
 def never_less(added: Sequence[float]) -> tuple[float, ...]:

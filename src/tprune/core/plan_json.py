@@ -133,6 +133,7 @@ def _entry_to_json(entry: Entry, apart: bool) -> dict[str, Any]:
         "kind": c.kind,
         "site": c.site,
         "closed": c.closed,
+        **({"needed": True} if c.needed else {}),
         "groups": list(entry.groups),
         "views": [_view_to_json(view) for view in c.views],
         "method": method_json.to_json(entry.method, f"coupling {c.name}: method"),
@@ -167,7 +168,8 @@ def _entry_from_json(data: dict[str, Any], masks: Mapping[str, Tensor]) -> Entry
         site = site_from_json(data["site"]) if "site" in data else site_from_name(name)
     except InputError as error:
         raise InputError(f"coupling {name}: {error}") from None
-    coupling, groups = Coupling(name, views, data["closed"], data["kind"], site), _whole(data["groups"], name)
+    coupling = Coupling(name, views, data["closed"], data["kind"], site, data.get("needed") is True)
+    groups = _whole(data["groups"], name)
     kept = _kept_from_json(data["kept"], name, groups, masks)
     return Entry(coupling, groups, method, Mode(data["mode"]), float(data["strength"]), data["realisation"], kept)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+RELATIVE = 512  # tokens, where positions are distances and the configuration says nothing
+
 
 def most_tokens(model: nn.Module) -> int | None:
     """The tokens of the longest text that a model takes; None where nothing limits them.

@@ -158,6 +158,7 @@ class Limits:
             others keep at least one group, unless the floor is 0 and their kind is one that may be emptied.
         floors: likewise for single kinds, where it differs.
         even: kinds of which all blocks of a stack keep equally many groups, none of them nothing.
+        needed: names of couplings that keep at least one group, whatever their kind.
 
     Example:
         >>> Limits(multiple={"ffn": 8}).round(21.0, total=64, kind="ffn")
@@ -168,16 +169,18 @@ class Limits:
     floor: float = 0.1
     floors: Mapping[str, float] = field(default_factory=dict)
     even: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
 
     def may_empty(self, kind: str) -> bool:
         """Whether a coupling of this kind may be left with nothing."""
         return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty and kind not in self.even
 
-    def round(self, k: float, total: int, kind: str) -> int:
-        """`k` of `total` groups, rounded as the kind wants and not below the floor."""
+    def round(self, k: float, total: int, kind: str, name: str = "") -> int:
+        """`k` of `total` groups of a coupling, rounded as the kind wants and not below the floor."""
         if rule_of(kind).scope is Scope.BLOCK:
             return round(min(k, total))
-        least = max(0 if self.may_empty(kind) else 1, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
+        fewest = 0 if self.may_empty(kind) and name not in self.needed else 1
+        least = max(fewest, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)
 
 
@@ -208,7 +211,7 @@ class Uniform:
     def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
         """Keep masks by coupling."""
         return {
-            name: keep_best(s, self.limits.round(level * lines_of(s), lines_of(s), kinds[name]))
+            name: keep_best(s, self.limits.round(level * lines_of(s), lines_of(s), kinds[name], name))
             for name, s in scores.items()
         }
 
@@ -242,7 +245,7 @@ class Shared:
         kept: Kept = {}
         for (name, s), own in zip(scores.items(), best, strict=True):
             lines = own.sum().item() / max(1, s.numel()) * lines_of(s)
-            kept[name] = keep_best(s, self.limits.round(lines, lines_of(s), kinds[name]))
+            kept[name] = keep_best(s, self.limits.round(lines, lines_of(s), kinds[name], name))
         return kept
 
     def _worth(self, name: str, scores: Tensor) -> Tensor:

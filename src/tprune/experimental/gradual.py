@@ -81,7 +81,9 @@ class ShareOfDense:
 
     def __call__(self, scores: Scores, kinds: Mapping[str, str], level: float) -> Kept:
         """Keep masks by coupling."""
-        kept = {name: self.limits.round(level * self.dense[name], self.dense[name], kinds[name]) for name in scores}
+        kept = {
+            name: self.limits.round(level * self.dense[name], self.dense[name], kinds[name], name) for name in scores
+        }
         return {name: keep_best(s, min(lines_of(s), kept[name])) for name, s in scores.items()}
 
 
@@ -140,7 +142,7 @@ def cut_in_rounds(
         raise InputError(f"rounds {rounds} for {recover.steps} steps; expected at least 1 round and 1 step in each")
     plan = plan_step(dense, prune)
     groups = {name: lines_of(scores) for name, scores in norm_scores(dense, plan).items()}
-    select = ShareOfDense(groups, limits_of(prune))
+    select = ShareOfDense(groups, limits_of(prune, plan))
     task = material.task
     select_to(dense, plan, aim, select, task=task)
     settings = {"prune": prune.model_dump(mode="json"), "recover": recover.model_dump(mode="json"), "rounds": rounds}

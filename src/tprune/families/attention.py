@@ -138,7 +138,7 @@ class Attention:
             *features(Role.PRODUCER, shapes, v, f"({g} d)", g, kv),
             reads(o, axis, g, sizes),
         )
-        yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site)
+        yield Coupling(f"{self.module}.heads", heads, kind="heads", site=self.site, needed=self.needed)
         if self.shared_by > 1 and self.reads.shared:
             queries = (*features(Role.PRODUCER, shapes, q, axis, "k r", sizes), reads(o, axis, "k r", sizes))
             yield Coupling(f"{self.module}.queries", queries, kind="queries", site=self.site)

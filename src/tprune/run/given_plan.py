@@ -9,7 +9,7 @@ from tprune.budget.size import counted
 from tprune.core.plan import Plan
 from tprune.core.sublayers import drops_source
 from tprune.core.task import Task
-from tprune.families.registry import family_of
+from tprune.families.registry import couplings, family_of
 from tprune.support.errors import InputError
 
 
@@ -32,7 +32,8 @@ def fitted_plan(plan: Plan, file: Path, model: Any, task: Task | None = None) ->
         if plan.family != family:
             raise InputError(f"the plan is for the family {plan.family!r}, the model is of {family!r}")
         plan.bind(model)
-        if drops_source(plan, model.config.decoder_layers):
+        readers = {c.site for c in couplings(model) if c.site is not None and c.site.reads_source}
+        if readers and drops_source(plan, len(readers)):
             raise InputError("the plan empties every cross attention, so the decoder would not read its source")
         return counted(model, plan, task)
     except InputError as error:

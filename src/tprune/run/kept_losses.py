@@ -66,7 +66,7 @@ def _key(work: Work) -> str:
         "model": fingerprint(work.start.dense),
         "weights": _digest(work.start.dense.state_dict().values()),
         "couplings": [coupling.name for coupling in work.plan.couplings],
-        "limits": asdict(limits_of(how)),
+        "limits": asdict(limits_of(how, work.plan)),
         "recovery": dict(how.expected_recovery),
         "data": [
             _digest(x for batch in batches for x in batch.values())

@@ -106,8 +106,8 @@ def export(
     `certificate.json` says what was checked and found.
 
     Args:
-        model: dense or pruned: a MarianMTModel or BartForConditionalGeneration, a LlamaForCausalLM, or a model that
-            runs in one pass; it is left as it was.
+        model: dense or pruned: an encoder-decoder that writes text (Marian, BART, mBART, M2M100, Pegasus, T5), a
+            LlamaForCausalLM or a decoder like it, or a model that runs in one pass; it is left as it was.
         tokenizer: the model's own; None for a model that reads no text, or to export none.
         out: the folder; an older export there is replaced, but only after the new one passed its check.
         sentences: for the check; more of them check more. A translation model needs at least one.

@@ -5,15 +5,19 @@ It has the tokeniser's files, and the proof that they split and join text as the
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from tprune.runtimes.added_tokens import AddedToken, tangled
-from tprune.runtimes.tokens import Tokens, TokenSettings, load_tokens
+from tprune.runtimes.language_tokens import MODEL, VOCABULARY
+from tprune.runtimes.token_settings import TokenSettings
+from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
 
 WORDS = ("a dog", "Haus", "犬", "don't", "3.5 %")
@@ -96,25 +100,11 @@ def write_tokens(tokenizer: Any, folder: Path) -> None:
     split = bool(getattr(tokenizer, "split_special_tokens", False))
     clean = bool(getattr(tokenizer, "clean_up_tokenization_spaces", False))
     if hasattr(tokenizer, "spm_files"):
-        if (getattr(tokenizer, "sp_model_kwargs", None) or {}).get("enable_sampling"):
-            raise InputError(f"cannot export a {kind} that splits text at random (sp_model_kwargs enable_sampling)")
-        added = [
-            AddedToken(token.content, index, token.lstrip, token.rstrip, token.single_word)
-            for index, token in tokenizer.added_tokens_decoder.items()
-        ]
-        if pair := tangled([token.content for token in added]):
-            raise InputError(
-                f"cannot export this {kind}: the added token {pair[0]!r} lies inside {pair[1]!r}; rename one of them"
-            )
+        settings = _of_pieces(tokenizer, TokenSettings(clean, split))
         tokenizer.save_vocabulary(str(folder))
-        TokenSettings(
-            clean,
-            split,
-            str(tokenizer.eos_token),
-            str(tokenizer.unk_token),
-            tuple(tokenizer.all_special_tokens),
-            tuple(added),
-        ).write(folder)
+        settings.write(folder)
+    elif hasattr(tokenizer, "lang_code_to_token"):
+        _write_languages(tokenizer, folder, TokenSettings(clean, split))
     elif (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
         backend.save(str(folder / "tokenizer.json"))
         # transformers leaves the spaces of byte-pair encodings alone unless it is told twice
@@ -125,7 +115,40 @@ def write_tokens(tokenizer: Any, folder: Path) -> None:
         if (settings := TokenSettings(clean, split)) != TokenSettings():
             settings.write(folder)
     else:
-        raise InputError(f"cannot export a {kind}; expected a tokenizer.json or a SentencePiece MarianTokenizer")
+        raise InputError(
+            f"cannot export a {kind}; expected a tokenizer.json, or a SentencePiece MarianTokenizer or M2M100Tokenizer"
+        )
+
+
+def _of_pieces(tokenizer: Any, settings: TokenSettings) -> TokenSettings:
+    """The settings with the tokens beside a SentencePiece model. Raises `InputError` as `write_tokens`."""
+    kind = type(tokenizer).__name__
+    if (getattr(tokenizer, "sp_model_kwargs", None) or {}).get("enable_sampling"):
+        raise InputError(f"cannot export a {kind} that splits text at random (sp_model_kwargs enable_sampling)")
+    added = [
+        AddedToken(token.content, index, token.lstrip, token.rstrip, token.single_word)
+        for index, token in tokenizer.added_tokens_decoder.items()
+    ]
+    if pair := tangled([token.content for token in added]):
+        raise InputError(
+            f"cannot export this {kind}: the added token {pair[0]!r} lies inside {pair[1]!r}; rename one of them"
+        )
+    return replace(
+        settings,
+        eos=str(tokenizer.eos_token),
+        unknown=str(tokenizer.unk_token),
+        special=tuple(tokenizer.all_special_tokens),
+        added=tuple(added),
+    )
+
+
+def _write_languages(tokenizer: Any, folder: Path, settings: TokenSettings) -> None:
+    """The files of a tokeniser that has one SentencePiece model, and a token of the source language before texts."""
+    found = replace(_of_pieces(tokenizer, settings), language=tokenizer.get_lang_token(tokenizer.src_lang))
+    ids = tokenizer.encoder | tokenizer.lang_token_to_id
+    (folder / VOCABULARY).write_text(json.dumps(ids, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / MODEL).write_bytes(tokenizer.sp_model.serialized_model_proto())
+    found.write(folder)
 
 
 def check_tokens(tokenizer: Any, sentences: Sequence[str] = ()) -> None:
@@ -177,8 +200,9 @@ def probes(tokenizer: Any) -> list[str]:
 
 def _whole_tokens(tokenizer: Any) -> list[str]:
     codes: Iterable[str] = getattr(tokenizer, "supported_language_codes", None) or ()
+    languages: Iterable[str] = (getattr(tokenizer, "lang_code_to_token", None) or {}).values()
     added = (token.content for token in tokenizer.added_tokens_decoder.values())
-    return [token for token in dict.fromkeys([*added, *tokenizer.all_special_tokens, *codes]) if token]
+    return [token for token in dict.fromkeys([*added, *tokenizer.all_special_tokens, *codes, *languages]) if token]
 
 
 def _random_rows(tokenizer: Any) -> list[list[int]]:

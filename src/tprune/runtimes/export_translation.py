@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from tprune.core.precision import Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.output_rows import written_rows
-from tprune.families.graphs.encoder_decoder import positions_of
+from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.realise.belonging import check_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.forced import Replay
@@ -25,7 +26,7 @@ from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
-from tprune.support.errors import InputError
+from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
 
 
@@ -47,7 +48,15 @@ class TranslationExport:
         if not self.sentences:
             raise InputError(f"sentences to check the export on: {self.sentences!r}; expected a list of at least one")
         check_tokenizer(self.tokenizer, self.model.config, type(self.model).__name__)
-        _ = self.generation  # raises for what decoding cannot do
+        chosen = self.generation  # raises for what decoding cannot do
+        written = getattr(self.tokenizer, "tgt_lang", None)
+        if written and chosen.forced_bos_token_id is None and chosen.decoder_start_token_id in chosen.eos_token_id:
+            warnings.warn(
+                f"{type(self.model).__name__}: its tokeniser writes {written}, and generation_config.json has no "
+                "forced_bos_token_id, so the model chooses the language itself; set it to the id of the language",
+                TpruneWarning,
+                stacklevel=4,
+            )
 
     def check_tokens(self) -> None:
         """Whether the exported tokeniser would do the same."""
@@ -69,12 +78,12 @@ class TranslationExport:
 
     def layout(self, plain: Any, layout: Layout) -> Layout:
         """The layout with how the model decodes."""
-        vocabulary, positions = int(plain.final_logits_bias.shape[-1]), positions_of(plain.model.encoder)
+        stacks = stacks_of(plain)
         return TranslationLayout(
             **vars(layout),
             generation=self.generation,
-            vocabulary=vocabulary,
-            source_positions=positions,
+            vocabulary=int(stacks.output.shape[0]),
+            source_positions=stacks.encoder.tokens,
             rows=self.rows,
         )
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tprune.families.graphs.encoder_decoder import positions_of
+from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.runtimes.generation import Generation, fault
 from tprune.support.errors import InputError, TpruneWarning
 
@@ -63,7 +63,8 @@ def generation_of(model: Any) -> Generation:
     if start is None or not eos:
         missing = "eos_token_id" if not eos else "decoder_start_token_id"
         raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
-    positions, longest = positions_of(model.model.decoder), longest_output(model)
+    stacks, longest = stacks_of(model), longest_output(model)
+    positions = stacks.decoder.tokens
     found = Generation(
         decoder_start_token_id=start,
         eos_token_id=eos,
@@ -80,7 +81,7 @@ def generation_of(model: Any) -> Generation:
         no_repeat_ngram_size=_or(g.no_repeat_ngram_size, 0),
         repetition_penalty=_or(g.repetition_penalty, 1.0),
     )
-    wrong = fault(found, int(model.final_logits_bias.shape[-1]), positions)
+    wrong = fault(found, int(stacks.output.shape[0]), positions)
     if wrong is None and type(found.repetition_penalty) is not float:
         wrong = f"repetition_penalty is {found.repetition_penalty}; expected a number with a point, as `generate` does"
     if wrong is not None:

@@ -13,7 +13,8 @@ from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import CERTIFICATE
 from tprune.runtimes.layout import MODEL_SETTINGS
 from tprune.runtimes.runtime import Runtime
-from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
+from tprune.runtimes.token_settings import SETTINGS
+from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
 

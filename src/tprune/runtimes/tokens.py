@@ -8,35 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tokenizers import Tokenizer
 
 from tprune.runtimes.added_tokens import AddedToken, Splitter
+from tprune.runtimes.language_tokens import LanguageTokens
+from tprune.runtimes.token_settings import TokenSettings, cleaned
 from tprune.support.errors import ENDS, InputError
 from tprune.support.panics import quiet_panics
 
 SENTENCEPIECE = ("source.spm", "target.spm", "vocab.json")
-SETTINGS = "tokens.json"
-FORMAT = 1
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# what transformers takes for spaces too many in decoded text, in this order
-CLEANED = (
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-)
 
 
 class Tokens(Protocol):
@@ -47,54 +32,6 @@ class Tokens(Protocol):
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The text of each list of ids, special tokens left out."""
-
-
-@dataclass(frozen=True)
-class TokenSettings:
-    """All of `tokens.json`.
-
-    `added` and the names of tokens are for SentencePiece alone; a `tokenizer.json` has its own.
-
-    Attributes:
-        clean_up: whether spaces before punctuation are taken out of decoded text.
-        split_special: whether the text of a special token is split like any other.
-        eos: the end token, which every sentence gets.
-        unknown: stands for what has no id.
-        special: tokens that are left out of decoded text.
-        added: tokens that text is split at before the SentencePiece model sees it.
-    """
-
-    clean_up: bool = False
-    split_special: bool = False
-    eos: str = "</s>"
-    unknown: str = "<unk>"
-    special: tuple[str, ...] = ("</s>", "<unk>", "<pad>")
-    added: tuple[AddedToken, ...] | None = None  # none: the special tokens
-
-    def write(self, folder: Path) -> None:
-        """Writes `tokens.json` into `folder`."""
-        found = {"format": FORMAT} | asdict(self)
-        (folder / SETTINGS).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    @staticmethod
-    def read(folder: Path) -> TokenSettings:
-        """Reads them; an export without the file has none. Raises `InputError` naming the file."""
-        path = folder / SETTINGS
-        if not path.exists():
-            return TokenSettings()
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw.pop("format") != FORMAT:
-                raise InputError(f"{path}: another format; expected format {FORMAT}, export the model again")
-            added = None if raw["added"] is None else tuple(AddedToken(**token) for token in raw["added"])
-            found = TokenSettings(**raw | {"special": tuple(map(str, raw["special"])), "added": added})
-            if not all(type(flag) is bool for flag in (found.clean_up, found.split_special)):
-                raise InputError(f"{path}: clean_up or split_special is neither true nor false; export the model again")
-            return found
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); export the model again") from None
 
 
 class JsonTokens:
@@ -127,7 +64,7 @@ class JsonTokens:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
-        return [_cleaned(str(text), self._settings) for text in self._decode([list(row) for row in ids])]
+        return [cleaned(str(text), self._settings) for text in self._decode([list(row) for row in ids])]
 
 
 class SentencePieceTokens:
@@ -178,7 +115,7 @@ class SentencePieceTokens:
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
         rows = ([self._piece(index) for index in row if index not in self._skipped] for row in ids)
-        return [_cleaned(self._joined(row), self._settings) for row in rows]
+        return [cleaned(self._joined(row), self._settings) for row in rows]
 
     def _joined(self, pieces: Sequence[str]) -> str:
         """Special tokens, where their text has another id too, stand between what the SentencePiece model joins."""
@@ -200,6 +137,8 @@ class SentencePieceTokens:
 def load_tokens(folder: Path) -> Tokens:
     """The tokeniser of an exported folder. Raises `InputError` naming the file that is missing or broken."""
     settings = TokenSettings.read(folder)
+    if settings.language:
+        return LanguageTokens(folder, settings)
     if (folder / SENTENCEPIECE[0]).exists():
         return SentencePieceTokens(folder, settings)
     return JsonTokens(folder / "tokenizer.json", settings)
@@ -221,9 +160,3 @@ def blame(path: Path, work: Callable[P, T]) -> Callable[P, T]:
             raise InputError(f"{path}: not a complete tokenizer file ({error})") from None
 
     return checked
-
-
-def _cleaned(text: str, settings: TokenSettings) -> str:
-    for what, instead in CLEANED if settings.clean_up else ():
-        text = text.replace(what, instead)
-    return text

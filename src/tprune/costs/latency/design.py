@@ -94,17 +94,20 @@ def _sizes(number: int, sublayers: Sequence[Sublayer], removes: bool) -> dict[st
     places = {place: [s for s in sublayers if s.place == place] for place in dict.fromkeys(s.place for s in sublayers)}
     left: dict[str, int] = {}
     for members in places.values():
-        most = len(members) - members[0].site.reads_source
-        gone = rng.randint(1, most) if rng.random() < REMOVED and removes and most else 0
-        nested = [kind for kind in members[0].couplings if _nests(kind)]
-        for kind in members[0].couplings:
+        removable = [s for s in members if WHOLE_BLOCK in s.couplings or not removes]  # some are needed by others
+        most = max(0, len(removable) - members[0].site.reads_source)
+        count = rng.randint(1, most) if rng.random() < REMOVED and removes and most else 0
+        gone = removable[len(removable) - count :]
+        kinds = list(dict.fromkeys(kind for s in members for kind in s.couplings))
+        nested = [kind for kind in kinds if _nests(kind)]
+        for kind in kinds:
             share = min(1.0, max(LEAST_SHARE, level + rng.uniform(-AROUND, AROUND)))
             share = share**0.5 if len(nested) > 1 and kind in nested else share  # heads and their dimensions multiply
             if number % 2 == 0:
                 share = max(1, round(EIGHTHS * share)) / EIGHTHS
-            for s in members[: len(members) - gone]:
+            for s in (s for s in members if s not in gone and kind in s.couplings):
                 left[s.couplings[kind]] = s.whole[kind] if kind == WHOLE_BLOCK else max(1, round(share * s.whole[kind]))
-        left |= {s.couplings[WHOLE_BLOCK]: 0 for s in members[len(members) - gone :]}
+        left |= {s.couplings[WHOLE_BLOCK]: 0 for s in gone}
     return left
 
 

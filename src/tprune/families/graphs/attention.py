@@ -29,13 +29,20 @@ def onnx23(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past
     )
 
 
-def masked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: Tensor) -> tuple[Tensor, ...]:
-    """Products, an added mask and a softmax; see `MIXES`."""
+def masked(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: Tensor, cap: float | None = None
+) -> tuple[Tensor, ...]:
+    """Products, limited to `cap` where it is given, an added mask and a softmax; see `MIXES`."""
     grown = _grown(key, value, *past)
     keys, values = (_repeated(each, query.shape[1]) for each in grown)
-    scores = query @ keys.transpose(2, 3)
+    scores = capped(query @ keys.transpose(2, 3), cap)
     scores = scores if mask is None else scores + mask
     return scores.softmax(-1) @ values, *(grown if past else ())
+
+
+def capped(x: Tensor, cap: float | None) -> Tensor:
+    """Values that approach a limit: `cap · tanh(x / cap)`; as they are where there is none."""
+    return x if cap is None else (x / cap).tanh() * cap
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past: Tensor) -> tuple[Tensor, ...]:

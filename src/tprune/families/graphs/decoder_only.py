@@ -1,4 +1,4 @@
-"""The graph of an exported Llama, or of a decoder like it, as plain torch over the model's own submodules.
+"""The graph of an exported Llama, or of another decoder with rotations, as plain torch over the model's submodules.
 
 It reads a whole text, and one token further.
 
@@ -11,50 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    GemmaForCausalLM,
-    LlamaForCausalLM,
-    MistralForCausalLM,
-    Qwen2ForCausalLM,
-    Qwen3ForCausalLM,
-)
 
 from tprune.core.caches import LayerCache
 from tprune.core.graph import BATCH, PAST, TOKENS, TOTAL, Dialect, Signature, TensorSpec
 from tprune.core.task import Batch, Task
-from tprune.families.graphs.attention import MASKED, MIXES
+from tprune.families.graphs.attention import MASKED, MIXES, capped, masked
+from tprune.families.graphs.decoders import CLASSES, Layer, decoder_of, heads_of, parts_of, rotated
 from tprune.families.graphs.graph import Graph, weights
 from tprune.support.errors import InputError
 
-CLASSES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, GemmaForCausalLM)
 STATIC = ("default", "linear", "llama3", "yarn")  # rotations whose angles depend on the position alone
-
-
-class Heads(NamedTuple):
-    """Query heads, the key-value heads that they share, and their dimensions."""
-
-    query: int
-    kv: int
-    qk: int
-    v: int
-
-
-def heads_of(attention: Any) -> Heads:
-    """The sizes of an attention, whatever pruning has left of it."""
-    if (uneven := getattr(attention, "uneven", None)) is not None:
-        return Heads(*uneven)
-    dim = attention.head_dim
-    kv = attention.k_proj.out_features // dim
-    return Heads(attention.q_proj.out_features // dim, kv, dim, attention.v_proj.out_features // kv)
 
 
 def attentions(model: Any) -> list[tuple[int, Any]]:
     """Number and module of every attention that is left."""
-    return [(i, x.self_attn) for i, x in enumerate(model.model.layers) if not getattr(x.self_attn, "removed", False)]
+    found = enumerate(layer.attention for layer in decoder_of(model).layers)
+    return [(number, attention) for number, attention in found if not getattr(attention, "removed", False)]
 
 
 class Angles(nn.Module):
@@ -72,36 +49,22 @@ class Angles(nn.Module):
         return angles.cos() * self.scale, angles.sin() * self.scale
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys `[B, h, T, d]`, whose dimensions i and i + d/2 go together, turned by their positions' angles."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
-
-
 class Look(nn.Module):
     """One attention: what it adds to the residual, and the grown keys and values."""
 
-    def __init__(self, attention: Any, dialect: Dialect) -> None:
+    def __init__(self, attention: Any, output: str, dialect: Dialect, cap: float | None = None) -> None:
         super().__init__()
-        self.attention, self.heads, self.mix = attention, heads_of(attention), MIXES[dialect]
+        self.attention, self.output, self.parts = attention, output, parts_of(attention)
+        # operators of attention mask before they limit scores, or limit none
+        self.mix = MIXES[dialect] if cap is None else partial(masked, cap=cap)
 
     def forward(
         self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, ...]:
         """`x` `[B, T, D]`, `mask` `[B, 1, T, P + T]`, past `key` and `value` `[B, k, P, d]`."""
-        own, sizes = self.attention, self.heads
-        if hasattr(own, "q_norm"):  # of each head, before the scaling
-            queries = own.q_norm(self._split(own.q_proj(x), sizes.query)) * own.scaling
-            keys = own.k_norm(self._split(own.k_proj(x), sizes.kv))
-        else:
-            queries, keys = self._split(own.q_proj(x) * own.scaling, sizes.query), self._split(own.k_proj(x), sizes.kv)
-        values = self._split(own.v_proj(x), sizes.kv)
+        queries, keys, values = self.parts(x)
         mixed, *grown = self.mix(rotated(queries, *turn), rotated(keys, *turn), values, mask, key, value)
-        return own.o_proj(mixed.transpose(1, 2).flatten(2)), *grown
-
-    @staticmethod
-    def _split(x: Tensor, heads: int) -> Tensor:
-        return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
+        return getattr(self.attention, self.output)(mixed.transpose(1, 2).flatten(2)), *grown
 
 
 class CachedDecoder(nn.Module):
@@ -113,30 +76,55 @@ class CachedDecoder(nn.Module):
 
     def __init__(self, model: Any, dialect: Dialect = "onnx23") -> None:
         super().__init__()
-        self.model, self.angles = model, Angles(model.model.rotary_emb)
-        self.looks = nn.ModuleDict({str(number): Look(module, dialect) for number, module in attentions(model)})
+        self.decoder = decoder_of(model)
+        self.model, self.angles, cap = model, Angles(self.decoder.rotary), self.decoder.score_cap
+        there = [(number, self.decoder.layers[number]) for number, _ in attentions(model)]
+        self.looks = nn.ModuleDict(
+            {str(number): Look(layer.attention, layer.output, dialect, cap) for number, layer in there}
+        )
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See the class."""
-        stack, tokens, total = self.model.model, input_ids.shape[1], attention_mask.shape[1]
+        decoder, tokens, total = self.decoder, input_ids.shape[1], attention_mask.shape[1]
         places = torch.arange(total)
         positions = places[total - tokens :]
-        turn, x, before = self.angles(positions), stack.embed_tokens(input_ids), iter(past)
-        seen = (places[None, :] <= positions[:, None])[None, None] & attention_mask[:, None, None, :].bool()
-        mask = (~seen).to(x.dtype) * MASKED
+        turn, x, before = self.angles(positions), decoder.words(input_ids), iter(past)
+        masks = Masks(places, positions, attention_mask, x.dtype)
         present: list[Tensor] = []
-        for number, layer in enumerate(stack.layers):
-            normed = layer.input_layernorm(x)
+        for number, layer in enumerate(decoder.layers):
+            read = x
+            normed = layer.before[0](x)
             if str(number) in self.looks:
-                out, *grown = self.looks[str(number)](normed, turn, mask, next(before), next(before))
+                out, *grown = self.looks[str(number)](normed, turn, masks.of(layer.window), next(before), next(before))
                 present += grown
             else:
-                out = _left(layer.self_attn, normed)
-            x = x + out
+                out = _left(layer.attention, normed)
+            x = x + self._added(layer, 0, out)
             removed = getattr(layer.mlp, "removed", False)
-            normed = layer.post_attention_layernorm(x)
-            x = x + (_left(layer.mlp, normed) if removed else layer.mlp(normed))
-        return (self.model.lm_head(stack.norm(x)), *present)
+            normed = layer.before[1](read if layer.beside else x)
+            x = x + self._added(layer, 1, _left(layer.mlp, normed) if removed else layer.mlp(normed))
+        return (capped(self.model.lm_head(decoder.norm(x)), decoder.cap), *present)
+
+    @staticmethod
+    def _added(layer: Layer, block: int, out: Tensor | float) -> Tensor | float:
+        """What a block adds; a norm leaves nothing of nothing."""
+        return out if layer.after is None or isinstance(out, float) else layer.after[block](out)
+
+
+class Masks:
+    """What is added to the scores of attentions in one run of a graph, by how many tokens they read."""
+
+    def __init__(self, places: Tensor, positions: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> None:
+        self._places, self._positions, self._dtype = places[None, :], positions[:, None], dtype
+        self._seen = (self._places <= self._positions)[None, None] & attention_mask[:, None, None, :].bool()
+        self._found: dict[int | None, Tensor] = {}
+
+    def of(self, window: int | None) -> Tensor:
+        """`[B, 1, T, P + T]`."""
+        if window not in self._found:
+            seen = self._seen if window is None else self._seen & (self._places > self._positions - window)[None, None]
+            self._found[window] = (~seen).to(self._dtype) * MASKED
+        return self._found[window]
 
 
 def _left(block: Any, x: Tensor) -> Tensor | float:
@@ -158,13 +146,10 @@ class DecoderOnly:
         return isinstance(model, CLASSES)
 
     def check(self, model: Any) -> None:
-        """Raises `InputError` for rotations that depend on how long the text is, and for attention to a window."""
-        kind = getattr(model.model.rotary_emb, "rope_type", "default")
+        """Raises `InputError` for rotations that depend on how long the text is."""
+        kind = getattr(decoder_of(model).rotary, "rope_type", "default")
         if kind not in STATIC:
             raise InputError(f"its rotary positions are {kind!r}; expected one of {', '.join(STATIC)}")
-        window = getattr(model.config, "sliding_window", None)
-        if window is not None and window < model.config.max_position_embeddings:
-            raise InputError(f"its attention reads a window of {window} tokens; expected one that reads all before it")
 
     def limits(self, model: Any) -> Mapping[str, int]:
         """Tokens read before and now."""

@@ -16,6 +16,7 @@ from tprune.data.parallel import Parallel
 from tprune.support.activity import doing
 from tprune.support.errors import TpruneWarning
 from tprune.tasks.metrics.translation import Quality, quality
+from tprune.tasks.translation.encoding import max_length
 
 SENTENCES = 32
 BATCH = 32  # at a time
@@ -42,7 +43,7 @@ def own_score(
     rows = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int)
     source, target = [pairs.source[i] for i in rows], [pairs.target[i] for i in rows]
     longest = max(map(len, tokenizer(text_target=target, verbose=False).input_ids))
-    limit = min(int(model.config.max_position_embeddings), round(LONGER * longest) + 4)
+    limit = min(max_length(model), round(LONGER * longest) + 4)
     training, said = model.training, list[str]()
     model.eval()
     for start in range(0, len(source), BATCH):

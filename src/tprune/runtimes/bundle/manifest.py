@@ -14,7 +14,8 @@ from tprune.runtimes.bundle.licenses import License
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.parity import ELSEWHERE
 from tprune.runtimes.runtime import Runtime, Shipping
-from tprune.runtimes.tokens import SENTENCEPIECE, SETTINGS
+from tprune.runtimes.token_settings import SETTINGS
+from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.files import read_json
 from tprune.support.machine import version_of

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tprune.core.sites import DECODER, ENCODER
-from tprune.families.graphs.encoder_decoder import removed
+from tprune.families.graphs.bart_stacks import NORMS_AFTER
+from tprune.families.graphs.stacks import removed
 from tprune.families.modeling.modeling_pruned import Gathered, NarrowLayerNorm
 from tprune.runtimes.generation import Generation
 
@@ -52,6 +53,9 @@ def outputs(linear: Any) -> int:
 
 def faults(model: Any, generation: Generation) -> Iterator[str]:
     """Each thing that it cannot run: where, what was found, what it needs, and the nearest that it can run."""
+    if not isinstance(model, NORMS_AFTER):
+        yield "it is no Marian and no BART, whose layers alone are written for it; expected one of them"
+        return
     for stack in (ENCODER, DECODER):
         yield from uneven(stack, attentions(model, stack))
     for name, module in model.named_modules():

@@ -14,12 +14,12 @@ from torch.utils.data import Dataset
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tprune.core.labels import IGNORED
+from tprune.core.positions import RELATIVE
 from tprune.data.parallel import Parallel
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 from tprune.tasks.padding import padded
 
-RELATIVE = 512  # tokens, where positions are distances and the configuration says nothing
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 
 
@@ -40,7 +40,7 @@ def check_translates(model: Any, where: str) -> None:
     """Raises `InputError` for a model that does not translate."""
     if not model.config.is_encoder_decoder:
         raise InputError(
-            f"{where}: a {type(model).__name__} does not translate; expected a translation model (Marian, BART)"
+            f"{where}: a {type(model).__name__} does not translate; expected a model that translates (Marian, T5, ...)"
         )
 
 
@@ -134,8 +134,14 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
     """Tokenises both sides.
 
     Raises:
-        InputError: a sentence has more tokens than `max_length`, naming its line.
+        InputError: a sentence has more tokens than `max_length`, naming its line; or the tokeniser marks languages, and
+            does not know which one is written.
     """
+    if getattr(tokenizer, "tgt_lang", "") is None:
+        raise InputError(
+            f"the {type(tokenizer).__name__} does not know which language is written; set src_lang and tgt_lang in its "
+            "tokenizer_config.json, and forced_bos_token_id in generation_config.json"
+        )
     source = tokenizer(list(pairs.source), verbose=False).input_ids
     target = tokenizer(text_target=list(pairs.target), verbose=False).input_ids
     for which, (side, ids) in enumerate((("source", source), ("target", target))):

@@ -61,10 +61,11 @@ class Translation(OverTokens):
         device = next(model.parameters()).device
         limit = max_length(model)
         source, target = min(self.source, limit), min(self.target, limit)
+        written = int(settings(model).pad_token_id == 0)  # an mBART looks for the last token that is no padding
         return {
             "input_ids": torch.zeros(1, source, dtype=torch.long, device=device),
             "attention_mask": torch.ones(1, source, dtype=torch.long, device=device),
-            "labels": torch.zeros(1, target, dtype=torch.long, device=device),
+            "labels": torch.full((1, target), written, dtype=torch.long, device=device),
         }
 
     def random(self, model: nn.Module) -> Batch:

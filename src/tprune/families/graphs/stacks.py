@@ -1,0 +1,229 @@
+"""An encoder-decoder as its graphs see it: stacks of layers, whatever the class calls their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+def removed(module: nn.Module) -> bool:
+    """Whether the pruning took this sublayer away."""
+    return bool(getattr(module, "removed", False))
+
+
+class Maps(NamedTuple):
+    """What the linear maps of an attention are called, of queries, keys, values and of the output."""
+
+    q: str
+    k: str
+    v: str
+    o: str
+
+
+@dataclass(frozen=True)
+class Attention:
+    """An attention of a layer.
+
+    Attributes:
+        module: holds the linear maps; it has `removed` where nothing is left.
+        norm: of what it reads, or of the sum that it adds to.
+        maps: the names of the linear maps.
+        heads: that are left.
+        scaling: that scores are multiplied by.
+        kept: which heads of the dense model are left, where they share a bias by distance; None for all.
+    """
+
+    module: Any
+    norm: nn.Module
+    maps: Maps
+    heads: int
+    scaling: float
+    kept: tuple[int, ...] | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether nothing is left."""
+        return removed(self.module)
+
+    def output(self, x: Tensor) -> Tensor:
+        """The output map."""
+        out: Tensor = getattr(self.module, self.maps.o)(x)
+        return out
+
+    def left(self, x: Tensor) -> Tensor:
+        """What a removed one still adds to the residual."""
+        return left(getattr(self.module, self.maps.o, None), x)
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """A feed-forward block of a layer: `adds` what it adds to the residual, and its norm."""
+
+    adds: Callable[[Tensor], Tensor]
+    norm: nn.Module
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer; that of an encoder has no attention to the source."""
+
+    own: Attention
+    cross: Attention | None
+    feed_forward: FeedForward
+
+
+class Positions(Protocol):
+    """What the positions of tokens add to their embeddings."""
+
+    def whole(self, ids: Tensor) -> Tensor:
+        """Of texts `[B, S]` from their beginning: `[B or 1, S, D]`, or without the first axis."""
+        ...
+
+    def one(self, ids: Tensor, position: Tensor) -> Tensor:
+        """Of one token a text, `[B]`, with `position` `[1]` tokens before it: `[B or 1, D]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An encoder or a decoder.
+
+    Attributes:
+        words: the embedding of tokens.
+        scale: that embeddings are multiplied by, where the embedding does not do it.
+        positions: what is added to embeddings; None where attention alone knows of positions.
+        norm: of the sum; None where there is none.
+        last: the norm of what the last layer gives; None where there is none.
+        first: whether norms come before blocks, `x + block(norm(x))`, and not after them, `norm(x + block(x))`.
+        distance: what the distance of two tokens adds to the scores of every self-attention: an `nn.Embedding` by
+            bucket inside the first one; None where nothing does.
+        tokens: how many there are positions for.
+        layers: in order.
+    """
+
+    words: nn.Embedding
+    scale: float
+    positions: Positions | None
+    norm: nn.Module | None
+    last: nn.Module | None
+    first: bool
+    distance: nn.Module | None
+    tokens: int
+    layers: tuple[Layer, ...]
+
+    def embedded(self, words: Tensor, places: Tensor | None) -> Tensor:
+        """What the first layer reads."""
+        x = words if self.scale == 1 else words * self.scale
+        x = x if places is None else x + places
+        return x if self.norm is None else self.norm(x)
+
+    def beside(self, norm: nn.Module, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+        """The residual with what a block adds."""
+        out: Tensor = x + block(norm(x)) if self.first else norm(x + block(x))
+        return out
+
+    def ended(self, x: Tensor) -> Tensor:
+        """What is read of the last layer."""
+        return x if self.last is None else self.last(x)
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """A whole model.
+
+    Attributes:
+        encoder: reads the source.
+        decoder: writes the target.
+        output: the matrix of logits.
+        bias: of the logits, `[V]`; None where there is none.
+        scale: that what the output matrix reads is multiplied by.
+    """
+
+    encoder: Stack
+    decoder: Stack
+    output: nn.Parameter
+    bias: Tensor | None
+    scale: float = 1.0
+
+
+class Anatomy(Protocol):
+    """Models whose modules are called alike."""
+
+    def matches(self, model: nn.Module) -> bool:
+        """Whether a model is one of them, dense or pruned."""
+        ...
+
+    def stacks(self, model: nn.Module) -> Stacks:
+        """Its parts."""
+        ...
+
+
+def left(output: nn.Module | None, x: Tensor) -> Tensor:
+    """What a removed block still adds to the residual: a scalar zero, or the bias of its output map."""
+    bias: Tensor | None = getattr(output, "bias", None)
+    return x.new_zeros(()) if bias is None else bias
+
+
+def cross_attentions(decoder: Stack) -> Iterator[tuple[int, Attention]]:
+    """Number and attention to the source of every decoder layer that has one left."""
+    for number, layer in enumerate(decoder.layers):
+        if layer.cross is not None and not layer.cross.removed:
+            yield number, layer.cross
+
+
+def self_attentions(stack: Stack) -> Iterator[tuple[int, Attention]]:
+    """Number and self-attention of every layer that has one left."""
+    return ((number, layer.own) for number, layer in enumerate(stack.layers) if not layer.own.removed)
+
+
+def name_in(model: nn.Module, module: nn.Module) -> str:
+    """The first name of a submodule in a model."""
+    found: str = next(name for name, one in model.named_modules(remove_duplicate=False) if one is module)
+    return found
+
+
+def by_heads(x: Tensor, heads: int) -> Tensor:
+    """`[B, T, h*d]` to `[B, h, T, d]`."""
+    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
+
+
+class Projections(nn.Module):
+    """Some of the maps of queries, keys and values of an attention as one product, the queries already scaled.
+
+    At batch 1 an operator costs about as much as its arithmetic; matrices between gathers stay apart. `made_of` says
+    what the product is made of, see `tprune.families.graphs.origins.origins`.
+    """
+
+    def __init__(self, attention: Attention, *names: str) -> None:
+        super().__init__()
+        self.made_of: dict[str, tuple[str, ...]] = {}
+        maps = [getattr(attention.module, name) for name in names]
+        self.maps = nn.ModuleList(maps)
+        self.scales = [attention.scaling if name == attention.maps.q else 1.0 for name in names]
+        self.fused: nn.Linear | None = None
+        if all(isinstance(one, nn.Linear) for one in maps):
+            self.sizes = [one.out_features for one in maps]
+            held = ("weight", "bias") if maps[0].bias is not None else ("weight",)
+            self.fused = nn.Linear(maps[0].in_features, sum(self.sizes), bias="bias" in held)
+            for name in held:
+                parts = [getattr(one, name).detach() * scale for one, scale in zip(maps, self.scales, strict=True)]
+                setattr(self.fused, name, nn.Parameter(torch.cat(parts)))
+                self.made_of[f"fused.{name}"] = tuple(f"maps.{i}.{name}" for i in range(len(maps)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """One tensor a name."""
+        if self.fused is None:
+            return tuple(
+                one(x) if scale == 1 else one(x) * scale for one, scale in zip(self.maps, self.scales, strict=True)
+            )
+        parts: tuple[Tensor, ...] = self.fused(x).split(self.sizes, -1)
+        return parts
+
+
+def projections(attention: Attention, *names: str) -> nn.Module:
+    """`Projections`; nothing of an attention that is removed."""
+    return nn.Identity() if attention.removed else Projections(attention, *names)

@@ -1,0 +1,43 @@
+"""The exported tokeniser of an M2M100 is the tokeniser, with the language that it was saved with."""
+
+from pathlib import Path
+
+import pytest
+
+from small_tokenizers import m2m_100_tokenizer
+from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
+from tprune.runtimes.language_tokens import LanguageTokens
+from tprune.runtimes.token_settings import SETTINGS
+from tprune.runtimes.tokens import load_tokens
+from tprune.support.errors import CertificateError, InputError
+
+LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_an_m2m_100_tokeniser_is_the_exported_one(tmp_path: Path, special: bool) -> None:
+    tokenizer = m2m_100_tokenizer(tmp_path, LINES)
+    if special:  # as those of the hub, whose languages are special tokens
+        tokenizer.add_tokens(["<name>"])
+        tokenizer.add_special_tokens({"additional_special_tokens": ["__en__", "__de__", "<extra>"]})
+    (tmp_path / "out").mkdir()
+    write_tokens(tokenizer, tmp_path / "out")
+    ours = load_tokens(tmp_path / "out")
+    assert isinstance(ours, LanguageTokens)
+    same_tokens(tokenizer, ours, LINES)
+    row = ours.encode(["the dog"])[0]
+    assert row[0] == tokenizer.get_lang_id("en") and row[-1] == tokenizer.eos_token_id
+    tokenizer.src_lang = "fr"
+    with pytest.raises(CertificateError, match="the exported tokeniser is not the M2M100Tokenizer"):
+        same_tokens(tokenizer, ours, LINES)
+    check_tokens(tokenizer, LINES)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    tokenizer = m2m_100_tokenizer(tmp_path, LINES)
+    (tmp_path / "out").mkdir()
+    write_tokens(tokenizer, tmp_path / "out")
+    settings = (tmp_path / "out" / SETTINGS).read_text()
+    (tmp_path / "out" / SETTINGS).write_text(settings.replace("__en__", "__xx__"))
+    with pytest.raises(InputError, match=r"source.spm or vocab.json cannot be read \('__xx__'\)"):
+        load_tokens(tmp_path / "out")
