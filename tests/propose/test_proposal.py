@@ -149,3 +149,22 @@ def test_unknown_architectures_of_transformers_get_tables_that_hold(name: str, t
             check_family(model, task_of(model).random(model), [kind for kind in found.kinds if kind != "lines"])
     finally:
         FAMILIES.entered.clear()
+
+
+def test_of_a_large_model_a_small_copy_is_traced() -> None:
+    said: list[str] = []
+    sizes = SIZES | {"vocab_size": 40_000, "hidden_size": 120}
+    with torch.device("meta"):  # nothing is computed with its weights
+        model = hf.MPNetForMaskedLM(hf.MPNetConfig(**sizes))
+    small_one = proposal._small(model, said.append)
+    assert sum(p.numel() for p in small_one.parameters()) < 100_000 and len(said) == 1
+    assert said[0].startswith("traced is a copy with ") and said[0].endswith(" parameters and random weights")
+    assert proposal._small(small_one, said.append) is small_one
+
+
+def test_a_name_that_would_be_code_is_refused() -> None:
+    model = small("mpnet")
+    model.config.model_type = 'x"); print("'
+    with pytest.raises(InputError, match="expected letters, digits, - and _"):
+        tprune.propose_family(model)
+    assert proposal.file_of("../x y") == "___x_y_family.py"

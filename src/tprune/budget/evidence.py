@@ -206,9 +206,11 @@ def search_allocation(
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     select = counted(select, how.search + 1, report, "selections made")
     best = search(len(evidence.curves), select, evaluate, _chosen, how.search)
+    digits = 3 if how.objective == "loss" else 5  # divergences are small numbers
     report(
-        f"{how.objective} before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
-        f"selection{'s' * (best.measured != 1)} measured; the one that single losses add up to: {best.additive:.3f})"
+        f"{how.objective} before training: {best.loss:.{digits}f} nats, dense {loss(model):.{digits}f} "
+        f"({best.measured} selection{'s' * (best.measured != 1)} measured; "
+        f"the one that single losses add up to: {best.additive:.{digits}f})"
     )
     return best.selection[1]
 

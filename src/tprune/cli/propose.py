@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from tprune.families.registry import family_of
 from tprune.propose.inputs import small_model
-from tprune.propose.proposal import propose_family
+from tprune.propose.proposal import Proposal, file_of, propose_family
 from tprune.realise.model_files import content
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
@@ -39,12 +41,33 @@ def proposed(where: str, out: Path | None, report: Report) -> dict[str, Any]:
         known = ""
     if known:
         raise InputError(f"{where}: the family {known!r} has a table for {kind.__name__}; leave out --propose")
-    given = out or Path(f"{config.model_type.replace('-', '_')}_family.py")
+    given = out or Path(file_of(str(config.model_type)))
     if given.exists():
         raise InputError(f"{given} exists and is not replaced; name another file (--out)")
     found = propose_family(model, report=report)
+    kinds = _of_whole(where, found, kind, config)
     path = found.write(given)
-    return {"file": str(path), "family": found.name, "kinds": dict(found.kinds), "left_out": list(found.left_out)}
+    return {"file": str(path), "family": found.name, "kinds": kinds, "left_out": list(found.left_out)}
+
+
+def _of_whole(where: str, found: Proposal, kind: type[PreTrainedModel], config: Any) -> dict[str, int]:
+    """The couplings that the model itself has by the table of its small copy, counted by kind; no weights are made.
+
+    Raises `InputError` where the table does not fit it.
+    """
+    try:
+        with torch.device("meta"):
+            whole = kind(config)
+    except Exception:  # code that looks at values while it makes a model: nothing more is known than of the copy
+        return dict(found.kinds)
+    try:
+        kinds = Counter(coupling.kind for coupling in found.table.couplings(whole))
+    except InputError as error:
+        raise InputError(
+            f"{where}: the table of a small copy of it does not fit the model itself ({error}); write one by hand: "
+            "docs/add-your-own.md, A family"
+        ) from None
+    return {name: kinds[name] for name in found.kinds}
 
 
 def _described(where: str) -> tuple[type[PreTrainedModel], Any]:

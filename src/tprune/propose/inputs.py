@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ NARROW: Mapping[str, int] = {
     **dict.fromkeys(UNITS, 40),
     "head_dim": 8,
 }
+MOST = 100_000_000  # parameters of a model that is made
 STAGES = ("stage_names", "out_features", "out_indices")  # lists that follow from the number of layers
 
 
@@ -65,7 +67,13 @@ def small_model(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
     own = {key: value for key, value in config.to_dict().items() if key not in STAGES}
     for changes in _smaller(config):
         try:
-            made = kind(type(config)(**{**own, **changes}))
+            changed = type(config)(**{**own, **changes})
+            with torch.device("meta"):  # what is too large, or fails, is known before memory is taken
+                count = sum(parameter.numel() for parameter in kind(copy.deepcopy(changed)).parameters())
+            if count > MOST:
+                said = said or f"it would have {count:,} parameters"
+                continue
+            made = kind(changed)
         except Exception as error:  # a configuration that does not fit itself fails in the code of its model
             said = said or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
             continue

@@ -20,7 +20,7 @@ from tprune.propose.attentions import attentions
 from tprune.propose.attributes import read_numbers, ways
 from tprune.propose.feed_forwards import feed_forwards
 from tprune.propose.found import Found, FoundAttention, FoundStream, notes_of
-from tprune.propose.inputs import small_inputs
+from tprune.propose.inputs import small_inputs, small_model
 from tprune.propose.streams import stream
 from tprune.propose.templates import Block, Template, templates
 from tprune.propose.text import Named, table_text
@@ -31,6 +31,7 @@ from tprune.support.reporting import Report
 from tprune.testing import check_agrees
 from tprune.testing.common import in_double, randomise_
 
+LARGE = 4_000_000  # parameters above which a model of transformers is not traced itself
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
@@ -77,7 +78,20 @@ class Proposal:
     @property
     def name_of_file(self) -> str:
         """What the file is called if nothing else is said."""
-        return f"{re.sub(r'[^0-9a-zA-Z_]', '_', self.name)}_family.py"
+        return file_of(self.name)
+
+
+def file_of(name: str) -> str:
+    """What the file of a family is called, which can be imported.
+
+    Args:
+        name: of the family.
+
+    Example:
+        >>> file_of("xlm-roberta")
+        'xlm_roberta_family.py'
+    """
+    return f"{re.sub(r'[^0-9a-zA-Z_]', '_', name)}_family.py"
 
 
 def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Report = lambda text: None) -> Proposal:
@@ -88,7 +102,7 @@ def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Re
     at random, and the smaller model is compared with the masked one, also after saving and loading.
 
     Args:
-        model: with any weights; small ones make this fast. Their values do not matter.
+        model: with any weights, whose values do not matter. Of a large one of transformers a small copy is traced.
         inputs: what it is called with: a tensor, several, or tensors by name. If not given, those of its task, or
             random texts or images for other models of transformers.
         report: is told what is being done.
@@ -101,10 +115,10 @@ def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Re
         >>> propose_family(net, torch.ones(2, 4)).kinds["ffn"]
         1
     """
-    judge = _judge(model, inputs)
+    named = _named(model)
+    judge = _judge(_small(model, report) if inputs is None else model, inputs)
     seen = trace(_eager(judge.model), judge.run)
     found = find(judge.model, seen)
-    named = _named(model)
     report(f"{len(found.attentions)} attentions and {len(found.feed_forwards)} feed-forward blocks found; verifying")
     blocks: Sequence[Block] = (*found.attentions, *found.feed_forwards)
     notes, kept = list(found.notes), list[Template]()
@@ -126,6 +140,15 @@ def find(model: nn.Module, seen: Trace) -> Found:
     notes = notes_of(seen)
     own, fed = tuple(attentions(model, seen, notes)), tuple(feed_forwards(model, seen, notes))
     return Found(own, fed, stream(model, seen, notes), tuple(notes))
+
+
+def _small(model: nn.Module, report: Report) -> nn.Module:
+    """A small copy of a large model of transformers, with random weights; another model as it is."""
+    if not isinstance(model, PreTrainedModel) or sum(p.numel() for p in model.parameters()) <= LARGE:
+        return model
+    made: nn.Module = small_model(type(model), model.config)
+    report(f"traced is a copy with {sum(p.numel() for p in made.parameters()):,} parameters and random weights")
+    return made
 
 
 def _judge(model: nn.Module, inputs: Inputs | None) -> Judge:
@@ -171,6 +194,8 @@ def _named(model: nn.Module) -> Named:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__)
     if isinstance(model, PreTrainedModel):
         name = str(model.config.model_type).removeprefix("tprune_")
+    if not re.fullmatch(r"[\w-]+", name):  # it is written into code
+        raise InputError(f"model_type is {name!r:.80}; expected letters, digits, - and _")
     return Named(name.lower(), kind.__name__, getattr(transformers, kind.__name__, None) is kind)
 
 
