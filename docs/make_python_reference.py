@@ -36,6 +36,7 @@ REGISTRIES = {
 ROOMS = {  # the rooms that the names of `tprune` come from
     "core": "Structures, couplings, plans and selections",
     "families": "Couplings of a model",
+    "propose": "First tables of new architectures",
     "methods": "Methods",
     "budget": "Budgets",
     "costs": "Latency",
@@ -53,7 +54,7 @@ EXTENSIONS = {  # what the author of an extension needs: all public names of the
     "Constraints": "core.constraint",
     "Scores": "scores.second_order scores.reconstruction scores.calibration scores.readers",
     "Families": "core.family families.registry families.table families.rows families.attention families.fused "
-    "families.feed_forward families.residual families.channels",
+    "families.feed_forward families.residual families.channels families.limited",
     "Realisations": "core.realisation core.known_realisations",
     "Tasks": "core.task core.known_tasks core.data core.score",
     "Graphs and runtimes": "core.graph runtimes.runtime",

@@ -33,6 +33,7 @@ ROOMS = (
     "report",
     "run",
     "testing",
+    "propose",
     "cli",
     "experimental",
 )

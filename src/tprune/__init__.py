@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # type checkers see the names themselves; at run time each lo
     from tprune.methods.hoyer_square import HoyerSquare as HoyerSquare
     from tprune.methods.hoyer_square import PacedHoyerSquare as PacedHoyerSquare
     from tprune.methods.regulariser import Regulariser as Regulariser
+    from tprune.propose.proposal import propose_family as propose_family
     from tprune.realise.certificate import certify as certify
     from tprune.realise.checkpoint import save as save
     from tprune.realise.mask import mask_ as mask_
@@ -77,6 +78,7 @@ _HOME = {
     "methods.group_lasso": ("GroupLasso",),
     "methods.hoyer_square": ("HoyerSquare", "PacedHoyerSquare"),
     "methods.regulariser": ("Regulariser",),
+    "propose.proposal": ("propose_family",),
     "realise.certificate": ("certify",),
     "realise.checkpoint": ("save",),
     "realise.mask": ("mask_",),

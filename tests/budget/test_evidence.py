@@ -20,7 +20,7 @@ def test_what_training_wins_back_counts_less(monkeypatch: pytest.MonkeyPatch) ->
     plan = plan_step(model, how)
     whole = tuple(Curve(c.name, (1, 2), (0.4, 0.0)) for c in plan.couplings)
     monkeypatch.setattr(evidence, "second_order_curves", lambda *_, **__: (whole, {}))
-    monkeypatch.setattr(evidence, "_loss", lambda *_: lambda model: 0.0)
+    monkeypatch.setattr(evidence, "objective_of", lambda *_: lambda model: 0.0)
     material: Any = SimpleNamespace(task=None, train=None, valid=None, batches=lambda data, sentences: [])
     found = {c.name: c.losses for c in measure_loss_curves(model, plan, how, material)}
     for coupling in plan.couplings:

@@ -31,6 +31,16 @@ def test_a_dry_run_promises_and_trains_nothing(tprune: Call, model: Path) -> Non
     assert load(model).state_dict().keys() == load(model.parent / "run" / "dense").state_dict().keys()
 
 
+@pytest.mark.slow
+def test_the_divergence_from_the_dense_model_may_be_the_objective(tprune: Call, model: Path) -> None:
+    asked = ("prune", model, "--macs", 0.8, "--dry-run", "--out", "run", *DATA, "--objective", "divergence")
+    code, _, notes = tprune(*asked)
+    assert code == 0 and "divergence of each coupling at each size" in notes, notes
+    assert json.loads((model.parent / "run" / "run.json").read_text())["recipe"]["prune"]["objective"] == "divergence"
+    code, _, notes = tprune(*asked, "--set", "prune.allocation=uniform", "--force")
+    assert code == 1 and "prune.objective divergence: nothing is measured with prune.allocation uniform" in notes
+
+
 def configured(model: Path, **settings: Any) -> None:
     file = model / "generation_config.json"
     found = json.loads(file.read_text()) | settings

@@ -65,7 +65,9 @@ def test_a_plugin_adds_a_method_that_recipes_may_name(tprune: Call, tmp_path: Pa
 def test_a_plugin_that_is_none_is_named(tprune: Call, tmp_path: Path) -> None:
     (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
     (tmp_path / "leaving_plugin.py").write_text("raise SystemExit(7)\n")
-    code, _, notes = tprune("runtimes", "--plugin", "../leaving_plugin.py")
+    code, _, notes = tprune("runtimes", "--plugin", "../no/such_plugin.py")
+    assert code == 1 and "expected a Python file whose name is that of a module" in notes
+    code, _, notes = tprune("runtimes", "--plugin", "../leaving_plugin")
     assert code == 1 and "expected the name of a module" in notes
     for name, says in (
         ("no_such_module", "ModuleNotFoundError"),

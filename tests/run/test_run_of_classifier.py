@@ -196,6 +196,19 @@ def test_vocabularies_and_training_from_nothing_are_for_translation(tmp_path: Pa
         stages.run(replace(run_of(tmp_path / "run", dense), corpus=pairs))
 
 
+@pytest.mark.slow
+def test_inputs_without_labels_suffice_to_choose_by_divergence() -> None:
+    """Any class that the model knows may stand for one that nobody does: only the losses that are told change."""
+    how = recipe().prune.model_copy(update={"objective": "divergence", "steps": 0})
+    unlabelled = replace(TEXTS, labels=("negative",) * len(TEXTS))
+    plans, losses = [], []
+    for texts in (TEXTS, unlabelled):
+        made = tprune.compress(classifier(), tokenizer(), texts, texts, prune=how, recover=tprune.Recover(steps=0))
+        plans.append(made.plan)
+        losses.append(made.losses["cut"])
+    assert plans[0] == plans[1] and losses[0] != losses[1]
+
+
 def test_one_call_compresses_a_classifier() -> None:
     model, said = classifier(), list[str]()
     before = json.dumps({name: float(x.sum()) for name, x in model.state_dict().items()})

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tprune.analysis.int8_loss import int8_losses
-from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.dense_timing import DenseTiming
-from tprune.budget.evidence import Evidence
+from tprune.budget.evidence import Evidence, objective_of
 from tprune.budget.mixed import Mixed, parts_of, weights_of
 from tprune.budget.request import Request
 from tprune.budget.samples import ALONE, CALIBRATION
@@ -77,9 +76,9 @@ def mixed_of(
     parts = parts_of(model, plan, base, material.task)
 
     def measure() -> Losses:
-        report(f"loss that {base.name} adds to each of {len(parts)} parts of the model, on validation data")
-        batches = material.batches(material.valid, ALONE if how.search else CALIBRATION)
-        loss: Any = counted(token_loss_on(batches, material.task), len(parts) + 1, report, "parts rounded")
+        report(f"{how.objective} that {base.name} adds to each of {len(parts)} parts of the model, on validation data")
+        measured = objective_of(how, model, material, ALONE if how.search else CALIBRATION)
+        loss: Any = counted(measured, len(parts) + 1, report, "parts rounded")
         return int8_losses(model, parts, loss, material.task)
 
     return Mixed(base, losses(measure), weights_of(parts))

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tprune.analysis import Analysis, coupling_weights
+from tprune.analysis.divergence import divergence_on
 from tprune.analysis.integers import rounded_as
 from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
@@ -148,11 +149,14 @@ def measure_loss_curves(
 
     The layers that consume it are refitted before the loss is measured.
     """
-    report("loss of each coupling at each size, with the layers that consume it refitted, on validation data")
+    report(
+        f"{how.objective} of each coupling at each size, with the layers that consume it refitted, on validation data"
+    )
     fitted = material.batches(material.train, FITTED)
     limits = limits_of(how, plan)
     looks = sum(len(sizes_to_try(groups, limits)) - 1 for groups in plan.bind(model))
-    loss = counted(_loss(material, ALONE if how.search else CALIBRATION), looks + 1, report, "sizes tried")
+    measured = objective_of(how, model, material, ALONE if how.search else CALIBRATION)
+    loss = counted(measured, looks + 1, report, "sizes tried")
     if by_norm := ranked_by_norm(model, plan):
         report(by_norm)
     curves = second_order_curves(model, plan, fitted, loss, limits, task=material.task)[0]
@@ -178,7 +182,7 @@ def search_allocation(
         return evidence
     found = grams(model, plan, material.batches(material.train, FITTED), material.task)
     scores = removal_scores(model, plan, found)
-    loss = _loss(material)
+    loss = objective_of(how, model, material)
     every = roundable(model, material.task) if evidence.choosing is not None else ()
     evidence = replace(evidence, sizes=PlanSizes(model, plan, material.task, _weigh(how, evidence)))
 
@@ -202,9 +206,11 @@ def search_allocation(
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     select = counted(select, how.search + 1, report, "selections made")
     best = search(len(evidence.curves), select, evaluate, _chosen, how.search)
+    digits = 3 if how.objective == "loss" else 5  # divergences are small numbers
     report(
-        f"loss before training: {best.loss:.3f} nats, dense {loss(model):.3f} ({best.measured} "
-        f"selection{'s' * (best.measured != 1)} measured; the one that single losses add up to: {best.additive:.3f})"
+        f"{how.objective} before training: {best.loss:.{digits}f} nats, dense {loss(model):.{digits}f} "
+        f"({best.measured} selection{'s' * (best.measured != 1)} measured; "
+        f"the one that single losses add up to: {best.additive:.{digits}f})"
     )
     return best.selection[1]
 
@@ -215,8 +221,24 @@ def _chosen(selection: tuple[Plan, Evidence]) -> tuple[object, ...]:
     return (plan.precision, *(entry.kept for entry in plan.entries))
 
 
-def _loss(material: TrainingData, sentences: int = CALIBRATION) -> Callable[[nn.Module], float]:
-    return token_loss_on(material.batches(material.valid, sentences), material.task)
+def objective_of(
+    how: Request, model: nn.Module, material: TrainingData, sentences: int = CALIBRATION
+) -> Callable[[nn.Module], float]:
+    """What is measured of a model, in nats per output of validation data: see `Request.objective`.
+
+    Args:
+        how: what is asked for.
+        model: the dense model.
+        material: of its task.
+        sentences: of the validation data.
+
+    Raises:
+        InputError: a divergence is asked for, and models of the task give no distribution.
+    """
+    batches = material.batches(material.valid, sentences)
+    if how.objective == "divergence":
+        return divergence_on(batches, model, material.task)
+    return token_loss_on(batches, material.task)
 
 
 def verify_latency(

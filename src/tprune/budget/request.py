@@ -27,6 +27,11 @@ class Request(Protocol):
         ...
 
     @property
+    def objective(self) -> str:
+        """What is measured of couplings and selections: the `loss`, or the `divergence` from the dense model."""
+        ...
+
+    @property
     def search(self) -> int:
         """Selections that are measured as a whole."""
         ...

@@ -90,6 +90,7 @@ class Options:
             "train_precision": self.training.train_precision,
             "data.long_lines": self.training.long_lines,
             "prune.kinds": kinds,
+            "prune.objective": self.cutting.objective and self.cutting.objective.value,
             "prune.output_vocabulary": self.cutting.output_vocab,
             "prune.stock": self.cutting.stock or None,
             "recover.steps": self.training.steps,

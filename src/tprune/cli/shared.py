@@ -28,8 +28,8 @@ class Common:
         list[str] | None,
         typer.Option(
             "--plugin",
-            help="Module to import first, for the architectures, families, tasks, methods and runtimes that it enters; "
-            "repeat for several.",
+            help="Module or .py file to import first, for the architectures, families, tasks, methods and runtimes "
+            "that it enters; repeat for several.",
         ),
     ] = None
     trust_remote_code: Annotated[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -14,7 +16,10 @@ from tprune.support.registry import Registry
 from tprune.support.texts import check_list
 
 METHODS = ("matches", "couplings", "build", "drops_empty", "inherit")
-NEXT = "for another, write a table of its blocks: docs/add-your-own.md, A family"
+NEXT = (
+    "for another, `tprune inspect MODEL --propose` writes a first table, or write a table of its blocks by hand: "
+    "docs/add-your-own.md, A family"
+)
 
 
 class Families(Registry[Family]):
@@ -95,12 +100,32 @@ FAMILIES = Families(
 )
 
 
+_TRIED: ContextVar[Family | None] = ContextVar("tried", default=None)
+
+
+@contextmanager
+def trying(family: Family) -> Iterator[None]:
+    """Inside, the models that a family matches are of that family, whatever else is known.
+
+    Args:
+        family: that is tried before it is entered.
+    """
+    before = _TRIED.set(family)
+    try:
+        yield
+    finally:
+        _TRIED.reset(before)
+
+
 def family_of(model: Any) -> Family:
     """The family of a model. Raises `InputError` naming the supported ones, and what to do next.
 
     Args:
         model: any module.
     """
+    tried = _TRIED.get()
+    if tried is not None and tried.matches(model):
+        return tried
     for family in FAMILIES.values():
         if family.matches(model):
             return family

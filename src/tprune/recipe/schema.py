@@ -220,6 +220,8 @@ class Prune(Distilled):
         speedup: target, times faster on a sentence.
         latency_ms: target, milliseconds a sentence.
         allocation: how sublayers share a size.
+        objective: what is measured where a size, time or memory is shared by loss: the loss on references, or the
+            divergence of the outputs' distributions from the dense model's, for which no references are needed.
         search: selections measured as a whole.
         expected_recovery: share of the loss of a kind that training wins back.
         floor: share of every coupling that stays.
@@ -243,6 +245,7 @@ class Prune(Distilled):
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
     allocation: Literal["loss", "analysis", "uniform"] = "analysis"
+    objective: Literal["loss", "divergence"] = "loss"
     search: int = Field(40, ge=0, le=100_000)
     expected_recovery: dict[KindName, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)

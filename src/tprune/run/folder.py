@@ -245,6 +245,8 @@ def check_identity(run: Run) -> None:
     if marker.exists():
         before = read_json(marker)
         before["recipe"] = current(before.get("recipe", {}))
+        if isinstance(prune := before["recipe"].get("prune"), dict):
+            prune.setdefault("objective", "loss")  # a run of before there was another
         if _trained(run):  # what is left to do computes nothing that hangs on it
             mine["training"] = before.get("training", mine["training"])
         before.setdefault("training", mine["training"])  # a run of before this was noted

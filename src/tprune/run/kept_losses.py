@@ -76,6 +76,8 @@ def _key(work: Work) -> str:
             )
         ],
     }
+    if how.objective != "loss":  # what was measured before there was another objective stays
+        said["objective"] = how.objective
     return sha1(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

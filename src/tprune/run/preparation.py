@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tprune.analysis.divergence import check_distribution
 from tprune.core.data import evenly, sampled
 from tprune.core.task import Batch, Examples, Task, WritesSentences
 from tprune.data.splits import Splits
@@ -85,6 +86,7 @@ class OnePassPreparation:
 
     def check_options(self, recipe: Recipe, trims: bool = False, trained: bool = False) -> None:
         """Whether nothing is asked for that only models have which write sentences."""
+        check_objective(self.task, recipe)
         for option, why in _unfit(recipe, trims, trained):
             raise InputError(f"{option}: {self.task.name} {why}")
 
@@ -128,6 +130,27 @@ class OnePassPreparation:
 def some_of(data: Any) -> Any:
     """A few items that an export is checked on."""
     return data.picked(sampled(len(data), ENOUGH))
+
+
+def check_objective(task: Task, recipe: Recipe) -> None:
+    """Whether the objective that is asked for is measured, and can be.
+
+    Args:
+        task: of the run.
+        recipe: its settings.
+
+    Raises:
+        InputError: nothing is measured to share the budget, or models of the task give no distribution.
+    """
+    how = recipe.prune
+    if how.objective == "loss":
+        return
+    if not how.by_loss:
+        raise InputError(
+            f"prune.objective {how.objective}: nothing is measured with prune.allocation {how.allocation}; expected "
+            "allocation: loss, or a time or memory as the target"
+        )
+    check_distribution(task)
 
 
 def _unfit(recipe: Recipe, trims: bool, trained: bool) -> Iterator[tuple[str, str]]:

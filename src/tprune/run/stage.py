@@ -28,6 +28,7 @@ ASKED = tuple(
     f"recipe.prune.{key}"
     for key in (
         "allocation",
+        "objective",
         "search",
         "expected_recovery",
         "output_vocabulary",

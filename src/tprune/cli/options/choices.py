@@ -22,6 +22,13 @@ else:  # what `prune` may cut; typer knows lists of enumerations, but none of li
     Kinds = StrEnum("Kinds", {kind.upper(): kind for kind in TO_CUT})
 
 
+class Objectives(StrEnum):
+    """What is measured of couplings and selections."""
+
+    LOSS = "loss"
+    DIVERGENCE = "divergence"
+
+
 class Devices(StrEnum):
     """What trains."""
 

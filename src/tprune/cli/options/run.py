@@ -19,7 +19,7 @@ from tprune.cli.options.checks import (
     stage_named,
     trimming,
 )
-from tprune.cli.options.choices import Devices, Kinds, TrainPrecisions, Wanted
+from tprune.cli.options.choices import Devices, Kinds, Objectives, TrainPrecisions, Wanted
 from tprune.cli.options.data import LongLines
 from tprune.cli.options.single import AsJson, MaxInt8Loss, Runtime
 from tprune.cli.options.sizes import BytesAsked, MacsAsked, ParamsAsked
@@ -108,6 +108,14 @@ class Cutting:
             "--kind",
             help="Kind of couplings that may be cut; repeat for several (default: the recipe's; ffn, heads, qk and "
             "vo).",
+        ),
+    ] = None
+    objective: Annotated[
+        Objectives | None,
+        typer.Option(
+            "--objective",
+            help="What is measured to share the budget: the loss on references, or the divergence of the outputs' "
+            "distributions from the dense model's, which needs none (default: the recipe's, loss).",
         ),
     ] = None
     stock: Annotated[

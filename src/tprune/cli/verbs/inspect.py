@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tprune.cli.console import chosen, say, show
+from tprune.cli.options.checks import named
 from tprune.cli.options.single import AsJson, Checkpoint, Dense
 from tprune.core.kinds import KINDS
 from tprune.support.plugins import NAMES
@@ -31,12 +33,36 @@ def inspect(
             help="Check the table of the model's family: perturb every coupling, cut at random, and compare outputs.",
         ),
     ] = False,
+    propose: Annotated[
+        bool,
+        typer.Option(
+            "--propose",
+            help="Write a first table for an architecture that no family here knows: trace a small copy with random "
+            "weights, verify what can be cut, and write what holds as a Python file for --plugin.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=named,
+            metavar="<path>",
+            help="New Python file that --propose writes (default: named after the model's type).",
+        ),
+    ] = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what can be cut of a model: its couplings with their patterns, and its size."""
     check_kinds(kinds or ())
+    if ((kinds or check) and propose) or (out and not propose):
+        raise typer.BadParameter("--propose writes a file (--out); leave out --kind and --check, or --propose")
     where = chosen(model, dense)
+    if propose:
+        from tprune.cli.propose import proposed, proposed_text
+
+        show(proposed(where, out, say), as_json, proposed_text)
+        return
     from tprune.cli.inspect import checked, inspected, opened
     from tprune.report.verb_tables import inspect_table
 

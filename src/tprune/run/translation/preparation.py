@@ -14,6 +14,7 @@ from tprune.core.task import Batch, Examples
 from tprune.data.parallel import Corpus, Parallel, check_parallel
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Data, Recipe
+from tprune.run.preparation import check_objective
 from tprune.run.translation.own_score import hardly_translates, own_score
 from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
 from tprune.tasks.translation.encoding import encode
@@ -33,7 +34,8 @@ class TranslationPreparation:
     task: Any
 
     def check_options(self, recipe: Recipe, trims: bool = False, trained: bool = False) -> None:
-        """Nothing: all options have a meaning."""
+        """All options have a meaning; whether the objective is measured."""
+        check_objective(self.task, recipe)
 
     def check_data(self, recipe: Recipe, corpus: Splits[Any]) -> None:
         """Sentence pairs, enough of them for a batch, and the tokeniser of BLEU, whose package may be missing."""

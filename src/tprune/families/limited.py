@@ -1,0 +1,71 @@
+"""Rows of blocks from which some kinds of couplings are left out: what a block's code cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from tprune.core.coupling import Coupling
+from tprune.core.cuts import Cuts
+from tprune.core.sites import Site
+from tprune.families.rows import Changes, Heads, Row, Shapes
+from tprune.support.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A row without couplings of some kinds.
+
+    Attributes:
+        row: of the block.
+        without: the kinds that are left out. Without `sublayer` at least one group of every coupling has to stay.
+
+    Example:
+        >>> from tprune.families.feed_forward import FeedForward
+        >>> row = FeedForward(Site("encoder", 0, "feed_forward"), "mlp", ("mlp.up",), "mlp.down")
+        >>> shapes = {"mlp.up.weight": (8, 4), "mlp.down.weight": (4, 8)}
+        >>> [coupling.kind for coupling in Limited(row, ("sublayer",)).couplings(shapes)]
+        ['ffn']
+    """
+
+    row: Row
+    without: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """The row's."""
+        return self.row.module
+
+    @property
+    def site(self) -> Site:
+        """The row's."""
+        return self.row.site
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The row's."""
+        return self.row.outputs
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The row's."""
+        return self.row.inputs
+
+    def check(self, model: nn.Module) -> None:
+        """See the row."""
+        self.row.check(model)
+
+    def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
+        """Those of the row whose kinds are not left out."""
+        return (coupling for coupling in self.row.couplings(shapes) if coupling.kind not in self.without)
+
+    def changes(self, cuts: Cuts, heads: Heads) -> Changes:
+        """Those of the row. Raises `InputError` where nothing is left of a block that cannot be removed."""
+        found = self.row.changes(cuts, heads)
+        if found.replaced and "sublayer" in self.without:
+            raise InputError(
+                f"{self.module}: nothing is left of it, and its family cannot remove it; keep at least one group"
+            )
+        return found
