@@ -32,6 +32,7 @@ OTHERS = ROOT / "benchmarks" / "other_tasks" / "results.json"
 RUNTIMES = ROOT / "benchmarks" / "runtimes" / "results.json"
 LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
 KEPT = LATENCY.with_name("kept-table.json")
+IN_INT8 = LATENCY.with_name("results-int8.json")
 PARTS = {
     "dense": "the dense model",
     "cut": "cut, untrained",
@@ -121,13 +122,15 @@ def latency_text(data: Mapping[str, Any], source: Path) -> str:
     """How well latency tables predict, in a paragraph."""
     rows, setting = data["rows"], data["table"]["setting"]
     measured = [row["measured"] for row in rows]
+    precision, dense = setting.get("precision", {"name": "fp32"})["name"], data["table"]["dense"]
+    ms = dense["total"] if "total" in dense else dense["sentence"]
     return (
         f"Over {len(rows)} random plans (heads, dimensions inside heads, FFN units, whole sublayers, and in every "
         "third the width) of a Marian (256 wide, 3+3 layers), predicted and measured speedup of whole sentences differ "
         f"by {data['median_error']:.1%} in the median; {data['missed']} of {len(rows)} miss by more than 5 %, the "
         f"worst by {data['largest_error']:.0%} ({min(measured):.2f}x to {max(measured):.2f}x measured; "
-        f"{setting['runtime']}, {setting['threads']} thread, batch {setting['batch']}, greedy, "
-        f"{data['table']['dense']['sentence']:.2f} ms a sentence of the dense model, {data['machine']['cpu']}, source "
+        f"{setting['runtime']} in {precision}, {setting['threads']} thread, batch {setting['batch']}, greedy, "
+        f"{ms:.2f} ms a sentence of the dense model, {data['machine']['cpu']}, source "
         f"at {data['commit']}; `{source.relative_to(ROOT).as_posix()}`).{not_stored(data, 'plans and rounds')}"
     )
 
@@ -156,6 +159,7 @@ PAGES = (
     (DOCS / "recipes.md", "recipes", RECIPES, recipes_table),
     (DOCS / "one-shot.md", "one-shot", ONE_SHOT, one_shot_table),
     (DOCS / "milliseconds.md", "latency", LATENCY, partial(latency_text, source=LATENCY)),
+    (DOCS / "milliseconds.md", "latency-int8", IN_INT8, partial(latency_text, source=IN_INT8)),
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
     (DOCS / "runtimes.md", "runtimes", RUNTIMES, runtimes_table),
     (DOCS / "runtimes.md", "why", RUNTIMES, why_table),

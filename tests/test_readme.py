@@ -17,7 +17,7 @@ TABLES = {
     "recovery.md": ["recovery"],
     "recipes.md": ["recipes"],
     "one-shot.md": ["one-shot"],
-    "milliseconds.md": ["latency", "latency-kept"],
+    "milliseconds.md": ["latency", "latency-int8", "latency-kept"],
     "runtimes.md": ["runtimes", "why"],
     "tasks.md": ["other-tasks"],
 }

@@ -128,7 +128,7 @@ def main() -> None:
         "table": table.to_dict(),
         **provenance(
             f"python -m benchmarks.latency.run --plans {asked.plans} --threads {asked.threads} --batch {asked.batch} "
-            "--model DIR --sentences FILE"
+            f"--precision {asked.precision} --model DIR --sentences FILE"
         ),
     }
     kept = Kept.beside(results)

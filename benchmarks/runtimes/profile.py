@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnxruntime
 from tprune.runtimes.translator import Translator
 
 RUNS = 50
+REPEATS = 3  # of a profile, the median of which is kept
 WARM = 10
 SOURCE, PAST = 25, 12  # tokens, as in the timing
 
@@ -22,10 +24,21 @@ SOURCE, PAST = 25, 12  # tokens, as in the timing
 def operators(made: Mapping[tuple[str, str], Path]) -> dict[str, dict[str, dict[str, float]]]:
     """By model and graph, microseconds that one run spends in each operator; one thread, the profiler's own cost in it.
 
+    The median of three profiles.
+
     Args:
         made: exported translation models, by side and precision.
     """
-    return {" ".join(key): _of(folder) for key, folder in made.items()}
+    return {" ".join(key): _middle([_of(folder) for _ in range(REPEATS)]) for key, folder in made.items()}
+
+
+def _middle(profiles: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """The median of each operator of each graph."""
+    first = profiles[0]
+    return {
+        graph: {name: median(one[graph].get(name, 0.0) for one in profiles) for name in spent}
+        for graph, spent in first.items()
+    }
 
 
 def _of(folder: Path) -> dict[str, dict[str, float]]:

@@ -170,10 +170,13 @@ def rows(case: Case, test: Parallel | None, out: Path, names: Iterable[str], ask
 
 
 def store(row: dict[str, Any], numbers: Path = NUMBERS) -> None:
-    """Puts a row in the place of an older one of the same case, runtime and threads."""
+    """Puts a row in the place of an older one of the same case, runtime, threads and machine."""
     known = read_json(numbers)["rows"] if numbers.exists() else []
-    key = ("case", "runtime", "threads")
-    write_json(numbers, {"rows": [old for old in known if any(old[k] != row[k] for k in key)] + [row]})
+    write_json(numbers, {"rows": [old for old in known if _key(old) != _key(row)] + [row]})
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["case"], row["runtime"], row["threads"], row["machine"]["cpu"]
 
 
 def main() -> None:

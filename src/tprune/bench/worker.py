@@ -57,6 +57,12 @@ def _import_runtime(folder: Path) -> None:
         importlib.import_module(runtime_named(read_layout(folder).runtime).package)
 
 
+def _pin(cores: set[int]) -> None:
+    """Keeps all threads of the process, those of imported libraries too, on some cores."""
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
+
+
 def main(arguments: list[str]) -> int:
     """Imports what it needs, opens the folder when it is asked to, and answers until standard input ends."""
     folder, threads, cores = arguments
@@ -69,7 +75,7 @@ def main(arguments: list[str]) -> int:
         _import_runtime(Path(folder))
         sys.stdin.readline()  # the request to open it
         if cores:
-            os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+            _pin({int(core) for core in cores.split(",")})
         opened = open_exported(folder, int(threads))
         print(json.dumps({"memory_before_load": before}), file=replies, flush=True)
         for line in sys.stdin:

@@ -11,6 +11,7 @@ from tprune.families.graphs.attention import OPSET
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.onnxruntime.rotations import spread_rotations
 from tprune.support.chatter import quiet
+from tprune.support.errors import InputError
 
 CHATTING = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")  # of deprecations, and of what is not installed
 
@@ -22,23 +23,39 @@ def lower(graph: Graph, path: Path, opset: int = OPSET) -> None:
         graph: in the dialect `onnx23` for opset 23 alone.
         path: of the file.
         opset: of its operators.
+
+    Raises:
+        InputError: torch cannot trace it.
     """
+    made = _traced(graph, opset)
+    spread_rotations(made.model)
+    _forget_sources(made.model)
+    made.save(path, external_data=False)
+
+
+def _traced(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
+    """The ONNX program of a graph. Raises `InputError` where torch cannot trace it."""
     inputs, outputs = [spec.name for spec in graph.signature.inputs], list(graph.signature.outputs)
     with quiet(CHATTING):
-        made = torch.onnx.export(
-            graph.module,
-            graph.example,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=graph.dynamic_shapes,
-            dynamo=True,
-            verbose=False,
-            opset_version=opset,
-        )
-        assert made is not None
-        spread_rotations(made.model)
-        _forget_sources(made.model)
-        made.save(path, external_data=False)
+        try:
+            made = torch.onnx.export(
+                graph.module,
+                graph.example,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=graph.dynamic_shapes,
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            why = next((str(one) for one in (error.__cause__, error) if one is not None), "")
+            raise InputError(
+                f"cannot export the graph {graph.name}: torch cannot trace it ({why.strip().splitlines()[0][:200]}); "
+                "expected a model whose operators do not depend on the values of its inputs"
+            ) from error
+    assert made is not None
+    return made
 
 
 def _forget_sources(model: Any) -> None:
