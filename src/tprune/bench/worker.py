@@ -7,13 +7,11 @@ on standard output; an error is one line on standard error, and the end of the p
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import resource
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from tprune.bench.phases import measure
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
-from tprune.runtimes.runtime import RUNTIMES, runtime_named
+from tprune.runtimes.runtime import RUNTIMES
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, InputError
 from tprune.support.plugins import NAMES, import_named
@@ -51,12 +49,6 @@ def _of_others(folder: Path) -> bool:
     return layout.runtime not in RUNTIMES or bool(set(layout.phases) - set(PHASES))
 
 
-def _import_runtime(folder: Path) -> None:
-    """Imports what runs the folder, where that can be told: opening it says what is wrong."""
-    with suppress(Exception):
-        importlib.import_module(runtime_named(read_layout(folder).runtime).package)
-
-
 def _pin(cores: set[int]) -> None:
     """Keeps all threads of the process, those of imported libraries too, on some cores."""
     for thread in Path("/proc/self/task").iterdir():
@@ -72,7 +64,6 @@ def main(arguments: list[str]) -> int:
     try:
         if os.environ.get(NAMES) and _of_others(Path(folder)):
             import_named()
-        _import_runtime(Path(folder))
         sys.stdin.readline()  # the request to open it
         if cores:
             _pin({int(core) for core in cores.split(",")})
