@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tprune.core.precision import FP32, INT4_WEIGHTS, INT8
-from tprune.runtimes.parity import Agreement
+from tprune.runtimes.parity import LIMITS, Agreement
 from tprune.support.errors import CertificateError
 
 Floats = NDArray[np.float32]
@@ -74,6 +74,18 @@ def test_another_answer_is_refused() -> None:
     b[:5, 0, 0] = -1  # five of forty
     with pytest.raises(CertificateError, match=r"top1 0\.875, expected at least 0\.95"):
         compared(a, b).check()
+
+
+def test_one_position_says_nothing_of_a_share() -> None:
+    a = logits(shape=(13, 1, 5)) * 0.01
+    a[:, 0, 0] += 1
+    a[:2, 0, 1] = 0.99
+    one, two = a.copy(), a.copy()
+    one[:1, 0, 1], two[:2, 0, 1] = 1.01, 1.01
+    assert LIMITS["int8"].differs(12 / 13, 13) is False
+    assert compared(a, one).check().positions == 13
+    assert LIMITS["int8"].differs(11 / 13, 13) and not LIMITS["fp32"].differs(0.0, 13)
+    assert LIMITS["int8"].differs(float("nan"), 13)
 
 
 def test_single_precision_says_where() -> None:

@@ -61,7 +61,7 @@ def exceeded(limits: Limits, found: Mapping[str, float]) -> str:
         limit, value = getattr(limits, name), found.get(name, float("nan"))
         if limit is not None and not value <= limit:  # also true for NaN
             return f"{name} {value:.3g}, expected at most {limit:g}"
-    if limits.top1 is not None and not found.get("top1", 0.0) >= limits.top1:
+    if limits.differs(found.get("top1", 0.0), found.get("positions", float("inf"))):
         return f"top1 {found.get('top1', 0.0):.3g}, expected at least {limits.top1:g}"
     return ""
 
