@@ -122,6 +122,7 @@ def gather_evidence(
         UnreachableError: a time is asked for that nothing reaches.
         NoisyMachineError: times differ too much between repetitions.
     """
+    dense = replace(dense, task=material.task)
     table = _table(dense, plan, how, faster, removal) if how.timed else None
     return Evidence(table, losses(partial(measure_loss_curves, dense.model, plan, how, material, dense.report)), faster)
 
