@@ -123,17 +123,20 @@ def section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         for base in model.__mro__
         if issubclass(base, BaseModel)
     ]
-    meaning = {
-        key: text
-        for part in (*reversed(inherited), attributes)
-        for key, text in re.findall(r"^\s*(\w+): (.+)$", part, re.MULTILINE)
-    }
+    meaning = {key: text for part in (*reversed(inherited), attributes) for key, text in _said(part)}
     for key, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
         value = field.get_default(call_default_factory=True)
         needed = "required" if value is PydanticUndefined else default(value)
         yield f"| `{prefix}{key}` | {kind(field.annotation)} | {needed} | {meaning.get(key, '')} |"
+
+
+def _said(attributes: str) -> Iterator[tuple[str, str]]:
+    """The keys of a docstring's attributes with all lines that are said of each: further ones are indented more."""
+    for entry in re.split(r"\n(?= {4}\S)", attributes.split("\n\n")[0]):
+        if match := re.match(r"\s*(\w+): (.+)", entry, re.DOTALL):
+            yield match[1], " ".join(match[2].split())
 
 
 def kind(annotation: Any) -> str:

@@ -1,15 +1,17 @@
 """The divergence from the dense model: what it is, that nothing is read of labels, and where it is refused."""
 
+import copy
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from other_tasks import examples, material, plan_of, small
 from small_models import small_batch, small_model
 from tprune.analysis.divergence import check_distribution, divergence_on
-from tprune.analysis.loss_curves import token_loss_on
 from tprune.budget.evidence import Evidence, measure_loss_curves, objective_of, search_allocation, select_plan
 from tprune.core.known_tasks import TASKS, task_of
 from tprune.core.labels import IGNORED
@@ -57,6 +59,33 @@ def test_more_logits_than_are_remembered_give_the_same(monkeypatch: pytest.Monke
     assert once(model) == again(model) == once(model) > 0
 
 
+def test_the_dense_model_is_copied_only_where_its_outputs_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, copies = small(NAME), list[nn.Module]()
+    learnt = material(NAME, model)
+    batches = learnt.batches(learnt.valid, 24)
+    counting = SimpleNamespace(deepcopy=lambda one: (copies.append(one), copy.deepcopy(one))[1])
+    monkeypatch.setattr("tprune.analysis.divergence.copy", counting)
+    divergence_on(batches, model)
+    assert not copies
+    monkeypatch.setattr("tprune.analysis.divergence.REMEMBERED", 5)
+    divergence_on(batches, model)
+    assert copies == [model]
+
+
+def test_a_model_that_fails_trains_on_afterwards_and_labels_that_all_are_ignored_are_refused() -> None:
+    model: Any = small_model("marian").float().train()
+    batch = {**small_batch()}
+    divergence = divergence_on([batch], model)
+    assert model.training
+    model.lm_head = nn.Linear(1, 1)
+    with pytest.raises(RuntimeError):
+        divergence(model)
+    assert model.training
+    batch["labels"] = torch.full_like(batch["labels"], IGNORED)
+    with pytest.raises(InputError, match="no output of 1 batches counts, since every label is -100"):
+        divergence_on([batch], model)
+
+
 def chosen(model: Any, learnt: TrainingData, objective: str, search: int = 0) -> tuple[Plan, list[str]]:
     said: list[str] = []
     how, plan = Prune.model_validate({**HOW, "objective": objective, "search": search}), plan_of(model, "ffn")
@@ -87,7 +116,6 @@ def test_the_search_never_ends_further_from_the_dense_model_than_it_began() -> N
     assert "divergence before training: " in said[-1] and "dense 0.00000" in said[-1]
     numbers = [float(word) for word in said[-1].replace(")", "").split() if word.replace(".", "").isdigit()]
     assert numbers[0] <= numbers[-1]
-    assert token_loss_on(learnt.batches(learnt.valid, 24), learnt.task)(model) > 0
 
 
 def recipe(task: str, **prune: Any) -> Recipe:

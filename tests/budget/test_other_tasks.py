@@ -13,6 +13,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from other_tasks import KINDS, examples, material, plan_of, small, time_is_multiplications
+from tprune.budget.dense_timing import DenseTiming
 from tprune.budget.evidence import gather_evidence, search_allocation, select_plan, verify_latency
 from tprune.budget.forecast import forecast
 from tprune.budget.latency import unit_of
@@ -38,7 +39,7 @@ def test_a_speedup_is_reached(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     machine = time_is_multiplications(monkeypatch, tmp_path)
     model, how, data = small(name), asked(name, speedup=1.25), examples(name)
     plan, evidence_of = plan_of(model, *KINDS[name]), material(name, model)
-    evidence = gather_evidence(model, None, plan, evidence_of, data, how, SETTING)
+    evidence = gather_evidence(DenseTiming(model, None, data, SETTING, evidence_of.task), plan, evidence_of, how)
     assert evidence.table is not None and evidence.table.phases.quoted == QUOTED[name]
     budget, unit = evidence.table.dense.total / 1.25, unit_of(evidence.table)
     assert unit == f"{QUOTED[name]}_ms" and any(max(curve.losses) > 0 for curve in evidence.curves)
@@ -64,9 +65,11 @@ def test_what_cannot_be_reached_says_what_can_be(name: str, tmp_path: Path, monk
     model, data = small(name), examples(name)
     plan, quoted, learnt = plan_of(model, *KINDS[name]), QUOTED[name], material(name, model)
     with pytest.raises(UnreachableError, match=rf"asked for \S+ ms a {quoted} \(30x\); with .* it takes \S+ ms \(\d"):
-        gather_evidence(model, None, plan, learnt, data, asked(name, speedup=30.0), SETTING)
+        gather_evidence(DenseTiming(model, None, data, SETTING, learnt.task), plan, learnt, asked(name, speedup=30.0))
     with pytest.raises(InputError, match=rf"asked for 900 ms a {quoted}, but the dense model takes \S+ ms already"):
-        gather_evidence(model, None, plan, learnt, data, asked(name, latency_ms=900.0), SETTING)
+        gather_evidence(
+            DenseTiming(model, None, data, SETTING, learnt.task), plan, learnt, asked(name, latency_ms=900.0)
+        )
 
 
 def test_whole_selections_are_measured_of_any_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def test_whole_selections_are_measured_of_any_task(tmp_path: Path, monkeypatch: 
     name = "resnet"
     model, how, data = small(name), asked(name, speedup=1.25, search=3), examples(name)
     plan, learnt = plan_of(model, *KINDS[name]), material(name, model)
-    evidence = gather_evidence(model, None, plan, learnt, data, how, SETTING)
+    evidence = gather_evidence(DenseTiming(model, None, data, SETTING, learnt.task), plan, learnt, how)
     said: list[str] = []
     found = search_allocation(model, plan, how, evidence, learnt, said.append)
     assert select_plan(model, plan, how, None, found).selected
@@ -105,7 +108,7 @@ def test_a_small_bert_is_really_made_faster(tmp_path: Path, monkeypatch: pytest.
     how = Prune(kinds=["ffn"], steps=0, search=0, speedup=1.2)
     plan = plan_of(model, "ffn")
     try:
-        evidence = gather_evidence(model, None, plan, learnt, longer, how, SETTING)
+        evidence = gather_evidence(DenseTiming(model, None, longer, SETTING, learnt.task), plan, learnt, how)
         found = verify_latency(model, None, plan, how, evidence, longer)
     except NoisyMachineError as error:
         pytest.skip(str(error))

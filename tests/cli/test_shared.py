@@ -66,7 +66,7 @@ def test_a_plugin_that_is_none_is_named(tprune: Call, tmp_path: Path) -> None:
     (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
     (tmp_path / "leaving_plugin.py").write_text("raise SystemExit(7)\n")
     code, _, notes = tprune("runtimes", "--plugin", "../no/such_plugin.py")
-    assert code == 1 and "expected a Python file whose name is that of a module" in notes
+    assert code == 1 and "no/such_plugin.py: there is no such file" in notes
     code, _, notes = tprune("runtimes", "--plugin", "../leaving_plugin")
     assert code == 1 and "expected the name of a module" in notes
     for name, says in (

@@ -14,6 +14,8 @@ from tprune.core.coupling import Coupling
 from tprune.core.known_tasks import task_of
 from tprune.families.registry import FAMILIES, couplings, family_of
 from tprune.propose import proposal
+from tprune.propose.subject import eager, named_of, small_copy
+from tprune.propose.text import family_file
 from tprune.propose.trace import trace
 from tprune.propose.verify import Judge
 from tprune.support.errors import InputError
@@ -36,11 +38,11 @@ def test_the_rows_of_known_families_are_found(family: str) -> None:
     )
     randomise_(model.double().eval())
     judge = Judge(model, lambda of: of(input_ids=IDS + 3).logits)
-    seen = trace(proposal._eager(model), judge.run)
+    seen = trace(eager(model), judge.run)
     found = proposal.find(model, seen)
     drafts = proposal.templates(model, [*found.attentions, *found.feed_forwards[:2]], seen.returns)
     first = [next(iter(proposal._variants(judge, draft))) for draft in drafts]
-    table = proposal.table_of(proposal.table_text(proposal._named(model), first, found.stream))
+    table = proposal.table_of(family_file(named_of(model), first, found.stream))
     kinds = ("ffn", "heads", "queries", "qk", "vo", "sublayer", "width")
     assert views(table.couplings(model), *kinds) == views(couplings(model), *kinds)
 
@@ -121,6 +123,14 @@ def test_an_operator_without_a_rule_is_named() -> None:
     assert found.left_out[0].startswith("operator _fft_r2c in the model's own forward has no rule")
 
 
+def test_why_lines_are_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Judge.wrong
+    monkeypatch.setattr(Judge, "wrong", lambda *given: "gone wrong" if given[2] == ["lines"] else wrong(*given))
+    found = tprune.propose_family(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval(), torch.randn(2, 4))
+    assert "lines of single maps: gone wrong" in found.left_out and "lines" not in found.kinds
+    assert "# lines of single maps: gone wrong" in found.text and "lines=False" in found.text
+
+
 WANTED = {
     "mpnet": ({"ffn": 2, "sublayer": 2, "width": 1}, "heads of mpnet.encoder.layer.0.attention.attn"),
     "starcoder2": ({"heads": 2, "queries": 2, "ffn": 2, "sublayer": 4, "width": 1}, ""),
@@ -156,10 +166,10 @@ def test_of_a_large_model_a_small_copy_is_traced() -> None:
     sizes = SIZES | {"vocab_size": 40_000, "hidden_size": 120}
     with torch.device("meta"):  # nothing is computed with its weights
         model = hf.MPNetForMaskedLM(hf.MPNetConfig(**sizes))
-    small_one = proposal._small(model, said.append)
+    small_one = small_copy(model, said.append)
     assert sum(p.numel() for p in small_one.parameters()) < 100_000 and len(said) == 1
     assert said[0].startswith("traced is a copy with ") and said[0].endswith(" parameters and random weights")
-    assert proposal._small(small_one, said.append) is small_one
+    assert small_copy(small_one, said.append) is small_one
 
 
 def test_a_name_that_would_be_code_is_refused() -> None:

@@ -11,6 +11,7 @@ import torch
 import tprune
 from sentence_times import sentence_times
 from small_pairs import PAIRS, model_and_tokenizer
+from tprune.budget.dense_timing import DenseTiming
 from tprune.budget.evidence import gather_evidence, select_plan, verify_latency
 from tprune.budget.reach import Feasibility
 from tprune.core.plan import Plan
@@ -244,7 +245,8 @@ def test_a_budget_by_loss_needs_no_clock_for_sizes_and_a_confirmed_one_for_times
     material = TrainingData.of(TRANSLATION, model, tokenizer, PAIRS, PAIRS.head(8))
     how = Prune(steps=0, kinds=["ffn", "heads", "sublayer"], macs=0.7, allocation="loss")
     plan = plan_step(model, how)
-    evidence = gather_evidence(model, tokenizer, plan, material, PAIRS.source, how, TimingConfig())
+    timing = DenseTiming(model, tokenizer, PAIRS.source, TimingConfig(), material.task)
+    evidence = gather_evidence(timing, plan, material, how)
     assert evidence.table is None and len(evidence.curves) == len(plan.entries)
     by_loss, alike = select_plan(model, plan, how, None, evidence), select_plan(model, plan, how, None)
     assert by_loss.reached["macs"] <= by_loss.asked["macs"] == alike.asked["macs"]

@@ -297,3 +297,18 @@ def test_a_structure_whose_norms_are_off_is_found(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Structure, "norms", lambda self, w: self.squares(w).sqrt() + 1e-6)
     with pytest.raises(AssertionError, match="norms differ"):
         check_structure(Structure("o i -> o"), (3, 4))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_check_family_removes_the_only_sublayer(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("marian")
+    one = couplings(model, ["sublayer"])[:1]
+    monkeypatch.setattr("tprune.testing.family.couplings", lambda *_: one)
+    seen: list[Plan] = []
+
+    def realise(whole: Any, plan: Plan) -> Any:
+        seen.append(plan)
+        return shrink(whole, plan)
+
+    check_family(model, small_batch(), ["sublayer"], seed=seed, realise=realise)
+    assert [entry.kept for plan in seen for entry in plan.entries] == [()]

@@ -1,10 +1,10 @@
-"""How far a model's distributions of outputs are from the dense model's: an objective that needs no references."""
+"""How far a model's distributions of outputs are from the dense model's: an objective for which labels are no aim."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +34,19 @@ def check_distribution(task: Task) -> None:
 def divergence_on(batches: Sequence[Batch], dense: nn.Module, task: Task | None = None) -> Callable[[nn.Module], float]:
     """The mean divergence of an output's distribution from the dense model's over these batches, dropout off.
 
-    `KL(q ‖ p) = Σ_v q_v (log q_v − log p_v)` in nats, q of the dense model, p of the model; teacher-forced where models
-    generate. Labels say which outputs count, and nothing else is read of them: of a classifier any will do.
+    `KL(q ‖ p) = Σ_v q_v (log q_v − log p_v)` in nats, q of the dense model, p of the model.
+
+    Labels say which outputs count. Models that generate use references only as decoder input; of a classifier any
+    labels will do.
 
     Args:
         batches: of the task's data, padded.
-        dense: the model that is to be kept to; a copy is taken, so that it may be masked afterwards.
+        dense: the model that is to be kept to. Its outputs are computed at once, so that it may be masked afterwards;
+            where they are too many to keep, of a copy when they are asked for.
         task: what both are for; the dense model's own if not given.
 
     Raises:
-        InputError: models of the task give no distribution.
+        InputError: models of the task give no distribution, or no output of the batches counts.
 
     References:
         Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015.
@@ -57,50 +60,70 @@ def divergence_on(batches: Sequence[Batch], dense: nn.Module, task: Task | None 
     """
     asked = task or task_of(dense)
     check_distribution(asked)
-    teacher = _Teacher(copy.deepcopy(dense).eval(), batches, asked)
+    expected = _Expected(dense, batches, asked)
 
     def divergence(model: nn.Module) -> float:
-        training = model.training
-        model.eval()
-        total, count = 0.0, 0
-        with torch.no_grad():
-            for number in range(len(batches)):
-                expected = teacher.log_odds(number)
-                found = _log_odds(model, teacher.batch(number), asked)
-                total += float(F.kl_div(found, expected, reduction="sum", log_target=True))
-                count += len(expected)
-        model.train(training)
-        return total / count
+        total = 0.0
+        with _evaluating(model):
+            for number, batch in enumerate(batches):
+                found = _log_probabilities(model, batch, asked)
+                wanted = expected.log_probabilities(number).to(found.device)
+                total += float(F.kl_div(found, wanted, reduction="sum", log_target=True))
+        return total / expected.outputs
 
     return divergence
 
 
-class _Teacher:
-    """The dense model's distributions; as many as fit are computed once."""
+class _Expected:
+    """The dense model's distributions: as many as fit are computed at once, the others by a copy."""
 
     def __init__(self, dense: nn.Module, batches: Sequence[Batch], task: Task) -> None:
-        self.dense, self.batches, self.task = dense, batches, task
+        self.batches, self.task = batches, task
+        self.outputs = sum(int((task.labels(batch) != IGNORED).sum()) for batch in batches)
+        if not self.outputs:
+            raise InputError(
+                f"objective: divergence: no output of {len(batches)} batches counts, since every label is {IGNORED}; "
+                "expected data with labels of any class, or references"
+            )
         self.known: dict[int, Tensor] = {}
-        self.left = REMEMBERED
+        self.dense = None if self._filled(dense) else copy.deepcopy(dense)
 
-    def batch(self, number: int) -> dict[str, Tensor]:
-        """A batch, on the dense model's device."""
-        device = next(self.dense.parameters()).device
-        return {name: tensor.to(device) for name, tensor in self.batches[number].items()}
+    def _filled(self, dense: nn.Module) -> bool:
+        """Computes what fits; whether that is all."""
+        left = REMEMBERED
+        with _evaluating(dense):
+            for number, batch in enumerate(self.batches):
+                found = _log_probabilities(dense, batch, self.task)
+                left -= found.numel()
+                if left < 0:
+                    return False
+                self.known[number] = found
+        return True
 
-    def log_odds(self, number: int) -> Tensor:
-        """Logarithms of the probabilities of a batch's outputs."""
-        if number in self.known:
+    def log_probabilities(self, number: int) -> Tensor:
+        """Those of a batch's outputs."""
+        if self.dense is None or number in self.known:
             return self.known[number]
-        found = _log_odds(self.dense, self.batch(number), self.task)
-        if found.numel() <= self.left:
-            self.left -= found.numel()
-            self.known[number] = found
-        return found
+        with _evaluating(self.dense):
+            return _log_probabilities(self.dense, self.batches[number], self.task)
 
 
-def _log_odds(model: Any, batch: Batch, task: Task) -> Tensor:
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and gradients; afterwards the model trains if it did before."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _log_probabilities(model: nn.Module, batch: Batch, task: Task) -> Tensor:
     """Logarithms of probabilities, (outputs that count, classes)."""
+    device = next(model.parameters()).device
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
     logits, kept = task.run(model, batch).logits, task.labels(batch) != IGNORED
     if logits.shape[:-1] != kept.shape or logits.shape[-1] < 2:
         raise InputError(

@@ -12,6 +12,7 @@ from tprune.budget.frontier import loss_of
 from tprune.budget.latency import select_within
 from tprune.budget.mixed import Mixed
 from tprune.core.curves import Curve
+from tprune.core.objectives import DEFAULT, Objective
 from tprune.core.plan import Plan
 from tprune.core.selection import Scores
 from tprune.core.sublayers import KeptCounts, kept_counts
@@ -50,6 +51,7 @@ class Differences:
         loss: that single couplings add up to, in nats.
         target: the plan that the same target gets in fp32; None where fp32 does not reach it.
         prices: the plan of the least loss by the prices of fp32 that is as fast in the precision; None if none is.
+        objective: what losses are of, see `tprune.core.objectives`.
     """
 
     precision: str
@@ -58,11 +60,12 @@ class Differences:
     loss: float
     target: Alternative | None
     prices: Alternative | None
+    objective: Objective = DEFAULT
 
     def __str__(self) -> str:
         """In lines."""
-        own = f"{self.loss:.4f} nats and {self.ms:.3g} ms a {self.quoted} in {self.precision}, predicted"
-        lines = [f"beside plans for fp32: this plan adds {own}"]
+        own = f"{self.loss:.4f} nats of {self.objective} and {self.ms:.3g} ms a {self.quoted}"
+        lines = [f"beside plans for fp32: this plan adds {own} in {self.precision}, predicted"]
         if self.target is None:
             lines.append("  the plan for fp32 of the same target: out of reach")
         else:
@@ -82,7 +85,8 @@ class Differences:
         """Plain data, without the plans."""
         both = {"target": self.target, "prices": self.prices}
         others = {name: None if one is None else _plain(one) for name, one in both.items()}
-        return {"precision": self.precision, "ms": self.ms, "loss": self.loss, **others}
+        own = {"precision": self.precision, "objective": self.objective, "ms": self.ms, "loss": self.loss}
+        return {**own, **others}
 
 
 def differences(
@@ -95,6 +99,7 @@ def differences(
     milliseconds: float,
     scores: Scores | None = None,
     mixed: Mixed | None = None,
+    objective: Objective = DEFAULT,
 ) -> Differences:
     """Compares a plan with those that fp32 leads to; nothing is measured.
 
@@ -111,6 +116,7 @@ def differences(
         milliseconds: that were asked for.
         scores: of the groups; their norms if not given.
         mixed: the losses of rounding, where they are known; they are added.
+        objective: what losses are of.
     """
 
     def in_fp32(ms: float) -> Plan | None:
@@ -128,7 +134,7 @@ def differences(
     as_fast = _slowest(in_fp32, lambda p: table.predict_plan(p).total <= milliseconds * (1 + 1e-9), fp32.dense.total)
     ms, target = table.predict_plan(chosen).total, seen(in_fp32(milliseconds))
     name, quoted = table.setting.precision.name, table.phases.quoted
-    return Differences(name, quoted, ms, loss_of(chosen, curves, mixed), target, seen(as_fast))
+    return Differences(name, quoted, ms, loss_of(chosen, curves, mixed), target, seen(as_fast), objective)
 
 
 def _slowest(select: Callable[[float], Plan | None], fits: Callable[[Plan], bool], most: float) -> Plan | None:

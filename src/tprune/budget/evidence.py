@@ -20,6 +20,7 @@ from tprune.analysis import Analysis, coupling_weights
 from tprune.analysis.divergence import divergence_on
 from tprune.analysis.integers import rounded_as
 from tprune.analysis.loss_curves import token_loss_on
+from tprune.budget.dense_timing import DenseTiming
 from tprune.budget.latency import Confirmed, confirm, select_memory, select_within
 from tprune.budget.mixed import Mixed
 from tprune.budget.mixed_memory import MixedMemory
@@ -30,6 +31,7 @@ from tprune.budget.search import search
 from tprune.budget.size import Budget, select_size, select_to
 from tprune.core.curves import Curve, sizes_to_try
 from tprune.core.model import Model
+from tprune.core.objectives import objective_rule
 from tprune.core.plan import Plan
 from tprune.core.selection import Select, Shared, Uniform
 from tprune.core.sublayers import sublayers_of
@@ -38,7 +40,7 @@ from tprune.core.units import MEMORY, TIMES
 from tprune.costs.latency.cache import measured
 from tprune.costs.latency.phases import Times
 from tprune.costs.latency.subject import Inputs
-from tprune.costs.latency.table import LatencyTable, TimingConfig
+from tprune.costs.latency.table import LatencyTable
 from tprune.costs.latency.timer import Timer
 from tprune.costs.size import PlanSizes
 from tprune.runtimes.held import InMemory
@@ -94,33 +96,23 @@ class Evidence:
 
 
 def gather_evidence(
-    model: Model,
-    tokenizer: PreTrainedTokenizerBase | None,
+    dense: DenseTiming,
     plan: Plan,
     material: TrainingData,
-    inputs: Inputs,
     how: Request,
-    setting: TimingConfig,
-    report: Report = lambda text: None,
     faster: float = 1.0,
     losses: Callable[[Measure], Curves] = lambda measure: measure(),
     removal: bool = False,
 ) -> Evidence:
-    """Measures what the plan's couplings cost in loss, and in time or memory where one is asked for.
-
-    Times and memory are those of this machine.
+    """Measures what the plan's couplings cost in loss, and in time or memory of this machine where one is asked for.
 
     Points of latency tables are measured once for a machine and model, and kept in the user's cache.
 
     Args:
-        model: the dense model.
-        tokenizer: its own; needed for translation alone.
+        dense: the model and how it is timed, whose `report` is called with lines of progress.
         plan: before selection.
-        material: of its task, for losses.
-        inputs: what is timed: source sentences; of other tasks encoded examples, or None for inputs of typical size.
+        material: of the model's task, for losses.
         how: what is asked for.
-        setting: threads, batch and lengths.
-        report: called with lines of progress.
         faster: see `Evidence`.
         losses: gives the losses of couplings, measured by what it is handed unless they are known already.
         removal: whether whole sublayers are timed even where none is removed.
@@ -130,16 +122,17 @@ def gather_evidence(
         UnreachableError: a time is asked for that nothing reaches.
         NoisyMachineError: times differ too much between repetitions.
     """
-    table = None
-    if how.timed:
-        kinds = how.kinds if how.target()[0] in TIMES else ()
-        cache = cache_folder() / "latency"
-        asked = Feasibility(model, plan, how, faster)
-        table = measured(
-            *(model, tokenizer, inputs, setting, cache, report, kinds, removal or empties(how)),
-            *(asked, material.task, how.even),
-        )
-    return Evidence(table, losses(partial(measure_loss_curves, model, plan, how, material, report)), faster)
+    dense = replace(dense, task=material.task)
+    table = _table(dense, plan, how, faster, removal) if how.timed else None
+    return Evidence(table, losses(partial(measure_loss_curves, dense.model, plan, how, material, dense.report)), faster)
+
+
+def _table(dense: DenseTiming, plan: Plan, how: Request, faster: float, removal: bool) -> LatencyTable:
+    kinds = how.kinds if how.target()[0] in TIMES else ()
+    asked = Feasibility(dense.model, plan, how, faster)
+    where = (dense.inputs, dense.setting, cache_folder() / "latency", dense.report)
+    removes = removal or empties(how)
+    return measured(dense.model, dense.tokenizer, *where, kinds, removes, asked, dense.task, how.even)
 
 
 def measure_loss_curves(
@@ -206,7 +199,7 @@ def search_allocation(
     evaluate = counted(evaluate, how.search + 1, report, "selections measured")
     select = counted(select, how.search + 1, report, "selections made")
     best = search(len(evidence.curves), select, evaluate, _chosen, how.search)
-    digits = 3 if how.objective == "loss" else 5  # divergences are small numbers
+    digits = objective_rule(how.objective).digits
     report(
         f"{how.objective} before training: {best.loss:.{digits}f} nats, dense {loss(model):.{digits}f} "
         f"({best.measured} selection{'s' * (best.measured != 1)} measured; "
@@ -236,7 +229,7 @@ def objective_of(
         InputError: a divergence is asked for, and models of the task give no distribution.
     """
     batches = material.batches(material.valid, sentences)
-    if how.objective == "divergence":
+    if objective_rule(how.objective).compares:
         return divergence_on(batches, model, material.task)
     return token_loss_on(batches, material.task)
 
@@ -316,26 +309,28 @@ def select_plan(
         raise InputError(f"{unit} needs a latency table of this machine; see tprune.budget.evidence.gather_evidence")
     try:
         if how.by_loss and evidence is not None:
-            weigh = _weigh(how, evidence)
-            sizes = PlanSizes.of(model, plan, evidence.sizes, task, weigh)
-            if unit in TIMES:
-                budget, curves = evidence.milliseconds(how), evidence.curves
-                return select_within(
-                    model, plan, evidence.timed(how), curves, budget, sizes.norms, how.even, evidence.choosing
-                )
-            if unit in MEMORY:
-                peak = float(evidence.timed(how).peak_memory)
-                more: dict[str, Any] = {"task": task, "even": how.even, "weigh": weigh}
-                if (mixed := evidence.choosing) is not None:
-                    more["mixed"] = MixedMemory(evidence.timed(how).setting.runtime, mixed)
-                return select_memory(model, plan, peak, evidence.curves, value, known=sizes, **more)
-            size = Budget(unit, value)
-            return select_size(model, plan, size, evidence.curves, known=sizes, task=task, even=how.even)
+            return _by_loss(model, plan, how, evidence, task)
         return select_to(model, plan, Budget(unit, value), _select(how, plan, analysis), task=task)
     except UnreachableError as error:
         if how.stock:
             raise UnreachableError(f"{error} (--stock cuts FFN units only)") from None
         raise
+
+
+def _by_loss(model: Model, plan: Plan, how: Request, evidence: Evidence, task: Task | None) -> Plan:
+    (unit, value), curves, mixed = how.target(), evidence.curves, evidence.choosing
+    weigh = _weigh(how, evidence)
+    sizes = PlanSizes.of(model, plan, evidence.sizes, task, weigh)
+    if unit in TIMES:
+        budget = evidence.milliseconds(how)
+        return select_within(model, plan, evidence.timed(how), curves, budget, sizes.norms, how.even, mixed)
+    if unit in MEMORY:
+        peak = float(evidence.timed(how).peak_memory)
+        more: dict[str, Any] = {"task": task, "even": how.even, "weigh": weigh}
+        if mixed is not None:
+            more["mixed"] = MixedMemory(evidence.timed(how).setting.runtime, mixed)
+        return select_memory(model, plan, peak, curves, value, known=sizes, **more)
+    return select_size(model, plan, Budget(unit, value), curves, known=sizes, task=task, even=how.even)
 
 
 def check_reachable(model: Model, plan: Plan, how: Request, task: Task | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+from tprune.core.objectives import Objective
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits
 
@@ -27,7 +28,7 @@ class Request(Protocol):
         ...
 
     @property
-    def objective(self) -> str:
+    def objective(self) -> Objective:
         """What is measured of couplings and selections: the `loss`, or the `divergence` from the dense model."""
         ...
 

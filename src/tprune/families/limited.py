@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -20,14 +20,15 @@ class Limited:
 
     Attributes:
         row: of the block.
-        without: the kinds that are left out. Without `sublayer` at least one group of every coupling has to stay.
+        without: the kinds that are left out. Without `sublayer` the block cannot go, so every coupling of it needs a
+            group that stays (`Coupling.needed`).
 
     Example:
         >>> from tprune.families.feed_forward import FeedForward
         >>> row = FeedForward(Site("encoder", 0, "feed_forward"), "mlp", ("mlp.up",), "mlp.down")
         >>> shapes = {"mlp.up.weight": (8, 4), "mlp.down.weight": (4, 8)}
-        >>> [coupling.kind for coupling in Limited(row, ("sublayer",)).couplings(shapes)]
-        ['ffn']
+        >>> [(coupling.kind, coupling.needed) for coupling in Limited(row, ("sublayer",)).couplings(shapes)]
+        [('ffn', True)]
     """
 
     row: Row
@@ -59,7 +60,9 @@ class Limited:
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """Those of the row whose kinds are not left out."""
-        return (coupling for coupling in self.row.couplings(shapes) if coupling.kind not in self.without)
+        for coupling in self.row.couplings(shapes):
+            if coupling.kind not in self.without:
+                yield replace(coupling, needed=True) if "sublayer" in self.without else coupling
 
     def changes(self, cuts: Cuts, heads: Heads) -> Changes:
         """Those of the row. Raises `InputError` where nothing is left of a block that cannot be removed."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from tprune.core.cuts import Cuts
 from tprune.families.feed_forward import FeedForward
+from tprune.families.limited import Limited
 from tprune.families.rows import Row, shapes_of
 from tprune.support.errors import InputError
 
@@ -34,6 +35,7 @@ def stock_units(
         raise InputError(f"{CANNOT} {WORDS.get(how['kind'], 'width')}: {module}; plan FFN units only")
     units: dict[str, set[int]] = {}
     for row in rows:
+        row = row.row if isinstance(row, Limited) else row
         if isinstance(row, FeedForward):
             units.setdefault(row.site.stack, set()).add(cuts.shape(f"{row.down}.weight")[row.held.inputs])
     for stack, sizes in units.items():

@@ -11,13 +11,13 @@ from tprune.families.fused import APART, INTERLEAVED
 from tprune.families.rows import LINEAR
 from tprune.propose.axes import Atom, Axis, leaves, size_of
 from tprune.propose.found import FoundAttention, alone, held_by, holder
-from tprune.propose.operators import Product
+from tprune.propose.known import TracedProduct
 from tprune.propose.trace import Trace
 
 Four = tuple[str, str, str, str]  # weights of queries, keys, values, output
 
 
-def quadruples(products: Sequence[Product]) -> Iterator[Four]:
+def quadruples(products: Sequence[TracedProduct]) -> Iterator[Four]:
     """The weights of queries, keys, values and output of every attention, in their order.
 
     Args:

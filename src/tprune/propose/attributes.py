@@ -12,7 +12,7 @@ from torch import nn
 
 from tprune.propose.trace import Run
 
-MOST = 6  # ways to read sizes that are tried, where several attributes have one value
+TRIED = 6  # ways to read sizes that are tried, where several attributes have one value
 Numbers = Mapping[str, int]
 
 
@@ -112,4 +112,4 @@ def ways(read: Numbers, held: Numbers, heads: int, kv: int, dim: int) -> list[di
         if len(set(given.values())) == len(given):
             found.append(given)
     found.sort(key=len, reverse=True)
-    return found[:MOST]
+    return found[:TRIED]

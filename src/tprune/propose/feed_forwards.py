@@ -9,7 +9,7 @@ from torch import nn
 from tprune.families.rows import Weights
 from tprune.propose.axes import Atom
 from tprune.propose.found import FoundFeedForward, alone, held_by, holder
-from tprune.propose.trace import Place, Trace
+from tprune.propose.trace import Trace, TracedPlace
 
 
 def feed_forwards(model: nn.Module, trace: Trace, notes: list[str]) -> Iterator[FoundFeedForward]:
@@ -21,7 +21,7 @@ def feed_forwards(model: nn.Module, trace: Trace, notes: list[str]) -> Iterator[
         notes: are added to.
     """
     for atom, places in trace.classes().items():
-        ups, downs = list[Place](), list[Place]()
+        ups, downs = list[TracedPlace](), list[TracedPlace]()
         for place in places:
             held = held_by(model, place.tensor)
             if held is not None:
@@ -37,7 +37,7 @@ def feed_forwards(model: nn.Module, trace: Trace, notes: list[str]) -> Iterator[
         yield _block(model, names, down, len(ups) // len(names))
 
 
-def _wrong(model: nn.Module, atom: Atom, places: Sequence[Place], ups: Sequence[str], down: str) -> str:
+def _wrong(model: nn.Module, atom: Atom, places: Sequence[TracedPlace], ups: Sequence[str], down: str) -> str:
     """Why no row holds them; empty where one does."""
     if atom.mixed:
         return f"they are mixed by {atom.mixed}"

@@ -78,7 +78,7 @@ class FoundStream:
 
 
 @dataclass(frozen=True)
-class Found:
+class Findings:
     """All that was found, and what was not, in words."""
 
     attentions: tuple[FoundAttention, ...]
@@ -133,8 +133,5 @@ def alone(model: nn.Module, module: str, others: tuple[str, ...]) -> bool:
 
 
 def notes_of(trace: Trace) -> list[str]:
-    """What of a trace no rule is known for, in words."""
-    return [
-        f"operator {name} in {where} has no rule: axes are not followed through it"
-        for name, where in trace.strange.items()
-    ]
+    """What of a trace no rule is known for, or none that worked, in words."""
+    return [f"{why}: axes are not followed through it" for why in trace.strange.values()]

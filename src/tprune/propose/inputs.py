@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tprune.support.errors import InputError
@@ -23,7 +23,7 @@ NARROW: Mapping[str, int] = {
     **dict.fromkeys(UNITS, 40),
     "head_dim": 8,
 }
-MOST = 100_000_000  # parameters of a model that is made
+MOST_PARAMETERS = 100_000_000  # parameters of a model that is made
 STAGES = ("stage_names", "out_features", "out_indices")  # lists that follow from the number of layers
 
 
@@ -37,20 +37,40 @@ def small_inputs(model: PreTrainedModel) -> dict[str, Tensor]:
         InputError: it takes something else than texts or images; says what to do.
     """
     chance, config = torch.Generator().manual_seed(0), model.config
-    main, text = model.main_input_name, config.get_text_config()
+    main = model.main_input_name
     if main == "pixel_values":
-        sides = config.image_size if isinstance(config.image_size, list | tuple) else [config.image_size] * 2
-        return {main: torch.randn(2, config.num_channels, *sides, generator=chance)}
+        return {main: torch.randn(2, *_image(model), generator=chance)}
     if main != "input_ids":
-        raise InputError(
-            f"{type(model).__name__} takes {main}, for which no inputs are made here; give some: "
-            "tprune.propose_family(model, inputs)"
-        )
-    ids = torch.randint(3, text.vocab_size, (2, 9), generator=chance)
+        raise _not_made(model, main)
+    ids = torch.randint(3, _vocabulary(model), (2, 9), generator=chance)
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     found = {"input_ids": ids, "attention_mask": mask}
     return found | ({"decoder_input_ids": ids[:, :5]} if config.is_encoder_decoder else {})
+
+
+def _image(model: PreTrainedModel) -> tuple[int, ...]:
+    """Channels and sides of an image that a model takes."""
+    config: Any = model.config
+    size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", None)
+    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if not all(isinstance(number, int) for number in (channels, *sides)):
+        raise _not_made(model, f"images, and its configuration has image_size {size} and num_channels {channels}")
+    return (channels, *sides)
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    size = getattr(model.config.get_text_config(), "vocab_size", None)
+    if not isinstance(size, int):
+        raise _not_made(model, f"texts, and its configuration has vocab_size {size}")
+    return size
+
+
+def _not_made(model: nn.Module, takes: str) -> InputError:
+    return InputError(
+        f"{type(model).__name__} takes {takes}, for which no inputs are made here; give some: "
+        "tprune.propose_family(model, inputs)"
+    )
 
 
 def small_model(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
@@ -70,7 +90,7 @@ def small_model(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
             changed = type(config)(**{**own, **changes})
             with torch.device("meta"):  # what is too large, or fails, is known before memory is taken
                 count = sum(parameter.numel() for parameter in kind(copy.deepcopy(changed)).parameters())
-            if count > MOST:
+            if count > MOST_PARAMETERS:
                 said = said or f"it would have {count:,} parameters"
                 continue
             made = kind(changed)

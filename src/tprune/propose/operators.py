@@ -3,78 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tprune.propose.axes import Axis, fresh, join, leaves, mix, size_of, sliced, viewed
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product of two tensors.
-
-    Attributes:
-        module: where it is computed.
-        left: the weights that the first operand was made of since the last linear map, by name.
-        right: those of the second; of a linear map the weight itself.
-        linear: whether it is a linear map, whose second operand is a weight.
-    """
-
-    module: str
-    left: frozenset[str]
-    right: frozenset[str]
-    linear: bool
-
-
-@dataclass
-class Known:
-    """What is known of all tensors seen so far.
-
-    Attributes:
-        names: of the model's tensors, transposed or not, by identity.
-        where: the module that runs now.
-        axes: of tensors, by identity.
-        made: the weights of linear maps that a tensor was made of, by identity.
-        products: in the order in which they were computed.
-        strange: operators that no rule is known for, with the modules that called them.
-    """
-
-    names: dict[int, str]
-    where: str = ""
-    axes: dict[int, list[Axis]] = field(default_factory=dict)
-    made: dict[int, frozenset[str]] = field(default_factory=dict)
-    products: list[Product] = field(default_factory=list)
-    strange: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def place(self) -> str:
-        """The module that runs now, in words."""
-        return self.where or "the model's own forward"
-
-    def of(self, tensor: Tensor) -> list[Axis]:
-        """The axes of a tensor; new ones for a tensor that was not seen before."""
-        found = self.axes.get(id(tensor))
-        if found is None or len(found) != tensor.ndim:
-            found = self.axes[id(tensor)] = [fresh(size) for size in tensor.shape]
-        return found
-
-    def from_(self, tensor: Tensor) -> frozenset[str]:
-        """The weights that it was made of."""
-        return self.made.get(id(tensor), frozenset())
-
-    def named(self, tensor: Tensor) -> str:
-        """The name of a tensor of the model, transposed or not; empty for another."""
-        return self.names.get(id(tensor), "")
-
-    def product(self, a: Tensor, b: Tensor, out: Tensor, weight: str) -> None:
-        """Enters a product and what its result was made of."""
-        right = frozenset({weight}) if weight else self.from_(b)
-        self.products.append(Product(self.where, self.from_(a), right, bool(weight)))
-        self.made[id(out)] = right if weight else self.from_(a) | right
-
+from tprune.propose.known import Known, TracedProduct
 
 Rule = Callable[[Known, Sequence[Any], Mapping[str, Any], Any], Any]  # known, arguments, keywords, result -> axes
 
@@ -208,9 +143,8 @@ def _unbind(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: S
 
 
 def _cat(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
-    tensors = [x for x in args[0] if x.numel() or x.ndim == out.ndim]
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    full = [x for x in tensors if x.numel()]
+    full = [x for x in args[0] if x.numel()]
     if len(full) == 1:
         return list(known.of(full[0]))
     why, found = f"tensors joined end to end in {known.place}", list[Axis]()
@@ -274,8 +208,8 @@ def _norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
     axes = known.of(x)
     for axis in axes[len(axes) - len(shape) :]:
         _reduced(known, axis)
-    axes = pointwise(known, [x, *(w for w in weights if w is not None)], x)
-    return [axes] + [[fresh(size)[:0] if size == 1 else fresh(size) for size in other.shape] for other in out[1:]]
+    axes = pointwise(known, [x, *(w for w in weights if isinstance(w, Tensor))], x)
+    return [axes, *_others(out)]
 
 
 def _batch_norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> list[list[Axis]]:
@@ -283,7 +217,13 @@ def _batch_norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], ou
     for tensor in args[1:5]:
         if isinstance(tensor, Tensor):
             join(axes[1], known.of(tensor)[0], f"a batch norm in {known.place}")
-    return [axes] + [[fresh(size) for size in other.shape] for other in out[1:]]
+    return [axes, *_others(out)]
+
+
+def _others(out: Any) -> list[list[Axis]]:
+    """New axes for all results but the first; none for a result that is no tensor."""
+    others = out[1:] if isinstance(out, tuple | list) else ()
+    return [[fresh(size) for size in x.shape] if isinstance(x, Tensor) else [] for x in others]
 
 
 def _attention(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> list[list[Axis]]:
@@ -299,11 +239,9 @@ def _attention(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out
     result = out[0] if isinstance(out, tuple | list) else out
     known.product(q, k, result, "")
     scores = known.made[id(result)]
-    known.products.append(Product(known.where, scores, known.from_(v), False))
+    known.products.append(TracedProduct(known.where, scores, known.from_(v), False))
     known.made[id(result)] = scores | known.from_(v)
-    others = out[1:] if isinstance(out, tuple | list) else ()
-    rest = [[fresh(size) for size in x.shape] if isinstance(x, Tensor) else [] for x in others]
-    return [[a[0], a[1], a[2], c[3]], *rest]
+    return [[a[0], a[1], a[2], c[3]], *_others(out)]
 
 
 def _index(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
@@ -330,22 +268,38 @@ def _resized(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: 
     return found
 
 
-def _new(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
-    known.made.pop(id(out), None)
-    return [fresh(size) for size in out.shape]
-
-
 def _written(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
     return pointwise(known, [args[0], args[1]], args[0])
 
 
+def _moved(known: Known, x: Tensor, dims: Sequence[int], what: str) -> list[Axis]:
+    """Positions change places along some axes, all if none is given: these are mixed, the others stay."""
+    axes, why = list(known.of(x)), f"{what} in {known.place}"
+    for dim in {each % (x.ndim or 1) for each in dims} or range(x.ndim):
+        mix(axes[dim], why)
+        axes[dim] = fresh(x.shape[dim], why)
+    return axes
+
+
+def _rolled(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+    return _moved(known, args[0], args[2] if len(args) > 2 else kwargs.get("dims", ()), "a roll")
+
+
+def _flipped(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+    return _moved(known, args[0], args[1], "a flip")
+
+
+def _sorted(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Sequence[Tensor]) -> list[list[Axis]]:
+    """Values in their order, and where they were."""
+    axes = _moved(known, args[0], [args[1] if len(args) > 1 else kwargs.get("dim", -1)], "a sort")
+    return [list(axes), list(axes)]
+
+
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(
-        ("clone", "detach", "_to_copy", "alias", "roll", "tril", "triu", "lift_fresh", "contiguous"), _same
-    ),
+    **dict.fromkeys(("clone", "detach", "_to_copy", "alias", "tril", "triu", "lift_fresh", "contiguous"), _same),
     **dict.fromkeys(("mean", "sum", "var", "std", "amax", "amin", "argmax", "any", "all"), _reduce),
     "linalg_vector_norm": _length,
-    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "sort", "flip"), _along),
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax", "cumsum"), _along),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), _view),
     **dict.fromkeys(("transpose", "t"), _transpose),
     "permute": _permute,
@@ -376,4 +330,7 @@ RULES: Mapping[str, Rule] = {
     "index": _index,
     **dict.fromkeys(("constant_pad_nd", "repeat", "upsample_bicubic2d", "upsample_bilinear2d"), _resized),
     "copy_": _written,
+    "roll": _rolled,
+    "flip": _flipped,
+    "sort": _sorted,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,29 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
-from tprune.core.known_tasks import task_of
 from tprune.families.table import Table
 from tprune.propose.attentions import attentions
 from tprune.propose.attributes import read_numbers, ways
 from tprune.propose.feed_forwards import feed_forwards
-from tprune.propose.found import Found, FoundAttention, FoundStream, notes_of
-from tprune.propose.inputs import small_inputs, small_model
+from tprune.propose.found import Findings, FoundAttention, FoundStream, notes_of
 from tprune.propose.streams import stream
-from tprune.propose.templates import Block, Template, templates
-from tprune.propose.text import Named, table_text
+from tprune.propose.subject import Inputs, eager, judge_of, named_of, small_copy
+from tprune.propose.templates import LAYER, Block, Template, templates
+from tprune.propose.text import FamilyFile, Named, family_file
 from tprune.propose.trace import Trace, trace
-from tprune.propose.verify import Judge, first_tensor
+from tprune.propose.verify import Judge
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
-from tprune.testing import check_agrees
-from tprune.testing.common import in_double, randomise_
-
-LARGE = 4_000_000  # parameters above which a model of transformers is not traced itself
-Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,13 +56,12 @@ class Proposal:
             raise InputError(
                 f"{self.name}: nothing could be verified ({'; '.join(self.left_out)[:400]}); wrote nothing"
             )
-        if path.suffix != ".py" or not path.stem.isidentifier():
-            raise InputError(f"{path}: expected the name of a Python module, such as {self.name_of_file}")
+        check_new(path, self.name)
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(self.text)
         except FileExistsError:
-            raise InputError(f"{path} exists and is not replaced; name another file (--out)") from None
+            raise _exists(path) from None
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         return path
@@ -79,6 +70,25 @@ class Proposal:
     def name_of_file(self) -> str:
         """What the file is called if nothing else is said."""
         return file_of(self.name)
+
+
+def check_new(path: Path, name: str) -> None:
+    """Raises `InputError` for a file that exists, or whose name is none of a module.
+
+    Args:
+        path: where a family is to be written.
+        name: of the family.
+    """
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise InputError(f"{path}: expected the name of a Python module, such as {file_of(name)}")
+    if path.exists():
+        raise _exists(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+
+
+def _exists(path: Path) -> InputError:
+    return InputError(f"{path} exists and is not replaced; name another file (--out)")
 
 
 def file_of(name: str) -> str:
@@ -102,7 +112,8 @@ def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Re
     at random, and the smaller model is compared with the masked one, also after saving and loading.
 
     Args:
-        model: with any weights, whose values do not matter. Of a large one of transformers a small copy is traced.
+        model: with any weights, whose values do not matter. Of a large one of transformers a small copy is traced,
+            unless inputs are given, which a copy may not take.
         inputs: what it is called with: a tensor, several, or tensors by name. If not given, those of its task, or
             random texts or images for other models of transformers.
         report: is told what is being done.
@@ -115,9 +126,9 @@ def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Re
         >>> propose_family(net, torch.ones(2, 4)).kinds["ffn"]
         1
     """
-    named = _named(model)
-    judge = _judge(_small(model, report) if inputs is None else model, inputs)
-    seen = trace(_eager(judge.model), judge.run)
+    named = named_of(model)
+    judge = judge_of(small_copy(model, report) if inputs is None else model, inputs, report)
+    seen = trace(eager(judge.model), judge.run)
     found = find(judge.model, seen)
     report(f"{len(found.attentions)} attentions and {len(found.feed_forwards)} feed-forward blocks found; verifying")
     blocks: Sequence[Block] = (*found.attentions, *found.feed_forwards)
@@ -130,7 +141,7 @@ def propose_family(model: nn.Module, inputs: Inputs | None = None, *, report: Re
     return _proposal(judge, named, kept, found.stream, notes)
 
 
-def find(model: nn.Module, seen: Trace) -> Found:
+def find(model: nn.Module, seen: Trace) -> Findings:
     """The blocks of a traced model, in its order, and what is no block that a row holds.
 
     Args:
@@ -139,69 +150,12 @@ def find(model: nn.Module, seen: Trace) -> Found:
     """
     notes = notes_of(seen)
     own, fed = tuple(attentions(model, seen, notes)), tuple(feed_forwards(model, seen, notes))
-    return Found(own, fed, stream(model, seen, notes), tuple(notes))
-
-
-def _small(model: nn.Module, report: Report) -> nn.Module:
-    """A small copy of a large model of transformers, with random weights; another model as it is."""
-    if not isinstance(model, PreTrainedModel) or sum(p.numel() for p in model.parameters()) <= LARGE:
-        return model
-    made: nn.Module = small_model(type(model), model.config)
-    report(f"traced is a copy with {sum(p.numel() for p in made.parameters()):,} parameters and random weights")
-    return made
-
-
-def _judge(model: nn.Module, inputs: Inputs | None) -> Judge:
-    twin = in_double(model)
-    randomise_(twin)
-    if inputs is None and not isinstance(twin, PreTrainedModel):
-        raise InputError(
-            f"{type(model).__name__} is no model of transformers; expected the inputs that it is called with"
-        )
-    if inputs is None:
-        try:
-            task = task_of(twin)
-            batch = task.random(twin)
-            check_agrees(twin, twin, batch, task=task)
-            return Judge(twin, lambda of: task.run(of, batch).logits, task, batch)
-        except Exception:  # no task, or one whose inputs this model does not take
-            pass
-    given = small_inputs(twin) if inputs is None and isinstance(twin, PreTrainedModel) else inputs
-    return Judge(twin, _runner(given if given is not None else ()))
-
-
-def _eager(model: nn.Module) -> nn.Module:
-    """A copy whose attentions are computed operator by operator."""
-    twin = copy.deepcopy(model)
-    if isinstance(twin, PreTrainedModel):
-        twin.set_attn_implementation("eager")
-    return twin
-
-
-def _runner(inputs: Inputs) -> Any:
-    def wide(x: Tensor) -> Tensor:
-        return x.double() if x.is_floating_point() else x
-
-    if isinstance(inputs, Mapping):
-        by_name = {name: wide(x) for name, x in inputs.items()}
-        return lambda model: first_tensor(model(**by_name))
-    listed = [wide(x) for x in ([inputs] if isinstance(inputs, Tensor) else inputs)]
-    return lambda model: first_tensor(model(*listed))
-
-
-def _named(model: nn.Module) -> Named:
-    kind = getattr(type(model), "dense_class", type(model))
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__)
-    if isinstance(model, PreTrainedModel):
-        name = str(model.config.model_type).removeprefix("tprune_")
-    if not re.fullmatch(r"[\w-]+", name):  # it is written into code
-        raise InputError(f"model_type is {name!r:.80}; expected letters, digits, - and _")
-    return Named(name.lower(), kind.__name__, getattr(transformers, kind.__name__, None) is kind)
+    return Findings(own, fed, stream(model, seen, notes), tuple(notes))
 
 
 def _in_layers(blocks: Sequence[Block], notes: list[str]) -> list[Block]:
     """The blocks that lie in layers, where any do: maps of heads beside them are no blocks."""
-    layered = [block for block in blocks if re.search(r"\.\d+(\.|$)", block.module)]
+    layered = [block for block in blocks if LAYER.match(block.module)]
     if layered:
         notes += [f"{b.module}: hidden units outside of the layers" for b in blocks if b not in layered]
     return layered or list(blocks)
@@ -213,14 +167,14 @@ def _where(template: Template) -> str:
     )
 
 
-def table_of(text: str) -> Table:
+def table_of(file: FamilyFile) -> Table:
     """The table that a proposed file defines; it is not entered.
 
     Args:
-        text: of the file.
+        file: that is proposed.
     """
     space: dict[str, Any] = {}
-    exec(compile(text.rpartition("FAMILIES.enter(")[0], "<proposed family>", "exec"), space)  # written by table_text
+    exec(compile(file.definition, "<proposed family>", "exec"), space)  # written by family_file
     table: Table = space["FAMILY"]
     return table
 
@@ -243,7 +197,7 @@ def _verified(judge: Judge, named: Named, template: Template, notes: list[str]) 
     main = "heads" if isinstance(template.found, FoundAttention) else "ffn"
     first = ""
     for variant in _variants(judge, template):
-        table = table_of(table_text(named, [variant], None, tolerance=_tolerance(judge)))
+        table = table_of(family_file(named, [variant], None, tolerance=_tolerance(judge)))
         try:
             kinds = [kind for kind in dict.fromkeys(c.kind for c in table.couplings(judge.model)) if kind != "lines"]
         except InputError as error:
@@ -277,15 +231,17 @@ def _proposal(
     tolerance, lines = _tolerance(judge), False
 
     def made() -> tuple[str, Table]:
-        text = table_text(named, kept, width, lines=lines, tolerance=tolerance, comments=notes)
-        return text, table_of(text)
+        file = family_file(named, kept, width, lines=lines, tolerance=tolerance, comments=notes)
+        return file.text, table_of(file)
 
     if width is not None and (wrong := judge.wrong(made()[1], ["width"])):
         notes.append(f"width of the residual stream: {wrong}")
         width = None
     if kept:
         lines = True
-        lines = not judge.wrong(made()[1], ["lines"])
+        if wrong := judge.wrong(made()[1], ["lines"]):
+            notes.append(f"lines of single maps: {wrong}")
+            lines = False
     text, table = made()
     with torch.no_grad():
         couplings = table.couplings(judge.model)

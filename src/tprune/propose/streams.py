@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tprune.propose.axes import Atom
 from tprune.propose.found import FoundStream, FoundView, held_by
-from tprune.propose.trace import Place, Trace
+from tprune.propose.trace import Trace, TracedPlace
 
 LETTERS = "abcdefgh"
 
@@ -39,7 +40,7 @@ def stream(model: nn.Module, trace: Trace, notes: list[str]) -> FoundStream | No
         return None
 
 
-def _stream(model: nn.Module, atom: Atom, places: Sequence[Place]) -> FoundStream:
+def _stream(model: nn.Module, atom: Atom, places: Sequence[TracedPlace]) -> FoundStream:
     embeddings, norms, writers, readers, conv1d = (list[str]() for _ in range(5))
     tensors: list[FoundView] = []
     for place in places:
@@ -74,7 +75,7 @@ def _normalises(model: nn.Module, where: str) -> bool:
     return bool(where) and not list(model.get_submodule(where).children())
 
 
-def _view(model: nn.Module, place: Place) -> FoundView:
+def _view(model: nn.Module, place: TracedPlace) -> FoundView:
     tensor = dict(model.named_parameters(remove_duplicate=False)).get(place.tensor)
     if tensor is None:
         raise ValueError(f"{place.tensor}, which is no parameter, is on it")
@@ -91,12 +92,22 @@ def _kind(model: nn.Module, norms: Sequence[str], width: int) -> tuple[bool, int
     found = set[tuple[bool, int]]()
     x = torch.randn(2, 3, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for name in norms:
-        norm = copy.deepcopy(model.get_submodule(name)).double()
-        centred = bool((norm(x) - norm(x + 1)).abs().max() < 1e-4)
-        norm.weight.zero_()  # type: ignore[operator]  # a tensor
-        if getattr(norm, "bias", None) is not None:
-            norm.bias.zero_()  # type: ignore[operator]
-        found.add((not centred, int(bool(norm(x).abs().max() > 1e-4))))
+        module = model.get_submodule(name)
+        try:
+            found.add(_kind_of(module, x))
+        except (TypeError, AttributeError, RuntimeError, LookupError, ValueError) as error:  # of another signature
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            raise ValueError(f"{name}, a {type(module).__name__}, is no norm of one input ({said})") from error
     if len(found) != 1:
         raise ValueError(f"{len(norms)} norms of {len(found)} kinds are on it; a row has norms of one kind")
     return found.pop()
+
+
+def _kind_of(module: nn.Module, x: Tensor) -> tuple[bool, int]:
+    """Of one norm: whether it is by the root mean square, and what it adds to its weight."""
+    norm: Any = copy.deepcopy(module).double()
+    centred = bool((norm(x) - norm(x + 1)).abs().max() < 1e-4)
+    norm.weight.zero_()
+    if getattr(norm, "bias", None) is not None:
+        norm.bias.zero_()
+    return not centred, int(bool(norm(x).abs().max() > 1e-4))

@@ -128,7 +128,7 @@ def _stacks(model: nn.Module, prefixes: Iterable[str]) -> dict[str, tuple[str, i
 
 def _numbered(made: Sequence[Template]) -> list[Template]:
     """Templates whose sites differ: a second block of a layer gets a word of its own, one in no layer a number."""
-    taken: dict[tuple[str, int, str], int] = {}
+    taken = set[tuple[str, int, str]]()
     found = []
     for one in made:
         block, count = one.block, 1
@@ -138,6 +138,6 @@ def _numbered(made: Sequence[Template]) -> list[Template]:
                 continue
             count += 1
             block = f"{one.block}_{count}"
-        taken |= {(one.stack, number + one.offset, block): 1 for number in one.numbers}
+        taken |= {(one.stack, number + one.offset, block) for number in one.numbers}
         found.append(replace(one, block=block))
     return found

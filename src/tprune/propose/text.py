@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tprune.core.sites import CROSS_ATTENTION, FEED_FORWARD
 from tprune.families.fused import APART
 from tprune.families.rows import CONV1D
+from tprune.propose.expressions import WIDTH, call, name_of, opened_at, quoted, tuple_of
 from tprune.propose.found import FoundAttention, FoundFeedForward, FoundStream
 from tprune.propose.templates import LAYER, OPEN, Template
 
-WIDTH = 112  # of a line
 IMPORTS: Mapping[str, str] = {  # where each name that a table may use lies
     "Site": "tprune.core.sites",
     "bias": "tprune.core.views",
@@ -31,6 +32,8 @@ IMPORTS: Mapping[str, str] = {  # where each name that a table may use lies
     "gone": "tprune.families.rows",
     "Table": "tprune.families.table",
 }
+Form = tuple[str, str]  # of a view: its role and pattern; nothing for a name alone
+PLAIN: Form = ("", "")
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Named:
     Attributes:
         name: of the family.
         kind: the class of its models.
+        module: where that class is defined; empty where that says nothing to another process.
         imported: whether transformers has that class.
     """
 
     name: str
     kind: str
+    module: str
     imported: bool
 
     @property
@@ -52,10 +57,31 @@ class Named:
         """An expression: whether a model is of the family."""
         if self.imported:
             return f"isinstance(model, {self.kind})"
-        return f'any(kind.__name__ == "{self.kind}" for kind in type(model).__mro__)'
+        what, said = "kind.__qualname__", quoted(self.kind)
+        if self.module:
+            what, said = f"(kind.__module__, {what})", f"({quoted(self.module)}, {said})"
+        return f"any({what} == {said} for kind in type(model).__mro__)"
 
 
-def table_text(
+@dataclass(frozen=True)
+class FamilyFile:
+    """The Python file of a family.
+
+    Attributes:
+        definition: its imports, its rows, and its table, which is called `FAMILY`.
+        entry: the line that makes the table known.
+    """
+
+    definition: str
+    entry: str
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return f"{self.definition}{self.entry}\n"
+
+
+def family_file(
     named: Named,
     blocks: Sequence[Template],
     stream: FoundStream | None,
@@ -63,8 +89,8 @@ def table_text(
     lines: bool = False,
     tolerance: float = 1e-10,
     comments: Sequence[str] = (),
-) -> str:
-    """The file.
+) -> FamilyFile:
+    """The file of a family.
 
     Args:
         named: what the family is of.
@@ -80,21 +106,21 @@ def table_text(
     body += _comments(comments)
     options = ["lines=False"] if not lines else []
     options += [f"tolerance={tolerance:g}"] if tolerance != 1e-10 else []
-    table = _call("Table", [f'"{named.name}"', f"lambda model: {named.belongs}", "rows", *options], "FAMILY = ", "")
-    enter = f'FAMILIES.enter("{named.name}", FAMILY)'
-    code = [*(["def rows(model):", *(f"    {line}" if line else "" for line in body)]), "", "", *table, enter]
-    head = [f'"""{named.kind}: a first table, as `tprune inspect --propose` found and verified it."""', ""]
-    imports = _imports("\n".join(code))
+    table = call("Table", [quoted(named.name), f"lambda model: {named.belongs}", "rows", *options], "FAMILY = ")
+    entry = f"FAMILIES.enter({quoted(named.name)}, FAMILY)"
+    code = ["def rows(model):", *(f"    {line}" if line else "" for line in body), "", "", *table]
+    title = f"{named.kind.rpartition('.')[2]}: a first table, as `tprune inspect --propose` found and verified it."
+    head = [f'"""{title}"""', ""]
     theirs = [f"from transformers import {named.kind}", ""] if named.imported else []
-    return "\n".join([*head, *theirs, *imports, "", "", *code, ""])
+    imports = _imports("\n".join([*code, entry]))
+    return FamilyFile("\n".join([*head, *theirs, *imports, "", "", *code, ""]), entry)
 
 
 def _imports(code: str) -> list[str]:
-    code = "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("#"))
-    words = set("".join(c if c.isalnum() or c == "_" else " " for c in code).split())
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     modules: dict[str, list[str]] = {}
     for name, module in IMPORTS.items():
-        if name in words:
+        if name in used:
             modules.setdefault(module, []).append(name)
     return [f"from {module} import {', '.join(sorted(names))}" for module, names in modules.items()]
 
@@ -112,28 +138,6 @@ def _comments(comments: Iterable[str]) -> list[str]:
     return found
 
 
-def _call(name: str, args: Sequence[str], before: str = "", indent: str = "") -> list[str]:
-    """A call in one line, or with an argument a line."""
-    short = f"{indent}{before}{name}({', '.join(args)})"
-    if len(short) <= WIDTH and "\n" not in short:
-        return [short]
-    return [f"{indent}{before}{name}(", *_arguments(args, f"{indent}    "), f"{indent})"]
-
-
-def _arguments(args: Sequence[str], indent: str) -> list[str]:
-    """An argument a line; those that are written over several lines are given line by line."""
-    return [f"{indent}{arg}" if arg.endswith("(") or arg.startswith("    ") else f"{indent}{arg}," for arg in args]
-
-
-def _said(name: str) -> str:
-    """The name of a module as an expression."""
-    return f'f"{name}"' if OPEN in name else f'"{name}"'
-
-
-def _tuple(parts: Sequence[str]) -> str:
-    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-
-
 def _layers(prefix: str, blocks: Sequence[Template]) -> list[str]:
     own = [block for block in blocks if block.prefix == prefix]
     if not prefix:
@@ -141,14 +145,14 @@ def _layers(prefix: str, blocks: Sequence[Template]) -> list[str]:
     offset = own[0].offset
     every = sorted({number for block in own for number in block.numbers})
     found = [
-        f'for number in range(len(model.get_submodule("{prefix}"))):',
-        f'    layer = f"{prefix}.{{number}}"',
+        f"for number in range(len(model.get_submodule({quoted(prefix)}))):",
+        f"    layer = {opened_at('number', '', f'{prefix}.')}",
     ]
     for block in own:
         number = f"{offset} + number" if offset else "number"
         rows = _row(block, number)
         if list(block.numbers) != every or every != list(range(len(every))):
-            rows = [f"if number in {_tuple([str(n) for n in block.numbers])}:", *(f"    {row}" for row in rows)]
+            rows = [f"if number in {tuple_of([str(n) for n in block.numbers])}:", *(f"    {row}" for row in rows)]
         found += [f"    {row}" for row in rows]
     return found
 
@@ -162,15 +166,15 @@ def _row(block: Template, number: str) -> list[str]:
 
 def _yielded(block: Template, name: str, args: Sequence[str]) -> list[str]:
     if not block.without:
-        return _call(name, args, "yield ")
-    rows = _call(name, args, "row = ")
-    return [*rows, f"yield Limited(row, {_tuple([repr(kind).replace(chr(39), chr(34)) for kind in block.without])})"]
+        return call(name, args, "yield ")
+    rows = call(name, args, "row = ")
+    return [*rows, f"yield Limited(row, {tuple_of([quoted(kind) for kind in block.without])})"]
 
 
 def _feed_forward(block: Template, found: FoundFeedForward, site: str) -> list[str]:
-    args = [site, _said(found.module), _tuple([_said(up) for up in found.ups]), _said(found.down)]
+    args = [site, name_of(found.module), tuple_of([name_of(up) for up in found.ups]), name_of(found.down)]
     if found.layer and block.block == FEED_FORWARD:
-        args.append(f"layer={'layer' if found.layer == OPEN else _said(found.layer)}")
+        args.append(f"layer={'layer' if found.layer == OPEN else name_of(found.layer)}")
     return args + _held(found.parts, found.held is CONV1D)
 
 
@@ -179,35 +183,35 @@ def _held(parts: int, conv1d: bool) -> list[str]:
 
 
 def _attention(block: Template, found: FoundAttention, site: str) -> list[str]:
-    module = f"{'cross' if block.block.startswith(CROSS_ATTENTION) else 'attention'}"
-    slots = [f'{slot}="{name}"' for slot, name in block.reads.items() if (slot, name) != ("dim", "head_dim")]
+    module = "cross" if block.block.startswith(CROSS_ATTENTION) else "attention"
+    slots = [f"{slot}={quoted(name)}" for slot, name in block.reads.items() if (slot, name) != ("dim", "head_dim")]
     reads = f"Reads({', '.join(slots)})"
     heads, kv = (_count(block, found, slot) for slot in ("heads", "kv"))
-    held = ["held = model.get_submodule(" + module + ")"] if "held." in heads + kv else []
     args = [site, module, *_maps(found, module), heads]
     if not found.order:
         args += [kv, reads, *(["rotary=True"] if not found.inside else ["even=True"] if block.even else [])]
-        args += [f"norms={_tuple([_said(norm) for norm in found.norms])}"] if found.norms else []
+        args += [f"norms={tuple_of([name_of(norm) for norm in found.norms])}"] if found.norms else []
     else:
         args += ["APART" if found.order == APART else "INTERLEAVED", reads, *_held(1, found.held is CONV1D)]
         args += [f"kv={kv}"] if found.kv != found.heads else []
     args += [f"returns={block.returns}"] if block.returns != 2 else []
     rows = _yielded(block, "FusedAttention" if found.order else "Attention", args)
-    start = f"{module} = {_said(found.module)}"
-    return [start, f"if not gone(model, {module}):", *(f"    {row}" for row in [*held, *rows])]
+    start = f"{module} = {name_of(found.module)}"
+    inside = [f"held = model.get_submodule({module})", *rows]
+    return [start, f"if not gone(model, {module}):", *(f"    {row}" for row in inside)]
 
 
 def _maps(found: FoundAttention, module: str) -> list[str]:
     def short(name: str) -> str:
         inside = name.startswith(f"{found.module}.")
-        return f'f"{{{module}}}{name[len(found.module) :]}"' if inside else _said(name)
+        return opened_at(module, name[len(found.module) :]) if inside else name_of(name)
 
     if found.order:
         return [short(found.maps[0]), short(found.maps[3])]
     if all(name.startswith(f"{found.module}.") for name in found.maps):
-        names = ", ".join(f'"{name[len(found.module) + 1 :]}"' for name in found.maps)
+        names = ", ".join(quoted(name[len(found.module) + 1 :]) for name in found.maps)
         return [f'Projections(*(f"{{{module}}}.{{name}}" for name in ({names})))']
-    return _call("Projections", [short(name) for name in found.maps])
+    return call("Projections", [short(name) for name in found.maps])
 
 
 def _count(block: Template, found: FoundAttention, slot: str) -> str:
@@ -217,9 +221,9 @@ def _count(block: Template, found: FoundAttention, slot: str) -> str:
     if slot == "kv" and found.kv == found.heads:
         return _count(block, found, "heads")
     shape = 1 - found.held.outputs if found.order else found.held.outputs
-    name = _said(found.maps[3] if found.order else found.maps[0 if slot == "heads" else 1])
+    name = name_of(found.maps[3] if found.order else found.maps[0 if slot == "heads" else 1])
     if found.order and slot == "kv":
-        qkv, o = _said(found.maps[0]), name
+        qkv, o = name_of(found.maps[0]), name
         more = f"model.get_submodule({qkv}).weight.shape[0] - model.get_submodule({o}).weight.shape[1]"
         return f"({more}) // (2 * held.{block.reads['dim']})"
     return f"model.get_submodule({name}).weight.shape[{shape}] // held.{block.reads['dim']}"
@@ -231,14 +235,15 @@ def _stream(stream: FoundStream, blocks: Sequence[Template]) -> list[str]:
     counts = {prefix: _layers_of(prefix, stream, blocks) for prefix in sorted(prefixes)}
     named = {prefix: f"layers{number or ''}" for number, prefix in enumerate(p for p in counts if counts[p] > 1)}
     for prefix, name in named.items():
-        found.append(f'{name} = [f"{prefix}.{{n}}" for n in range(len(model.get_submodule("{prefix}")))]')
+        layers = opened_at("n", "", f"{prefix}.")
+        found.append(f"{name} = [{layers} for n in range(len(model.get_submodule({quoted(prefix)})))]")
     args: list[str] = []
     for what in ("embeddings", "norms", "writers", "readers", "conv1d"):
-        items = [("", name) for name in getattr(stream, what)]
+        items = [(PLAIN, name) for name in getattr(stream, what)]
         if items or what != "conv1d":
             args += _items(what, items, counts, named)
     if stream.tensors:
-        views = [(f'{view.role}(NAME, "{view.pattern}")', view.tensor) for view in stream.tensors]
+        views = [((view.role, view.pattern), view.tensor) for view in stream.tensors]
         args += _items("tensors", views, counts, named)
     args += ["rms=True"] if stream.rms else []
     args += [f"offset={stream.offset}"] if stream.rms and stream.offset else []
@@ -262,10 +267,10 @@ def _layers_of(prefix: str, stream: FoundStream, blocks: Sequence[Template]) -> 
 
 
 def _items(
-    what: str, items: Sequence[tuple[str, str]], counts: Mapping[str, int], named: Mapping[str, str]
+    what: str, items: Sequence[tuple[Form, str]], counts: Mapping[str, int], named: Mapping[str, str]
 ) -> list[str]:
     """A tuple of names, those that all layers have as one comprehension."""
-    layered: dict[tuple[str, str, str], set[int]] = {}
+    layered: dict[tuple[Form, str, str], set[int]] = {}
     for form, name in items:
         if (match := LAYER.match(name)) and match["prefix"] in named:
             rest = name[match.end("number") :]
@@ -276,13 +281,16 @@ def _items(
         match = LAYER.match(name)
         key = (form, match["prefix"], name[match.end("number") :]) if match else None
         if key in whole and key is not None:
-            expression = f'f"{{layer}}{key[2]}"'
-            said[f"*({form.replace('NAME', expression) or expression} for layer in {named[key[1]]})"] = None
+            said[f"*({_formed(form, opened_at('layer', key[2]))} for layer in {named[key[1]]})"] = None
         else:
-            expression = f'"{name}"'
-            said[form.replace("NAME", expression) or expression] = None
+            said[_formed(form, quoted(name))] = None
     return (
-        [f"{what}={_tuple(list(said))}"]
+        [f"{what}={tuple_of(list(said))}"]
         if sum(map(len, said)) < 70
         else [f"{what}=(", *(f"    {s}," for s in said), "),"]
     )
+
+
+def _formed(form: Form, name: str) -> str:
+    role, pattern = form
+    return f"{role}({name}, {quoted(pattern)})" if role else name

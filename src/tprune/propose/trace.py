@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tprune.core.coupling import tensors_of
 from tprune.propose.axes import Atom, Axis, fresh, leaves, mix
-from tprune.propose.operators import RULES, Known, Product, pointwise
+from tprune.propose.known import Known, TracedProduct
+from tprune.propose.operators import RULES, pointwise
 from tprune.support.errors import InputError
 
 Run = Callable[[nn.Module], Tensor]  # a model's output on some inputs
@@ -23,7 +24,7 @@ MAKES = ("new_", "empty", "zeros", "ones", "arange", "fill")  # how operators ar
 
 
 @dataclass(frozen=True)
-class Place:
+class TracedPlace:
     """Where an axis of a tensor of the model is.
 
     Attributes:
@@ -47,22 +48,22 @@ class Trace:
         axes: of the model's tensors, as they are after all joins; tied ones have the same.
         products: in their order.
         returns: how many results each module returns.
-        strange: operators that no rule is known for, by the modules that called them.
+        strange: by operator, why axes are not followed through it, in words.
     """
 
     axes: Mapping[str, tuple[Axis, ...]]
-    products: Sequence[Product]
+    products: Sequence[TracedProduct]
     returns: Mapping[str, int]
     strange: Mapping[str, str]
 
-    def classes(self) -> dict[Atom, list[Place]]:
+    def classes(self) -> dict[Atom, list[TracedPlace]]:
         """By atom, the axes of tensors that are that atom and nothing else, in whole or a part of them."""
-        found: dict[Atom, list[Place]] = {}
+        found: dict[Atom, list[TracedPlace]] = {}
         for name, axes in self.axes.items():
             for number, axis in enumerate(axes):
                 if len(axis) == 1:
                     for start, atom in _pieces(axis[0], 0):
-                        found.setdefault(atom, []).append(Place(name, number, start, axis[0].size))
+                        found.setdefault(atom, []).append(TracedPlace(name, number, start, axis[0].size))
         return found
 
 
@@ -88,21 +89,34 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
     ) -> Any:
         """Runs the operator, then follows the axes."""
         out = func(*args, **(kwargs or {}))
-        self.alive.append((args, out))
+        self.alive.append((args, kwargs, out))
         known, name = self.known, func.overloadpacket.__name__
         self.last = name
         results = _results(out)
-        if not results or not all(isinstance(x, Tensor) for x in results):
+        if not any(isinstance(x, Tensor) for x in results):
             return out
         given = [x for x in _flat((args, kwargs or {})) if isinstance(x, Tensor)]
         made = frozenset(itertools.chain.from_iterable(known.from_(x) for x in given))
-        found = self._axes(name, func, args, kwargs or {}, given, out)
-        for result, axes in zip(results, found if isinstance(out, Sequence) else [found], strict=False):
-            known.axes[id(result)] = axes
-            known.made.setdefault(id(result), made)
+        found = self._paired(name, func, args, kwargs or {}, given, out)
+        for result, axes in zip(results, found, strict=True):
+            if isinstance(result, Tensor):
+                known.axes[id(result)] = axes
+                known.made.setdefault(id(result), made)
         if name in KEEPS_NAME and known.named(args[0]):
             known.names[id(out)] = known.named(args[0])
         return out
+
+    def _paired(
+        self, name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Tensor], out: Any
+    ) -> list[list[Axis]]:
+        """The axes of every result, those that are no tensors too, so that none is taken for another's."""
+        found = self._axes(name, func, args, kwargs, given, out)
+        if isinstance(out, Tensor):
+            return [found]
+        if len(found) != len(out):
+            said = f"the rule of operator {name} failed in {self.known.place}: {len(found)} results for {len(out)}"
+            return list(self._unknown(name, given, out, said))
+        return found
 
     def _axes(
         self, name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Tensor], out: Any
@@ -111,8 +125,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
         if plain in RULES and args:
             try:
                 return list(RULES[plain](self.known, args, kwargs, out))
-            except (TypeError, IndexError, ValueError, AttributeError):  # arguments in a form that no rule has seen
-                return self._unknown(name, given, out)
+            except (TypeError, LookupError, ValueError, AttributeError) as error:  # a form that no rule has seen
+                said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+                why = f"the rule of operator {name} failed in {self.known.place}: {said}"
+                return self._unknown(name, given, out, why)
         if not given or plain.endswith("_like") or plain.startswith(MAKES):
             return _fresh(out)
         if torch.Tag.pointwise in func.tags and isinstance(out, Tensor):
@@ -121,19 +137,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
             return _fresh(out)
         return self._unknown(name, given, out)
 
-    def _unknown(self, name: str, given: list[Tensor], out: Any) -> list[Any]:
+    def _unknown(self, name: str, given: list[Tensor], out: Any, failed: str = "") -> list[Any]:
         why = f"operator {name} in {self.known.place}"
-        self.known.strange.setdefault(name, self.known.place)
+        self.known.strange.setdefault(name, failed or f"{why} has no rule")
         for x in given:
             mix([atom for axis in self.known.of(x) for atom in axis], why)
         return _fresh(out, why)
 
 
 def _results(out: object) -> list[Any]:
-    """What an operator returns, as a list without what is not there."""
+    """What an operator returns, as a list."""
     if isinstance(out, Tensor):
         return [out]
-    return [x for x in out if x is not None] if isinstance(out, list | tuple) else []
+    return list(out) if isinstance(out, list | tuple) else []
 
 
 def _fresh(out: Any, why: str = "") -> list[Any]:

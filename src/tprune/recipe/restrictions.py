@@ -1,4 +1,4 @@
-"""What a runtime that does not run all that can be cut asks of a recipe."""
+"""What is asked of a recipe beyond single keys: by runtimes that do not run all that can be cut, by new spellings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tprune.recipe.schema import Prune, Recover
     from tprune.runtimes.runtime import Restricted
 
 
@@ -52,3 +53,18 @@ def not_run(runtime: str, kinds: Sequence[str]) -> str | None:
         f"prune.kinds: {runtime} runs no model of which {', '.join(odd)} are cut; expected some of "
         f"{', '.join(where.kinds)}, or another runtime"
     )
+
+
+def unlearnt(prune: Prune, recover: Recover) -> str | None:
+    """Why a spelling could not be learnt, which is new to the model and to its teacher; None where it can."""
+    if prune.output_vocabulary is None:
+        return None
+    if not recover.steps:
+        return "prune.output_vocabulary needs recover.steps: how words are spelled anew must be learnt"
+    if recover.distill or recover.hidden_distillation:
+        return (
+            "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; "
+            "expected recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with "
+            f"it), got {recover.distill:g} and {recover.hidden_distillation:g}"
+        )
+    return None

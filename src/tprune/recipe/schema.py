@@ -20,9 +20,10 @@ from pydantic import (
 from tprune.core.kinds import BY_DEFAULT, STOCK, kinds_known
 from tprune.core.known_methods import METHODS
 from tprune.core.known_tasks import TASKS
+from tprune.core.objectives import DEFAULT, Objective
 from tprune.core.precision import AUTO, INT8, NUMBERS, Precision
 from tprune.core.units import LEAST_SIZE, MEMORY, SIZES, TIMES
-from tprune.recipe.restrictions import evened, not_run
+from tprune.recipe.restrictions import evened, not_run, unlearnt
 from tprune.support.errors import InputError
 
 Pair = tuple[str, str]
@@ -221,7 +222,8 @@ class Prune(Distilled):
         latency_ms: target, milliseconds a sentence.
         allocation: how sublayers share a size.
         objective: what is measured where a size, time or memory is shared by loss: the loss on references, or the
-            divergence of the outputs' distributions from the dense model's, for which no references are needed.
+            divergence of the outputs' distributions from the dense model's, which uses references only as decoder
+            input.
         search: selections measured as a whole.
         expected_recovery: share of the loss of a kind that training wins back.
         floor: share of every coupling that stays.
@@ -245,7 +247,7 @@ class Prune(Distilled):
     speedup: float | None = Field(None, gt=1)
     latency_ms: float | None = Field(None, gt=0)
     allocation: Literal["loss", "analysis", "uniform"] = "analysis"
-    objective: Literal["loss", "divergence"] = "loss"
+    objective: Objective = DEFAULT
     search: int = Field(40, ge=0, le=100_000)
     expected_recovery: dict[KindName, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict)
     floor: float = Field(0.1, ge=0, lt=1)
@@ -309,21 +311,6 @@ class Prune(Distilled):
 
 class Recover(Distilled):
     """Fine-tuning of the cut model."""
-
-
-def unlearnt(prune: Prune, recover: Recover) -> str | None:
-    """Why a spelling could not be learnt, which is new to the model and to its teacher; None where it can."""
-    if prune.output_vocabulary is None:
-        return None
-    if not recover.steps:
-        return "prune.output_vocabulary needs recover.steps: how words are spelled anew must be learnt"
-    if recover.distill or recover.hidden_distillation:
-        return (
-            "prune.output_vocabulary: the dense model spells otherwise, so nobody can learn this from its states; "
-            "expected recover.distill 0 and recover.hidden_distillation 0 (recover.sequence_distillation goes with "
-            f"it), got {recover.distill:g} and {recover.hidden_distillation:g}"
-        )
-    return None
 
 
 class Bench(_Section):

@@ -35,8 +35,8 @@ def beside_fp32(work: Work) -> Differences | None:
             start.note("times in fp32 were not measured here, so the plan is not compared with one for fp32")
             return None
         fp32 = known
-    budget = evidence.milliseconds(how)
-    return differences(work.writer, work.plan, work.goal, table, fp32, evidence.curves, budget, mixed=evidence.mixed)
+    given = (work.writer, work.plan, work.goal, table, fp32, evidence.curves, evidence.milliseconds(how))
+    return differences(*given, mixed=evidence.mixed, objective=how.objective)
 
 
 def mixture(goal: Plan) -> tuple[str, ...]:

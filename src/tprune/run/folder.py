@@ -18,6 +18,7 @@ from torch import nn
 
 from tprune.core.data import Data
 from tprune.core.known_tasks import TASKS
+from tprune.core.objectives import DEFAULT
 from tprune.core.task import Task, WritesSentences
 from tprune.core.words import words_of
 from tprune.data.splits import Splits
@@ -246,7 +247,7 @@ def check_identity(run: Run) -> None:
         before = read_json(marker)
         before["recipe"] = current(before.get("recipe", {}))
         if isinstance(prune := before["recipe"].get("prune"), dict):
-            prune.setdefault("objective", "loss")  # a run of before there was another
+            prune.setdefault("objective", DEFAULT)  # a run of before there was another
         if _trained(run):  # what is left to do computes nothing that hangs on it
             mine["training"] = before.get("training", mine["training"])
         before.setdefault("training", mine["training"])  # a run of before this was noted

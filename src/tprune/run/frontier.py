@@ -68,8 +68,14 @@ def _rows(precision: str, found: Evidence | None) -> dict[str, Evidence]:
 
 
 def _written(run: Run, points: Sequence[Point], quoted: str, refused: dict[str, str]) -> dict[str, Any]:
-    found = {"quoted": quoted, "points": [asdict(point) for point in points], "refused": refused}
+    objective = run.recipe.prune.objective
+    found = {
+        "quoted": quoted,
+        "objective": objective,
+        "points": [asdict(point) for point in points],
+        "refused": refused,
+    }
     write_json(run.out / "frontier.json", found)
-    write_plot(points, run.out / "frontier.svg")
-    run.progress.note(frontier_table(points, quoted))
+    write_plot(points, run.out / "frontier.svg", objective)
+    run.progress.note(frontier_table(points, quoted, objective))
     return {"frontier": found}

@@ -14,6 +14,7 @@ from tprune.budget.evidence import Curves, Measure
 from tprune.budget.request import limits_of
 from tprune.budget.samples import ALONE, CALIBRATION, FITTED
 from tprune.core.curves import Curve
+from tprune.core.objectives import DEFAULT
 from tprune.core.plan import fingerprint
 from tprune.run.work import Work
 from tprune.support.files import read_json, write_json
@@ -76,7 +77,7 @@ def _key(work: Work) -> str:
             )
         ],
     }
-    if how.objective != "loss":  # what was measured before there was another objective stays
+    if how.objective != DEFAULT:  # what was measured before there was another objective stays
         said["objective"] = how.objective
     return sha1(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -29,7 +29,8 @@ from tprune.data.splits import Splits
 from tprune.realise.belonging import check_tokenizer
 from tprune.recipe.changes import built_in, changed, options, without_training
 from tprune.recipe.reader import read_recipe
-from tprune.recipe.schema import Analyze, Prune, Recipe, Recover, unlearnt
+from tprune.recipe.restrictions import unlearnt
+from tprune.recipe.schema import Analyze, Prune, Recipe, Recover
 from tprune.run.compressed import Compressed, Latencies
 from tprune.run.multiples import liked, with_multiples
 from tprune.run.numbers import check_auto

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tprune.analysis.divergence import check_distribution
 from tprune.core.data import evenly, sampled
+from tprune.core.objectives import DEFAULT, objective_rule
 from tprune.core.task import Batch, Examples, Task, WritesSentences
 from tprune.data.splits import Splits
 from tprune.recipe.schema import Data, Recipe
@@ -143,14 +144,15 @@ def check_objective(task: Task, recipe: Recipe) -> None:
         InputError: nothing is measured to share the budget, or models of the task give no distribution.
     """
     how = recipe.prune
-    if how.objective == "loss":
+    if how.objective == DEFAULT:
         return
     if not how.by_loss:
         raise InputError(
             f"prune.objective {how.objective}: nothing is measured with prune.allocation {how.allocation}; expected "
             "allocation: loss, or a time or memory as the target"
         )
-    check_distribution(task)
+    if objective_rule(how.objective).compares:
+        check_distribution(task)
 
 
 def _unfit(recipe: Recipe, trims: bool, trained: bool) -> Iterator[tuple[str, str]]:

@@ -119,7 +119,7 @@ def measured(work: Work) -> Work:
     """The loss that every coupling adds alone, unless the folder has it already, and the latency table."""
     setting = replace(work.start.setting, precision=_numbers(work))
     work = replace(work, start=replace(work.start, setting=setting))
-    start, inputs, auto = work.start, work.inputs, work.start.recipe.bench.auto
+    start, auto = work.start, work.start.recipe.bench.auto
     faster = 1.0
     if start.before is not None and work.how.target()[0] == "speedup":
         after = start.dense, start.processor
@@ -131,19 +131,8 @@ def measured(work: Work) -> Work:
         lower = precision_speedup(work.dense_timing)
         start.note(f"in {start.setting.precision} alone: {lower:.2f}x faster")
         faster *= lower
-    evidence = gather_evidence(
-        start.dense,
-        start.tokenizer,
-        work.plan,
-        work.material,
-        inputs,
-        work.how,
-        start.setting,
-        start.report,
-        faster,
-        partial(kept_losses, work),
-        auto,
-    )
+    losses = partial(kept_losses, work)
+    evidence = gather_evidence(work.dense_timing, work.plan, work.material, work.how, faster, losses, auto)
     return replace(work, evidence=_in_both(work, evidence) if auto and not setting.precision.exact else evidence)
 
 

@@ -72,10 +72,12 @@ def import_plugins(names: Sequence[str]) -> None:
 
 
 def _import_file(path: Path) -> None:
-    """Imports a file under its own name. Raises `InputError` where there is none, or its code fails."""
+    """Imports a file under its own name, unless it is already. Raises `InputError` where it cannot be."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or not path.stem.isidentifier() or "," in str(path) or spec is None or spec.loader is None:
-        raise InputError(f"--plugin {path}: expected a Python file whose name is that of a module")
+    if (wrong := _wrong_file(path)) or spec is None or spec.loader is None:
+        raise InputError(f"--plugin {path}: {wrong or 'expected a Python file'}")
+    if path.stem in sys.modules:
+        return
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
@@ -86,6 +88,30 @@ def _import_file(path: Path) -> None:
             f"--plugin {path}: cannot be imported ({type(error).__name__}: {' '.join(str(error).split())}); "
             "expected an importable module"
         ) from error
+
+
+def _wrong_file(path: Path) -> str:
+    """Why a file cannot be imported under its own name; empty where it can."""
+    if not path.is_file():
+        return "there is no such file"
+    if not path.stem.isidentifier():
+        return f"{path.stem!r} is no name of a module; expected letters, digits and _"
+    if "," in str(path):
+        return "its path has a comma, by which plugins are told apart; rename it"
+    if other := _other_module(path):
+        return f"there is another module {path.stem!r} ({other}), which it would replace; rename it"
+    return ""
+
+
+def _other_module(path: Path) -> str:
+    """Where a module lies that is called like a file, and is another; empty where there is none."""
+    try:
+        known = importlib.util.find_spec(path.stem)
+    except ValueError:  # a module that was made by hand
+        return "already imported"
+    if known is None or (known.origin is None and path.stem not in sys.modules):  # a folder without code
+        return ""
+    return "" if known.origin is not None and Path(known.origin).resolve() == path else known.origin or "a package"
 
 
 def import_named() -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tprune.core.kinds import TO_CUT, Kind
+from tprune.core.objectives import OBJECTIVES
 from tprune.core.precision import AUTO, CALIBRATIONS, NUMBERS
 
 
@@ -22,11 +23,8 @@ else:  # what `prune` may cut; typer knows lists of enumerations, but none of li
     Kinds = StrEnum("Kinds", {kind.upper(): kind for kind in TO_CUT})
 
 
-class Objectives(StrEnum):
-    """What is measured of couplings and selections."""
-
-    LOSS = "loss"
-    DIVERGENCE = "divergence"
+# what is measured of couplings and selections
+Objectives = StrEnum("Objectives", {name.upper(): name for name in OBJECTIVES})  # type: ignore[misc]
 
 
 class Devices(StrEnum):

@@ -115,7 +115,8 @@ class Cutting:
         typer.Option(
             "--objective",
             help="What is measured to share the budget: the loss on references, or the divergence of the outputs' "
-            "distributions from the dense model's, which needs none (default: the recipe's, loss).",
+            "distributions from the dense model's, which uses references only as decoder input (default: the "
+            "recipe's, loss).",
         ),
     ] = None
     stock: Annotated[

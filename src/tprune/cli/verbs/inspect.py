@@ -16,47 +16,54 @@ from tprune.cli.options.single import AsJson, Checkpoint, Dense
 from tprune.core.kinds import KINDS
 from tprune.support.plugins import NAMES
 
+KindsShown = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        help="Kind of couplings to show; repeat for several (default: all but the lines of single matrices).",
+    ),
+]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Check the table of the model's family: perturb every coupling, cut at random, and compare outputs.",
+    ),
+]
+Propose = Annotated[
+    bool,
+    typer.Option(
+        "--propose",
+        help="Write a first table for an architecture that no family here knows: trace a small copy with random "
+        "weights, verify what can be cut, and write what holds as a Python file for --plugin.",
+    ),
+]
+ProposedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=named,
+        metavar="<path>",
+        help="New Python file that --propose writes (default: named after the model's type).",
+    ),
+]
+
 
 def inspect(
     model: Checkpoint,
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind",
-            help="Kind of couplings to show; repeat for several (default: all but the lines of single matrices).",
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Check the table of the model's family: perturb every coupling, cut at random, and compare outputs.",
-        ),
-    ] = False,
-    propose: Annotated[
-        bool,
-        typer.Option(
-            "--propose",
-            help="Write a first table for an architecture that no family here knows: trace a small copy with random "
-            "weights, verify what can be cut, and write what holds as a Python file for --plugin.",
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            parser=named,
-            metavar="<path>",
-            help="New Python file that --propose writes (default: named after the model's type).",
-        ),
-    ] = None,
+    kinds: KindsShown = None,
+    check: Check = False,
+    propose: Propose = False,
+    out: ProposedFile = None,
     dense: Dense = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what can be cut of a model: its couplings with their patterns, and its size."""
     check_kinds(kinds or ())
-    if ((kinds or check) and propose) or (out and not propose):
-        raise typer.BadParameter("--propose writes a file (--out); leave out --kind and --check, or --propose")
+    if propose and (kinds or check):
+        raise typer.BadParameter("--propose writes a table and shows none; leave out --kind and --check")
+    if out and not propose:
+        raise typer.BadParameter("--out is the file that --propose writes; add --propose")
     where = chosen(model, dense)
     if propose:
         from tprune.cli.propose import proposed, proposed_text
