@@ -136,7 +136,7 @@ def gather_evidence(
         cache = cache_folder() / "latency"
         asked = Feasibility(model, plan, how, faster)
         table = measured(
-            *(model, tokenizer, inputs, setting, cache, report, kinds, removal or empties(how)),
+            *(model, tokenizer, inputs, setting, cache, report, kinds, removal or empties(how, plan)),
             *(asked, material.task, how.even),
         )
     return Evidence(table, losses(partial(measure_loss_curves, model, plan, how, material, report)), faster)
