@@ -39,5 +39,5 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write_tokens(tokenizer, tmp_path / "out")
     settings = (tmp_path / "out" / SETTINGS).read_text()
     (tmp_path / "out" / SETTINGS).write_text(settings.replace("__en__", "__xx__"))
-    with pytest.raises(InputError, match=r"source.spm or vocab.json cannot be read \('__xx__'\)"):
+    with pytest.raises(InputError, match=r"the SentencePiece files or vocab.json cannot be read \('__xx__'\)"):
         load_tokens(tmp_path / "out")
