@@ -8,7 +8,7 @@ from onnx_models import SENTENCES, teach_
 
 from small_tokenizers import m2m_100_tokenizer
 from text_writers import FORCED, WRITERS, cut, writer
-from tprune.core.precision import INT8
+from tprune.core.precision import INT8, Precision
 from tprune.data.parallel import Parallel
 from tprune.families.graphs.positions import ByDistance
 from tprune.runtimes.artefact import read_translation
@@ -67,6 +67,17 @@ def test_integers(name: str, tokenizer: Any, tmp_path: Path) -> None:
         assert {"shared.weight", "encoder.block.0.layer.1.DenseReluDense.wo.weight"} <= whole
     else:
         assert {"model.shared.weight", "model.decoder.layers.1.encoder_attn.v_proj.weight"} <= whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8-greedy", "int8-weights", "int4-weights"])
+def test_other_precisions_of_an_m2m_100(precision: str, tokenizer: Any, tmp_path: Path) -> None:
+    model, out = taught("m2m_100", tokenizer), tmp_path / "out"
+    report = export(model, tokenizer, out, SENTENCES[:4], precision=Precision(precision))
+    assert report.rms is not None and 0 < report.rms < (0.5 if precision == "int4-weights" else 0.1)
+    certificate = ExportCertificate.read(out)
+    assert certificate is not None
+    assert {one.precision for one in certificate.products} > {"fp32"}
 
 
 @pytest.mark.slow
