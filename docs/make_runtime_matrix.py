@@ -28,6 +28,10 @@ and cut in every way, for the runtimes that are installed, and `tprune runtimes 
 - **exported**: the files are written; they run on another system, so nothing was compared.
 - **refused**: `tprune export` refuses it.
 
+The models that were exported for this page are small: of models that translate a Marian, of language models a Llama, of
+models of one pass a BERT classifier and a ResNet. Of other classes, the page on [limits](limits.md) says which were not
+tried in a runtime.
+
 A number in brackets is the note below the table: the version, the system or the reason.
 
 bf16 and int8 of `openvino` need [instructions of the processor](runtimes.md#openvino); here they are taken to be there.

@@ -24,7 +24,7 @@ class Ranked:
         every = torch.cat([s.flatten() for s in scores.values()])
         best = torch.split(top_k(every, round(level * len(every))), [s.numel() for s in scores.values()])
         return {
-            name: keep_best(s, self.limits.round(float(own.sum()), s.numel(), kinds[name]))
+            name: keep_best(s, self.limits.round(float(own.sum()), s.numel(), kinds[name], name))
             for (name, s), own in zip(scores.items(), best, strict=True)
         }
 

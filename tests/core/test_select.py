@@ -146,25 +146,26 @@ def test_rounded_is_a_multiple_or_the_whole_and_keeps_its_bounds(
 
 @given(st.floats(0, 1), st.integers(1, 64), st.sampled_from([0.0, 0.1, 0.5]))
 def test_the_floor_holds(level: float, total: int, floor: float) -> None:
-    found = Limits(floor=floor).round(level * total, total, "ffn")
+    found = Limits(floor=floor).round(level * total, total, "ffn", "a")
     assert found >= (max(1, floor * total - 1e-9) if floor else 0)
 
 
 def test_sublayers_go_as_a_whole_whatever_the_floor_and_heads_keep_a_dimension() -> None:
-    assert [Limits(floor=0.5).round(k, 1, "sublayer") for k in (0.2, 0.8)] == [0, 1]
-    assert Limits(floor=0.0).round(0.0, 1, "qk") == 1 and Limits(floor=0.0).round(0.0, 8, "ffn") == 0
+    assert [Limits(floor=0.5).round(k, 1, "sublayer", "a") for k in (0.2, 0.8)] == [0, 1]
+    assert Limits(floor=0.0).round(0.0, 1, "qk", "a") == 1 and Limits(floor=0.0).round(0.0, 8, "ffn", "a") == 0
 
 
 def test_floors_are_by_kind() -> None:
     limits = Limits(floor=0.25, floors={"ffn": 0.0, "qk": 0.0, "heads": 0.5})
-    assert [limits.round(0.0, 8, kind) for kind in ("ffn", "qk", "heads", "vo")] == [0, 1, 4, 2]
-    assert [limits.may_empty(kind) for kind in ("ffn", "qk", "heads", "vo")] == [True, False, False, False]
-    assert Limits(floor=0.0, floors={"heads": 0.1}).round(0.0, 8, "heads") == 1
+    assert [limits.round(0.0, 8, kind, "a") for kind in ("ffn", "qk", "heads", "vo")] == [0, 1, 4, 2]
+    assert [limits.may_empty(kind, "a") for kind in ("ffn", "qk", "heads", "vo")] == [True, False, False, False]
+    assert Limits(floor=0.0, floors={"heads": 0.1}).round(0.0, 8, "heads", "a") == 1
 
 
 def test_couplings_that_are_needed_keep_a_group() -> None:
     limits = Limits(floor=0.0, needed=("first",))
-    assert [limits.round(0.0, 8, "heads", name) for name in ("first", "second", "")] == [1, 0, 0]
+    assert [limits.round(0.0, 8, "heads", name) for name in ("first", "second")] == [1, 0]
+    assert [limits.may_empty("heads", name) for name in ("first", "second")] == [False, True]
     scores = {"first": torch.ones(4), "second": torch.ones(4)}
     kinds = dict.fromkeys(scores, "heads")
     for select in (Uniform(limits), Shared(limits=limits)):
@@ -173,7 +174,7 @@ def test_couplings_that_are_needed_keep_a_group() -> None:
 
 def test_multiples_are_by_kind() -> None:
     limits = Limits({"ffn": 16}, floor=0.0)
-    assert limits.round(30.0, 64, "ffn") == 32 and limits.round(30.0, 64, "heads") == 30
+    assert limits.round(30.0, 64, "ffn", "a") == 32 and limits.round(30.0, 64, "heads", "a") == 30
 
 
 SCORES = {"a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "b": torch.tensor([[10.0, 30.0], [40.0, 20.0]])}

@@ -18,8 +18,9 @@ from small_tokenizers import opus_tokenizer
 from tprune.runtimes.added_tokens import AddedToken as Added
 from tprune.runtimes.added_tokens import Splitter, tangled
 from tprune.runtimes.export_tokens import check_tokens, probes, same_tokens, write_tokens
+from tprune.runtimes.marian_tokens import SentencePieceTokens
 from tprune.runtimes.token_settings import SETTINGS, TokenSettings
-from tprune.runtimes.tokens import JsonTokens, SentencePieceTokens, load_tokens
+from tprune.runtimes.tokens import JsonTokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
 
 LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3

@@ -8,9 +8,9 @@ from onnx_models import SENTENCES, teach_
 
 from small_tokenizers import m2m_100_tokenizer
 from text_writers import FORCED, WRITERS, cut, writer
-from tprune.core.precision import INT8
+from tprune.core.precision import INT8, Precision
 from tprune.data.parallel import Parallel
-from tprune.families.graphs.places import ByDistance
+from tprune.families.graphs.positions import ByDistance
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.ctranslate2.refusals import faults
@@ -70,6 +70,17 @@ def test_integers(name: str, tokenizer: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8-greedy", "int8-weights", "int4-weights"])
+def test_other_precisions_of_an_m2m_100(precision: str, tokenizer: Any, tmp_path: Path) -> None:
+    model, out = taught("m2m_100", tokenizer), tmp_path / "out"
+    report = export(model, tokenizer, out, SENTENCES[:4], precision=Precision(precision))
+    assert report.rms is not None and 0 < report.rms < (0.5 if precision == "int4-weights" else 0.1)
+    certificate = ExportCertificate.read(out)
+    assert certificate is not None
+    assert {one.precision for one in certificate.products} > {"fp32"}
+
+
+@pytest.mark.slow
 def test_padding_that_an_m2m_100_writes_has_no_place_and_counts(tokenizer: Any, tmp_path: Path) -> None:
     model = taught("m2m_100", tokenizer)
     model.generation_config.update(bad_words_ids=None, forced_bos_token_id=0, min_length=9)
@@ -111,8 +122,8 @@ def test_settings_and_sizes(tokenizer: Any) -> None:
 @pytest.mark.slow
 def test_a_wrong_first_attention_is_found(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = taught("t5", tokenizer)
-    true_bias = ByDistance.one
-    monkeypatch.setattr(ByDistance, "one", lambda bias, position, length: true_bias(bias, position + 1, length))
+    true_bias = ByDistance.of_step
+    monkeypatch.setattr(ByDistance, "of_step", lambda bias, position, length: true_bias(bias, position + 1, length))
     with pytest.raises(CertificateError, match=r"logits differ by"):
         export(model, tokenizer, tmp_path / "out", SENTENCES[:2])
 
@@ -125,7 +136,7 @@ def test_the_language_that_is_written(tmp_path: Path) -> None:
     model.generation_config.update(forced_bos_token_id=tokenizer.get_lang_id("de"), bad_words_ids=[[pad]], **settings)
     check_exportable(model, tokenizer, SENTENCES)
     model.generation_config.update(forced_bos_token_id=None)
-    with pytest.warns(TpruneWarning, match="its tokeniser writes de, .* so the model chooses the language itself"):
+    with pytest.warns(TpruneWarning, match=r"as de \(token \d+\), .* may write another language; set forced_bos"):
         check_exportable(model, tokenizer, SENTENCES)
     pairs = Parallel(SENTENCES, SENTENCES)
     row = encode(pairs, tokenizer, 60)[0]
@@ -139,5 +150,5 @@ def test_ctranslate2_is_written_for_marian_and_bart(tokenizer: Any) -> None:
     for name in ("t5", "mbart"):
         model = writer(name, len(tokenizer))
         assert list(faults(model, generation_of(model))) == [
-            "it is no Marian and no BART, whose layers alone are written for it; expected one of them"
+            "layers of this class have no counterpart there; expected a MarianMTModel or a BartForConditionalGeneration"
         ]

@@ -1,14 +1,14 @@
-"""The exported tokeniser of an M2M100 is the tokeniser, with the language that it was saved with."""
+"""The exported tokenisers of M2M100 and NLLB are the tokenisers, with the language that they were saved with."""
 
 from pathlib import Path
 
 import pytest
 
-from small_tokenizers import m2m_100_tokenizer
+from small_tokenizers import m2m_100_tokenizer, nllb_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.language_tokens import LanguageTokens
 from tprune.runtimes.token_settings import SETTINGS
-from tprune.runtimes.tokens import load_tokens
+from tprune.runtimes.tokens import JsonTokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
 
 LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3
@@ -39,5 +39,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write_tokens(tokenizer, tmp_path / "out")
     settings = (tmp_path / "out" / SETTINGS).read_text()
     (tmp_path / "out" / SETTINGS).write_text(settings.replace("__en__", "__xx__"))
-    with pytest.raises(InputError, match=r"source.spm or vocab.json cannot be read \('__xx__'\)"):
+    with pytest.raises(InputError, match=r"the SentencePiece files or vocab.json cannot be read \('__xx__'\)"):
         load_tokens(tmp_path / "out")
+
+
+def test_an_nllb_tokeniser_is_the_exported_one(tmp_path: Path) -> None:
+    tokenizer = nllb_tokenizer(LINES)
+    write_tokens(tokenizer, tmp_path)
+    ours = load_tokens(tmp_path)
+    assert isinstance(ours, JsonTokens)
+    same_tokens(tokenizer, ours, LINES)
+    english, french = (tokenizer.convert_tokens_to_ids(name) for name in ("eng_Latn", "fra_Latn"))
+    assert ours.encode(["the dog"])[0][0] == english
+    tokenizer.src_lang = "fra_Latn"
+    assert tokenizer("the dog").input_ids[0] == french
+    with pytest.raises(CertificateError, match="the exported tokeniser is not the NllbTokenizer"):
+        same_tokens(tokenizer, ours, LINES)

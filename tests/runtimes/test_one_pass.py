@@ -30,6 +30,7 @@ from tprune.core.known_tasks import task_of
 from tprune.core.task import Batch
 from tprune.families.graphs import decoder_only
 from tprune.families.graphs.attention import MIXES
+from tprune.families.graphs.decoders import DecoderLayer
 from tprune.families.graphs.graph import Graph, skeleton_of
 from tprune.families.graphs.single_pass import Pass
 from tprune.realise.shrink import shrink
@@ -235,7 +236,9 @@ def test_what_does_not_belong_together(tokenizer: PreTrainedTokenizerFast, maria
     sizes = {f"{stack}_{what}": 1 for stack in ("encoder", "decoder") for what in ("layers", "attention_heads")}
     other = WhisperForConditionalGeneration(WhisperConfig(d_model=8, vocab_size=9, pad_token_id=0, **sizes))
     with pytest.raises(
-        InputError, match="cannot export this WhisperForConditionalGeneration: of encoder-decoders, those have"
+        InputError,
+        match="cannot export this WhisperForConditionalGeneration: no graphs are known of this "
+        "encoder-decoder; expected one of BartForConditionalGeneration, M2M100For",
     ):
         export(other, None, out)
     assert not out.exists()
@@ -289,30 +292,35 @@ def test_the_graphs_of_other_decoders_compute_them(name: str, cut: bool) -> None
         assert report.max_relative_error < 1e-5 and report.steps > 8
 
 
+def mistaken(layer: DecoderLayer, mistake: dict[str, Any]) -> DecoderLayer:
+    """The layer with another value of an attribute; None for `attention` takes the norm of its output away."""
+    if "attention" in mistake:
+        return replace(layer, attention=replace(layer.attention, norm_of_output=None))
+    return layer if "window" in mistake and not layer.window else replace(layer, **mistake)
+
+
 @pytest.mark.parametrize(
     ("name", "mistake"),
     [
         ("gemma2, windows", {"window": 4}),
         ("gemma2, windows", {"window": None}),
-        ("gemma2, windows", {"after": None}),
+        ("gemma2, windows", {"attention": None}),
         ("mistral", {"window": 5}),
-        ("gpt_neox", {"beside": False}),
-        ("gpt_neox, in turn", {"beside": True}),
+        ("gpt_neox", {"parallel": False}),
+        ("gpt_neox, in turn", {"parallel": True}),
     ],
     ids=str,
 )
 def test_a_wrong_layer_is_refused(name: str, mistake: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = OTHERS[name]().float().eval()
     right = decoder_only.decoder_of(model)
-    layers = tuple(
-        replace(layer, **mistake) if "window" not in mistake or layer.window else layer for layer in right.layers
-    )
+    layers = tuple(mistaken(layer, mistake) for layer in right.layers)
     monkeypatch.setattr(decoder_only, "decoder_of", lambda model: replace(right, layers=layers))
     with pytest.raises(CertificateError, match="logits"):
         verify_pass(model, task_of(model), opened(model), [prompt(model)])
 
 
-@pytest.mark.parametrize("cap", ["cap", "score_cap"])
+@pytest.mark.parametrize("cap", ["logit_cap", "score_cap"])
 def test_a_missing_limit_is_refused(cap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = windowed_gemma2()
     right = decoder_only.decoder_of(model)
@@ -396,9 +404,9 @@ def test_graphs_that_no_export_wrote(tmp_path: Path, change: dict[str, Any], tex
 def test_the_signature_of_a_pruned_llama() -> None:
     """The first attention is gone; its neighbours keep unequal numbers of key-value heads."""
     signature = opened(pruned("llama")).graph
-    sizes = [heads for _, heads in decoder_only.attentions(pruned("llama"))]
+    layers = [layer for _, layer in decoder_only.attentions(pruned("llama"))]
     assert [before for before, _ in signature.states][:2] == ["past_key_1", "past_value_1"]
-    assert [spec.dims[1] for spec in signature.past][::2] == [decoder_only.heads_of(each).kv for each in sizes]
+    assert [spec.dims[1] for spec in signature.past][::2] == [decoder_only.heads_of(each).kv for each in layers]
     cache = LayerCache(1, 2, 4, 4)
     assert decoder_only.signature_of([cache]).past == cache.inputs("past", "past")
 

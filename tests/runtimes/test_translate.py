@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from tprune.runtimes.export import export
 from tprune.runtimes.generation import Generation
-from tprune.runtimes.tokens import SentencePieceTokens
+from tprune.runtimes.marian_tokens import SentencePieceTokens
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
 

@@ -170,3 +170,6 @@ def test_classifiers_that_read_the_end_token_get_one() -> None:
         assert (batch["input_ids"] == end).sum(1).tolist() == [1] * len(lengths)
         assert all(row[length - 1] == end for row, length in zip(batch["input_ids"], lengths, strict=True))
         assert TASK.run(model, batch).logits.shape == (len(lengths), 3)
+    model.config.eos_token_id = None
+    with pytest.raises(InputError, match="eos_token_id of its configuration is None; expected the id of a token"):
+        TASK.example(model)

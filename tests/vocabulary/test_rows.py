@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 
 from small_models import small_batch, small_model
+from text_writers import WRITERS, writer
 from tprune.core.plan import make_plan
 from tprune.counting.size import size
 from tprune.families.registry import couplings
@@ -19,6 +20,8 @@ from tprune.realise.shrink import shrink
 from tprune.support.errors import InputError
 from tprune.testing import random_kept
 from tprune.vocabulary.embedding_rows import special_ids, trim_model
+from tprune.vocabulary.output_vocabulary import find_resegmentation
+from tprune.vocabulary.trim import write_only_
 
 KEPT = [0, 1, 2, 5, 6, 9, 12, 13, 20, 31, 39]
 EVEN: dict[str, Any] = {"decoder_vocab_size": 40}  # two embeddings over one joint vocabulary
@@ -142,3 +145,19 @@ def test_what_is_refused(marian_small: Any) -> None:
         trim_model(small_model("marian_untied"), KEPT)
     with pytest.raises(InputError, match="Linear"):
         trim_model(torch.nn.Linear(2, 2), KEPT)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_models_that_are_not_trimmed_are_named(name: str) -> None:
+    model = writer(name, 40)
+    kind = type(model).__name__
+    says = rf"cannot trim the vocabulary of a {kind}; expected a \(pruned\) Marian or BART model, or no --trim-vocab"
+    with pytest.raises(InputError, match=says):
+        trim_model(model, KEPT)
+    if name in ("mbart", "pegasus"):
+        write_only_(model, KEPT)
+        assert set(model.generation_config.suppress_tokens) == set(range(40)) - set(KEPT)
+        return
+    for leave_out in (lambda: write_only_(model, KEPT), lambda: find_resegmentation(model, None, ["a"], 12)):
+        with pytest.raises(InputError, match=f"cannot leave out tokens that a {kind} writes; expected .* or no --out"):
+            leave_out()

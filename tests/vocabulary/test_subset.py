@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast, RobertaTokenizer
 
 from small_tokenizers import opus_tokenizer
 from tprune.realise.checkpoint import load_tokenizer
-from tprune.runtimes.tokens import JsonTokens, SentencePieceTokens
+from tprune.runtimes.marian_tokens import SentencePieceTokens
+from tprune.runtimes.tokens import JsonTokens
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import train_tokenizer
 from tprune.vocabulary.tokenizer_subset import steps, vocabulary_of

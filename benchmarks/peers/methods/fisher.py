@@ -38,7 +38,7 @@ def fisher(job: Job) -> Made:
 def curve(name: str, scores: Tensor, kind: str, limits: Limits) -> Curve:
     """The loss that cutting the least important groups adds, by how many are kept."""
     groups = len(scores)
-    kept = sorted({limits.round(float(k), groups, kind) for k in range(groups + 1)})
+    kept = sorted({limits.round(float(k), groups, kind, name) for k in range(groups + 1)})
     added = torch.cat([torch.zeros(1), scores.sort().values.cumsum(0)]) / 2
     return Curve(name, tuple(kept), tuple(float(added[groups - k]) for k in kept))
 

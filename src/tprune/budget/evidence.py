@@ -131,7 +131,7 @@ def _table(dense: DenseTiming, plan: Plan, how: Request, faster: float, removal:
     kinds = how.kinds if how.target()[0] in TIMES else ()
     asked = Feasibility(dense.model, plan, how, faster)
     where = (dense.inputs, dense.setting, cache_folder() / "latency", dense.report)
-    removes = removal or empties(how)
+    removes = removal or empties(how, plan)
     return measured(dense.model, dense.tokenizer, *where, kinds, removes, asked, dense.task, how.even)
 
 

@@ -32,9 +32,10 @@ def milliseconds(how: Request, table: LatencyTable, faster: float = 1.0) -> floa
     return value if unit == "latency_ms" else table.predict({}).total * faster / value
 
 
-def empties(how: Request) -> bool:
-    """Whether a sublayer may be left with nothing but its mean."""
-    return any(limits_of(how).may_empty(kind) for kind in how.kinds)
+def empties(how: Request, plan: Plan) -> bool:
+    """Whether a block may be left with nothing but its mean."""
+    limits = limits_of(how, plan)
+    return any(limits.may_empty(c.kind, c.name) for c in plan.couplings if c.kind in how.kinds)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Feasibility:
             least = timer.times(self.plan.with_kept(masks, {}, {}), table).total
         except NoisyMachineError:  # this check may be skipped: the whole table is checked later
             return
-        rough = empties(self.how) or not set(self.how.kinds) <= set(PARTS) or self.how.output_vocabulary is not None
+        more = not set(self.how.kinds) <= set(PARTS) or self.how.output_vocabulary is not None
+        rough = more or empties(self.how, self.plan)
         if budget < (0.5 if rough else 0.95) * least:
             raise self._too_slow("one group left in every coupling", budget, least, table)
 

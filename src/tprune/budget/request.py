@@ -87,7 +87,7 @@ class Request(Protocol):
         ...
 
 
-def limits_of(how: Request, plan: Plan | None = None) -> Limits:
-    """What a selection must respect; with its plan, also which couplings have to keep a group."""
-    needed = tuple(c.name for c in plan.couplings if c.needed) if plan is not None else ()
+def limits_of(how: Request, plan: Plan) -> Limits:
+    """What a selection of the groups of a plan must respect."""
+    needed = tuple(c.name for c in plan.couplings if c.needed)
     return Limits(dict(how.multiple), how.floor, dict(how.floors), tuple(how.even), needed)

@@ -212,8 +212,9 @@ def opened(
     report(f"{model}: exporting to {runtime} for this, checked against PyTorch")
     loaded, tokenizer = load(model, dtype=torch.float32).eval(), load_tokenizer(model)
     check_translates(loaded, model)
-    long = too_long(sentences, lengths(tokenizer)[0], max_length(loaded))
-    short = [text for i, text in enumerate(sentences) if i not in long] or list(built_in())
+    positions = max_length(loaded)
+    long = too_long(sentences, lengths(tokenizer)[0], positions)
+    short = [text for i, text in enumerate(sentences) if i not in long] or list(built_in(tokenizer, positions))
     export(
         loaded,
         tokenizer,

@@ -24,6 +24,7 @@ from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 from tprune.runtimes.runtime import Runtime, runtime_named
 from tprune.support.errors import InputError
 from tprune.support.reporting import Report
+from tprune.tasks.translation.long_lines import crop, lengths, too_long
 
 CHECKED = 8  # sentences that an export is checked on where nothing else is said
 
@@ -50,17 +51,18 @@ def export_to(
     where = model_at(model)
     loaded = load(where, dtype=torch.float32).eval()
     try:
-        searched, task = skeleton_of(loaded).searched, task_of(loaded)
+        skeleton, task = skeleton_of(loaded), task_of(loaded)
     except InputError as error:
         raise InputError(f"{model}: {error}") from None
+    searched = skeleton.searched
     how: dict[str, Any] = {"task": task, "precision": precision}
     if precision.numbers.calibrated and not searched:
         how["calibration"] = inputs_for(task, loaded, where, given or Given())
+    tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
     if sentences is None:
         checked = f"{CHECKED} built-in English sentences" if searched else _inputs(how)
         report(f"it will be checked on {checked}; --sentences FILE takes yours")
-        sentences = built_in() if searched else ()
-    tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
+        sentences = built_in(tokenizer, skeleton.limits(loaded)["source"]) if searched else ()
     done = export(loaded, tokenizer, out, sentences, target, **how)
     if not searched:
         describe(loaded, where, out)
@@ -85,6 +87,8 @@ def reads_tokens(task: Task, model: Any) -> bool:
     return not any(x.is_floating_point() for x in task.prompt(task.example(model)).values())
 
 
-def built_in() -> tuple[str, ...]:
-    """Some sentences for a check where the user gives none."""
-    return corpus(train=200, valid=CHECKED, test=1).valid.source
+def built_in(tokenizer: Any, positions: int) -> tuple[str, ...]:
+    """Some sentences for a check where the user gives none, cut to the tokens that the model has positions for."""
+    texts, count = corpus(train=200, valid=CHECKED, test=1).valid.source, lengths(tokenizer)[0]
+    long = too_long(texts, count, positions)
+    return tuple(crop(text, count, positions) if index in long else text for index, text in enumerate(texts))

@@ -57,6 +57,7 @@ class Coupling:
     closed: bool = True
     kind: str = ""
     site: Site | None = None
+    # it says what may be left, not what is coupled: a plan that was written without it holds the same couplings
     needed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:

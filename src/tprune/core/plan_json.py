@@ -168,10 +168,18 @@ def _entry_from_json(data: dict[str, Any], masks: Mapping[str, Tensor]) -> Entry
         site = site_from_json(data["site"]) if "site" in data else site_from_name(name)
     except InputError as error:
         raise InputError(f"coupling {name}: {error}") from None
-    coupling = Coupling(name, views, data["closed"], data["kind"], site, data.get("needed") is True)
+    coupling = Coupling(name, views, data["closed"], data["kind"], site, _needed(data, name))
     groups = _whole(data["groups"], name)
     kept = _kept_from_json(data["kept"], name, groups, masks)
     return Entry(coupling, groups, method, Mode(data["mode"]), float(data["strength"]), data["realisation"], kept)
+
+
+def _needed(data: Mapping[str, Any], name: str) -> bool:
+    """Whether one of the groups has to stay; most entries, and all of older plans, say nothing of it."""
+    needed: object = data.get("needed", False)
+    if not isinstance(needed, bool):
+        raise InputError(f"coupling {name}: needed is {reprlib.repr(needed)}; expected true or false")
+    return needed
 
 
 def _kept_from_json(

@@ -30,3 +30,17 @@ def most_tokens(model: nn.Module) -> int | None:
     base: Any = getattr(model, "base_model", model)
     padding = getattr(getattr(getattr(base, "embeddings", None), "position_embeddings", None), "padding_idx", None)
     return int(most) - (0 if padding is None else padding + 1)
+
+
+def trained_tokens(config: Any) -> int:
+    """The tokens that a model was trained with, of one whose positions are distances and have no end (T5).
+
+    Args:
+        config: of transformers; `n_positions` is the number, `RELATIVE` where it says none.
+
+    Example:
+        >>> from transformers import MT5Config, T5Config
+        >>> trained_tokens(T5Config(n_positions=1024)), trained_tokens(MT5Config())
+        (1024, 512)
+    """
+    return int(getattr(config, "n_positions", None) or RELATIVE)

@@ -161,7 +161,7 @@ class Limits:
         needed: names of couplings that keep at least one group, whatever their kind.
 
     Example:
-        >>> Limits(multiple={"ffn": 8}).round(21.0, total=64, kind="ffn")
+        >>> Limits(multiple={"ffn": 8}).round(21.0, total=64, kind="ffn", name="encoder.layers.0.ffn")
         24
     """
 
@@ -171,15 +171,16 @@ class Limits:
     even: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
 
-    def may_empty(self, kind: str) -> bool:
-        """Whether a coupling of this kind may be left with nothing."""
-        return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty and kind not in self.even
+    def may_empty(self, kind: str, name: str) -> bool:
+        """Whether the coupling of this kind and name may be left with nothing."""
+        spared = kind in self.even or name in self.needed
+        return self.floors.get(kind, self.floor) == 0 and rule_of(kind).may_be_empty and not spared
 
-    def round(self, k: float, total: int, kind: str, name: str = "") -> int:
+    def round(self, k: float, total: int, kind: str, name: str) -> int:
         """`k` of `total` groups of a coupling, rounded as the kind wants and not below the floor."""
         if rule_of(kind).scope is Scope.BLOCK:
             return round(min(k, total))
-        fewest = 0 if self.may_empty(kind) and name not in self.needed else 1
+        fewest = 0 if self.may_empty(kind, name) else 1
         least = max(fewest, math.ceil(self.floors.get(kind, self.floor) * total - 1e-9))
         return rounded(k, total, self.multiple.get(kind, 1), least)
 

@@ -30,7 +30,7 @@ def beside_fp32(work: Work) -> Differences | None:
     if table.beside is not None:
         fp32 = table.beside.table
     else:
-        known = known_in_fp32(replace(work.dense_timing, setting=setting), how, empties(how))
+        known = known_in_fp32(replace(work.dense_timing, setting=setting), how, empties(how, work.plan))
         if known is None:
             start.note("times in fp32 were not measured here, so the plan is not compared with one for fp32")
             return None

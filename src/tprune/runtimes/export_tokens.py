@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tprune.runtimes.added_tokens import AddedToken, tangled
-from tprune.runtimes.language_tokens import MODEL, VOCABULARY
+from tprune.runtimes.piece_tokens import SOURCE, VOCABULARY
 from tprune.runtimes.token_settings import TokenSettings
 from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
@@ -147,7 +147,7 @@ def _write_languages(tokenizer: Any, folder: Path, settings: TokenSettings) -> N
     found = replace(_of_pieces(tokenizer, settings), language=tokenizer.get_lang_token(tokenizer.src_lang))
     ids = tokenizer.encoder | tokenizer.lang_token_to_id
     (folder / VOCABULARY).write_text(json.dumps(ids, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / MODEL).write_bytes(tokenizer.sp_model.serialized_model_proto())
+    (folder / SOURCE).write_bytes(tokenizer.sp_model.serialized_model_proto())
     found.write(folder)
 
 

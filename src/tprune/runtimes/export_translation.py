@@ -28,6 +28,7 @@ from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
+from tprune.tasks.translation.languages import written_language, written_language_token
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,20 @@ class TranslationExport:
         if not self.sentences:
             raise InputError(f"sentences to check the export on: {self.sentences!r}; expected a list of at least one")
         check_tokenizer(self.tokenizer, self.model.config, type(self.model).__name__)
-        chosen = self.generation  # raises for what decoding cannot do
-        written = getattr(self.tokenizer, "tgt_lang", None)
-        if written and chosen.forced_bos_token_id is None and chosen.decoder_start_token_id in chosen.eos_token_id:
-            warnings.warn(
-                f"{type(self.model).__name__}: its tokeniser writes {written}, and generation_config.json has no "
-                "forced_bos_token_id, so the model chooses the language itself; set it to the id of the language",
-                TpruneWarning,
-                stacklevel=4,
-            )
+        self._check_language(self.generation)  # raises for what decoding cannot do
+
+    def _check_language(self, chosen: Generation) -> None:
+        token = written_language_token(self.tokenizer)
+        if token in (None, chosen.forced_bos_token_id, chosen.decoder_start_token_id):
+            return
+        warnings.warn(
+            f"{type(self.model).__name__}: its tokeniser marks references as {written_language(self.tokenizer)} (token "
+            f"{token}), and generation_config.json has forced_bos_token_id {chosen.forced_bos_token_id} and "
+            f"decoder_start_token_id {chosen.decoder_start_token_id}, so the model may write another language; set "
+            f"forced_bos_token_id to {token}",
+            TpruneWarning,
+            stacklevel=5,
+        )
 
     def check_tokens(self) -> None:
         """Whether the exported tokeniser would do the same."""

@@ -12,9 +12,9 @@ from tprune.realise.model_files import EXPORTED
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import CERTIFICATE
 from tprune.runtimes.layout import MODEL_SETTINGS
+from tprune.runtimes.piece_tokens import SENTENCEPIECE
 from tprune.runtimes.runtime import Runtime
 from tprune.runtimes.token_settings import SETTINGS
-from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
 
@@ -24,7 +24,6 @@ WRITTEN = {
     *EXPORTED,
     "tokenizer.json",
     *SENTENCEPIECE,
-    "target_vocab.json",
     SETTINGS,
     MODEL_SETTINGS,
     CERTIFICATE,

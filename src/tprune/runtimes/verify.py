@@ -11,7 +11,7 @@ import torch
 
 from tprune.core.precision import FP32, Precision
 from tprune.families.graphs.encoder_decoder import stacks_of
-from tprune.families.graphs.places import AfterPadding
+from tprune.families.graphs.positions import AfterPadding
 from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
 from tprune.runtimes.forced import FED, STEPS, Replay
 from tprune.runtimes.generation import Generation

@@ -17,6 +17,7 @@ from tprune.core.task import Batch
 from tprune.core.words import Words
 from tprune.data.read_texts import read_labeled_texts
 from tprune.data.texts import LabeledTexts
+from tprune.support.errors import InputError
 from tprune.tasks.class_names import classes_of
 from tprune.tasks.classification import Classification
 from tprune.tasks.one_stack import OneStack, check_data, is_for, settings
@@ -122,7 +123,13 @@ def _ended(row: list[int], model: nn.Module) -> list[int]:
     config = settings(model)
     if not config.is_encoder_decoder:
         return row
-    end, other = int(config.eos_token_id), int(config.eos_token_id == 0)
+    end = config.eos_token_id
+    if type(end) is not int:
+        raise InputError(
+            f"a {type(model).__name__} reads its state at the end token, and eos_token_id of its configuration is "
+            f"{end!r}; expected the id of a token"
+        )
+    other = int(end == 0)
     return [*(other if token == end else token for token in row[:-1]), end]
 
 

@@ -55,7 +55,9 @@ def tokens_of(model: Any) -> int:
     """How many tokens a model has. Raises `InputError` for an unsupported one, or one with two vocabularies."""
     kind = type(model).__name__
     if not isinstance(model, MarianMTModel | BartForConditionalGeneration):
-        raise InputError(f"cannot trim the vocabulary of a {kind}; expected a (pruned) Marian or BART model")
+        raise InputError(
+            f"cannot trim the vocabulary of a {kind}; expected a (pruned) Marian or BART model, or no --trim-vocab"
+        )
     state = model.state_dict()
     counts = {len(tensor) for name, tensor in state.items() if name.endswith(MATRICES)} | {state[BIAS].shape[1]}
     if len(counts) > 1:
@@ -64,6 +66,16 @@ def tokens_of(model: Any) -> int:
             "expected a joint one for source and target"
         )
     return int(counts.pop())
+
+
+def outputs_of(model: Any) -> int:
+    """How many tokens a model may write. Raises `InputError` for one whose tokens cannot be left out of its outputs."""
+    if not hasattr(model, BIAS):
+        raise InputError(
+            f"cannot leave out tokens that a {type(model).__name__} writes; expected a (pruned) Marian, BART, mBART or "
+            "Pegasus model, or no --output-vocab (prune.output_vocabulary)"
+        )
+    return int(getattr(model, BIAS).shape[-1])
 
 
 def special_ids(model: Any) -> set[int]:

@@ -14,7 +14,7 @@ from typing import Any
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 from tprune.tasks.translation.encoding import EncodedPairs
-from tprune.vocabulary.embedding_rows import special_ids
+from tprune.vocabulary.embedding_rows import outputs_of, special_ids
 from tprune.vocabulary.tokenizer_subset import vocabulary_of
 
 SHARE = 8  # of the tokens that are too many, one in so many goes before all are weighed again
@@ -78,8 +78,9 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
         most: size of the output vocabulary.
 
     Raises:
-        InputError: an unsupported tokeniser (see `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces
-            do not join to the same text, no texts, or fewer tokens than there are characters and special tokens.
+        InputError: an unsupported model, an unsupported tokeniser (see
+            `tprune.vocabulary.tokenizer_subset.vocabulary_of`), one whose pieces do not join to the same text, no
+            texts, or fewer tokens than there are characters and special tokens.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model, train_tokenizer
@@ -90,6 +91,7 @@ def find_resegmentation(model: Any, tokenizer: Any, texts: Sequence[str], most: 
         >>> tokenizer.convert_ids_to_tokens(resegmentation(tokenizer("der hut").input_ids))
         ['▁der', '▁', 'h', 'u', 't', '</s>']
     """
+    outputs_of(model)
     check_list(texts, "translations")
     if not texts:
         raise InputError("no translations to count tokens of; expected some sentences")

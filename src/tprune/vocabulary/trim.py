@@ -18,7 +18,7 @@ from tprune.counting.size import Size, size
 from tprune.data.parallel import Parallel, check_parallel
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
-from tprune.vocabulary.embedding_rows import special_ids, tokens_of, trim_model
+from tprune.vocabulary.embedding_rows import outputs_of, special_ids, tokens_of, trim_model
 from tprune.vocabulary.tokenizer_subset import vocabulary_of
 
 FOREIGN = 0.05  # share of unknown tokens from which a corpus looks like one of another language
@@ -157,7 +157,7 @@ def trim_vocabulary(
     check_parallel(corpus, "corpus")
     if least < 1:
         raise InputError(f"least {least}; expected at least 1")
-    words, rows = vocabulary_of(tokenizer), tokens_of(model)
+    rows, words = tokens_of(model), vocabulary_of(tokenizer)
     ids = set(tokenizer.get_vocab().values())
     if ids != set(range(rows)):
         raise InputError(
@@ -202,6 +202,9 @@ def write_only_(model: Any, tokens: Sequence[int]) -> None:
 
     By its generation settings.
 
+    Raises:
+        InputError: a model whose tokens cannot be left out of its outputs, such as a T5.
+
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model
         >>> model = new_model(MarianSize(16, (1, 1), 2, 32, 6, 0.0, 32), 6)
@@ -210,7 +213,7 @@ def write_only_(model: Any, tokens: Sequence[int]) -> None:
         [3, 5]
     """
     config, left = model.generation_config, set(tokens)
-    others = [token for token in range(model.final_logits_bias.shape[-1]) if token not in left]
+    others = [token for token in range(outputs_of(model)) if token not in left]
     if others:
         config.suppress_tokens, config.renormalize_logits = sorted({*(config.suppress_tokens or ()), *others}), True
 

@@ -53,6 +53,11 @@ def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *past:
     return found, *(grown if past else ())
 
 
+def by_heads(x: Tensor, heads: int) -> Tensor:
+    """`[B, T, h*d]` to `[B, h, T, d]`."""
+    return x.view(x.shape[0], x.shape[1], heads, x.shape[2] // heads).transpose(1, 2)
+
+
 def _grown(key: Tensor, value: Tensor, *past: Tensor) -> tuple[Tensor, Tensor]:
     if not past:
         return key, value

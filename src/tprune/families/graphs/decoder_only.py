@@ -21,17 +21,23 @@ from tprune.core.caches import LayerCache
 from tprune.core.graph import BATCH, PAST, TOKENS, TOTAL, Dialect, Signature, TensorSpec
 from tprune.core.task import Batch, Task
 from tprune.families.graphs.attention import MASKED, MIXES, capped, masked
-from tprune.families.graphs.decoders import CLASSES, Layer, decoder_of, heads_of, parts_of, rotated
+from tprune.families.graphs.decoder_attention import HeadSizes, rotated
+from tprune.families.graphs.decoders import NAMES, DecoderBlock, DecoderLayer, decoder_of
 from tprune.families.graphs.graph import Graph, weights
+from tprune.families.graphs.removed import remainder
 from tprune.support.errors import InputError
 
 STATIC = ("default", "linear", "llama3", "yarn")  # rotations whose angles depend on the position alone
 
 
-def attentions(model: Any) -> list[tuple[int, Any]]:
-    """Number and module of every attention that is left."""
-    found = enumerate(layer.attention for layer in decoder_of(model).layers)
-    return [(number, attention) for number, attention in found if not getattr(attention, "removed", False)]
+def attentions(model: Any) -> list[tuple[int, DecoderLayer]]:
+    """Number and layer of every attention that is left."""
+    return [(n, layer) for n, layer in enumerate(decoder_of(model).layers) if not layer.attention.removed]
+
+
+def heads_of(layer: DecoderLayer) -> HeadSizes:
+    """The sizes of the attention of a layer, whatever pruning has left of it."""
+    return layer.maps.sizes(layer.attention.module)
 
 
 class Angles(nn.Module):
@@ -52,17 +58,18 @@ class Angles(nn.Module):
 class Look(nn.Module):
     """One attention: what it adds to the residual, and the grown keys and values."""
 
-    def __init__(self, attention: Any, output: str, dialect: Dialect, cap: float | None = None) -> None:
+    def __init__(self, layer: DecoderLayer, dialect: Dialect, score_cap: float | None = None) -> None:
         super().__init__()
-        self.attention, self.output, self.parts = attention, output, parts_of(attention)
+        self.attention, self.output = layer.attention.module, layer.maps.output
+        self.projected = partial(layer.maps.projected, self.attention, heads_of(layer))
         # operators of attention mask before they limit scores, or limit none
-        self.mix = MIXES[dialect] if cap is None else partial(masked, cap=cap)
+        self.mix = MIXES[dialect] if score_cap is None else partial(masked, cap=score_cap)
 
     def forward(
         self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, ...]:
         """`x` `[B, T, D]`, `mask` `[B, 1, T, P + T]`, past `key` and `value` `[B, k, P, d]`."""
-        queries, keys, values = self.parts(x)
+        queries, keys, values = self.projected(x)
         mixed, *grown = self.mix(rotated(queries, *turn), rotated(keys, *turn), values, mask, key, value)
         return getattr(self.attention, self.output)(mixed.transpose(1, 2).flatten(2)), *grown
 
@@ -76,61 +83,55 @@ class CachedDecoder(nn.Module):
 
     def __init__(self, model: Any, dialect: Dialect = "onnx23") -> None:
         super().__init__()
-        self.decoder = decoder_of(model)
-        self.model, self.angles, cap = model, Angles(self.decoder.rotary), self.decoder.score_cap
-        there = [(number, self.decoder.layers[number]) for number, _ in attentions(model)]
-        self.looks = nn.ModuleDict(
-            {str(number): Look(layer.attention, layer.output, dialect, cap) for number, layer in there}
-        )
+        self.model, self.decoder = model, decoder_of(model)
+        self.angles, cap = Angles(self.decoder.rotary), self.decoder.score_cap
+        self.looks = nn.ModuleDict({str(number): Look(layer, dialect, cap) for number, layer in attentions(model)})
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See the class."""
         decoder, tokens, total = self.decoder, input_ids.shape[1], attention_mask.shape[1]
-        places = torch.arange(total)
-        positions = places[total - tokens :]
+        every = torch.arange(total)
+        positions = every[total - tokens :]
         turn, x, before = self.angles(positions), decoder.words(input_ids), iter(past)
-        masks = Masks(places, positions, attention_mask, x.dtype)
+        masks = Masks(every, positions, attention_mask, x.dtype)
         present: list[Tensor] = []
         for number, layer in enumerate(decoder.layers):
-            read = x
-            normed = layer.before[0](x)
-            if str(number) in self.looks:
+            read, look, units = x, layer.attention, layer.feed_forward
+            normed = look.norm(x)
+            if look.removed:
+                x = x + _added(look, None)
+            else:
                 out, *grown = self.looks[str(number)](normed, turn, masks.of(layer.window), next(before), next(before))
                 present += grown
-            else:
-                out = _left(layer.attention, normed)
-            x = x + self._added(layer, 0, out)
-            removed = getattr(layer.mlp, "removed", False)
-            normed = layer.before[1](read if layer.beside else x)
-            x = x + self._added(layer, 1, _left(layer.mlp, normed) if removed else layer.mlp(normed))
-        return (capped(self.model.lm_head(decoder.norm(x)), decoder.cap), *present)
+                x = x + _added(look, out)
+            normed = units.norm(read if layer.parallel else x)
+            x = x + _added(units, None if units.removed else units.module(normed))
+        return (capped(self.model.lm_head(decoder.norm(x)), decoder.logit_cap), *present)
 
-    @staticmethod
-    def _added(layer: Layer, block: int, out: Tensor | float) -> Tensor | float:
-        """What a block adds; a norm leaves nothing of nothing."""
-        return out if layer.after is None or isinstance(out, float) else layer.after[block](out)
+
+def _added(block: DecoderBlock, out: Tensor | None) -> Tensor | float:
+    """What a block adds to the residual, of what it computed; None where it is removed."""
+    added = remainder(getattr(block.module, block.output, None)) if out is None else out
+    if block.norm_of_output is None or isinstance(added, float):  # a norm leaves nothing of nothing
+        return added
+    normed: Tensor = block.norm_of_output(added)
+    return normed
 
 
 class Masks:
     """What is added to the scores of attentions in one run of a graph, by how many tokens they read."""
 
-    def __init__(self, places: Tensor, positions: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> None:
-        self._places, self._positions, self._dtype = places[None, :], positions[:, None], dtype
-        self._seen = (self._places <= self._positions)[None, None] & attention_mask[:, None, None, :].bool()
+    def __init__(self, every: Tensor, positions: Tensor, attention_mask: Tensor, dtype: torch.dtype) -> None:
+        self._every, self._positions, self._dtype = every[None, :], positions[:, None], dtype
+        self._seen = (self._every <= self._positions)[None, None] & attention_mask[:, None, None, :].bool()
         self._found: dict[int | None, Tensor] = {}
 
     def of(self, window: int | None) -> Tensor:
         """`[B, 1, T, P + T]`."""
         if window not in self._found:
-            seen = self._seen if window is None else self._seen & (self._places > self._positions - window)[None, None]
+            seen = self._seen if window is None else self._seen & (self._every > self._positions - window)[None, None]
             self._found[window] = (~seen).to(self._dtype) * MASKED
         return self._found[window]
-
-
-def _left(block: Any, x: Tensor) -> Tensor | float:
-    """What a removed block still adds to the residual: nothing, or the bias of its output map."""
-    output = getattr(block, "output", None)
-    return 0.0 if output is None else block.get_submodule(output)(x)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class DecoderOnly:
 
     def matches(self, model: nn.Module) -> bool:
         """By class; pruned ones are subclasses."""
-        return isinstance(model, CLASSES)
+        return isinstance(model, tuple(NAMES))
 
     def check(self, model: Any) -> None:
         """Raises `InputError` for rotations that depend on how long the text is."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     Gemma2ForCausalLM,
     GemmaForCausalLM,
@@ -19,45 +18,53 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-LIKE_LLAMA = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, GemmaForCausalLM)
-CLASSES = (*LIKE_LLAMA, Phi3ForCausalLM, Gemma2ForCausalLM, GPTNeoXForCausalLM)
-Parts = tuple[Tensor, Tensor, Tensor]  # queries, keys and values `[B, h, T, d]`, before they are rotated
-
-
-class Heads(NamedTuple):
-    """Query heads, the key-value heads that they share, and their dimensions."""
-
-    query: int
-    kv: int
-    qk: int
-    v: int
+from tprune.families.graphs.decoder_attention import INTERLEAVED, NORMED, PACKED, SEPARATE, AttentionMaps
+from tprune.families.graphs.removed import removed
 
 
 @dataclass(frozen=True)
-class Layer:
+class DecoderBlock:
+    """An attention or a feed-forward block.
+
+    Attributes:
+        module: the block; it has `removed` where nothing is left.
+        output: the name of its output map.
+        norm: of what it reads.
+        norm_of_output: of what it adds; None where there is none.
+    """
+
+    module: Any
+    output: str
+    norm: nn.Module
+    norm_of_output: nn.Module | None
+
+    @property
+    def removed(self) -> bool:
+        """Whether nothing is left."""
+        return removed(self.module)
+
+
+@dataclass(frozen=True)
+class DecoderLayer:
     """A layer.
 
     Attributes:
-        attention: the module; it has `removed` where nothing is left.
-        output: the name of its output map.
-        mlp: the module of the feed-forward block.
-        before: norms of what attention and feed-forward block read.
-        after: norms of what they add, where there are some.
+        attention: the block.
+        maps: its linear maps.
+        feed_forward: the block.
         window: how many tokens its attention reads, the own one among them; None for all.
-        beside: whether both blocks read the same stream, and not one what the other adds.
+        parallel: whether both blocks read the same stream, and not one what the other adds.
     """
 
-    attention: Any
-    output: str
-    mlp: Any
-    before: tuple[nn.Module, nn.Module]
-    after: tuple[nn.Module, nn.Module] | None
+    attention: DecoderBlock
+    maps: AttentionMaps
+    feed_forward: DecoderBlock
     window: int | None
-    beside: bool
+    parallel: bool
 
 
 @dataclass(frozen=True)
-class Decoder:
+class DecoderParts:
     """A whole model.
 
     Attributes:
@@ -65,28 +72,81 @@ class Decoder:
         rotary: the module of rotations.
         layers: in order.
         norm: of what the last layer gives.
-        cap: that logits are limited to; None for no limit.
+        logit_cap: that logits are limited to; None for no limit.
         score_cap: likewise for the scores of attentions.
     """
 
     words: nn.Module
     rotary: Any
-    layers: tuple[Layer, ...]
+    layers: tuple[DecoderLayer, ...]
     norm: nn.Module
-    cap: float | None = None
+    logit_cap: float | None = None
     score_cap: float | None = None
 
 
-def decoder_of(model: Any) -> Decoder:
-    """The parts of a model of one of `CLASSES`."""
-    if isinstance(model, GPTNeoXForCausalLM):
-        stack: Any = model.gpt_neox
-        layers = tuple(_of_neox(layer) for layer in stack.layers)
-        return Decoder(stack.embed_in, stack.rotary_emb, layers, stack.final_layer_norm)
-    stack, config = model.model, model.config
-    layers = tuple(_like_llama(layer, _window(config, number)) for number, layer in enumerate(stack.layers))
-    caps = (getattr(config, name, None) for name in ("final_logit_softcapping", "attn_logit_softcapping"))
-    return Decoder(stack.embed_tokens, stack.rotary_emb, layers, stack.norm, *caps)
+@dataclass(frozen=True)
+class DecoderNames:
+    """What a class of decoders calls its modules.
+
+    Attributes:
+        stack: what holds embedding, rotations, layers and the last norm.
+        words: the embedding of tokens.
+        norm: of what the last layer gives.
+        attention: of a layer.
+        maps: the linear maps of the attention.
+        down: the output map of the feed-forward block `mlp`.
+        norms: of what attention and feed-forward block read.
+        norms_of_outputs: of what they add; None where there are none.
+    """
+
+    stack: str = "model"
+    words: str = "embed_tokens"
+    norm: str = "norm"
+    attention: str = "self_attn"
+    maps: AttentionMaps = SEPARATE
+    down: str = "down_proj"
+    norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    norms_of_outputs: tuple[str, str] | None = None
+
+
+LIKE_LLAMA = DecoderNames()
+LIKE_GEMMA_2 = DecoderNames(
+    norms=("input_layernorm", "pre_feedforward_layernorm"),
+    norms_of_outputs=("post_attention_layernorm", "post_feedforward_layernorm"),
+)
+LIKE_GPT_NEOX = DecoderNames(
+    stack="gpt_neox",
+    words="embed_in",
+    norm="final_layer_norm",
+    attention="attention",
+    maps=INTERLEAVED,
+    down="dense_4h_to_h",
+)
+NAMES: Mapping[type[nn.Module], DecoderNames] = {
+    LlamaForCausalLM: LIKE_LLAMA,
+    MistralForCausalLM: LIKE_LLAMA,
+    Qwen2ForCausalLM: LIKE_LLAMA,
+    GemmaForCausalLM: LIKE_LLAMA,
+    Qwen3ForCausalLM: replace(LIKE_LLAMA, maps=NORMED),
+    Phi3ForCausalLM: replace(LIKE_LLAMA, maps=PACKED),
+    Gemma2ForCausalLM: LIKE_GEMMA_2,
+    GPTNeoXForCausalLM: LIKE_GPT_NEOX,
+}
+
+
+def decoder_of(model: Any) -> DecoderParts:
+    """The parts of a model of a class in `NAMES`, or of a subclass, as pruned ones are."""
+    names = next(names for known, names in NAMES.items() if isinstance(model, known))
+    stack, config = getattr(model, names.stack), model.config
+    layers = tuple(_layer(layer, names, _window(config, number)) for number, layer in enumerate(stack.layers))
+    return DecoderParts(
+        words=getattr(stack, names.words),
+        rotary=stack.rotary_emb,
+        layers=layers,
+        norm=getattr(stack, names.norm),
+        logit_cap=getattr(config, "final_logit_softcapping", None),
+        score_cap=getattr(config, "attn_logit_softcapping", None),
+    )
 
 
 def _window(config: Any, number: int) -> int | None:
@@ -96,71 +156,11 @@ def _window(config: Any, number: int) -> int | None:
     return window if kinds is None or kinds[number] == "sliding_attention" else None
 
 
-def _like_llama(layer: Any, window: int | None) -> Layer:
-    before, after = (layer.input_layernorm, layer.post_attention_layernorm), None
-    if hasattr(layer, "pre_feedforward_layernorm"):
-        after = (layer.post_attention_layernorm, layer.post_feedforward_layernorm)
-        before = (layer.input_layernorm, layer.pre_feedforward_layernorm)
-    return Layer(layer.self_attn, "o_proj", layer.mlp, before, after, window, False)
-
-
-def _of_neox(layer: Any) -> Layer:
-    before = (layer.input_layernorm, layer.post_attention_layernorm)
-    return Layer(layer.attention, "dense", layer.mlp, before, None, None, bool(layer.use_parallel_residual))
-
-
-def heads_of(attention: Any) -> Heads:
-    """The sizes of an attention, whatever pruning has left of it."""
-    if (uneven := getattr(attention, "uneven", None)) is not None:
-        return Heads(*uneven)
-    if hasattr(attention, "query_key_value"):
-        heads = attention.dense.in_features // attention.head_size
-        return Heads(heads, heads, attention.head_size, attention.head_size)
-    dim = attention.head_dim
-    if hasattr(attention, "qkv_proj"):
-        query = attention.o_proj.in_features // dim
-        return Heads(query, (attention.qkv_proj.out_features // dim - query) // 2, dim, dim)
-    kv = attention.k_proj.out_features // dim
-    return Heads(attention.q_proj.out_features // dim, kv, dim, attention.v_proj.out_features // kv)
-
-
-def parts_of(attention: Any) -> Callable[[Tensor], Parts]:
-    """What makes queries (scaled), keys and values of the stream: three maps, or one."""
-    sizes, scaling = heads_of(attention), attention.scaling
-
-    def apart(x: Tensor) -> Parts:
-        if hasattr(attention, "q_norm"):  # of each head, before the scaling
-            queries = attention.q_norm(_split(attention.q_proj(x), sizes.query)) * scaling
-            keys = attention.k_norm(_split(attention.k_proj(x), sizes.kv))
-        else:
-            queries = _split(attention.q_proj(x) * scaling, sizes.query)
-            keys = _split(attention.k_proj(x), sizes.kv)
-        return queries, keys, _split(attention.v_proj(x), sizes.kv)
-
-    def one_after_another(x: Tensor) -> Parts:
-        widths = (sizes.query * sizes.qk, sizes.kv * sizes.qk, sizes.kv * sizes.v)
-        query, key, value = attention.qkv_proj(x).split(widths, -1)
-        return _split(query * scaling, sizes.query), _split(key, sizes.kv), _split(value, sizes.kv)
-
-    def side_by_side(x: Tensor) -> Parts:
-        query, key, value = _split(attention.query_key_value(x), sizes.query).chunk(3, -1)
-        return query * scaling, key, value
-
-    if hasattr(attention, "query_key_value"):
-        return side_by_side
-    return one_after_another if hasattr(attention, "qkv_proj") else apart
-
-
-def _split(x: Tensor, heads: int) -> Tensor:
-    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
-
-
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Queries or keys `[B, h, T, d]`, whose first dimensions are turned by their positions' angles `[T, r/2]`.
-
-    Of the r dimensions that are turned, i and i + r/2 go together.
-    """
-    turned, rest = 2 * cos.shape[-1], x.shape[-1] - 2 * cos.shape[-1]
-    a, b = (x if not rest else x[..., :turned]).chunk(2, -1)
-    parts = [a * cos - b * sin, b * cos + a * sin]
-    return torch.cat(parts if not rest else [*parts, x[..., turned:]], -1)
+def _layer(layer: Any, names: DecoderNames, window: int | None) -> DecoderLayer:
+    norms = [getattr(layer, name) for name in names.norms]
+    after = [None, None] if names.norms_of_outputs is None else [getattr(layer, one) for one in names.norms_of_outputs]
+    attention = DecoderBlock(getattr(layer, names.attention), names.maps.output, norms[0], after[0])
+    feed_forward = DecoderBlock(layer.mlp, names.down, norms[1], after[1])
+    return DecoderLayer(
+        attention, names.maps, feed_forward, window, bool(getattr(layer, "use_parallel_residual", False))
+    )

@@ -19,32 +19,31 @@ from torch import Tensor, nn
 from tprune.core.caches import LayerCache, translation_signatures
 from tprune.core.graph import Dialect
 from tprune.core.task import Batch, Task
-from tprune.families.graphs.attention import MASKED, MIXES
+from tprune.families.graphs.attention import MASKED, MIXES, by_heads
 from tprune.families.graphs.bart_stacks import LIKE_BART
 from tprune.families.graphs.graph import Graph, weights
-from tprune.families.graphs.norms import WholeRMSNorm
-from tprune.families.graphs.places import ByDistance
+from tprune.families.graphs.norms import RescaledRMSNorm
 from tprune.families.graphs.stacks import (
     Anatomy,
-    Attention,
-    Stack,
+    AttentionParts,
+    StackParts,
     Stacks,
-    by_heads,
     cross_attentions,
+    fused_maps,
     name_in,
-    projections,
     self_attentions,
 )
 from tprune.families.graphs.t5_stacks import LIKE_T5
 from tprune.support.errors import InputError
 
 ANATOMIES: tuple[Anatomy, ...] = (LIKE_BART, LIKE_T5)
+CLASSES = tuple(one for anatomy in ANATOMIES for one in anatomy.classes)
 Tensors = Sequence[Tensor]
 
 
 def stacks_of(model: nn.Module) -> Stacks:
     """The parts of an encoder-decoder that has graphs. Raises `InputError` for another model."""
-    found = next((anatomy for anatomy in ANATOMIES if anatomy.matches(model)), None)
+    found = next((anatomy for anatomy in ANATOMIES if isinstance(model, anatomy.classes)), None)
     if found is None:
         raise InputError(f"a {type(model).__name__} has no graphs of encoder and decoder")
     return found.stacks(model)
@@ -61,7 +60,7 @@ class Biases:
         self._shared = shared
         self._of_heads: dict[tuple[int, ...], Tensor] = {}
 
-    def of(self, attention: Attention) -> Tensor | None:
+    def of(self, attention: AttentionParts) -> Tensor | None:
         """Of the heads that an attention has, `[1 or B, h, T, S]`; None where nothing is added."""
         if self._shared is None or attention.kept is None:
             return self._shared
@@ -81,30 +80,31 @@ class Encoder(nn.Module):
         super().__init__()
         self.model, self.mix, stacks = model, MIXES[dialect], stacks_of(model)
         self.stack, self.crossing = stacks.encoder, [attention for _, attention in cross_attentions(stacks.decoder)]
-        self.places, self.distance, self.norms = self.stack.positions, _by_distance(self.stack), own_norms(self.stack)
-        self.own = nn.ModuleList(projections(layer.own, *layer.own.maps[:3]) for layer in self.stack.layers)
-        self.cross = nn.ModuleList(projections(attention, *attention.maps[1:3]) for attention in self.crossing)
+        self.positions, self.distance, self.norms = self.stack.positions, self.stack.distance, own_norms(self.stack)
+        self.own = nn.ModuleList(fused_maps(layer.own, *layer.own.maps[:3]) for layer in self.stack.layers)
+        self.cross = nn.ModuleList(fused_maps(attention, *attention.maps[1:3]) for attention in self.crossing)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         stack, length = self.stack, input_ids.shape[1]
-        x = stack.embedded(stack.words(input_ids), None if self.places is None else self.places.whole(input_ids))
+        positions = None if self.positions is None else self.positions.of_texts(input_ids)
+        x = stack.embedded(stack.words(input_ids), positions)
         mask = _additive(attention_mask, x)
         # runtimes want a row for each query
-        shared = mask.expand(-1, -1, length, -1) if self.distance is None else mask + self.distance.whole(length)
+        shared = mask.expand(-1, -1, length, -1) if self.distance is None else mask + self.distance.of_texts(length)
         biases = Biases(shared)
         for layer, maps in zip(stack.layers, self.own, strict=True):
-            x = stack.beside(layer.own.norm, x, partial(self._look, layer.own, maps, biases))
-            x = stack.beside(layer.feed_forward.norm, x, layer.feed_forward.adds)
+            x = stack.with_block(layer.own.norm, x, partial(self._look, layer.own, maps, biases))
+            x = stack.with_block(layer.feed_forward.norm, x, layer.feed_forward.adds)
         x = stack.ended(x)
         crossing: list[Tensor] = []
         for attention, maps in zip(self.crossing, self.cross, strict=True):
             crossing += [by_heads(each, attention.heads) for each in maps(x)]
         return tuple(crossing)
 
-    def _look(self, attention: Attention, maps: nn.Module, biases: Biases, x: Tensor) -> Tensor:
+    def _look(self, attention: AttentionParts, maps: nn.Module, biases: Biases, x: Tensor) -> Tensor | float:
         if attention.removed:
-            return attention.left(x)
+            return attention.remainder()
         query, key, value = (by_heads(each, attention.heads) for each in maps(x))
         mixed = self.mix(query, key, value, biases.of(attention))[0]
         return attention.output(mixed.transpose(1, 2).flatten(2))
@@ -125,73 +125,70 @@ class DecoderStep(nn.Module):
         self.model, self.mix, self.stack, self.scale = model, MIXES[dialect], stacks.decoder, stacks.scale
         self.words, self.output, self.bias = _words(stacks, rows)
         self.made_of = {
-            "words.weight": (f"model.{name_in(model, self.stack.words)}.weight",),
-            "output": ("model.lm_head.weight",),
+            "words.weight": (f"model.{name_in(model, self.stack.words.weight)}",),
+            "output": (f"model.{name_in(model, stacks.output)}",),
         }
-        self.places, self.distance, self.norms = self.stack.positions, _by_distance(self.stack), own_norms(self.stack)
+        self.positions, self.distance, self.norms = self.stack.positions, self.stack.distance, own_norms(self.stack)
         layers = self.stack.layers
-        self.own = nn.ModuleList(projections(layer.own, *layer.own.maps[:3]) for layer in layers)
-        self.queries = nn.ModuleList(projections(layer.cross, layer.cross.maps.q) for layer in layers if layer.cross)
+        self.own = nn.ModuleList(fused_maps(layer.own, *layer.own.maps[:3]) for layer in layers)
+        self.queries = nn.ModuleList(fused_maps(layer.cross, layer.cross.maps.q) for layer in layers if layer.cross)
 
     def forward(
         self, input_ids: Tensor, position: Tensor, attention_mask: Tensor, cross: Tensors, past: Tensors
     ) -> tuple[Tensor, ...]:
         """See the class."""
         stack, ids = self.stack, input_ids[:, 0]
-        x = stack.embedded(self.words(ids), None if self.places is None else self.places.one(ids, position))
+        positions = None if self.positions is None else self.positions.of_step(ids, position)
+        x = stack.embedded(self.words(ids), positions)
         mask = _additive(attention_mask, x)
-        biases = Biases(None if self.distance is None else self.distance.one(position, past[0].shape[2] + 1))
+        biases = Biases(None if self.distance is None else self.distance.of_step(position, past[0].shape[2] + 1))
         crossing, before = iter(cross), iter(past)
         present: list[Tensor] = []
         for layer, own, queries in zip(stack.layers, self.own, self.queries, strict=True):
             assert layer.cross is not None
             look_back = partial(self._look_back, layer.own, own, biases, before, present)
-            x = stack.beside(layer.own.norm, x, look_back)
-            x = stack.beside(layer.cross.norm, x, partial(self._look_across, layer.cross, queries, mask, crossing))
-            x = stack.beside(layer.feed_forward.norm, x, layer.feed_forward.adds)
+            x = stack.with_block(layer.own.norm, x, look_back)
+            x = stack.with_block(layer.cross.norm, x, partial(self._look_across, layer.cross, queries, mask, crossing))
+            x = stack.with_block(layer.feed_forward.norm, x, layer.feed_forward.adds)
         x = stack.ended(x)
         logits = nn.functional.linear(x if self.scale == 1 else x * self.scale, self.output, self.bias)
         return (logits, *present)
 
     @staticmethod
-    def _one(x: Tensor, attention: Attention) -> Tensor:
+    def _one(x: Tensor, attention: AttentionParts) -> Tensor:
         """`[B, h*d]` of one token to `[B, h, 1, d]`."""
         return x.reshape(x.shape[0], attention.heads, 1, -1)
 
     def _look_across(
-        self, attention: Attention, queries: nn.Module, mask: Tensor, crossing: Iterator[Tensor], x: Tensor
-    ) -> Tensor:
+        self, attention: AttentionParts, queries: nn.Module, mask: Tensor, crossing: Iterator[Tensor], x: Tensor
+    ) -> Tensor | float:
         if attention.removed:
-            return attention.left(x)
+            return attention.remainder()
         query = self._one(queries(x)[0], attention)
         mixed = self.mix(query, next(crossing), next(crossing), mask)[0]
         return attention.output(mixed.flatten(1))
 
     def _look_back(
         self,
-        attention: Attention,
+        attention: AttentionParts,
         own: nn.Module,
         biases: Biases,
         before: Iterator[Tensor],
         present: list[Tensor],
         x: Tensor,
-    ) -> Tensor:
+    ) -> Tensor | float:
         if attention.removed:
-            return attention.left(x)
+            return attention.remainder()
         query, key, value = (self._one(each, attention) for each in own(x))
         mixed, *grown = self.mix(query, key, value, biases.of(attention), next(before), next(before))
         present += grown
         return attention.output(mixed.flatten(1))
 
 
-def _by_distance(stack: Stack) -> ByDistance | None:
-    return None if stack.distance is None else ByDistance(stack.distance)
-
-
-def own_norms(stack: Stack) -> nn.ModuleList:
+def own_norms(stack: StackParts) -> nn.ModuleList:
     """The norms of a stack that are no modules of the model."""
     of_layers = (part.norm for layer in stack.layers for part in (layer.own, layer.cross, layer.feed_forward) if part)
-    return nn.ModuleList(norm for norm in (*of_layers, stack.last) if isinstance(norm, WholeRMSNorm))
+    return nn.ModuleList(norm for norm in (*of_layers, stack.last) if isinstance(norm, RescaledRMSNorm))
 
 
 def _words(stacks: Stacks, rows: Sequence[int]) -> tuple[nn.Module, nn.Parameter, Tensor | None]:
@@ -207,7 +204,7 @@ def _words(stacks: Stacks, rows: Sequence[int]) -> tuple[nn.Module, nn.Parameter
     return fewer, own, None if bias is None else bias[index]
 
 
-def layer_caches(layers: Sequence[tuple[int, Attention]], tensors: Sequence[Tensor]) -> tuple[LayerCache, ...]:
+def layer_caches(layers: Sequence[tuple[int, AttentionParts]], tensors: Sequence[Tensor]) -> tuple[LayerCache, ...]:
     """The cache layout of `layers`, read from their keys and values (in turn, `[B, h, T, d]`)."""
     pairs = zip(layers, tensors[::2], tensors[1::2], strict=True)
     return tuple(LayerCache(number, key.shape[1], key.shape[3], value.shape[3]) for (number, _), key, value in pairs)
@@ -226,7 +223,7 @@ class EncoderDecoderSkeleton:
 
     def matches(self, model: nn.Module) -> bool:
         """By class; pruned ones are subclasses."""
-        return any(anatomy.matches(model) for anatomy in ANATOMIES)
+        return isinstance(model, CLASSES)
 
     def check(self, model: nn.Module) -> None:
         """Raises `InputError` where nothing of the source reaches the decoder."""
@@ -260,11 +257,11 @@ class EncoderDecoderSkeleton:
         return tuple(Graph(*each, self.limits(model)) for each in parts)
 
 
-def past_of(decoder: Stack, batch: int, length: int) -> tuple[Tensor, ...]:
+def past_of(decoder: StackParts, batch: int, length: int) -> tuple[Tensor, ...]:
     """Keys and values of so many tokens of which nothing is known, for a decoder's step."""
     before = torch.zeros(batch, length, decoder.words.weight.shape[1])
     return tuple(
-        getattr(attention.module, name)(before).unflatten(-1, (attention.heads, -1)).transpose(1, 2).contiguous()
+        by_heads(getattr(attention.module, name)(before), attention.heads).contiguous()
         for _, attention in self_attentions(decoder)
         for name in attention.maps[1:3]
     )

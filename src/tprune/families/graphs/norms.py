@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tprune.families.modeling.modeling_pruned import NarrowRMSNorm
 
 
-class WholeRMSNorm(nn.Module):
+class RescaledRMSNorm(nn.Module):
     """A norm by the root mean square over a narrower residual, as one over what is left of it.
 
     x / √(Σx²/D + ε) · w = x / √(Σx²/K + ε·D/K) · w·√(D/K), of K dimensions out of D.
@@ -25,6 +25,6 @@ class WholeRMSNorm(nn.Module):
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
 
 
-def whole(norm: nn.Module) -> nn.Module:
+def graph_norm(norm: nn.Module) -> nn.Module:
     """The norm for a graph."""
-    return WholeRMSNorm(norm) if isinstance(norm, NarrowRMSNorm) else norm
+    return RescaledRMSNorm(norm) if isinstance(norm, NarrowRMSNorm) else norm

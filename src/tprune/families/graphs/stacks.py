@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-
-def removed(module: nn.Module) -> bool:
-    """Whether the pruning took this sublayer away."""
-    return bool(getattr(module, "removed", False))
+from tprune.families.graphs.positions import ByDistance
+from tprune.families.graphs.removed import remainder, removed
 
 
 class Maps(NamedTuple):
@@ -25,7 +23,7 @@ class Maps(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionParts:
     """An attention of a layer.
 
     Attributes:
@@ -54,42 +52,42 @@ class Attention:
         out: Tensor = getattr(self.module, self.maps.o)(x)
         return out
 
-    def left(self, x: Tensor) -> Tensor:
+    def remainder(self) -> Tensor | float:
         """What a removed one still adds to the residual."""
-        return left(getattr(self.module, self.maps.o, None), x)
+        return remainder(getattr(self.module, self.maps.o, None))
 
 
 @dataclass(frozen=True)
-class FeedForward:
+class FeedForwardParts:
     """A feed-forward block of a layer: `adds` what it adds to the residual, and its norm."""
 
-    adds: Callable[[Tensor], Tensor]
+    adds: Callable[[Tensor], Tensor | float]
     norm: nn.Module
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerParts:
     """A layer; that of an encoder has no attention to the source."""
 
-    own: Attention
-    cross: Attention | None
-    feed_forward: FeedForward
+    own: AttentionParts
+    cross: AttentionParts | None
+    feed_forward: FeedForwardParts
 
 
 class Positions(Protocol):
     """What the positions of tokens add to their embeddings."""
 
-    def whole(self, ids: Tensor) -> Tensor:
+    def of_texts(self, ids: Tensor) -> Tensor:
         """Of texts `[B, S]` from their beginning: `[B or 1, S, D]`, or without the first axis."""
         ...
 
-    def one(self, ids: Tensor, position: Tensor) -> Tensor:
+    def of_step(self, ids: Tensor, position: Tensor) -> Tensor:
         """Of one token a text, `[B]`, with `position` `[1]` tokens before it: `[B or 1, D]`."""
         ...
 
 
 @dataclass(frozen=True)
-class Stack:
+class StackParts:
     """An encoder or a decoder.
 
     Attributes:
@@ -98,9 +96,8 @@ class Stack:
         positions: what is added to embeddings; None where attention alone knows of positions.
         norm: of the sum; None where there is none.
         last: the norm of what the last layer gives; None where there is none.
-        first: whether norms come before blocks, `x + block(norm(x))`, and not after them, `norm(x + block(x))`.
-        distance: what the distance of two tokens adds to the scores of every self-attention: an `nn.Embedding` by
-            bucket inside the first one; None where nothing does.
+        norms_first: whether norms come before blocks, `x + block(norm(x))`, and not after them, `norm(x + block(x))`.
+        distance: what the distance of two tokens adds to the scores of every self-attention; None where nothing does.
         tokens: how many there are positions for.
         layers: in order.
     """
@@ -110,20 +107,20 @@ class Stack:
     positions: Positions | None
     norm: nn.Module | None
     last: nn.Module | None
-    first: bool
-    distance: nn.Module | None
+    norms_first: bool
+    distance: ByDistance | None
     tokens: int
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerParts, ...]
 
-    def embedded(self, words: Tensor, places: Tensor | None) -> Tensor:
+    def embedded(self, words: Tensor, positions: Tensor | None) -> Tensor:
         """What the first layer reads."""
         x = words if self.scale == 1 else words * self.scale
-        x = x if places is None else x + places
+        x = x if positions is None else x + positions
         return x if self.norm is None else self.norm(x)
 
-    def beside(self, norm: nn.Module, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
+    def with_block(self, norm: nn.Module, x: Tensor, block: Callable[[Tensor], Tensor | float]) -> Tensor:
         """The residual with what a block adds."""
-        out: Tensor = x + block(norm(x)) if self.first else norm(x + block(x))
+        out: Tensor = x + block(norm(x)) if self.norms_first else norm(x + block(x))
         return out
 
     def ended(self, x: Tensor) -> Tensor:
@@ -143,8 +140,8 @@ class Stacks:
         scale: that what the output matrix reads is multiplied by.
     """
 
-    encoder: Stack
-    decoder: Stack
+    encoder: StackParts
+    decoder: StackParts
     output: nn.Parameter
     bias: Tensor | None
     scale: float = 1.0
@@ -153,8 +150,9 @@ class Stacks:
 class Anatomy(Protocol):
     """Models whose modules are called alike."""
 
-    def matches(self, model: nn.Module) -> bool:
-        """Whether a model is one of them, dense or pruned."""
+    @property
+    def classes(self) -> tuple[type[nn.Module], ...]:
+        """Those of the models; pruned ones are subclasses."""
         ...
 
     def stacks(self, model: nn.Module) -> Stacks:
@@ -162,43 +160,31 @@ class Anatomy(Protocol):
         ...
 
 
-def left(output: nn.Module | None, x: Tensor) -> Tensor:
-    """What a removed block still adds to the residual: a scalar zero, or the bias of its output map."""
-    bias: Tensor | None = getattr(output, "bias", None)
-    return x.new_zeros(()) if bias is None else bias
-
-
-def cross_attentions(decoder: Stack) -> Iterator[tuple[int, Attention]]:
+def cross_attentions(decoder: StackParts) -> Iterator[tuple[int, AttentionParts]]:
     """Number and attention to the source of every decoder layer that has one left."""
     for number, layer in enumerate(decoder.layers):
         if layer.cross is not None and not layer.cross.removed:
             yield number, layer.cross
 
 
-def self_attentions(stack: Stack) -> Iterator[tuple[int, Attention]]:
+def self_attentions(stack: StackParts) -> Iterator[tuple[int, AttentionParts]]:
     """Number and self-attention of every layer that has one left."""
     return ((number, layer.own) for number, layer in enumerate(stack.layers) if not layer.own.removed)
 
 
-def name_in(model: nn.Module, module: nn.Module) -> str:
-    """The first name of a submodule in a model."""
-    found: str = next(name for name, one in model.named_modules(remove_duplicate=False) if one is module)
-    return found
+def name_in(model: nn.Module, parameter: Tensor) -> str:
+    """The first name of a parameter of a model."""
+    return next(name for name, one in model.named_parameters() if one is parameter)
 
 
-def by_heads(x: Tensor, heads: int) -> Tensor:
-    """`[B, T, h*d]` to `[B, h, T, d]`."""
-    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
-
-
-class Projections(nn.Module):
+class FusedMaps(nn.Module):
     """Some of the maps of queries, keys and values of an attention as one product, the queries already scaled.
 
     At batch 1 an operator costs about as much as its arithmetic; matrices between gathers stay apart. `made_of` says
     what the product is made of, see `tprune.families.graphs.origins.origins`.
     """
 
-    def __init__(self, attention: Attention, *names: str) -> None:
+    def __init__(self, attention: AttentionParts, *names: str) -> None:
         super().__init__()
         self.made_of: dict[str, tuple[str, ...]] = {}
         maps = [getattr(attention.module, name) for name in names]
@@ -224,6 +210,6 @@ class Projections(nn.Module):
         return parts
 
 
-def projections(attention: Attention, *names: str) -> nn.Module:
-    """`Projections`; nothing of an attention that is removed."""
-    return nn.Identity() if attention.removed else Projections(attention, *names)
+def fused_maps(attention: AttentionParts, *names: str) -> nn.Module:
+    """`FusedMaps`; nothing of an attention that is removed."""
+    return nn.Identity() if attention.removed else FusedMaps(attention, *names)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 
-from tprune.core.positions import RELATIVE
-from tprune.families.graphs.norms import whole
-from tprune.families.graphs.stacks import Attention, FeedForward, Layer, Maps, Stack, Stacks, left, removed
+from tprune.core.positions import trained_tokens
+from tprune.families.graphs.norms import graph_norm
+from tprune.families.graphs.positions import ByDistance
+from tprune.families.graphs.removed import remainder, removed
+from tprune.families.graphs.stacks import AttentionParts, FeedForwardParts, LayerParts, Maps, StackParts, Stacks
 
 MAPS = Maps("q", "k", "v", "o")
 
@@ -20,9 +22,7 @@ MAPS = Maps("q", "k", "v", "o")
 class LikeT5:
     """See `Anatomy`."""
 
-    def matches(self, model: nn.Module) -> bool:
-        """By class; pruned ones are subclasses."""
-        return isinstance(model, T5ForConditionalGeneration | MT5ForConditionalGeneration)
+    classes: ClassVar[tuple[type[nn.Module], ...]] = (T5ForConditionalGeneration, MT5ForConditionalGeneration)
 
     def stacks(self, model: nn.Module) -> Stacks:
         """See `Anatomy`."""
@@ -36,44 +36,44 @@ class LikeT5:
 
 def _tokens(model: Any) -> int:
     """Distances have no end: the length of training, or of the outputs that are asked for where they are longer."""
-    asked, trained = model.generation_config, getattr(model.config, "n_positions", None) or RELATIVE
+    asked = model.generation_config
     given = (asked.max_new_tokens, asked.max_length)  # what is no number is named where outputs are made
-    return max([trained, *(number for number in given if type(number) is int)])
+    return max([trained_tokens(model.config), *(number for number in given if type(number) is int)])
 
 
-def _stack(stack: Any, tokens: int) -> Stack:
-    return Stack(
+def _stack(stack: Any, tokens: int) -> StackParts:
+    return StackParts(
         words=stack.embed_tokens,
         scale=1.0,
         positions=None,
         norm=None,
-        last=whole(stack.final_layer_norm),
-        first=True,
-        distance=stack.block[0].layer[0].SelfAttention,
+        last=graph_norm(stack.final_layer_norm),
+        norms_first=True,
+        distance=ByDistance(stack.block[0].layer[0].SelfAttention),
         tokens=tokens,
         layers=tuple(_layer(block.layer) for block in stack.block),
     )
 
 
-def _layer(parts: Any) -> Layer:
-    own = _attention(parts[0].SelfAttention, whole(parts[0].layer_norm))
-    cross = _attention(parts[1].EncDecAttention, whole(parts[1].layer_norm)) if len(parts) > 2 else None
-    return Layer(own, cross, FeedForward(_units(parts[-1].DenseReluDense), whole(parts[-1].layer_norm)))
+def _layer(parts: Any) -> LayerParts:
+    own = _attention(parts[0].SelfAttention, graph_norm(parts[0].layer_norm))
+    cross = _attention(parts[1].EncDecAttention, graph_norm(parts[1].layer_norm)) if len(parts) > 2 else None
+    return LayerParts(own, cross, FeedForwardParts(_units(parts[-1].DenseReluDense), graph_norm(parts[-1].layer_norm)))
 
 
-def _attention(module: Any, norm: nn.Module) -> Attention:
+def _attention(module: Any, norm: nn.Module) -> AttentionParts:
     if removed(module):
-        return Attention(module, norm, MAPS, 0, 1.0)
+        return AttentionParts(module, norm, MAPS, 0, 1.0)
     sizes = getattr(module, "uneven", None)
     heads = module.q.out_features // module.key_value_proj_dim if sizes is None else sizes.heads
     kept = getattr(module, "kept", None)
-    return Attention(module, norm, MAPS, int(heads), 1.0, None if kept is None else tuple(kept))
+    return AttentionParts(module, norm, MAPS, int(heads), 1.0, None if kept is None else tuple(kept))
 
 
-def _units(block: Any) -> Callable[[Tensor], Tensor]:
+def _units(block: Any) -> Callable[[Tensor], Tensor | float]:
     if removed(block):
-        return lambda x: left(None, x)
-    found: Callable[[Tensor], Tensor] = block
+        return lambda x: remainder(None)  # linear maps have no biases
+    found: Callable[[Tensor], Tensor | float] = block
     return found
 
 

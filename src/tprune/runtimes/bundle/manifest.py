@@ -13,16 +13,16 @@ from tprune.runtimes.bundle.golden import GOLDEN
 from tprune.runtimes.bundle.licenses import License
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.parity import ELSEWHERE
+from tprune.runtimes.piece_tokens import SENTENCEPIECE
 from tprune.runtimes.runtime import Runtime, Shipping
 from tprune.runtimes.token_settings import SETTINGS
-from tprune.runtimes.tokens import SENTENCEPIECE
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.files import read_json
 from tprune.support.machine import version_of
 from tprune.support.manifest import Manifest
 from tprune_runtime.check import FORMAT
 
-TOKENISER = ("tokenizer.json", *SENTENCEPIECE, "target_vocab.json", SETTINGS)
+TOKENISER = ("tokenizer.json", *SENTENCEPIECE, SETTINGS)
 
 
 def manifest_of(

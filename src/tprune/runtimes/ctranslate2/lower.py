@@ -17,7 +17,7 @@ from ctranslate2.specs import TransformerSpec, common_spec
 from numpy.typing import NDArray
 
 from tprune.core.sites import DECODER, ENCODER
-from tprune.families.graphs.stacks import removed
+from tprune.families.graphs.removed import removed
 from tprune.runtimes.ctranslate2.engine import TYPES
 from tprune.runtimes.ctranslate2.refusals import ACTIVATIONS, attentions
 from tprune.runtimes.products import Product

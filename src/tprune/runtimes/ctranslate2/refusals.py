@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import BartForConditionalGeneration, MarianMTModel
+
 from tprune.core.sites import DECODER, ENCODER
-from tprune.families.graphs.bart_stacks import NORMS_AFTER
-from tprune.families.graphs.stacks import removed
+from tprune.families.graphs.removed import removed
 from tprune.families.modeling.modeling_pruned import Gathered, NarrowLayerNorm
 from tprune.runtimes.generation import Generation
 
+CLASSES = (MarianMTModel, BartForConditionalGeneration)  # whose layers are written for it
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "swish": "SWISH", "silu": "SWISH"}
 
 
@@ -53,8 +55,9 @@ def outputs(linear: Any) -> int:
 
 def faults(model: Any, generation: Generation) -> Iterator[str]:
     """Each thing that it cannot run: where, what was found, what it needs, and the nearest that it can run."""
-    if not isinstance(model, NORMS_AFTER):
-        yield "it is no Marian and no BART, whose layers alone are written for it; expected one of them"
+    if not isinstance(model, CLASSES):
+        known = " or a ".join(one.__name__ for one in CLASSES)
+        yield f"layers of this class have no counterpart there; expected a {known}"
         return
     for stack in (ENCODER, DECODER):
         yield from uneven(stack, attentions(model, stack))

@@ -14,11 +14,12 @@ from torch.utils.data import Dataset
 from transformers import GenerationConfig, MarianConfig, MarianMTModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tprune.core.labels import IGNORED
-from tprune.core.positions import RELATIVE
+from tprune.core.positions import trained_tokens
 from tprune.data.parallel import Parallel
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
 from tprune.tasks.padding import padded
+from tprune.tasks.translation.languages import marks_languages, written_language
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 
@@ -137,7 +138,7 @@ def encode(pairs: Parallel, tokenizer: PreTrainedTokenizerBase, max_length: int)
         InputError: a sentence has more tokens than `max_length`, naming its line; or the tokeniser marks languages, and
             does not know which one is written.
     """
-    if getattr(tokenizer, "tgt_lang", "") is None:
+    if marks_languages(tokenizer) and written_language(tokenizer) is None:
         raise InputError(
             f"the {type(tokenizer).__name__} does not know which language is written; set src_lang and tgt_lang in its "
             "tokenizer_config.json, and forced_bos_token_id in generation_config.json"
@@ -179,9 +180,7 @@ def max_length(model: Any) -> int:
 
     Models whose positions are distances, such as T5, have no limit; theirs is the length that they were trained with.
     """
-    config = model.config
-    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    return int(found or RELATIVE)
+    return int(getattr(model.config, "max_position_embeddings", None) or trained_tokens(model.config))
 
 
 def told(model: Any, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Table(nn.Module):
+class PositionTable(nn.Module):
     """A row for each position, the first after `offset` others."""
 
     def __init__(self, module: Any) -> None:
@@ -20,18 +20,18 @@ class Table(nn.Module):
         """How many positions there are."""
         return int(self.module.weight.shape[0]) - self.offset
 
-    def whole(self, ids: Tensor) -> Tensor:
+    def of_texts(self, ids: Tensor) -> Tensor:
         """See `Positions`."""
         rows: Tensor = self.module.weight[self.offset : self.offset + ids.shape[1]]
         return rows
 
-    def one(self, ids: Tensor, position: Tensor) -> Tensor:
+    def of_step(self, ids: Tensor, position: Tensor) -> Tensor:
         """See `Positions`."""
         return torch.index_select(self.module.weight, 0, position + self.offset)
 
 
 class AfterPadding(nn.Module):
-    """A row for each position, counted from the row after the padding's id; padding has that row itself, and no place.
+    """A row for each position, counted from the row after the padding's id; padding has that row, and no position.
 
     In a text, padding is not counted. In a step it is, as in `generate` with a cache.
     """
@@ -45,16 +45,16 @@ class AfterPadding(nn.Module):
         """How many positions there are."""
         return min(int(self.module.weights.shape[0]) - self.pad - 1, int(self.module.num_positions))
 
-    def whole(self, ids: Tensor) -> Tensor:
+    def of_texts(self, ids: Tensor) -> Tensor:
         """See `Positions`."""
         counted = ids.ne(self.pad).long()
-        places = counted.cumsum(1) * counted + self.pad
-        return nn.functional.embedding(places, self.module.weights)
+        rows = counted.cumsum(1) * counted + self.pad
+        return nn.functional.embedding(rows, self.module.weights)
 
-    def one(self, ids: Tensor, position: Tensor) -> Tensor:
+    def of_step(self, ids: Tensor, position: Tensor) -> Tensor:
         """See `Positions`."""
-        places = ids.ne(self.pad).long() * (position + 1) + self.pad
-        return torch.index_select(self.module.weights, 0, places)
+        rows = ids.ne(self.pad).long() * (position + 1) + self.pad
+        return torch.index_select(self.module.weights, 0, rows)
 
 
 class ByDistance(nn.Module):
@@ -75,13 +75,13 @@ class ByDistance(nn.Module):
             table = attention.compute_bias(1, keys, past_seen_tokens=self.far)[0, :, 0]
         self.table = nn.Parameter(table.contiguous())  # [h, distances], from `far` tokens before
 
-    def whole(self, length: int) -> Tensor:
+    def of_texts(self, length: int) -> Tensor:
         """Of all pairs in a text: `[1, h, S, S]`."""
-        places = torch.arange(length)
-        distance = (places[None, :] - places[:, None]).clamp(-self.far, self.far) + self.far
+        positions = torch.arange(length)
+        distance = (positions[None, :] - positions[:, None]).clamp(-self.far, self.far) + self.far
         return torch.index_select(self.table, 1, distance.flatten()).view(1, -1, length, length)
 
-    def one(self, position: Tensor, length: int) -> Tensor:
+    def of_step(self, position: Tensor, length: int) -> Tensor:
         """Of the token at `position` `[1]` and so many from the first: `[1, h, 1, T]`."""
         distance = (torch.arange(length) - position).clamp(min=-self.far) + self.far
         return torch.index_select(self.table, 1, distance)[None, :, None]
