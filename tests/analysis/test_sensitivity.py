@@ -44,3 +44,13 @@ def test_fewer_groups_never_cost_less() -> None:
 def test_a_loss_that_is_no_number_is_refused() -> None:
     with pytest.raises(InputError, match="a: the loss is not finite"):
         Curve("a", (1, 2), (float("nan"), 0.0))
+
+
+def test_a_loss_of_no_labels_is_refused_and_a_failure_leaves_the_model_training() -> None:
+    model: Any = small_model("marian").train()
+    batch = small_batch()
+    with pytest.raises(InputError, match="no label of the data counts"):
+        token_loss_on([batch | {"labels": torch.full_like(batch["labels"], -100)}])(model)
+    with pytest.raises(IndexError):
+        token_loss_on([batch | {"input_ids": batch["input_ids"] + 10**6}])(model)
+    assert model.training

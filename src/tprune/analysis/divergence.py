@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +12,7 @@ from tprune.core.known_tasks import task_of
 from tprune.core.labels import IGNORED
 from tprune.core.task import Batch, KeepsOutputs, Task
 from tprune.support.errors import InputError
+from tprune.tasks.one_pass import evaluating
 
 REMEMBERED = 2**26  # logits of the dense model that are kept between calls: 256 MB
 
@@ -64,7 +63,7 @@ def divergence_on(batches: Sequence[Batch], dense: nn.Module, task: Task | None 
 
     def divergence(model: nn.Module) -> float:
         total = 0.0
-        with _evaluating(model):
+        with evaluating(model):
             for number, batch in enumerate(batches):
                 found = _log_probabilities(model, batch, asked)
                 wanted = expected.log_probabilities(number).to(found.device)
@@ -91,7 +90,7 @@ class _Expected:
     def _filled(self, dense: nn.Module) -> bool:
         """Computes what fits; whether that is all."""
         left = REMEMBERED
-        with _evaluating(dense):
+        with evaluating(dense):
             for number, batch in enumerate(self.batches):
                 found = _log_probabilities(dense, batch, self.task)
                 left -= found.numel()
@@ -104,20 +103,8 @@ class _Expected:
         """Those of a batch's outputs."""
         if self.dense is None or number in self.known:
             return self.known[number]
-        with _evaluating(self.dense):
+        with evaluating(self.dense):
             return _log_probabilities(self.dense, self.batches[number], self.task)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and gradients; afterwards the model trains if it did before."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def _log_probabilities(model: nn.Module, batch: Batch, task: Task) -> Tensor:

@@ -14,6 +14,8 @@ from tprune.core.labels import IGNORED
 from tprune.core.plan import Plan
 from tprune.core.selection import Limits, keep_best
 from tprune.core.task import Batch, Task
+from tprune.support.errors import InputError
+from tprune.tasks.one_pass import evaluating
 
 
 @torch.no_grad()
@@ -56,19 +58,21 @@ def sensitivities(
 
 
 def token_loss_on(batches: Sequence[Batch], task: Task | None = None) -> Callable[[Any], float]:
-    """The mean loss of an output (nats; of translations, of a target token) over these batches, dropout off."""
+    """The mean loss of an output (nats; of translations, of a target token) over these batches, dropout off.
+
+    The loss raises `InputError` where no output of the batches counts.
+    """
 
     def loss(model: Any) -> float:
-        asked = task or task_of(model)
-        training, device = model.training, next(model.parameters()).device
-        model.eval()
+        asked, device = task or task_of(model), next(model.parameters()).device
         total = count = 0.0
-        with torch.no_grad():
+        with evaluating(model):
             for batch in ({key: value.to(device) for key, value in b.items()} for b in batches):
                 outputs = int((asked.labels(batch) != IGNORED).sum())
                 total += outputs * float(asked.loss(asked.run(model, batch).logits, batch))
                 count += outputs
-        model.train(training)
+        if not count:
+            raise InputError("no label of the data counts; expected some that are not left out of the loss")
         return total / count
 
     return loss
