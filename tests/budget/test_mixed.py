@@ -55,8 +55,8 @@ def evidence(model: Any, plan: Plan) -> Evidence:
 
 
 def asked(ms: float, unit: str = "latency_ms") -> Any:
-    fields = {"timed": True, "by_loss": True, "stock": False, "even": (), "search": 0, "target": lambda: (unit, ms)}
-    return SimpleNamespace(**fields)
+    fields = {"timed": True, "by_loss": True, "stock": False, "even": (), "search": 0, "objective": "loss"}
+    return SimpleNamespace(**fields, target=lambda: (unit, ms))
 
 
 def test_each_matrix_is_in_one_part(model: Any, plan: Plan) -> None:

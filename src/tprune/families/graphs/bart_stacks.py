@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tprune.families.graphs.positions import AfterPadding, PositionTable
-from tprune.families.graphs.removed import remainder, removed
+from tprune.families.graphs.removed import Removed, removed
 from tprune.families.graphs.stacks import AttentionParts, FeedForwardParts, LayerParts, Maps, StackParts, Stacks
 
 NORMS_AFTER = (MarianMTModel, BartForConditionalGeneration)  # blocks
@@ -68,10 +68,24 @@ def _attention(module: Any, norm: nn.Module) -> AttentionParts:
     return AttentionParts(module, norm, MAPS, int(module.num_heads), float(module.scaling))
 
 
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The hidden units of a layer; no closure, because graphs are written to files.
+
+    Attributes:
+        layer: that holds its two maps and the activation.
+    """
+
+    layer: Any
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What they add to the residual."""
+        found: Tensor = self.layer.fc2(self.layer.activation_fn(self.layer.fc1(x)))
+        return found
+
+
 def _units(layer: Any) -> Callable[[Tensor], Tensor | float]:
-    if removed(layer.fc1):
-        return lambda x: remainder(layer.fc2)
-    return lambda x: layer.fc2(layer.activation_fn(layer.fc1(x)))
+    return Removed(layer.fc2) if removed(layer.fc1) else Units(layer)
 
 
 LIKE_BART = LikeBart()

@@ -12,7 +12,7 @@ from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 from tprune.core.positions import trained_tokens
 from tprune.families.graphs.norms import graph_norm
 from tprune.families.graphs.positions import ByDistance
-from tprune.families.graphs.removed import remainder, removed
+from tprune.families.graphs.removed import Removed, removed
 from tprune.families.graphs.stacks import AttentionParts, FeedForwardParts, LayerParts, Maps, StackParts, Stacks
 
 MAPS = Maps("q", "k", "v", "o")
@@ -72,7 +72,7 @@ def _attention(module: Any, norm: nn.Module) -> AttentionParts:
 
 def _units(block: Any) -> Callable[[Tensor], Tensor | float]:
     if removed(block):
-        return lambda x: remainder(None)  # linear maps have no biases
+        return Removed(None)  # linear maps have no biases
     found: Callable[[Tensor], Tensor | float] = block
     return found
 
