@@ -176,4 +176,5 @@ def _compare_sizes(what: str, expected: Any, found: Any) -> None:
     elif isinstance(expected, list) and what.endswith((".bytes", ".macs", ".parameters")):
         assert np.allclose(found, expected, rtol=1e-2), f"{what}: {found}, pinned {expected}"
     elif isinstance(expected, float | int):
-        assert np.isclose(found, expected, rtol=1e-2), f"{what}: {found}, pinned {expected}"
+        near = 5e-2 if ": graph" in what else 1e-2  # other groups may stay where training went another way
+        assert np.isclose(found, expected, rtol=near), f"{what}: {found}, pinned {expected}"
