@@ -17,7 +17,7 @@ from benchmarks.peers.means import table
 from benchmarks.peers.rows import markdown
 from benchmarks.peers.words import gap
 from benchmarks.recipes.run import Shown
-from benchmarks.runtimes.table import runtimes_table
+from benchmarks.runtimes.table import one_pass_table, runtimes_table
 from benchmarks.runtimes.why import why_table
 from benchmarks.shared.commands import arguments_of
 from tprune.bench.statistics import QUIET, half_width
@@ -30,6 +30,7 @@ RECIPES = ROOT / "benchmarks" / "recipes" / "results.json"
 ONE_SHOT = ROOT / "benchmarks" / "one_shot" / "results.json"
 OTHERS = ROOT / "benchmarks" / "other_tasks" / "results.json"
 RUNTIMES = ROOT / "benchmarks" / "runtimes" / "results.json"
+ONE_PASS = RUNTIMES.with_name("one-pass.json")
 LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
 KEPT = LATENCY.with_name("kept-table.json")
 IN_INT8 = LATENCY.with_name("results-int8.json")
@@ -163,6 +164,7 @@ PAGES = (
     (DOCS / "milliseconds.md", "latency-kept", KEPT, partial(latency_text, source=KEPT)),
     (DOCS / "runtimes.md", "runtimes", RUNTIMES, runtimes_table),
     (DOCS / "runtimes.md", "why", RUNTIMES, why_table),
+    (DOCS / "runtimes.md", "one-pass", ONE_PASS, one_pass_table),
     (DOCS / "tasks.md", "other-tasks", OTHERS, other_tasks_table),
 )
 

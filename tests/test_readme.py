@@ -18,7 +18,7 @@ TABLES = {
     "recipes.md": ["recipes"],
     "one-shot.md": ["one-shot"],
     "milliseconds.md": ["latency", "latency-int8", "latency-kept"],
-    "runtimes.md": ["runtimes", "why"],
+    "runtimes.md": ["runtimes", "why", "one-pass"],
     "tasks.md": ["other-tasks"],
 }
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from torch import nn
-
 from tprune.core.coupling import Coupling
 from tprune.core.cuts import Cuts
-from tprune.core.sites import Site
-from tprune.families.rows import Changes, Heads, Row, Shapes
+from tprune.families.around import Around
+from tprune.families.rows import Changes, Heads, Shapes
 from tprune.support.errors import InputError
 
 
 @dataclass(frozen=True)
-class Limited:
+class Limited(Around):
     """A row without couplings of some kinds.
 
     Attributes:
@@ -24,6 +22,7 @@ class Limited:
             group that stays (`Coupling.needed`).
 
     Example:
+        >>> from tprune.core.sites import Site
         >>> from tprune.families.feed_forward import FeedForward
         >>> row = FeedForward(Site("encoder", 0, "feed_forward"), "mlp", ("mlp.up",), "mlp.down")
         >>> shapes = {"mlp.up.weight": (8, 4), "mlp.down.weight": (4, 8)}
@@ -31,32 +30,7 @@ class Limited:
         [('ffn', True)]
     """
 
-    row: Row
     without: tuple[str, ...]
-
-    @property
-    def module(self) -> str:
-        """The row's."""
-        return self.row.module
-
-    @property
-    def site(self) -> Site:
-        """The row's."""
-        return self.row.site
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The row's."""
-        return self.row.outputs
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The row's."""
-        return self.row.inputs
-
-    def check(self, model: nn.Module) -> None:
-        """See the row."""
-        self.row.check(model)
 
     def couplings(self, shapes: Shapes) -> Iterator[Coupling]:
         """Those of the row whose kinds are not left out."""

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from tprune.core.cuts import Cuts
+from tprune.families.around import innermost
 from tprune.families.feed_forward import FeedForward
-from tprune.families.limited import Limited
 from tprune.families.rows import Row, shapes_of
 from tprune.support.errors import InputError
 
@@ -34,8 +34,7 @@ def stock_units(
     for module, how in replaced.items():
         raise InputError(f"{CANNOT} {WORDS.get(how['kind'], 'width')}: {module}; plan FFN units only")
     units: dict[str, set[int]] = {}
-    for row in rows:
-        row = row.row if isinstance(row, Limited) else row
+    for row in map(innermost, rows):
         if isinstance(row, FeedForward):
             units.setdefault(row.site.stack, set()).add(cuts.shape(f"{row.down}.weight")[row.held.inputs])
     for stack, sizes in units.items():

@@ -98,19 +98,23 @@ def _apart(model: nn.Module, trace: Trace, four: Four, notes: list[str]) -> Iter
     if fitting is None or any(held_by(model, name) is not held_by(model, four[0]) for name in four):
         notes.append(f"{where}: an attention whose heads are laid out as no row has them")
         return
-    kv, inside, inner = fitting
+    kv, _, inner = fitting
     norms = _norms(model, where, maps)
     yield FoundAttention(
         where,
         (maps[0], maps[1], maps[2], maps[3]),
-        size_of(kv) * size_of(inside),
-        size_of(kv),
-        size_of(inner),
+        *_sizes(fitting),
         _plain(inner) and _plain(v[len(kv) :]),
         crosses=_source(trace, four[0]) != _source(trace, four[1]),
         alone=alone(model, where, (*maps, *norms)),
         norms=norms,
     )
+
+
+def _sizes(fitting: tuple[Axis, Axis, Axis]) -> tuple[int, int, int]:
+    """Query heads, key-value heads, and dimensions of a head."""
+    kv, inside, inner = fitting
+    return size_of(kv) * size_of(inside), size_of(kv), size_of(inner)
 
 
 def _source(trace: Trace, weight: str) -> frozenset[str] | None:
@@ -138,14 +142,11 @@ def _fused(model: nn.Module, trace: Trace, four: Four, notes: list[str]) -> Iter
     if fitting is None:
         notes.append(f"{where}: queries, keys and values come from one map, laid out as no row has them")
         return
-    kv, inside, inner = fitting
     held = held_by(model, four[0])
     yield FoundAttention(
         where,
         (maps[0], maps[1], maps[2], maps[3]),
-        size_of(kv) * size_of(inside),
-        size_of(kv),
-        size_of(inner),
+        *_sizes(fitting),
         False,
         order,
         alone=alone(model, where, maps),

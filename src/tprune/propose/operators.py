@@ -11,7 +11,9 @@ from torch import Tensor
 from tprune.propose.axes import Axis, fresh, join, leaves, mix, size_of, sliced, viewed
 from tprune.propose.known import Known, TracedProduct
 
-Rule = Callable[[Known, Sequence[Any], Mapping[str, Any], Any], Any]  # known, arguments, keywords, result -> axes
+Args = Sequence[Any]  # of an operator of torch, whatever it takes
+Kwargs = Mapping[str, Any]
+Rule = Callable[[Known, Args, Kwargs, Any], Any]  # known, arguments, keywords, result -> axes
 
 
 def pointwise(known: Known, tensors: Sequence[Tensor], out: Tensor) -> list[Axis]:
@@ -32,11 +34,11 @@ def pointwise(known: Known, tensors: Sequence[Tensor], out: Tensor) -> list[Axis
     return found
 
 
-def _same(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _same(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return list(known.of(args[0]))
 
 
-def _reduce(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _reduce(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     """Axes that are summed over go, or keep size 1."""
     given = args[1] if len(args) > 1 else kwargs.get("dim")
     dims = range(args[0].ndim) if given in (None, []) else [given] if isinstance(given, int) else given
@@ -48,7 +50,7 @@ def _reduce(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: T
     return [() if dim in gone else axis for dim, axis in enumerate(axes) if kept or dim not in gone]
 
 
-def _length(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _length(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     """A vector norm, whose second argument is its order."""
     return _reduce(known, (args[0], *args[2:3]), kwargs, out)
 
@@ -58,19 +60,19 @@ def _reduced(known: Known, axis: Axis) -> None:
         atom.reduced.add(known.where)
 
 
-def _along(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _along(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     """An operation along one axis that leaves its positions in place: softmax, running sums."""
     _reduced(known, known.of(args[0])[args[1] if len(args) > 1 else -1])
     return list(known.of(args[0]))
 
 
-def _view(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _view(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     if not out.numel():
         return [fresh(size) for size in out.shape]
     return viewed(known.of(args[0]), list(out.shape), f"a view in {known.place}")
 
 
-def _transpose(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _transpose(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     axes = list(known.of(args[0]))
     if len(axes) > 1:
         one, other = args[1:3] if len(args) > 2 else (0, 1)
@@ -78,24 +80,24 @@ def _transpose(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out
     return axes
 
 
-def _permute(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _permute(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return [known.of(args[0])[dim] for dim in args[1]]
 
 
-def _unsqueeze(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _unsqueeze(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     axes = list(known.of(args[0]))
     axes.insert(args[1] % out.ndim, ())
     return axes
 
 
-def _squeeze(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _squeeze(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     given = args[1] if len(args) > 1 else range(args[0].ndim)
     dims = {dim % args[0].ndim for dim in ([given] if isinstance(given, int) else given)}
     axes, shape = known.of(args[0]), args[0].shape
     return [axis for dim, axis in enumerate(axes) if dim not in dims or shape[dim] != 1]
 
 
-def _expand(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _expand(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     """Axes of size 1 become new ones."""
     axes, shape = known.of(args[0]), args[0].shape
     more = out.ndim - len(axes)
@@ -103,7 +105,7 @@ def _expand(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: T
     return [axis if size == before else fresh(size) for size, before, axis in sized]
 
 
-def _slice(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _slice(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     x, dim, start, stop, step = (*args, *(None,) * 4)[:5]
     axes, dim = list(known.of(x)), (dim or 0) % x.ndim
     size, why = x.shape[dim], f"a slice in {known.place}"
@@ -116,7 +118,7 @@ def _slice(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Te
     return axes
 
 
-def _select(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _select(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     x, dim, index = args
     axes, size = list(known.of(x)), x.shape[dim]
     if size > 1:
@@ -125,7 +127,7 @@ def _select(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: T
     return axes
 
 
-def _split(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Sequence[Tensor]) -> list[list[Axis]]:
+def _split(known: Known, args: Args, kwargs: Kwargs, out: Sequence[Tensor]) -> list[list[Axis]]:
     x, dim = args[0], (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % args[0].ndim
     found, start = list[list[Axis]](), 0
     for piece in out:
@@ -137,12 +139,12 @@ def _split(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Se
     return found
 
 
-def _unbind(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Sequence[Tensor]) -> list[list[Axis]]:
+def _unbind(known: Known, args: Args, kwargs: Kwargs, out: Sequence[Tensor]) -> list[list[Axis]]:
     dim = args[1] if len(args) > 1 else 0
     return [_select(known, (args[0], dim, index), {}, piece) for index, piece in enumerate(out)]
 
 
-def _cat(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _cat(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
     full = [x for x in args[0] if x.numel()]
     if len(full) == 1:
@@ -161,14 +163,14 @@ def _cat(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tens
     return found
 
 
-def _stack(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _stack(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     dim = (args[1] if len(args) > 1 else 0) % out.ndim
     found = pointwise(known, args[0], args[0][0])
     found.insert(dim, fresh(out.shape[dim]))
     return found
 
 
-def _mm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _mm(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     a, b = args[:2]
     x, y = known.of(a), known.of(b)
     join(x[-1], y[-2], f"a product in {known.place}")
@@ -178,13 +180,13 @@ def _mm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tenso
     return [*x[:-1], y[-1]]
 
 
-def _addmm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _addmm(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     axes = _mm(known, args[1:], kwargs, out)
     known.axes[id(out)] = axes
     return pointwise(known, [out, args[0]], out)
 
 
-def _convolution(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _convolution(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     x, weight, shift = args[:3]
     before, held, why = known.of(x), known.of(weight), f"a convolution in groups in {known.place}"
     if args[8] != 1 or args[6]:
@@ -198,11 +200,11 @@ def _convolution(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], o
     return [before[0], held[0], *(before[2:] if single else (fresh(size) for size in out.shape[2:]))]
 
 
-def _embedding(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _embedding(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return [*known.of(args[1]), known.of(args[0])[1]]
 
 
-def _norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> list[list[Axis]]:
+def _norm(known: Known, args: Args, kwargs: Kwargs, out: Any) -> list[list[Axis]]:
     """Layer norm over the last axes."""
     x, shape, *weights = args[:4]
     axes = known.of(x)
@@ -212,7 +214,7 @@ def _norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
     return [axes, *_others(out)]
 
 
-def _batch_norm(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> list[list[Axis]]:
+def _batch_norm(known: Known, args: Args, kwargs: Kwargs, out: Any) -> list[list[Axis]]:
     axes = list(known.of(args[0]))
     for tensor in args[1:5]:
         if isinstance(tensor, Tensor):
@@ -226,7 +228,7 @@ def _others(out: Any) -> list[list[Axis]]:
     return [[fresh(size) for size in x.shape] if isinstance(x, Tensor) else [] for x in others]
 
 
-def _attention(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> list[list[Axis]]:
+def _attention(known: Known, args: Args, kwargs: Kwargs, out: Any) -> list[list[Axis]]:
     """Softmax of a product, and a product with values, in one."""
     q, k, v = args[:3]
     a, b, c = (known.of(x) for x in (q, k, v))
@@ -244,7 +246,7 @@ def _attention(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out
     return [[a[0], a[1], a[2], c[3]], *_others(out)]
 
 
-def _index(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _index(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     x, given = args[:2]
     indices = [*given, *[None] * (x.ndim - len(given))]
     used = [dim for dim, index in enumerate(indices) if index is not None]
@@ -257,7 +259,7 @@ def _index(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Te
     return [*axes[: used[0]], *new, *axes[used[-1] + 1 :]]
 
 
-def _resized(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _resized(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     """Axes whose size stays are kept; the others are new (padding, repeats, scaled images)."""
     axes, more = known.of(args[0]), out.ndim - args[0].ndim
     found = [fresh(size) for size in out.shape[:more]]
@@ -268,7 +270,7 @@ def _resized(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: 
     return found
 
 
-def _written(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _written(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return pointwise(known, [args[0], args[1]], args[0])
 
 
@@ -281,15 +283,15 @@ def _moved(known: Known, x: Tensor, dims: Sequence[int], what: str) -> list[Axis
     return axes
 
 
-def _rolled(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _rolled(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return _moved(known, args[0], args[2] if len(args) > 2 else kwargs.get("dims", ()), "a roll")
 
 
-def _flipped(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> list[Axis]:
+def _flipped(known: Known, args: Args, kwargs: Kwargs, out: Tensor) -> list[Axis]:
     return _moved(known, args[0], args[1], "a flip")
 
 
-def _sorted(known: Known, args: Sequence[Any], kwargs: Mapping[str, Any], out: Sequence[Tensor]) -> list[list[Axis]]:
+def _sorted(known: Known, args: Args, kwargs: Kwargs, out: Sequence[Tensor]) -> list[list[Axis]]:
     """Values in their order, and where they were."""
     axes = _moved(known, args[0], [args[1] if len(args) > 1 else kwargs.get("dim", -1)], "a sort")
     return [list(axes), list(axes)]

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tprune.core.coupling import tensors_of
 from tprune.propose.axes import Atom, Axis, fresh, leaves, mix
 from tprune.propose.known import Known, TracedProduct
-from tprune.propose.operators import RULES, pointwise
+from tprune.propose.operators import RULES, Args, Kwargs, pointwise
 from tprune.support.errors import InputError
 
 Run = Callable[[nn.Module], Tensor]  # a model's output on some inputs
@@ -107,7 +107,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
         return out
 
     def _paired(
-        self, name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Tensor], out: Any
+        self, name: str, func: Any, args: Args, kwargs: Kwargs, given: list[Tensor], out: Any
     ) -> list[list[Axis]]:
         """The axes of every result, those that are no tensors too, so that none is taken for another's."""
         found = self._axes(name, func, args, kwargs, given, out)
@@ -118,9 +118,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_
             return list(self._unknown(name, given, out, said))
         return found
 
-    def _axes(
-        self, name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: list[Tensor], out: Any
-    ) -> list[Any]:
+    def _axes(self, name: str, func: Any, args: Args, kwargs: Kwargs, given: list[Tensor], out: Any) -> list[Any]:
         plain = name.rstrip("_") if name not in RULES else name
         if plain in RULES and args:
             try:
