@@ -65,15 +65,15 @@ def exported(
             yield side, precision, said if code else made
 
 
-def scored(subject: Subject, folder: Path, made: Path) -> dict[str, Any]:
-    """The share of the test data that an export gets right; kept beside it."""
+def scored(subject: Subject, folder: Path, made: Path) -> dict[str, Any] | str:
+    """The share of the test data that an export gets right, kept beside it; or why it does not run here."""
     known = made.with_name(f"{made.name}.scores.json")
     if not known.exists():
         test = folder / subject.name / f"test{subject.suffixes['test']}"
         plugins = [part for name in subject.plugins for part in ("--plugin", name)]
         code, out, said = verb("evaluate", str(made), "--test", str(test), *plugins, "--json")
         if code:
-            raise SystemExit(f"{made}: {said}")
+            return said
         write_json(known, json.loads(out)["scores"][str(made)][0])
     return {"score": read_json(known)}
 
@@ -94,10 +94,13 @@ def main() -> None:
     for subject in (one for one in OTHERS if one.name in asked.only):
         for runtime in asked.runtime:
             found = list(exported(subject, folder, out, runtime, PRECISIONS))
-            made = {(side, precision): what for side, precision, what in found if isinstance(what, Path)}
+            tried = {(side, precision): what for side, precision, what in found if isinstance(what, Path)}
+            tests = {key: scored(subject, folder, path) for key, path in tried.items()}
+            scores = {" ".join(key): test for key, test in tests.items() if not isinstance(test, str)}
+            made = {key: path for key, path in tried.items() if " ".join(key) in scores}
             refused = {f"{side} {precision}": what for side, precision, what in found if isinstance(what, str)}
+            refused |= {" ".join(key): test for key, test in tests.items() if isinstance(test, str)}
             print(f"{subject.name} {runtime}: {len(made)} exports, {refused}", flush=True)
-            scores = {" ".join(key): scored(subject, folder, path) for key, path in made.items()}
             for threads in asked.threads if made else ():
                 rows = timed(made, threads, asked.rounds)
                 row = {"case": subject.name, "runtime": runtime, "threads": threads, "batch": 1, "refused": refused}

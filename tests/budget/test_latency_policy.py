@@ -136,14 +136,15 @@ def test_a_confirmed_plan_takes_the_time_asked_for(problem: tuple[Any, Plan, tup
 
 def test_a_plan_is_timed_so_often_and_no_more(problem: tuple[Any, Plan, tuple[Curve, ...]]) -> None:
     model, plan, curves = problem[0], problem[1], by_share(problem[1])
-    times = iter([21.9, 18.0, 22.0, 1.0])
+    times, said = iter([21.9, 18.0, 21.7, 18.5, 1.0]), list[str]()
 
     def restless(chosen: Plan) -> Times:
         sentence = next(times)
         return sentence_times(1.9, (sentence - 1.9) / 20, sentence)
 
-    found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, restless)
-    assert found.tried == 3 and found.measured.total == 22.0 and found.off == pytest.approx(22.0 / 20.5 - 1)
+    found = confirm(lambda table: select_within(model, plan, table, curves, 20.5), TABLE, restless, report=said.append)
+    assert len(said) == 4 and said[0].startswith("plan 1: predicted 20") and said[0].endswith("timed 21.9")
+    assert found.tried == 4 and found.measured.total == 18.5 and found.off == pytest.approx(18.5 / 20.5 - 1)
 
     def slow(chosen: Plan) -> Times:
         return sentence_times(2.0, 1.05, 23.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_latency_policy import PRICES, TABLE, by_share
 
 from sentence_times import sentence_times
@@ -138,6 +139,35 @@ def test_what_is_measured_of_a_mixed_plan_corrects_the_table(model: Any, plan: P
     assert all(each.precision is not None for each in timed) and found.tried == 2
     assert found.table.predict_plan(found.plan).total == pytest.approx(found.measured.total, rel=0.03)
     assert found.measured.total <= 12.2 * 1.03 and found.table.beside is not None
+
+
+def test_what_fp32_takes_more_beside_int8_is_learned(model: Any, plan: Plan, evidence: Evidence) -> None:
+    """On a machine where a part in fp32 between others in int8 takes two and a half times as much more."""
+    table, timed = evidence.timed(asked(1.0)), list[tuple[Plan, float]]()
+    assert table.beside is not None
+    real = replace(table, beside=replace(table.beside, factor=(2.5, 2.5)))
+
+    def time(chosen: Plan) -> Times:
+        timed.append((chosen, real.predict_plan(chosen).total))
+        return real.predict_plan(chosen)
+
+    found = verify_latency(model, None, plan, asked(15.0), evidence, None, time)
+    first, last = timed[0], timed[-1]
+    assert first[1] > 1.05 * 15.0 and last[1] <= 1.05 * 15.0 and len(timed) <= 4
+    assert found.plan == last[0] and found.table.beside is not None
+    assert 1.8 < found.table.beside.factors[1] <= 2.5
+    exceptions = [0 if each.precision is None else len(each.precision.exceptions) for each in (first[0], last[0])]
+    assert exceptions[1] < exceptions[0]
+
+
+def test_a_plan_with_nothing_in_fp32_says_nothing_of_it(plan: Plan, evidence: Evidence) -> None:
+    table, mixed = evidence.timed(asked(1.0)), evidence.mixed
+    assert mixed is not None and table.beside is not None
+    half = {e.coupling.name: e.keep & (torch.arange(len(e.keep)) % 2 == 0) for e in plan.entries}
+    chosen = replace(plan.with_kept(half, {}, {}), precision=mixed.precision(()))
+    corrected = table.corrected_by(chosen, sentence_times(0.8, 0.4, 8.8))
+    assert corrected.beside is not None and list(corrected.beside.factors) == [1.0, 1.0]
+    assert corrected.predict_plan(chosen).array == pytest.approx([0.8, 0.4])
 
 
 @pytest.mark.slow

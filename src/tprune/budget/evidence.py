@@ -276,10 +276,10 @@ def verify_latency(
         return select_within(model, plan, with_table, evidence.curves, budget, even=how.even, mixed=evidence.choosing)
 
     if time is not None:
-        return confirm(select, table, time)
+        return confirm(select, table, time, report=report)
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer(model, tokenizer, inputs, table.setting, Path(folder), round(table.tokens), report, task)
-        return confirm(select, table, lambda chosen: timer.times(chosen, table))
+        return confirm(select, table, lambda chosen: timer.times(chosen, table), report=report)
 
 
 def select_plan(

@@ -237,18 +237,19 @@ class LatencyTable:
         """The table corrected by the measured time of a plan.
 
         The factor `measured / predicted` holds for models that save as much or more; it falls to 1 at the dense model.
+        What a plan in both precisions misses is put down to its part in fp32 first (`Beside.corrected_by`).
         """
         shares, width = kept_fractions(plan), width_of(plan)
-        additive, own = self.additive_ms(shares, width), measured.array
+        additive, own, beside = self.additive_ms(shares, width), measured.array, self.beside
         predicted = self.predicted_ms(additive)
-        if self.beside is not None and plan.precision is not None:  # this corrects what is not fp32
-            own = np.maximum(
-                own - more_in_fp32(self, self.beside, shares, width, plan.precision), LEAST_TIME * self.dense.array
-            )
+        if beside is not None and plan.precision is not None:
+            more = more_in_fp32(self, replace(beside, factor=()), shares, width, plan.precision)
+            beside = beside.corrected_by(more, own - predicted)
+            own = np.maximum(own - beside.factors * more, LEAST_TIME * self.dense.array)
         found = (self.dense.array, additive, predicted, own)
         sides = zip(self._pairs, self.additive_dense_ms, *found, strict=True)
         bent = (_through(pairs or ((float(whole), float(dense)),), *rest) for pairs, whole, dense, *rest in sides)
-        return replace(self, curve=LatencyCurve(tuple(bent)))
+        return replace(self, curve=LatencyCurve(tuple(bent)), beside=beside)
 
     def with_output_vocabulary(self, saved: float, longer: float) -> LatencyTable:
         """The table of the same model with a smaller output vocabulary.
