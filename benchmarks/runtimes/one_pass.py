@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.other_tasks import run as other_tasks
-from benchmarks.other_tasks.run import OTHERS, Subject, command
+from benchmarks.other_tasks.run import OTHERS, SERIES
 from benchmarks.runtimes.run import store, timed
+from benchmarks.shared.prune_runs import Subject, command
 from tprune.runtimes.runtime import RUNTIMES, runtime_named
 from tprune.support.files import read_json, write_json
 from tprune.support.machine import provenance
@@ -33,13 +33,13 @@ NAMES = ("bert", "resnet")  # of `benchmarks.other_tasks`; the Llama is timed by
 def verb(*words: str) -> tuple[int, str, str]:
     """Runs one verb beside the plug-ins of the models: its exit code, output and last line of errors."""
     given = [sys.executable, "-m", "tprune", *words]
-    done = subprocess.run(given, cwd=Path(other_tasks.__file__).parent, capture_output=True, text=True)
+    done = subprocess.run(given, cwd=SERIES.home, capture_output=True, text=True)
     return done.returncode, done.stdout, (done.stderr.strip().splitlines() or [""])[-1]
 
 
 def models(subject: Subject, folder: Path) -> dict[str, Path]:
     """The dense model, and the pruned one, which is made where it is not there."""
-    line, out = command(subject, ASKED, 0, folder)
+    line, out = command(SERIES, subject, ASKED, 0, folder)
     if not (out / "results.json").exists():
         code, _, said = verb(*line)
         if code:
