@@ -40,7 +40,7 @@ test-arm: $(READY)
 fuzz: $(READY)
 	TPRUNE_FUZZ=1 $(BIN)/python -m pytest -n auto --timeout 3600 tests/robustness
 
-# builds it, installs it outside the clone, runs the demo from it
+# builds both wheels, installs them outside the clone, runs the demo from one and its bundle with the other
 wheel: $(READY)
 	.ci/wheel "$(abspath $(BIN))/python"
 
@@ -62,13 +62,13 @@ bench-peers: $(READY)
 bench-regulariser: $(READY)
 	$(BIN)/python -m benchmarks.regulariser.run --out benchmarks/regulariser/results.json
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "tprune needs Python 3.11 or newer as $(PYTHON); found: $$($(PYTHON) --version 2>&1 | head -n 1). Set PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "tprune needs Python's venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "making $(VENV), a minute or two"
 	@$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ./runtime --editable ".[dev]"
 	@touch $(READY)
 
 clean:

@@ -61,13 +61,15 @@ KINDS: Mapping[str, tuple[Reader, Sequence[str], Sequence[str]]] = {
 def drawn(reader: Reader, files: Iterable[Path], seed: int, without: Iterable[str] = ()) -> list[str]:
     """The sentences of some files in random order, each once."""
     seen = {*without}
-    found = sorted({text for file in files for text in reader(file) if len(text) >= SHORTEST and "\t" not in text} - seen)
+    found = sorted(
+        {text for file in files for text in reader(file) if len(text) >= SHORTEST and "\t" not in text} - seen
+    )
     random.Random(seed).shuffle(found)
     return found
 
 
 def write_sentences(data: Path, out: Path) -> None:
-    """`train.txt`, `valid.txt`: a sentence a line; `test.tsv`: pairs of two sentences of a kind, none of them in training.
+    """`train.txt`, `valid.txt`: a sentence a line; `test.tsv`: pairs of sentences of a kind, none of them in training.
 
     Args:
         data: the folder of the corpora.

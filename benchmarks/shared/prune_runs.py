@@ -21,7 +21,18 @@ from tprune.support.files import read_json, write_json
 
 SEEDS = (0, 1, 2)
 WALL = "wall.json"  # how long a run took, beside its results
-KEPT = ("metric", "difference", "speedup", "speedup_interval", "target", "baselines", "bench", "noise", "commit", "machine")
+KEPT = (
+    "metric",
+    "difference",
+    "speedup",
+    "speedup_interval",
+    "target",
+    "baselines",
+    "bench",
+    "noise",
+    "commit",
+    "machine",
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,9 @@ def run(series: Series, about: str | None) -> None:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=[one.name for one in series.subjects], help="Names of models.")
-    parser.add_argument("--asked", nargs="+", choices=series.asked, default=list(series.asked), help="What is asked for.")
+    parser.add_argument(
+        "--asked", nargs="+", choices=series.asked, default=list(series.asked), help="What is asked for."
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="Seeds.")
     parser.add_argument("--collect", action="store_true", help="Take finished runs alone, and run nothing.")
     given = parser.parse_args()

@@ -50,9 +50,7 @@ def runs_table(data: Mapping[str, Any], words: Words) -> str:
     return "\n".join([f"{HEAD} minutes |" if timed else HEAD, "|---" * columns + "|", *lines, "", how])
 
 
-def _lines(
-    model: str, asked: str, rows: Sequence[Mapping[str, Any]], words: Words, timed: bool
-) -> Iterator[str]:
+def _lines(model: str, asked: str, rows: Sequence[Mapping[str, Any]], words: Words, timed: bool) -> Iterator[str]:
     """The line of a model and budget, and below it those of both models in int8, against the dense model in fp32."""
     more = " |" if timed else ""
     minutes = [row["seconds"] / 60 for row in rows if "seconds" in row]

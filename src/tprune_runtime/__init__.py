@@ -1,4 +1,7 @@
-"""Replays the golden outputs of a bundle where it is going to run; needs numpy and onnxruntime, and no tprune."""
+"""Runs bundles of tprune where they are used: checks, translates, classifies; needs numpy, onnxruntime and tokenizers.
+
+Checking needs no tokenizers; some translation models need sentencepiece.
+"""
 
 import os
 

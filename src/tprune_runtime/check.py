@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tprune_runtime.digest import compared
+from tprune_runtime.manifest import MANIFEST, RUNTIME, read_manifest
 from tprune_runtime.replay import Graphs, replayed
-
-MANIFEST, FORMAT, RUNTIME = "manifest.json", 1, "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Line:
 def check(folder: Path, threads: int = 1) -> Iterator[Line]:
     """All checks of a bundle; those of files and of the runtime come first, and if one fails no graph is loaded."""
     try:
-        manifest = _manifest(folder)
+        manifest = read_manifest(folder)
         before = [*_files(folder, manifest), _precision(folder, manifest), _version(manifest)]
         yield from before
         if not all(line.passed for line in before):
@@ -41,18 +40,6 @@ def check(folder: Path, threads: int = 1) -> Iterator[Line]:
         yield Line(False, " ".join(str(error).split())[:500])
     except (KeyError, TypeError, AttributeError) as error:
         yield Line(False, f"{MANIFEST}: not the manifest of a bundle ({type(error).__name__}: {error})")
-
-
-def _manifest(folder: Path) -> Any:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{folder / MANIFEST}: cannot be read ({error.strerror}); expected a bundle") from None
-    except ValueError as error:
-        raise ValueError(f"{folder / MANIFEST}: not a complete JSON file ({error})") from None
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"{folder / MANIFEST}: format {manifest['format']}; this tprune_runtime reads {FORMAT}")
-    return manifest
 
 
 def _files(folder: Path, manifest: Any) -> Iterator[Line]:

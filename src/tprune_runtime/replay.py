@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune_runtime.digest import Floats
+from tprune_runtime.errors import InputError
 
 Array = NDArray[Any]
 Feeds = dict[str, Array]
@@ -31,10 +32,10 @@ class Graphs:
             try:
                 self.sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime has one class per status code, none of them public
-                raise ValueError(f"{graph['file']}: cannot be loaded ({' '.join(str(error).split())[:200]})") from None
+                raise InputError(f"{graph['file']}: cannot be loaded ({' '.join(str(error).split())[:200]})") from None
             found, expected = ([x.name for x in self.sessions[name].get_inputs()], [x["name"] for x in graph["inputs"]])
             if sorted(found) != sorted(expected):
-                raise ValueError(f"{graph['file']}: takes {', '.join(found)}; expected {', '.join(expected)}")
+                raise InputError(f"{graph['file']}: takes {', '.join(found)}; expected {', '.join(expected)}")
 
     def run(self, name: str, feeds: Feeds) -> Feeds:
         """The outputs of a graph by name."""
@@ -66,6 +67,15 @@ class Decoder:
         self._past = {before: found[after] for before, after in self._spec["states"]}
         logits: Floats = found["logits"]
         return logits if logits.ndim == 3 else logits[:, None]
+
+    def reorder(self, rows: Array) -> None:
+        """Keeps, repeats or reorders rows of the cache."""
+        self._past = {name: x[rows] for name, x in self._past.items()}
+
+    def take(self, rows: Array) -> None:
+        """As `reorder`, with the source of each row."""
+        self._source = {name: x[rows] for name, x in self._source.items()}
+        self.reorder(rows)
 
 
 def replayed(graphs: Graphs, case: Mapping[str, Any]) -> tuple[list[int] | None, Floats]:

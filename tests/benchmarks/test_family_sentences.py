@@ -24,8 +24,10 @@ def test_no_sentence_of_the_test_is_trained_on(tmp_path: Path, monkeypatch: pyte
         for number, name in enumerate([*files, *tests]):
             ones = [f"a sentence of {kind}, file {number}, number {i}" for i in range(9)]
             ones += [f"both have this of {kind}", "short"]
-            text = "\n".join(ones) if reader is not sentences.questions else "text,category\n" + "\n".join(
-                f'"{one}",card' for one in ones
+            text = (
+                "\n".join(ones)
+                if reader is not sentences.questions
+                else "text,category\n" + "\n".join(f'"{one}",card' for one in ones)
             )
             packed(tmp_path / name, text)
     sentences.write_sentences(tmp_path, tmp_path)
@@ -47,7 +49,9 @@ def test_prose_is_split_at_ends_of_sentences(tmp_path: Path) -> None:
 
 def test_banking_has_a_validation_set_of_its_own(tmp_path: Path) -> None:
     for name in ("train", "test"):
-        packed(tmp_path / f"{name}.csv.gz", "text,category\n" + "".join(f"q {name}  {i}?,c{i % 3}\n" for i in range(25)))
+        packed(
+            tmp_path / f"{name}.csv.gz", "text,category\n" + "".join(f"q {name}  {i}?,c{i % 3}\n" for i in range(25))
+        )
     write_banking(tmp_path, tmp_path)
     sets = {split: rows_of(tmp_path / f"{split}.tsv") for split in ("train", "valid", "test")}
     assert [len(texts) for texts, _ in sets.values()] == [22, 3, 25]

@@ -1,4 +1,4 @@
-"""Rows of runs: their commands are those that are stored, and a run that ends with an error is a row with its message."""
+"""Rows of runs: their commands are those that are stored; a run that ends with an error is a row with its message."""
 
 from __future__ import annotations
 

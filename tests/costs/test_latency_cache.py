@@ -108,7 +108,7 @@ class Fake:
             found = [{name: (*each[name], *4 * [Fake.faster]) for name in TRANSLATION.timed} for each in found]
             yield found
 
-    def times(self, plan: Any, table: LatencyTable) -> Times:
+    def times(self, plan: Any, table: LatencyTable, against: float | None = None) -> Times:
         Fake.timed = ("one",)
         return table.times(dict.fromkeys(TRANSLATION.timed, Fake.faster))
 
@@ -268,7 +268,9 @@ def test_a_new_table_learns_from_the_smallest_model_before_it_refuses(
         yield [dict.fromkeys(TRANSLATION.timed, (1 / (0.5 + 0.5 * share),) * 8) for share in shares]
 
     monkeypatch.setattr(Fake, "side_by_side", by_size)
-    monkeypatch.setattr(Fake, "times", lambda self, plan, table: table.times(dict.fromkeys(TRANSLATION.timed, 3.3)))
+    monkeypatch.setattr(
+        Fake, "times", lambda self, plan, table, against=None: table.times(dict.fromkeys(TRANSLATION.timed, 3.3))
+    )
     found = cache.table("ffn", asked=cache.reach("ffn", latency_ms=5.0))  # its plans say that half is all there is
     assert cache.reach("ffn", latency_ms=5.0).refused(found) is None
     assert not [line for line in cache.said if "again" in line]

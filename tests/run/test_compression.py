@@ -204,7 +204,7 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
     class Stopped:
         """A timer to which the smallest model takes 4 of the dense one's 12 milliseconds."""
 
-        def times(self, plan: Plan, table: LatencyTable) -> Times:
+        def times(self, plan: Plan, table: LatencyTable, against: float | None = None) -> Times:
             timed.append(plan)
             return sentence_times(1.0, 0.3, 4.0)
 
@@ -232,7 +232,7 @@ def test_a_bold_time_is_refused_before_the_table_is_measured() -> None:
     class Restless:
         """A timer on a machine that is too busy to say."""
 
-        def times(self, plan: Plan, table: LatencyTable) -> Times:
+        def times(self, plan: Plan, table: LatencyTable, against: float | None = None) -> Times:
             raise NoisyMachineError("varies by 20%")
 
     how = Prune(steps=0, speedup=4.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from tprune.core.caches import LayerCache, translation_signatures
 from tprune.core.graph import Signature, TensorSpec
 from tprune.core.precision import FP32
 from tprune.runtimes.certificate import ExportCertificate
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.parity import LIMITS
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.manifest import Manifest
+from tprune_runtime.generation import Generation
 
 WIDTH, POSITIONS = 8, 64
 Node = tuple[str, Sequence[str], str, Mapping[str, Any]]
@@ -145,6 +146,29 @@ def classifier(folder: Path) -> Path:
     ]
     write_graph(folder, signature, nodes, {**weights_of(7), "axes": np.array([1, 2], np.int64)}, {"logits": 2})
     return finish(folder, _layout(folder, "image-classification", ("pass",), signature))
+
+
+def text_classifier(folder: Path, vocabulary: int, classes: int = 3) -> Path:
+    """Of texts: sums over their tokens; the folder has its tokeniser already."""
+    spec = ("batch", "tokens")
+    inputs = tuple(TensorSpec(name, "int64", spec, 1) for name in ("input_ids", "attention_mask", "token_type_ids"))
+    signature = Signature("model", inputs, ("logits",))
+    nodes: list[Node] = [
+        ("Gather", ["embed", "input_ids"], "tokens", {}),
+        ("Cast", ["attention_mask"], "there", {"to": TensorProto.FLOAT}),
+        ("Unsqueeze", ["there", "axis2"], "weights", {}),
+        ("Mul", ["tokens", "weights"], "weighted", {}),
+        ("ReduceSum", ["weighted", "axis1"], "sum", {"keepdims": 0}),
+        ("Cast", ["token_type_ids"], "types", {"to": TensorProto.FLOAT}),
+        ("ReduceSum", ["types", "axis1"], "typed", {"keepdims": 1}),
+        ("Add", ["sum", "typed"], "hidden", {}),
+        ("MatMul", ["hidden", "classes"], "logits", {}),
+    ]
+    weights = weights_of(vocabulary)
+    weights["classes"] = weights.pop("out")[:, :classes]
+    write_graph(folder, signature, nodes, weights, {"logits": 2})
+    layout = _layout(folder, "text-classification", ("pass",), signature)
+    return finish(folder, replace(layout, limits={"tokens": POSITIONS}))
 
 
 def _layout(folder: Path, task: str, phases: tuple[str, ...], graph: Signature) -> Layout:

@@ -6,10 +6,10 @@ from transformers import BartConfig, BartForConditionalGeneration, MarianConfig,
 from tprune.core.caches import Caches, translation_signatures
 from tprune.families.modeling.modeling_pruned import pruned_class, pruned_config
 from tprune.realise.earlier import converted
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.manifest import Manifest
 from tprune.tasks.translation.encoding import MarianSize, new_model
+from tprune_runtime.generation import Generation
 
 SENTENCES = (
     "a cat sat on the mat",

@@ -24,17 +24,17 @@ from tprune.report.verb_tables import bundle_table
 from tprune.runtimes.bundle.licenses import of_model
 from tprune.runtimes.bundle.make import bundle
 from tprune.runtimes.certificate import CERTIFICATE
-from tprune.runtimes.decoding import constrain
 from tprune.runtimes.export import export
 from tprune.runtimes.export_tokens import write_tokens
-from tprune.runtimes.generation import Generation
 from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import read_json, write_json
 from tprune.support.manifest import Manifest
 from tprune.tasks.translation.encoding import MarianSize, new_model
 from tprune_runtime.__main__ import main
 from tprune_runtime.check import check
+from tprune_runtime.decoding import constrain
 from tprune_runtime.digest import compared, digest
+from tprune_runtime.generation import Generation
 from tprune_runtime.replay import constrained
 
 Check = Callable[..., tuple[int, list[str]]]
@@ -257,7 +257,7 @@ def test_licenses_are_taken_from_the_models_folder(exported: Path, tmp_path: Pat
 
 
 def test_greedy_search_has_the_settings_of_generate() -> None:
-    """As `tprune.runtimes.decoding`, one row at a time."""
+    """As `tprune_runtime.decoding`, one row at a time."""
     random = np.random.default_rng(0)
     g = Generation(
         *(0, (1,), 0, 12),

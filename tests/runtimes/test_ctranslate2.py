@@ -20,10 +20,10 @@ from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.ctranslate2.engine import CTRANSLATE2
 from tprune.runtimes.ctranslate2.refusals import faults
 from tprune.runtimes.export import export
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError, InputError
 from tprune.testing import check_runtime
+from tprune_runtime.generation import Generation
 
 GREEDY = Generation(0, (1,), 0, max_length=20)
 

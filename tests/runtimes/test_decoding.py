@@ -9,9 +9,9 @@ from onnx_models import SENTENCES
 from transformers import MarianMTModel
 
 from tprune.families.graphs.encoder_decoder import DecoderStep, Encoder
-from tprune.runtimes.decoding import beam, constrain, greedy
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.generation_settings import generation_of
+from tprune_runtime.decoding import beam, constrain, greedy
+from tprune_runtime.generation import Generation
 
 
 class TorchSteps:

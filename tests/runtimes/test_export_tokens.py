@@ -15,13 +15,13 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import MarianTokenizer, PreTrainedTokenizerFast
 
 from small_tokenizers import opus_tokenizer
-from tprune.runtimes.added_tokens import AddedToken as Added
-from tprune.runtimes.added_tokens import Splitter, tangled
 from tprune.runtimes.export_tokens import check_tokens, probes, same_tokens, write_tokens
-from tprune.runtimes.marian_tokens import SentencePieceTokens
-from tprune.runtimes.token_settings import SETTINGS, TokenSettings
-from tprune.runtimes.tokens import JsonTokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
+from tprune_runtime.added_tokens import AddedToken as Added
+from tprune_runtime.added_tokens import Splitter, tangled
+from tprune_runtime.marian_tokens import SentencePieceTokens
+from tprune_runtime.token_settings import SETTINGS, TokenSettings
+from tprune_runtime.tokens import JsonTokens, load_tokens
 
 LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3
 ADDED = (
@@ -250,6 +250,6 @@ def test_interrupting_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytes
     def interrupted(_: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tprune.runtimes.tokens.Tokenizer", type("T", (), {"from_str": staticmethod(interrupted)}))
+    monkeypatch.setattr("tprune_runtime.tokens.Tokenizer", type("T", (), {"from_str": staticmethod(interrupted)}))
     with pytest.raises(KeyboardInterrupt):
         JsonTokens(tmp_path / "tokenizer.json")

@@ -6,10 +6,10 @@ import pytest
 
 from small_tokenizers import m2m_100_tokenizer, nllb_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
-from tprune.runtimes.language_tokens import LanguageTokens
-from tprune.runtimes.token_settings import SETTINGS
-from tprune.runtimes.tokens import JsonTokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
+from tprune_runtime.language_tokens import LanguageTokens
+from tprune_runtime.token_settings import SETTINGS
+from tprune_runtime.tokens import JsonTokens, load_tokens
 
 LINES = ["the dog sees a cat .", "a man likes the bird .", "the child finds a horse ."] * 3
 

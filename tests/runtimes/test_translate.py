@@ -14,10 +14,10 @@ from onnx_models import SENTENCES, made_up
 from transformers import AutoTokenizer, MarianMTModel, MarianTokenizer
 
 from tprune.runtimes.export import export
-from tprune.runtimes.generation import Generation
-from tprune.runtimes.marian_tokens import SentencePieceTokens
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
+from tprune_runtime.generation import Generation
+from tprune_runtime.marian_tokens import SentencePieceTokens
 
 
 def test_importing_needs_no_torch() -> None:

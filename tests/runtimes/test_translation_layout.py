@@ -11,12 +11,12 @@ from onnx_models import made_up
 
 from tprune.core.caches import LayerCache
 from tprune.runtimes.artefact import read_layout, read_translation
-from tprune.runtimes.decoding import constrain
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
 from tprune.support.manifest import Manifest
+from tprune_runtime.decoding import constrain
+from tprune_runtime.generation import Generation
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerFast, RobertaTokenizer
 
 from small_tokenizers import opus_tokenizer
 from tprune.realise.checkpoint import load_tokenizer
-from tprune.runtimes.marian_tokens import SentencePieceTokens
-from tprune.runtimes.tokens import JsonTokens
 from tprune.support.errors import InputError
 from tprune.tasks.translation.encoding import train_tokenizer
 from tprune.vocabulary.tokenizer_subset import steps, vocabulary_of
+from tprune_runtime.marian_tokens import SentencePieceTokens
+from tprune_runtime.tokens import JsonTokens
 
 TEXT = (
     "a cat sat on the mat",

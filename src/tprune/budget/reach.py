@@ -71,7 +71,7 @@ class Feasibility:
             for e in self.plan.entries
         }
         try:
-            least = timer.times(self.plan.with_kept(masks, {}, {}), table).total
+            least = timer.times(self.plan.with_kept(masks, {}, {}), table, budget).total
         except NoisyMachineError:  # this check may be skipped: the whole table is checked later
             return
         more = not set(self.how.kinds) <= set(PARTS) or self.how.output_vocabulary is not None
@@ -101,7 +101,7 @@ class Feasibility:
         """
         budget = milliseconds(self.how, table, self.faster)
         plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how, self.plan)), {}, {})
-        found = timer.times(plan, table)
+        found = timer.times(plan, table, budget)
         if found.total > budget:
             raise self._too_slow("as little left as may be", budget, found.total, table)
         return plan, found

@@ -15,9 +15,9 @@ from tprune.data.image_processor import FILE
 from tprune.realise.model_files import CONFIG, content
 from tprune.realise.sentence_files import KEY
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
-from tprune.runtimes.token_settings import SETTINGS
-from tprune.runtimes.tokens import JsonTokens, load_tokens
 from tprune.support.files import read_json, write_json
+from tprune_runtime.token_settings import SETTINGS
+from tprune_runtime.tokens import JsonTokens, load_tokens
 
 KEPT = (
     *("label2id", "num_labels", "vocab_size", "max_position_embeddings"),

@@ -25,7 +25,6 @@ from tprune.run.lookup import runnable_at
 from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
-from tprune.runtimes.tokens import Tokens
 from tprune.runtimes.translator import Translated, Translator, cut_often
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.machine import default_threads
@@ -34,6 +33,7 @@ from tprune.tasks.metrics.bleu_tokenizer import doubts, fitting, metric
 from tprune.tasks.metrics.translation import bleu_interval, paired_bootstrap, quality
 from tprune.tasks.translation.encoding import EncodedPairs, check_translates, max_length
 from tprune.tasks.translation.long_lines import OPTION, LongLines, lengths, too_long
+from tprune_runtime.tokens import Tokens
 
 FEW = 50  # sentences; resampling fewer says next to nothing of others
 

@@ -47,8 +47,8 @@ from tprune.realise.module_files import read_module, save_module
 from tprune.realise.sentence_files import KEY, read_sentence_files, write_sentence_files
 from tprune.support.errors import ENDS, InputError, TpruneWarning
 from tprune.support.files import atomic_directory, openable
-from tprune.support.panics import quiet_panics
 from tprune.support.plugins import trusted
+from tprune_runtime.panics import quiet_panics
 
 # what older libraries saved beside the weights although it is computed
 LEFTOVERS = re.compile(

@@ -19,10 +19,10 @@ from tprune.runtimes.forced import Replay
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.report import ExportReport
-from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.verify_pass import verify_pass
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune_runtime.tokens import load_tokens
 
 
 @dataclass(frozen=True)

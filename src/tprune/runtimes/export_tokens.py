@@ -14,11 +14,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tprune.runtimes.added_tokens import AddedToken, tangled
-from tprune.runtimes.piece_tokens import SOURCE, VOCABULARY
-from tprune.runtimes.token_settings import TokenSettings
-from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.support.errors import CertificateError, InputError
+from tprune_runtime.added_tokens import AddedToken, tangled
+from tprune_runtime.piece_tokens import SOURCE, VOCABULARY
+from tprune_runtime.token_settings import TokenSettings
+from tprune_runtime.tokens import Tokens, load_tokens
 
 WORDS = ("a dog", "Haus", "犬", "don't", "3.5 %")
 # around a token (or two), beside words: in the middle, at the ends, doubled, beside punctuation and spaces

@@ -18,17 +18,17 @@ from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.realise.belonging import check_tokenizer
 from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_tokens
 from tprune.runtimes.forced import Replay
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.generation_settings import generation_of
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.report import ExportReport, report_of
-from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
 from tprune.support.errors import InputError, TpruneWarning
 from tprune.support.texts import check_list
 from tprune.tasks.translation.languages import written_language, written_language_token
+from tprune_runtime.generation import Generation
+from tprune_runtime.tokens import load_tokens
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tprune.runtimes.decoding import Floats
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.runtime import RUNTIMES, Array
@@ -23,6 +22,7 @@ from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, CertificateError, InputError
 from tprune.support.machine import child_environment
 from tprune.support.plugins import NAMES, import_named
+from tprune_runtime.decoding import Floats
 
 STEPS = 48  # from an empty cache; faults that begin at some length of it show by then
 FED = "fed"  # the tokens that a decoder is fed, one a step

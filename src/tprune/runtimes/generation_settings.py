@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tprune.families.graphs.encoder_decoder import stacks_of
-from tprune.runtimes.generation import Generation, fault
 from tprune.support.errors import InputError, TpruneWarning
+from tprune_runtime.generation import Generation, fault
 
 # what `generate` would do beyond the searches of `search`, and the values that switch it off
 SWITCHED_OFF: Mapping[str, tuple[object, ...]] = {

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from tprune.core.graph import TOKENS, TOTAL, Signature, sizes_of
 from tprune.runtimes.artefact import read_layout
-from tprune.runtimes.decoding import Floats
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.runtime import Searching, Session, opened
 from tprune.runtimes.steps import DecoderSteps, nothing_before
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
+from tprune_runtime.decoding import Floats
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tprune.core.precision import Precision
-from tprune.runtimes.decoding import Floats, log_softmax
 from tprune.support.errors import CertificateError
+from tprune_runtime.decoding import Floats, log_softmax
 
 LOGIT_TOLERANCE = 1e-4  # of the largest logit, in single precision
 NEVER = -1e4  # logits below are of tokens that are never written

@@ -12,11 +12,11 @@ from tprune.realise.model_files import EXPORTED
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.certificate import CERTIFICATE
 from tprune.runtimes.layout import MODEL_SETTINGS
-from tprune.runtimes.piece_tokens import SENTENCEPIECE
 from tprune.runtimes.runtime import Runtime
-from tprune.runtimes.token_settings import SETTINGS
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
+from tprune_runtime.piece_tokens import SENTENCEPIECE
+from tprune_runtime.token_settings import SETTINGS
 
 GRAPHS = {f"{name}.onnx" for name in ("encoder", "decoder", "model")}
 WRITTEN = {

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from tprune.core.graph import BATCH, Signature
-from tprune.runtimes.decoding import Floats, Ints, Steps
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.runtime import Array, Session
+from tprune_runtime.decoding import Floats, Ints, Steps
 
 
 class State(Steps, Protocol):

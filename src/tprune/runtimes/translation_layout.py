@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tprune.runtimes.generation import Generation, fault
 from tprune.runtimes.layout import Layout, fields_of, whole
+from tprune_runtime.generation import Generation, fault
 
 VOCABULARY, POSITIONS = 10_000_000, 100_000  # more than any model has; what is read from a file asks for memory
 Ints = NDArray[np.int64]

@@ -10,13 +10,13 @@ import numpy as np
 
 from tprune.data.tables import broken_pair, half_a_pair
 from tprune.runtimes.artefact import read_translation
-from tprune.runtimes.decoding import Floats, Ints, beam, forced_steps, greedy
 from tprune.runtimes.runtime import Searching, opened
 from tprune.runtimes.steps import EncoderDecoderEngine, Engine, State
-from tprune.runtimes.tokens import Tokens, load_tokens
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune_runtime.decoding import Floats, Ints, beam, forced_steps, greedy
+from tprune_runtime.tokens import Tokens, load_tokens
 
 OFTEN = 0.05  # of the translations
 

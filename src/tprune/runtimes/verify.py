@@ -12,14 +12,14 @@ import torch
 from tprune.core.precision import FP32, Precision
 from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.families.graphs.positions import AfterPadding
-from tprune.runtimes.decoding import Floats, Ints, constrain, log_probabilities
 from tprune.runtimes.forced import FED, STEPS, Replay
-from tprune.runtimes.generation import Generation
 from tprune.runtimes.parity import LOGIT_TOLERANCE, Agreement, Measured, Where
 from tprune.runtimes.runtime import Searching
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
+from tprune_runtime.decoding import Floats, Ints, constrain, log_probabilities
+from tprune_runtime.generation import Generation
 
 TIE = 1e-3  # relative difference of two hypotheses' scores
 BATCH = 8

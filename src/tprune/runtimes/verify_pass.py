@@ -14,11 +14,11 @@ from torch import Tensor
 from tprune.core.graph import TOTAL
 from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch, Task
-from tprune.runtimes.decoding import Floats
 from tprune.runtimes.forced import CHUNK, FED, STEPS, Job, Replay, forced
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.parity import Agreement, Where
 from tprune.runtimes.report import ExportReport, report_of
+from tprune_runtime.decoding import Floats
 
 Run = Callable[[Job], Floats]
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 
+import psutil
+
 from tprune.bench.harness import BenchResult, bench_all
 from tprune.bench.statistics import half_width, median_interval
 from tprune.core.model import Model, Tokenizer
@@ -25,6 +27,7 @@ from tprune.support.machine import machine
 from tprune.support.reporting import Report
 
 CONVERGED = 0.06  # relative half width of the 95 % interval of a ratio, at most
+CLEARLY = 1.2  # times
 USELESS = 0.25  # relative half width above which a ratio is refused
 MOST_ROUNDS = 8  # times the rounds of the configuration, for a ratio that has not converged
 DENSE = 0.1  # relative half width of the 95 % interval of the dense model's own time, at most
@@ -32,7 +35,7 @@ MOST_DENSE = 3  # times the rounds of the configuration, for the dense model's o
 BLOCK = 4  # rounds between two checks
 COPIES = 2  # more of the dense model in every round: all ratios have its time in them, and its noise
 TOGETHER = 24  # plans side by side, at most
-MEMORY = 4e9  # bytes for all processes beside each other,
+MEMORY = 4e9  # bytes for all processes beside each other, or half of what is free where that is more,
 PROCESS, HELD = 8e7, 2.0  # of which each takes so many, and so many times its files
 
 
@@ -49,6 +52,17 @@ def quoted_of(ratios: Ratios) -> Sequence[float]:
 def converged(ratios: Ratios, setting: TimingConfig) -> bool:
     """Whether a plan was timed in at least `rounds` rounds, and its relative half width is at most `CONVERGED`."""
     return len(quoted_of(ratios)) >= setting.rounds and relative_half_width(ratios) <= CONVERGED
+
+
+def apart(ratios: Ratios, against: float) -> bool:
+    """Whether the quoted time's ratio clearly differs from another: `CLEARLY` beyond the end of its 95 % interval.
+
+    Example:
+        >>> apart({"sentence": [4.0, 4.4, 3.8, 4.1]}, 2.0), apart({"sentence": [4.0, 4.4, 3.8, 4.1]}, 3.7)
+        (True, False)
+    """
+    low, high = median_interval(quoted_of(ratios))
+    return not low / CLEARLY <= against <= high * CLEARLY
 
 
 def given_up(ratios: Ratios, setting: TimingConfig) -> bool:
@@ -79,7 +93,10 @@ class Timer:
         self.report: Report = report
         dense = folder / "dense"
         self.subject = subject_of(model, tokenizer, inputs, setting, dense, tokens, task)
-        room = int(MEMORY / (PROCESS + HELD * sum(file.stat().st_size for file in dense.iterdir())))
+        room = int(
+            max(MEMORY, psutil.virtual_memory().available / 2)
+            / (PROCESS + HELD * sum(file.stat().st_size for file in dense.iterdir()))
+        )
         self._copies = min(COPIES, max(0, room - 2))
         self.together = min(TOGETHER, max(1, room - 1 - self._copies))
 
@@ -113,12 +130,27 @@ class Timer:
             )
         return LatencyTable(key, self.setting, times, tokens, (), machine(), memory, dense_spread=off, phases=phases)
 
-    def times(self, plan: Plan, table: LatencyTable) -> Times:
-        """A plan's measured times, in its own precision if it has one. Raises `NoisyMachineError`."""
-        return table.times(self.compare(shrink(self.model, plan), "the plan", None, plan.precision))
+    def times(self, plan: Plan, table: LatencyTable, against: float | None = None) -> Times:
+        """A plan's measured times, in its own precision if it has one.
+
+        Args:
+            plan: selected.
+            table: of the dense model's times.
+            against: milliseconds; enough is known once the plan is clearly faster or slower than that.
+
+        Raises:
+            NoisyMachineError: they stayed too wide to say anything.
+        """
+        ratio = None if against is None else table.dense.total / against
+        return table.times(self.compare(shrink(self.model, plan), "the plan", None, plan.precision, ratio))
 
     def compare(
-        self, other: Model, what: str, tokenizer: Tokenizer | None = None, precision: Precision | None = None
+        self,
+        other: Model,
+        what: str,
+        tokenizer: Tokenizer | None = None,
+        precision: Precision | None = None,
+        against: float | None = None,
     ) -> dict[str, float]:
         """Dense over another model's time of each that is timed; more rounds are added while the interval is wide.
 
@@ -129,13 +161,17 @@ class Timer:
             what: its name, for the error.
             tokenizer: the other model's, where it has its own.
             precision: the other model's, where it is another than that of the configuration.
+            against: a ratio; enough is known once that of the quoted time clearly differs from it.
 
         Raises:
             NoisyMachineError: it stayed too wide to say anything.
         """
         with doing(f"exporting {what}, to be timed"):
             self.subject.export(other, self.folder / "pruned", tokenizer, precision)
-        *_, (ratios,) = self._until_converged({what: self.folder / "pruned"})
+        ratios: Ratios = {}
+        for (ratios,) in self._until_converged({what: self.folder / "pruned"}):
+            if against is not None and apart(ratios, against):
+                break
         return {name: median(each) for name, each in ratios.items()}
 
     def side_by_side(self, plans: Mapping[str, Plan], known: Sequence[Ratios] = ()) -> Iterator[Sequence[Ratios]]:

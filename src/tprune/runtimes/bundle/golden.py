@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tprune.core.graph import BATCH, TOKENS, TOTAL, TensorSpec
-from tprune.runtimes.decoding import Floats, Ints, constrain, forced_steps, greedy
 from tprune.runtimes.forced import CHUNK, FED, STEPS, forced
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.runtime import Array
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
+from tprune_runtime.decoding import Floats, Ints, constrain, forced_steps, greedy
 from tprune_runtime.digest import digest, ties
 from tprune_runtime.replay import pattern
 

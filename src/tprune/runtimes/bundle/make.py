@@ -22,12 +22,12 @@ from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.parity import ELSEWHERE
 from tprune.runtimes.runtime import Shipping, blamed, runtime_named
-from tprune.runtimes.tokens import load_tokens
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import atomic_directory, read_json, write_json
 from tprune.support.machine import child_environment
-from tprune_runtime.check import MANIFEST
+from tprune_runtime.manifest import MANIFEST
+from tprune_runtime.tokens import load_tokens
 
 BESIDE = (MODEL_SETTINGS, "preprocessor_config.json")  # what an export may hold beside what its layout lists
 Ids = Sequence[Sequence[int]]

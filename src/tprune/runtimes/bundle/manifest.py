@@ -13,14 +13,14 @@ from tprune.runtimes.bundle.golden import GOLDEN
 from tprune.runtimes.bundle.licenses import License
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.parity import ELSEWHERE
-from tprune.runtimes.piece_tokens import SENTENCEPIECE
 from tprune.runtimes.runtime import Runtime, Shipping
-from tprune.runtimes.token_settings import SETTINGS
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.files import read_json
 from tprune.support.machine import version_of
 from tprune.support.manifest import Manifest
-from tprune_runtime.check import FORMAT
+from tprune_runtime.manifest import FORMAT
+from tprune_runtime.piece_tokens import SENTENCEPIECE
+from tprune_runtime.token_settings import SETTINGS
 
 TOKENISER = ("tokenizer.json", *SENTENCEPIECE, SETTINGS)
 
@@ -51,6 +51,7 @@ def manifest_of(
         "graphs": [_graph(graph, outputs[graph.name]) for graph in layout.graphs],
         "step": _step(layout),
         "limits": dict(layout.limits),
+        "labels": _labels(folder),
         **_tokens(layout, folder),
         "tokenizer": [name for name in TOKENISER if name in files.stamps],
         "golden": {"file": GOLDEN, "tolerance": {"ids": "exact", "logits": ELSEWHERE[layout.precision.name]}},
@@ -90,6 +91,14 @@ def _step(layout: Layout) -> dict[str, Any] | None:
     return {"graph": layout.graphs[0].name, "tokens": tokens, "mask": mask, "position": None, "encoder": None}
 
 
+def _labels(folder: Path) -> list[str]:
+    """The names of classes in order; none where the model's configuration numbers them otherwise, or has none."""
+    said = read_json(folder / MODEL_SETTINGS) if (folder / MODEL_SETTINGS).is_file() else {}
+    numbers = said.get("label2id") or {}
+    names = sorted(numbers, key=lambda name: numbers[name])
+    return names if [numbers[name] for name in names] == list(range(len(names))) else []
+
+
 def _tokens(layout: Layout, folder: Path) -> dict[str, Any]:
     """Token ids that mean something, and how greedy search decodes, in the decoder's numbers.
 
@@ -113,4 +122,5 @@ def _tokens(layout: Layout, folder: Path) -> dict[str, Any]:
         "decoding": asdict(layout.decoding),
         "rows": list(layout.rows),
         "vocabulary": layout.vocabulary,
+        "source_positions": layout.source_positions,
     }

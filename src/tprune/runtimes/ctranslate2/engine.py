@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tprune.core.precision import Precision
-from tprune.runtimes.decoding import Floats, Ints
 from tprune.runtimes.layout import Layout
 from tprune.runtimes.products import Product
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
+from tprune_runtime.decoding import Floats, Ints
 
 TYPES = {"fp32": "float32", "int8": "int8_float32"}  # by precision, what it calls them
 PATIENCE: Mapping[bool | str, float] = {True: 1.0, False: 1.5, "never": 3.0}  # by `early_stopping`

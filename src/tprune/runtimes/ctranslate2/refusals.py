@@ -15,7 +15,7 @@ from transformers import BartForConditionalGeneration, MarianMTModel
 from tprune.core.sites import DECODER, ENCODER
 from tprune.families.graphs.removed import removed
 from tprune.families.modeling.modeling_pruned import Gathered, NarrowLayerNorm
-from tprune.runtimes.generation import Generation
+from tprune_runtime.generation import Generation
 
 CLASSES = (MarianMTModel, BartForConditionalGeneration)  # whose layers are written for it
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_new": "GELUTanh", "swish": "SWISH", "silu": "SWISH"}

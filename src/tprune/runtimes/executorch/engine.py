@@ -19,7 +19,7 @@ from tprune.runtimes.runtime import Array
 from tprune.runtimes.written import unwritten
 from tprune.support.errors import InputError
 from tprune.support.machine import version_of
-from tprune.support.panics import quiet_panics
+from tprune_runtime.panics import quiet_panics
 
 if TYPE_CHECKING:
     from tprune.families.graphs.graph import Graph

@@ -5,6 +5,7 @@ A sentence that is done leaves the batch at once. `generate` keeps it until all 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tprune.runtimes.generation import Generation
+from tprune_runtime.generation import Generation
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -117,6 +118,15 @@ def greedy(steps: Steps, rows: int, g: Generation) -> list[list[int]]:
             alive, written = alive[going], written[going]
             steps.take(going)
     return out
+
+
+def streamed(steps: Steps, g: Generation) -> Iterator[int]:
+    """The tokens of one row as soon as each is known; together they are what `greedy` returns."""
+    written = [g.decoder_start_token_id]
+    while len(written) < g.max_length and (len(written) == 1 or written[-1] not in g.eos_token_id):
+        prefix = np.array([written], np.int64)
+        written.append(int(constrain(steps.logits(prefix[:, -1]), prefix, g).argmax()))
+        yield written[-1]
 
 
 def beam(steps: Steps, rows: int, beams: int, g: Generation) -> list[list[int]]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tprune.runtimes.added_tokens import AddedToken, Splitter
-from tprune.runtimes.token_settings import TokenSettings, cleaned
-from tprune.support.errors import InputError
+from tprune_runtime.added_tokens import AddedToken, Splitter
+from tprune_runtime.errors import InputError
+from tprune_runtime.token_settings import TokenSettings, cleaned
 
 SOURCE, TARGET, VOCABULARY, TARGET_VOCABULARY = "source.spm", "target.spm", "vocab.json", "target_vocab.json"
 SENTENCEPIECE = (SOURCE, TARGET, VOCABULARY, TARGET_VOCABULARY)
@@ -41,7 +41,7 @@ class PieceFiles:
 
 
 class PieceTokens(ABC):
-    """Text to ids and back; see `tprune.runtimes.tokens.Tokens`.
+    """Text to ids and back; see `tprune_runtime.tokens.Tokens`.
 
     Args:
         folder: of an export.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tprune.runtimes.piece_tokens import SOURCE, VOCABULARY, Ids, Open, PieceFiles, PieceTokens
+from tprune_runtime.piece_tokens import SOURCE, VOCABULARY, Ids, Open, PieceFiles, PieceTokens
 
 
 class LanguageTokens(PieceTokens):

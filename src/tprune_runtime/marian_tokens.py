@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from tprune.runtimes.added_tokens import AddedToken
-from tprune.runtimes.piece_tokens import (
+from tprune_runtime.added_tokens import AddedToken
+from tprune_runtime.piece_tokens import (
     SOURCE,
     TARGET,
     TARGET_VOCABULARY,

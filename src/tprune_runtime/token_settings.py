@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tprune.runtimes.added_tokens import AddedToken
-from tprune.support.errors import InputError
+from tprune_runtime.added_tokens import AddedToken
+from tprune_runtime.errors import InputError
 
 SETTINGS = "tokens.json"
 FORMAT = 1

@@ -12,12 +12,12 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tokenizers import Tokenizer
 
-from tprune.runtimes.language_tokens import LanguageTokens
-from tprune.runtimes.marian_tokens import SentencePieceTokens
-from tprune.runtimes.piece_tokens import SOURCE
-from tprune.runtimes.token_settings import TokenSettings, cleaned
-from tprune.support.errors import ENDS, InputError
-from tprune.support.panics import quiet_panics
+from tprune_runtime.errors import ENDS, InputError
+from tprune_runtime.language_tokens import LanguageTokens
+from tprune_runtime.marian_tokens import SentencePieceTokens
+from tprune_runtime.panics import quiet_panics
+from tprune_runtime.piece_tokens import SOURCE
+from tprune_runtime.token_settings import TokenSettings, cleaned
 
 P = ParamSpec("P")
 T = TypeVar("T")
