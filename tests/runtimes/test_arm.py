@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,9 @@ def replay(processor: str, *bundles: Path) -> tuple[int, str]:
 def test_golden_outputs_hold_on_arm(bundles: list[Path], processor: str) -> None:
     code, said = replay(processor, *bundles)
     assert code == 0 and said.count("checks passed") == len(PRECISIONS) and "FAILED" not in said
+    if shutil.which("cc"):
+        counts = dict(re.findall(r"/([\w-]+): (\d+) million instructions, without [1-9]\d* million", said))
+        assert set(counts) == set(PRECISIONS) and all(int(count) > 10 for count in counts.values())
 
 
 def test_a_fault_is_seen_on_arm_too(bundles: list[Path]) -> None:
