@@ -28,4 +28,5 @@ def test_precisions_depend_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> 
     assert old["int8"] == "this processor has no instructions for int8 (avx512_vnni or avx_vnni)"
     assert old["bf16"] == "this processor has no instructions for bf16 (avx512_bf16 or amx_bf16)"
     assert "no int4-weights weights" in str(OPENVINO.supports(INT4_WEIGHTS, BUILDS[0]))
+    assert "breaks down over decoders" in str(OPENVINO.supports(Precision("bf16"), "decoder-only"))
     assert "no exceptions" in str(OPENVINO.supports(Precision("bf16", ("a",)), BUILDS[0]))
