@@ -61,7 +61,7 @@ class Case:
         return {"shape": list(x.shape), **what}
 
 
-def golden(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: float) -> list[Case]:
+def golden(opened: Opened, texts: Sequence[Sequence[int]], limit: float) -> list[Case]:
     """The golden cases of a model.
 
     Args:
@@ -78,9 +78,10 @@ def golden(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: 
     return cases
 
 
-def _cases(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: float) -> Iterator[Case]:
+def _cases(opened: Opened, texts: Sequence[Sequence[int]], limit: float) -> Iterator[Case]:
     if isinstance(opened, Translator):
         return _translated(opened, texts, limit)
+    assert isinstance(opened, OnePass)  # no bundle hears recordings
     return _stepped(opened, texts, limit) if opened.graph.states else _passed(opened, texts)
 
 
