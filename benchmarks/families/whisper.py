@@ -5,8 +5,8 @@
     python -m benchmarks.families.whisper --package PACKAGE --data DATA --out runs/whisper
 
 Sentences are those of Multi30k's English validation text, said by espeak-ng. The dense model's transcripts are the
-references: what is lost is lost against it. A row of `whisper.json` says how long all of it took, the word errors against
-the dense transcripts and against the text, and milliseconds of a recording, dense and pruned, in fp32 and int8.
+references: what is lost is lost against it. A row of `whisper.json` says how long all of it took, the word errors
+against the dense transcripts and the text, and milliseconds of a recording, dense and pruned, in fp32 and int8.
 """
 
 from __future__ import annotations

@@ -114,9 +114,7 @@ def model_of(found: Weights) -> WhisperForConditionalGeneration:
     sizes = {f"{stack}_layers": _layers(stack, found) for stack in stacks} | {f"{s}_ffn_dim": units for s in stacks}
     tokens = {"decoder_start_token_id": START, "eos_token_id": END, "bos_token_id": END, "pad_token_id": END}
     bands = int(found["encoder/conv1/weight"].shape[1])
-    config = WhisperConfig(
-        vocab_size=len(words), d_model=_width(found), num_mel_bins=bands, **sizes, **heads, **tokens
-    )
+    config = WhisperConfig(vocab_size=len(words), d_model=_width(found), num_mel_bins=bands, **sizes, **heads, **tokens)
     config.begin_suppress_tokens = None
     model = WhisperForConditionalGeneration(config)
     state = {name: value for stack in stacks for name, value in _stack(stack, sizes[f"{stack}_layers"], found)}

@@ -50,7 +50,7 @@ def test_recordings_that_are_none(tprune: Call, heard: tuple[Path, Path]) -> Non
     (table.parent / "2.wav").write_bytes(b"no sound")
     (table.parent / "4.wav").write_bytes((table.parent / "4.wav").read_bytes()[:-90])
     code, _, notes = tprune("evaluate", model, "--test", table)
-    assert code == 2 and "12 of 36 recordings cannot be used: " in notes and f"row 3, {table.parent}/2.wav" in notes
+    assert code == 1 and "12 of 36 recordings cannot be used: " in notes and f"row 3, {table.parent}/2.wav" in notes
 
 
 @pytest.mark.slow
@@ -74,19 +74,8 @@ def test_from_recordings_to_a_pruned_model(tprune: Call, heard: tuple[Path, Path
     assert code == 0 and "recording, ms" in out and "encoder pass, ms" in out, notes
     code, out, notes = tprune("inspect", "run/pruned", "--kind", "ffn", "--json")
     assert code == 0 and json.loads(out)["task"] == "speech-recognition", notes
-    code, _, notes = tprune("translate", "exported", "--in", table)
-    assert code == 2 and "expected one for translation" in notes
-
-
-@pytest.mark.slow
-def test_a_speed_is_forecast_by_its_phases(tprune: Call, heard: tuple[Path, Path]) -> None:
-    model, table = heard
-    line = ("prune", model, "--speedup", 1.05, "--one-shot", "--dry-run", "--out", "run", "--set", "prune.search=1")
-    code, _, notes = tprune(*line, "--train", table, "--valid", table, *FEW)
-    assert code == 0, notes
-    latency = json.loads(Path("run/latency.json").read_text())
-    assert latency["phases"]["quoted"] == "recording"
-    assert [part["name"] for part in latency["phases"]["parts"]] == ["encoder", "token"]
+    code, _, notes = tprune("translate", "exported")
+    assert code == 1 and "expected one for translation" in notes
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_an_export_equals_pytorch(pruned: bool, tmp_path: Path) -> None:
     kept = TASK.heard(model, batch).numpy()
     assert np.abs(found - expected)[kept].max() < 1e-4 * np.abs(expected).max()
     assert typical(opened, 2, 25)["input_values"].shape == (2, 500 * 64)
-    with pytest.raises(InputError, match="a tokeniser for a .*, whose task speech-recognition-ctc reads no text"):
+    with pytest.raises(InputError, match=r"a tokeniser for a .*, whose task speech-recognition-ctc reads no text"):
         export(model, object(), tmp_path / "other")  # type: ignore[arg-type]
 
 
@@ -56,6 +56,8 @@ def test_an_export_equals_pytorch(pruned: bool, tmp_path: Path) -> None:
 def test_integers(tmp_path: Path) -> None:
     report = export(speller(), None, tmp_path / "out", precision=INT8)
     assert 0 < report.rms < 0.1
-    by_weight = {name: one.precision for one in ExportCertificate.read(tmp_path / "out").products for name in one.weights}
+    by_weight = {
+        name: one.precision for one in ExportCertificate.read(tmp_path / "out").products for name in one.weights
+    }
     assert by_weight["wav2vec2.encoder.layers.0.feed_forward.intermediate_dense.weight"] == "int8"
     assert by_weight["wav2vec2.feature_extractor.conv_layers.0.conv.weight"] != "int8"

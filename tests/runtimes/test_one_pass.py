@@ -15,11 +15,11 @@ from eager_graphs import opened, prompt
 from onnx_models import SENTENCES
 from torch import Tensor, nn
 from transformers import (
-    ProphetNetConfig,
-    ProphetNetForConditionalGeneration,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    ProphetNetConfig,
+    ProphetNetForConditionalGeneration,
 )
 
 from table_models import kept_by, table_model

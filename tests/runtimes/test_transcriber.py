@@ -114,7 +114,11 @@ class Other:
 @pytest.mark.parametrize(
     ("more", "tokenizer", "says"),
     [
-        ({"return_timestamps": True}, None, "generation_config.return_timestamps is True; the export can only do False"),
+        (
+            {"return_timestamps": True},
+            None,
+            "generation_config.return_timestamps is True; the export can only do False",
+        ),
         ({"no_speech_threshold": 0.6}, None, "no_speech_threshold is 0.6; the export can only do None"),
         ({"do_sample": True}, None, "do_sample is True"),
         ({"is_multilingual": True, "lang_to_id": {"<|en|>": 8}}, None, "nothing says in which language it is to write"),
@@ -122,7 +126,11 @@ class Other:
         ({"forced_decoder_ids": [[2, 9]]}, None, "from place 1 on, without gaps"),
         ({}, Stamped(), "transcripts with time stamps are not made here"),
         ({}, Other(), "begins transcripts with token 7, and decoder_start_token_id is 2"),
-        ({"begin_suppress_tokens": [99]}, None, r"begin_suppress_tokens is \(99,\); expected a list, each a token of 0 to"),
+        (
+            {"begin_suppress_tokens": [99]},
+            None,
+            r"begin_suppress_tokens is \(99,\); expected a list, each a token of 0 to",
+        ),
     ],
 )
 def test_what_is_not_exported_is_said_in_a_line(more: dict[str, Any], tokenizer: Any, says: str) -> None:
@@ -148,7 +156,7 @@ def test_inputs_that_a_model_does_not_hear(tmp_path: Path) -> None:
     assert found.transcribed(np.zeros((0, 8, 100)), 1) == []
     with pytest.raises(InputError, match="sentences for a WhisperForConditionalGeneration, which hears recordings"):
         export(listener(), None, tmp_path / "out", ["A cat."])
-    with pytest.raises(InputError, match="batch 1 gives a Whisper.* pixels; expected input_features"):
+    with pytest.raises(InputError, match=r"batch 1 gives a Whisper.* pixels; expected input_features"):
         export(listener(), None, tmp_path / "out", batches=[{"pixels": torch.zeros(1)}])
     assert "layers of this class have no counterpart there" in next(faults(listener(), transcription_of(listener())))
 
@@ -174,12 +182,14 @@ def test_an_export_equals_pytorch(exported: Path, tmp_path: Path) -> None:
     features = torch.stack([examples[i]["input_features"] for i in range(6)])
     assert found.transcribed(features.numpy()) == written(model, features, 1)
     certificate = ExportCertificate.read(exported)
-    assert certificate.build == "encoder-decoder" and certificate.fresh and {"greedy", "beam"} <= set(certificate.features)
+    assert (
+        certificate.build == "encoder-decoder" and certificate.fresh and {"greedy", "beam"} <= set(certificate.features)
+    )
     (score,) = scores(TASK, TASK.predict(found, examples), examples)
     assert score.metric.name == "WER"
     layout: Layout = read_layout(exported)
     assert layout.phases == ("encoder", "decoder_step", "recording") and layout.task == "speech-recognition"
-    with pytest.raises(InputError, match="expected one for translation .*transcriber.Transcriber opens this one"):
+    with pytest.raises(InputError, match=r"expected one for translation .*transcriber.Transcriber opens this one"):
         read_translation(exported)
     with pytest.raises(InputError, match="expected one that runs in one pass"):
         OnePass.load(exported)

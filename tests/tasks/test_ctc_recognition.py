@@ -83,7 +83,9 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         "of these",
     )
     short = Recordings((np.ones(40, np.float32), np.ones(800, np.float32)), ("a", "b"), "clicks")
-    with pytest.raises(InputError, match=r"clicks: 1 of 2 recordings are too short, .* of 40 samples; expected at least 68"):
+    with pytest.raises(
+        InputError, match=r"clicks: 1 of 2 recordings are too short, .*, of 40 samples; expected at least 68"
+    ):
         TASK.encode(short, processor, model)
 
 

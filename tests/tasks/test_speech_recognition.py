@@ -150,7 +150,9 @@ def test_a_folder_with_transcripts_beside_recordings(tmp_path: Path) -> None:
     data = TASK.read(tmp_path)
     assert data.texts == ("a cat", "a dog ran") and data.place(1) == str(tmp_path / "one/b.wav")
     (tmp_path / "c.wav").write_bytes(wav(np.zeros(800)))
-    with pytest.raises(InputError, match=r"1 of 3 recordings have no transcript, such as .*c.wav; expected it in c.txt"):
+    with pytest.raises(
+        InputError, match=r"1 of 3 recordings have no transcript, such as .*c.wav; expected it in c.txt"
+    ):
         TASK.read(tmp_path)
 
 

@@ -65,8 +65,8 @@ def _folder(folder: Path) -> Recordings:
         raise InputError(f"{folder}: no recordings; expected {EXPECTED}")
     if alone := [sound for sound in sounds if not sound.with_suffix(".txt").is_file()]:
         raise InputError(
-            f"{folder}: {len(alone)} of {len(sounds)} recordings have no transcript, such as {alone[0]}; expected it in "
-            f"{alone[0].with_suffix('.txt').name} beside it"
+            f"{folder}: {len(alone)} of {len(sounds)} recordings have no transcript, such as {alone[0]}; expected it "
+            f"in {alone[0].with_suffix('.txt').name} beside it"
         )
     texts = tuple(_transcript(sound.with_suffix(".txt")) for sound in sounds)
     return Recordings(tuple(sounds), texts, folder.name, tuple(map(str, sounds)))

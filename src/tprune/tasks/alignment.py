@@ -1,4 +1,4 @@
-"""Which token a frame says, of a transcript: the likeliest path of a model that has a token or a blank for each frame."""
+"""Which token each frame says of a transcript: the likeliest path of a model that says a token or a blank in each."""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ def begun_with(model: Any, tokenizer: Any = None) -> list[int]:
     """
     config, name = model.generation_config, type(model).__name__
     if getattr(tokenizer, "predict_timestamps", False):
-        raise InputError(f"{name}: its tokeniser has predict_timestamps; transcripts with time stamps are not made here")
+        raise InputError(
+            f"{name}: its tokeniser has predict_timestamps; transcripts with time stamps are not made here"
+        )
     start = config.decoder_start_token_id
     start = model.config.decoder_start_token_id if start is None else start
     known = list(getattr(tokenizer, "prefix_tokens", None) or ())

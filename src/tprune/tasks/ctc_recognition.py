@@ -1,4 +1,4 @@
-"""Speech recognition in one pass, by a model that says a token or a blank for each frame, such as wav2vec 2.0 with CTC."""
+"""Speech recognition in one pass: a token or a blank for each frame, as wav2vec 2.0 with CTC says it."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class CtcRecognition(OfRecordings, OneStack):
         found, sizes, longest = checked_lengths(data, processor), Convolutions.of(model), LONGEST * processor.rate
         if short := [index for index, samples in enumerate(found) if sizes.frames(samples) < 1]:
             raise InputError(
-                f"{data.name}: {len(short)} of {len(data):,} recordings are too short, such as {data.place(short[0])} of "
-                f"{found[short[0]]} samples; expected at least {sizes.samples(1)}"
+                f"{data.name}: {len(short)} of {len(data):,} recordings are too short, such as {data.place(short[0])}, "
+                f"of {found[short[0]]} samples; expected at least {sizes.samples(1)}"
             )
         frames = [sizes.frames(min(samples, longest)) for samples in found]
         cut = sum(samples > longest for samples in found)
@@ -134,7 +134,7 @@ class CtcRecognition(OfRecordings, OneStack):
         return {WAVES: filled, MASK: mask, "labels": padded([row["labels"] for row in rows], IGNORED)}
 
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
-        """Logits (batch, frames, tokens). Models whose first norm is over time are given no mask, as they were trained."""
+        """Logits (batch, frames, tokens). Models whose first norm is over time get no mask, as they were trained."""
         callable_model: Any = model
         given = {WAVES: batch[WAVES].to(next(model.parameters()).dtype)}
         if _masks(model):

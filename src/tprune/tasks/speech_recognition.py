@@ -136,7 +136,9 @@ class SpeechRecognition(OfRecordings, OverTokens):
             InputError: the model is neither a module nor a `Transcriber`.
         """
         if not isinstance(model, nn.Module | Transcriber):
-            raise InputError(f"{type(model).__name__} transcribes nothing; expected a torch module, or what exports are")
+            raise InputError(
+                f"{type(model).__name__} transcribes nothing; expected a torch module, or what exports are"
+            )
         texts, decode = list[str](), examples.processor.tokenizer.decode
         with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
             for start in range(0, len(examples), ROWS):

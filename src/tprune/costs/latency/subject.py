@@ -23,11 +23,11 @@ from tprune.families.graphs.graph import Listening, skeleton_of
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
-from tprune.tasks.beginnings import begun_with
 from tprune.runtimes.translator import Translator
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune.tasks.beginnings import begun_with
 from tprune.tasks.padding import pad_of
 
 BATCHES = 4  # that passes are timed on in a round, each by itself

@@ -12,6 +12,7 @@ from tprune.core.graph import BATCH, TOKENS, TOTAL, TensorSpec
 from tprune.runtimes.decoding import Floats, Ints, constrain, forced_steps, greedy
 from tprune.runtimes.forced import CHUNK, FED, STEPS, forced
 from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.opened import Opened
 from tprune.runtimes.runtime import Array
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
