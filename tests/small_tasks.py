@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +15,10 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     BertModel,
+    Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -29,6 +36,7 @@ from tprune.data.parallel import Parallel
 from tprune.data.sounds import Recordings
 from tprune.data.tagged import TaggedTexts
 from tprune.data.texts import LabeledTexts, Texts, TokenSequences
+from tprune.tasks.ctc_recognition import CtcRecognition
 from tprune.tasks.image_classification import ImageClassification
 from tprune.tasks.language_modelling import LanguageModelling
 from tprune.tasks.sentence_similarity import SentenceSimilarity
@@ -47,6 +55,28 @@ TAGGED = TaggedTexts(
     tuple(tuple(text.split()) for text in TEXTS),
     tuple(tuple({"cat": "B-X", "dog": "B-X", "ran": "I-X"}.get(word, "O") for word in text.split()) for text in TEXTS),
 )
+
+
+WAV2VEC2: dict[str, Any] = {
+    "vocab_size": 24,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 20,
+    "conv_dim": (8, 8),
+    "conv_stride": (16, 4),
+    "conv_kernel": (20, 4),
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+    "hidden_dropout": 0.0,
+    "attention_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+    "layerdrop": 0.0,
+    "mask_time_prob": 0.0,
+    "final_dropout": 0.0,
+    "activation_dropout": 0.0,
+}
 
 
 class Known(NamedTuple):
@@ -102,6 +132,24 @@ def speech_processor() -> SpeechProcessor:
     return SpeechProcessor(WhisperFeatureExtractor(feature_size=8, chunk_length=1), words())
 
 
+def speller() -> Any:
+    """A wav2vec 2.0 that says a letter for each frame of 8 samples; its first norm is over channels, so masks count."""
+    torch.manual_seed(0)
+    model: Any = Wav2Vec2ForCTC(Wav2Vec2Config(**WAV2VEC2)).eval()
+    randomise_(model)
+    return model
+
+
+def speller_processor(folder: Path) -> SpeechProcessor:
+    """Letters in capitals; files lie in a folder, for its class reads no others."""
+    known = ["<pad>", "<unk>", "|", *sorted({letter for text in TEXTS for letter in text.upper()} - {" "})]
+    file = folder / "vocab.json"
+    file.write_text(json.dumps({letter: number for number, letter in enumerate(known)}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(file), bos_token=None, eos_token=None)
+    extractor = Wav2Vec2FeatureExtractor(feature_size=1, sampling_rate=16_000, return_attention_mask=True)
+    return SpeechProcessor(extractor, tokenizer)
+
+
 def tones() -> Recordings:
     sounds = [np.sin(np.arange(800 * n) * n / 50).astype(np.float32) for n in range(1, 7)]
     return Recordings(tuple(sounds), TEXTS, "tones")
@@ -145,6 +193,12 @@ def speech_recognition() -> Known:
     return Known(SpeechRecognition(), listener(), tones(), speech_processor())
 
 
+def speech_recognition_ctc() -> Known:
+    with tempfile.TemporaryDirectory() as folder:
+        processor = speller_processor(Path(folder))
+    return Known(CtcRecognition(frames=40), speller(), tones(), processor)
+
+
 def language_modelling() -> Known:
     return Known(LanguageModelling(), table_model("llama").float(), Texts(TEXTS), words())
 
@@ -167,6 +221,6 @@ KNOWN = {
     make.__name__: make
     for make in (
         *(translation, summarisation, text_classification, token_classification, sentence_similarity, scored_pairs),
-        *(speech_recognition, language_modelling, token_ids, image_classification),
+        *(speech_recognition, speech_recognition_ctc, language_modelling, token_ids, image_classification),
     )
 }

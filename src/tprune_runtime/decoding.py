@@ -60,6 +60,8 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
     if 0 < g.no_repeat_ngram_size <= length:
         _forbid_repeats(scores, prefix, g.no_repeat_ngram_size)
     scores[:, g.never] = -np.inf
+    if length == _first(g) and g.begin_suppress_tokens:
+        scores[:, list(g.begin_suppress_tokens)] = -np.inf
     for word in g.phrases:
         before = len(word) - 1
         if before <= length:
@@ -74,6 +76,12 @@ def constrain(scores: Floats, prefix: Ints, g: Generation) -> Floats:
         scores[:] = -np.inf
         scores[:, list(g.forced_eos_token_id)] = 0
     return scores
+
+
+def _first(g: Generation) -> int:
+    """How many tokens go before the first one that is chosen: what outputs begin with, and a forced token."""
+    begun = len(g.begun)
+    return begun + 1 if begun == 1 and g.forced_bos_token_id is not None else begun
 
 
 def _penalise(scores: Floats, prefix: Ints, penalty: float) -> None:
@@ -100,11 +108,19 @@ def log_probabilities(logits: Floats, prefix: Ints, g: Generation) -> Floats:
     return constrain(log_softmax(logits), prefix, g)
 
 
+def _begin(steps: Steps, rows: int, g: Generation) -> None:
+    """Feeds what every output begins with, but for its last token."""
+    for token in g.begun[:-1]:
+        steps.logits(np.full(rows, token, np.int64))
+
+
 def greedy(steps: Steps, rows: int, g: Generation) -> list[list[int]]:
-    """The likeliest token each time. Returns each row's tokens, without the start token, up to the end token."""
+    """The likeliest token each time. Returns each row's tokens, without those that it begins with, up to the end."""
     out: list[list[int]] = [[] for _ in range(rows)]
     alive, written = np.arange(rows), np.full((rows, g.max_length), g.decoder_start_token_id, np.int64)
-    for length in range(1, g.max_length):
+    written[:, : len(g.begun)] = g.begun
+    _begin(steps, rows, g)
+    for length in range(len(g.begun), g.max_length):
         prefix = written[:, :length]
         tokens = constrain(steps.logits(prefix[:, -1]), prefix, g).argmax(-1)
         written[:, length] = tokens
@@ -122,8 +138,9 @@ def greedy(steps: Steps, rows: int, g: Generation) -> list[list[int]]:
 
 def streamed(steps: Steps, g: Generation) -> Iterator[int]:
     """The tokens of one row as soon as each is known; together they are what `greedy` returns."""
-    written = [g.decoder_start_token_id]
-    while len(written) < g.max_length and (len(written) == 1 or written[-1] not in g.eos_token_id):
+    _begin(steps, 1, g)
+    written, begun = list(g.begun), len(g.begun)
+    while len(written) < g.max_length and (len(written) == begun or written[-1] not in g.eos_token_id):
         prefix = np.array([written], np.int64)
         written.append(int(constrain(steps.logits(prefix[:, -1]), prefix, g).argmax()))
         yield written[-1]
@@ -134,15 +151,17 @@ def beam(steps: Steps, rows: int, beams: int, g: Generation) -> list[list[int]]:
 
     Returns token lists as `greedy` does.
     """
+    begun = len(g.begun)
+    _begin(steps, rows, g)
     steps.take(np.repeat(np.arange(rows), beams))
     state = _Beams.start(rows, beams, g)
     out: list[list[int]] = [[] for _ in range(rows)]
-    for length in range(1, g.max_length):
+    for length in range(begun, g.max_length):
         prefix = state.running[:, :, :length].reshape(-1, length)
         scores = log_probabilities(steps.logits(prefix[:, -1]), prefix, g)
         state, parents, done = _advance(state, scores, length, g)
         for i in np.flatnonzero(done):
-            out[state.ids[i]] = state.best[i, 0, 1 : state.best_lengths[i, 0]].tolist()
+            out[state.ids[i]] = state.best[i, 0, begun : state.best_lengths[i, 0]].tolist()
         if done.all():
             break
         source_rows = (np.arange(len(parents))[:, None] * beams + parents)[~done].ravel()
@@ -166,11 +185,11 @@ class _Beams:
     @staticmethod
     def start(rows: int, beams: int, g: Generation) -> _Beams:
         running = np.full((rows, beams, g.max_length), g.pad_token_id, np.int64)
-        running[:, :, 0] = g.decoder_start_token_id
+        running[:, :, : len(g.begun)] = g.begun
         scores = np.zeros((rows, beams), np.float32)
         scores[:, 1:] = NEVER  # all beams are equal at first: only one may branch
         none = np.full((rows, beams), NEVER)
-        lengths, finished = np.ones((rows, beams), np.int64), np.zeros((rows, beams), np.bool_)
+        lengths, finished = np.full((rows, beams), len(g.begun)), np.zeros((rows, beams), np.bool_)
         return _Beams(np.arange(rows), running, scores, running.copy(), none, lengths, finished)
 
     def only(self, rows: Bools) -> _Beams:
@@ -180,7 +199,7 @@ class _Beams:
 def _advance(s: _Beams, scores: Floats, length: int, g: Generation) -> tuple[_Beams, Ints, Bools]:
     """One step with the next tokens' log-probabilities `[B*k, V]`; also gives each beam's parent and who is done."""
     rows, beams, limit = s.running.shape
-    vocabulary = scores.shape[-1]
+    vocabulary, new = scores.shape[-1], length + 1 - len(g.begun)  # tokens that were searched for
     total = (scores.reshape(rows, beams, vocabulary) + s.scores[:, :, None]).reshape(rows, -1)
     # with one end token at most `beams` candidates end, so twice as many leave `beams` to go on with
     candidates, index = _top(total, max(2, 1 + len(g.eos_token_id)) * beams)
@@ -194,7 +213,7 @@ def _advance(s: _Beams, scores: Floats, length: int, g: Generation) -> tuple[_Be
 
     ended = hits.copy()
     ended[:, beams:] = False  # the rest are only there to keep enough beams running
-    ended_scores = candidates / np.float32(length**g.length_penalty) + ~ended * NEVER
+    ended_scores = candidates / np.float32(new**g.length_penalty) + ~ended * NEVER
     if g.early_stopping is True:
         ended_scores = ended_scores + s.finished.all(1, keepdims=True) * NEVER
     best_scores, order = _top(np.concatenate([s.best_scores, ended_scores], 1), beams)
@@ -202,7 +221,7 @@ def _advance(s: _Beams, scores: Floats, length: int, g: Generation) -> tuple[_Be
     best_lengths = _take(np.concatenate([s.best_lengths, np.full_like(tokens, length + 1)], 1), order)
     finished = _take(np.concatenate([s.finished, ended], 1), order)
 
-    horizon = limit - 1 if g.early_stopping == "never" and g.length_penalty > 0 else length
+    horizon = limit - len(g.begun) if g.early_stopping == "never" and g.length_penalty > 0 else new
     possible = running_scores[:, :1] / np.float32(horizon**g.length_penalty)
     worst = np.where(finished, best_scores.min(1, keepdims=True), NEVER)
     done = ~(possible > worst).any(1) | hits.all(1)

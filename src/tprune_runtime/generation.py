@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ class Generation:
     decoder_start_token_id: int
     eos_token_id: tuple[int, ...]
     pad_token_id: int
-    max_length: int  # tokens with the start token
+    max_length: int  # tokens with the start token and the prefix
     num_beams: int = 1
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
     min_length: int = 0
@@ -34,6 +34,13 @@ class Generation:
     renormalize_logits: bool = False
     no_repeat_ngram_size: int = 0
     repetition_penalty: float = 1.0
+    prefix: tuple[int, ...] = ()  # that every output begins with, after the start token: the language of a transcript
+    begin_suppress_tokens: tuple[int, ...] = ()  # that no output begins with, after the prefix
+
+    @cached_property
+    def begun(self) -> tuple[int, ...]:
+        """What every output begins with: the start token and the prefix; none of it is searched for."""
+        return (self.decoder_start_token_id, *self.prefix)
 
     @cached_property
     def never(self) -> NDArray[np.int64]:
@@ -53,7 +60,7 @@ class Generation:
             >>> g.cut([5, 6, 7]), g.cut([5, 6, 1]), g.cut([5, 1])
             (True, False, False)
         """
-        full = len(tokens) >= self.max_length - 1
+        full = len(tokens) >= self.max_length - len(self.begun)
         return full and (bool(self.forced_eos_token_id) or not tokens or tokens[-1] not in self.eos_token_id)
 
 
@@ -85,7 +92,9 @@ def fault(g: Generation, vocabulary: int, positions: int) -> str | None:
             isinstance(g.bad_words_ids, tuple) and all(_tokens(w, vocabulary) and w for w in g.bad_words_ids),
             f"lists that are not empty, of {token} each",
         ),
-        ("max_length", _whole(g.max_length, 2, positions + 1), f"a whole number of 2 to {positions + 1}"),
+        ("prefix", _tokens(g.prefix, vocabulary), f"a list, each {token}"),
+        ("begin_suppress_tokens", _tokens(g.begin_suppress_tokens, vocabulary), f"a list, each {token}"),
+        ("max_length", *_length(g, positions + 1)),
         ("min_length", _whole(g.min_length, 0), "a whole number, at least 0"),
         ("num_beams", _whole(g.num_beams, 1, vocabulary), f"a whole number of 1 to {vocabulary}"),
         ("no_repeat_ngram_size", _whole(g.no_repeat_ngram_size, 0), "a whole number, at least 0"),
@@ -106,6 +115,18 @@ def fault(g: Generation, vocabulary: int, positions: int) -> str | None:
         (f"{name} is {reprlib.repr(getattr(g, name))}; expected {what}" for name, right, what in expected if not right),
         None,
     )
+
+
+def _length(g: Generation, most: int) -> tuple[bool, str]:
+    """Whether outputs have room for a token after what they begin with, and how long they may be."""
+    least = 2 + (len(g.prefix) if isinstance(g.prefix, tuple) else 0)
+    return _whole(g.max_length, least, most), f"a whole number of {least} to {most}"
+
+
+def plain(g: Generation) -> dict[str, Any]:
+    """Plain data; what only models have that hear recordings is left out where there is none of it."""
+    found = asdict(g)
+    return {name: value for name, value in found.items() if value or name not in ("prefix", "begin_suppress_tokens")}
 
 
 def _whole(value: Any, least: int, most: int | None = None) -> bool:

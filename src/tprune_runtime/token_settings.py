@@ -41,6 +41,7 @@ class TokenSettings:
         special: tokens that are left out of decoded text.
         added: tokens that text is split at before the SentencePiece model sees it.
         language: the token before each text, of tokenisers that tell languages so (M2M100).
+        unsaid: ids that are left out of decoded text though they are no special tokens: Whisper's time stamps.
     """
 
     clean_up: bool = False
@@ -50,12 +51,14 @@ class TokenSettings:
     special: tuple[str, ...] = ("</s>", "<unk>", "<pad>")
     added: tuple[AddedToken, ...] | None = None  # none: the special tokens
     language: str = ""
+    unsaid: tuple[int, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes `tokens.json` into `folder`."""
         found = {"format": FORMAT} | asdict(self)
-        if not self.language:
-            del found["language"]
+        for name in ("language", "unsaid"):
+            if not found[name]:
+                del found[name]
         (folder / SETTINGS).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @staticmethod
@@ -69,7 +72,10 @@ class TokenSettings:
             if raw.pop("format") != FORMAT:
                 raise InputError(f"{path}: another format; expected format {FORMAT}, export the model again")
             added = None if raw["added"] is None else tuple(AddedToken(**token) for token in raw["added"])
-            found = TokenSettings(**raw | {"special": tuple(map(str, raw["special"])), "added": added})
+            read = {"special": tuple(map(str, raw["special"])), "added": added, "unsaid": tuple(raw.get("unsaid", ()))}
+            found = TokenSettings(**raw | read)
+            if any(type(number) is not int for number in found.unsaid):
+                raise InputError(f"{path}: unsaid lists what is no token id; export the model again")
             if not all(type(flag) is bool for flag in (found.clean_up, found.split_special)):
                 raise InputError(f"{path}: clean_up or split_special is neither true nor false; export the model again")
             return found

@@ -63,7 +63,9 @@ class JsonTokens:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """See `Tokens`."""
-        return [cleaned(str(text), self._settings) for text in self._decode([list(row) for row in ids])]
+        unsaid = frozenset(self._settings.unsaid)
+        said = [[number for number in row if number not in unsaid] for row in ids]
+        return [cleaned(str(text), self._settings) for text in self._decode(said)]
 
 
 def load_tokens(folder: Path) -> Tokens:

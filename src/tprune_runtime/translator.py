@@ -16,7 +16,8 @@ from tprune_runtime.replay import Decoder, Graphs
 from tprune_runtime.texts import check_texts
 from tprune_runtime.tokens import Tokens, load_tokens
 
-LISTS = ("eos_token_id", "bad_words_ids", "forced_eos_token_id")  # tuples, which JSON has not
+LISTS = ("eos_token_id", "bad_words_ids", "forced_eos_token_id", "prefix", "begin_suppress_tokens")  # tuples
+TEXT = {"input_ids", "attention_mask"}
 
 
 class State:
@@ -76,11 +77,12 @@ class Translator:
         folder = Path(folder)
         manifest = read_manifest(folder)
         try:
-            if manifest["decoding"] is None:
+            given = {each["name"] for each in manifest["graphs"][0]["inputs"]}
+            if manifest["decoding"] is None or given != TEXT:
                 raise InputError(f"{folder}: a model for {manifest['task']}; expected one that writes text for text")
             said = {key: _tuple(value) if key in LISTS else value for key, value in manifest["decoding"].items()}
             found = Generation(**said), tuple(manifest["rows"]), int(manifest["ids"]["pad"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"{folder / MANIFEST}: not the manifest of a bundle ({error})") from None
         return Translator(Graphs(folder, manifest, threads), load_tokens(folder), *found)
 

@@ -18,8 +18,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    WhisperConfig,
-    WhisperForConditionalGeneration,
+    ProphetNetConfig,
+    ProphetNetForConditionalGeneration,
 )
 
 from table_models import kept_by, table_model
@@ -193,11 +193,11 @@ def test_what_does_not_belong_together(tokenizer: PreTrainedTokenizerFast, maria
         export(marian, tokenizer, out, SENTENCES, batches=[prompt(bert)])
     with pytest.raises(InputError, match="cannot export this Linear: Linear is made for no known task"):
         export(nn.Linear(2, 2), None, out)
-    sizes = {f"{stack}_{what}": 1 for stack in ("encoder", "decoder") for what in ("layers", "attention_heads")}
-    other = WhisperForConditionalGeneration(WhisperConfig(d_model=8, vocab_size=9, pad_token_id=0, **sizes))
+    sizes = {f"num_{stack}_{what}": 1 for stack in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    other = ProphetNetForConditionalGeneration(ProphetNetConfig(hidden_size=8, vocab_size=20, **sizes))
     with pytest.raises(
         InputError,
-        match="cannot export this WhisperForConditionalGeneration: no graphs are known of this "
+        match="cannot export this ProphetNetForConditionalGeneration: no graphs are known of this "
         "encoder-decoder; expected one of BartForConditionalGeneration, M2M100For",
     ):
         export(other, None, out)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from small_sounds import wav
 from small_tasks import listener, speech_processor, tones
 from table_models import table_model
 from tprune.core.known_tasks import task_of, task_of_config
@@ -23,21 +22,6 @@ from tprune.tasks.speech_recognition import SpeechRecognition
 from tprune.tasks.translation.task import TRANSLATION
 
 TASK = SpeechRecognition()
-
-
-def wav(samples: Any, rate: int = 16_000, width: int = 2, channels: int = 1) -> bytes:
-    """Samples from -1 to 1 as a file."""
-    whole = np.round(np.asarray(samples) * (2 ** (8 * width - 1) - 1)).astype("<i4")
-    raw = (whole + 128).astype(np.uint8).tobytes() if width == 1 else b""
-    if width > 1:
-        raw = np.ascontiguousarray(whole.reshape(-1, 1).view(np.uint8)[:, :width]).tobytes()
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate)
-        file.writeframes(raw)
-    return out.getvalue()
 
 
 def test_a_model_says_its_task(marian_small: Any) -> None:
@@ -150,8 +134,26 @@ def test_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
             TASK.read(table(content))
     with pytest.raises(InputError, match=r"expected a table \(.csv, .tsv or .jsonl\) with the path of a recording"):
         TASK.read(tmp_path / "a.wav")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="empty: no recordings; expected a table"):
+        TASK.read(empty)
     with pytest.raises(OptionError, match="expected two, such as path,text"):
         TASK.read(good, ["path"])
+
+
+def test_a_folder_with_transcripts_beside_recordings(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for name, text in (("one/b", "a dog\nran\n"), ("a", "a cat")):
+        (tmp_path / f"{name}.wav").write_bytes(wav(np.zeros(800)))
+        (tmp_path / f"{name}.txt").write_text(text)
+    data = TASK.read(tmp_path)
+    assert data.texts == ("a cat", "a dog ran") and data.place(1) == str(tmp_path / "one/b.wav")
+    (tmp_path / "c.wav").write_bytes(wav(np.zeros(800)))
+    with pytest.raises(
+        InputError, match=r"1 of 3 recordings have no transcript, such as .*c.wav; expected it in c.txt"
+    ):
+        TASK.read(tmp_path)
 
 
 def test_a_processor_is_saved_and_loaded(tmp_path: Path) -> None:

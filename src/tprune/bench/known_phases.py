@@ -14,11 +14,15 @@ Reply = dict[str, float]
 
 
 class Feed(Enum):
-    """What a phase is timed on: inputs made up of the sizes of the workload, given batches, or given sentences."""
+    """What a phase is timed on: inputs made up of the sizes of the workload, given batches, or given sentences.
+
+    Or made-up inputs of which so many tokens are written as the workload says (`Workload.new_tokens`).
+    """
 
     SIZES = auto()
     BATCHES = auto()
     SENTENCES = auto()
+    WRITTEN = auto()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ PHASES: Registry[Phase] = Registry(
         "encoder": "tprune.bench.phases:ENCODER",
         "decoder_step": "tprune.bench.phases:DECODER_STEP",
         "sentence": "tprune.bench.phases:SENTENCE",
+        "recording": "tprune.bench.phases:RECORDING",
         "pass": "tprune.bench.phases:PASS",
         "prefill": "tprune.bench.phases:PREFILL",
         "step": "tprune.bench.phases:STEP",

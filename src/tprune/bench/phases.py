@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tprune.bench.known_phases import PHASES, Feed, Phase, Reply, Request
-from tprune.core.graph import BATCH, TOKENS, TOTAL
+from tprune.core.graph import BATCH, PAST, TOKENS, TOTAL
 from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.opened import Opened
+from tprune.runtimes.steps import State
+from tprune.runtimes.transcriber import Transcriber
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
 
 SPENT_MS = 25.0  # how long one turn of a phase lasts, roughly; one of sentences is one translation
 MOST = 500
+SIGNAL = 480_000  # samples of a long recording
 
 
 def _milliseconds(run: Callable[[], Any], repeats: int) -> list[float]:
@@ -37,7 +43,7 @@ def _visit(run: Callable[[], Any], spent: float = SPENT_MS) -> float:
     return float(np.median(_milliseconds(run, int(np.clip(spent / max(first, 1e-3), 1, MOST)))))
 
 
-def measure(opened: Translator | OnePass, request: Request) -> Reply:
+def measure(opened: Opened, request: Request) -> Reply:
     """Times one phase: `ms`, and of sentences the `tokens` written for each.
 
     Raises:
@@ -67,15 +73,25 @@ def _sentence(translator: Translator, request: Request) -> Reply:
     return {"ms": spent / len(ids), "tokens": sum(map(len, last)) / len(ids)}
 
 
-def _encoder(translator: Translator, request: Request) -> Reply:
-    rows = _source(translator, request)
-    return {"ms": _visit(lambda: translator.start(rows))}
+def _recording(transcriber: Transcriber, request: Request) -> Reply:
+    """Greedy transcripts of so many tokens, whatever the recordings hold: equal work for all models."""
+    layout, tokens = transcriber.layout, int(request["tokens"])
+    length = len(layout.generation.begun) + tokens
+    _check_length("tokens of a transcript", length, layout.limits.get(PAST))
+    told = replace(layout.generation, min_length=length, max_length=length)
+    told_so, features = replace(transcriber, layout=replace(layout, generation=told)), _sounds(transcriber, request)
+    return {"ms": _visit(lambda: told_so.greedy(features), 0.0) / len(features), "tokens": float(tokens)}
 
 
-def _decoder_step(translator: Translator, request: Request) -> Reply:
-    rows = _source(translator, request)
-    steps = translator.start(rows)
-    tokens = np.full(len(rows), translator.layout.decoding.decoder_start_token_id, np.int64)
+def _encoder(writer: Translator | Transcriber, request: Request) -> Reply:
+    start, _ = _started(writer, request)
+    return {"ms": _visit(start)}
+
+
+def _decoder_step(writer: Translator | Transcriber, request: Request) -> Reply:
+    start, rows = _started(writer, request)
+    steps = start()
+    tokens = np.full(rows, writer.layout.decoding.decoder_start_token_id, np.int64)
     for _ in range(request["past"]):
         steps.logits(tokens)
     return {"ms": _visit(lambda: steps.peek(tokens))}
@@ -98,6 +114,7 @@ def _step(model: OnePass, request: Request) -> Reply:
 ENCODER = Phase("encoder pass", _encoder)
 DECODER_STEP = Phase("decoder step", _decoder_step)
 SENTENCE = Phase("sentence", _sentence, Feed.SENTENCES, quoted=True)
+RECORDING = Phase("recording", _recording, Feed.WRITTEN, quoted=True)
 PASS = Phase("pass", _pass, Feed.BATCHES, quoted=True)
 PREFILL = Phase("prefill", _pass, Feed.BATCHES)
 STEP = Phase("step", _step)
@@ -111,6 +128,8 @@ def typical(model: OnePass, batch: int, tokens: int) -> dict[str, NDArray[Any]]:
         InputError: the model takes no input of so many tokens.
     """
     chance, found = np.random.default_rng(0), dict[str, NDArray[Any]]()
+    if any(TOKENS in spec.dims and np.issubdtype(spec.dtype, np.floating) for spec in model.graph.given):
+        tokens = max(1, model.layout.limits.get(TOKENS, SIGNAL) // 3)  # no number of tokens says how long a signal is
     for spec in model.graph.given:
         for name in (TOKENS, TOTAL):
             if name in spec.dims:
@@ -138,6 +157,22 @@ def _encoded(translator: Translator, text: str, place: str) -> list[list[int]]:
         return translator.encode([text])
     except InputError as error:
         raise InputError(str(error).replace("sentence 1", place, 1)) from None
+
+
+def _started(writer: Translator | Transcriber, request: Request) -> tuple[Callable[[], State], int]:
+    """What runs the encoder on made-up inputs, and how many there are."""
+    if isinstance(writer, Transcriber):
+        features = _sounds(writer, request)
+        return partial(writer.start, features), len(features)
+    ids = _source(writer, request)
+    return partial(writer.start, ids), len(ids)
+
+
+def _sounds(transcriber: Transcriber, request: Request) -> NDArray[Any]:
+    """Noise of the size of features."""
+    spec = transcriber.features
+    shape = spec.shape({BATCH: request["batch"]})
+    return np.random.default_rng(0).standard_normal(shape).astype(spec.dtype)
 
 
 def _source(translator: Translator, request: Request) -> list[list[int]]:

@@ -55,6 +55,8 @@ def requests_of(
     """
     shape = {"source": work.source, "past": work.past, "batch": batch}
     requests: Requests = {name: [{"do": name, **shape}] * TURNS for name in phases}
+    for name in fed(phases, Feed.WRITTEN):
+        requests[name] = [{"do": name, **shape, "tokens": work.new_tokens}] * TURNS
     for name in fed(phases, Feed.SENTENCES):
         if not texts:
             raise InputError("no sentences to translate; expected at least one (--sentences)")

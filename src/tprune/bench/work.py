@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tprune.bench.known_phases import PHASES, composed_of
-from tprune.core.graph import TOTAL
+from tprune.bench.known_phases import PHASES, Feed, composed_of
+from tprune.core.graph import PAST, TOTAL
 from tprune.support.errors import InputError
 
 NEW_TOKENS = 20  # that a language model writes after a prompt, where nobody says how many
+SPOKEN = 25  # of the transcript of a recording, likewise
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Workload:
 
     A translation model has the encoder on `source` tokens, one decoder step after `past` tokens, and whole sentences:
     at most `sentences` of those given are used (a batch where that is more), evenly spaced; `beams=None` decodes as
-    exported, 1 is greedy. A model of one pass has `pass`, on `source` tokens where it reads text. A language model has
+    exported, 1 is greedy. One that hears recordings has the same two, and a whole `recording`, whose transcript has
+    `new_tokens` tokens. A model of one pass has `pass`, on `source` tokens where it reads text. A language model has
     `prefill` of `source` tokens, one `step` after `past` tokens, and `text`, which is composed of both: a prefill and
     `new_tokens` steps; nothing is composed where these are not given.
     """
@@ -37,8 +39,12 @@ class Workload:
             raise InputError(f"{self}; expected at least 1 source token, sentence, beam and new token")
         if set(self.measures) - set(PHASES):
             raise InputError(f"measures {self.measures}; expected some of {', '.join(PHASES)}")
-        if self.new_tokens is None and (made := [name for name in self.measures if PHASES[name].parts is not None]):
+        if self.new_tokens is not None:
+            return
+        if made := [name for name in self.measures if PHASES[name].parts is not None]:
             raise InputError(f"{made[0]} is composed; expected how many steps it has (new_tokens)")
+        if made := [name for name in self.measures if PHASES[name].feed is Feed.WRITTEN]:
+            raise InputError(f"{made[0]}: nothing says how many tokens are written; expected new_tokens")
 
 
 def usual_work(phases: Iterable[str], limits: Mapping[str, int]) -> Workload:
@@ -54,8 +60,11 @@ def usual_work(phases: Iterable[str], limits: Mapping[str, int]) -> Workload:
         >>> usual_work(["prefill", "step"], {}).past, usual_work(["prefill", "step"], {"total": 20}).source
         (35, 10)
     """
-    usual = Workload()
-    if not composed_of(phases):
+    usual, there = Workload(), list(phases)
+    if any(PHASES[name].feed is Feed.WRITTEN for name in there if name in PHASES):
+        most = limits.get(PAST, 2 * SPOKEN)
+        return replace(usual, past=min(usual.past, most // 2), new_tokens=max(1, min(SPOKEN, most // 2)))
+    if not composed_of(there):
         return usual
     most = limits.get(TOTAL, 2 * (usual.source + NEW_TOKENS))
     source = max(1, min(usual.source, most // 2))

@@ -18,10 +18,8 @@ from typing import Any
 from tprune.bench.known_phases import PHASES
 from tprune.bench.phases import measure
 from tprune.runtimes.artefact import read_layout
-from tprune.runtimes.one_pass import OnePass
-from tprune.runtimes.opened import open_exported
+from tprune.runtimes.opened import Opened, open_exported
 from tprune.runtimes.runtime import RUNTIMES
-from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, InputError
 from tprune.support.plugins import NAMES, import_named
 
@@ -38,7 +36,7 @@ def peak_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def reply(opened: Translator | OnePass, request: Mapping[str, Any]) -> dict[str, float]:
+def reply(opened: Opened, request: Mapping[str, Any]) -> dict[str, float]:
     """Does one request: a phase, or `memory`."""
     return {"bytes": peak_memory()} if request["do"] == "memory" else measure(opened, request)
 

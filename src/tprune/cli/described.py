@@ -10,7 +10,7 @@ from typing import Any, cast
 from torch import nn
 
 from tprune.core.graph import TOKENS
-from tprune.core.task import Task
+from tprune.core.task import Task, Transcribes
 from tprune.data.image_processor import FILE
 from tprune.realise.model_files import CONFIG, content
 from tprune.realise.sentence_files import KEY
@@ -21,7 +21,8 @@ from tprune_runtime.tokens import JsonTokens, load_tokens
 
 KEPT = (
     *("label2id", "num_labels", "vocab_size", "max_position_embeddings"),
-    *("pad_token_id", "bos_token_id", "eos_token_id"),
+    *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
+    *("max_source_positions", "max_target_positions", "conv_kernel", "conv_stride"),
     KEY,
 )
 
@@ -34,19 +35,24 @@ class Described(nn.Module):
         self.config = SimpleNamespace(**config)
 
 
-def describe(model: Any, source: str, out: Path) -> None:
+SPELLING = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def describe(model: Any, source: str, out: Path, spells: bool = False) -> None:
     """Writes what `described` reads into an exported folder.
 
     Args:
         model: that was exported.
         source: its folder or hub id, where the settings of image preprocessing may lie.
         out: the exported folder.
+        spells: whether the files of its tokeniser are kept as they are, for what the model says.
     """
     config = getattr(model, "config", None)
     said = {key: getattr(config, key, None) for key in KEPT}
     write_json(out / MODEL_SETTINGS, {key: value for key, value in said.items() if value is not None})
-    if (Path(source) / FILE).is_file():
-        shutil.copyfile(Path(source) / FILE, out / FILE)
+    for name in (FILE, *SPELLING * spells):
+        if (Path(source) / name).is_file():
+            shutil.copyfile(Path(source) / name, out / name)
 
 
 def described(folder: Path, layout: Layout) -> Described:
@@ -82,10 +88,17 @@ class ExportedTokenizer:
             return SimpleNamespace(input_ids=[ids for ids, _ in found], word_ids=lambda index: found[index][1])
         return SimpleNamespace(input_ids=[list(ids) for ids in self.tokens.encode(cast(list[str], text))])
 
+    def decode(self, ids: list[int], *, skip_special_tokens: bool = True) -> str:
+        """The text of ids, without special tokens."""
+        return self.tokens.decode([ids])[0]
+
 
 def processor_of(folder: Path, task: Task) -> Any:
     """What encodes inputs for an exported model: its tokeniser, or else what its task finds in the folder."""
     has_tokens = any((folder / name).is_file() for name in ("tokenizer.json", SETTINGS))
+    if isinstance(task, Transcribes):
+        where = folder if (folder / FILE).is_file() else _of_run(folder) or folder
+        return task.exported_processor(where, ExportedTokenizer(folder) if has_tokens else None)
     return ExportedTokenizer(folder) if has_tokens else task.processor(_of_run(folder) or folder)
 
 

@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 
-from tprune.cli.calibration import inputs_for
+from tprune.cli.calibration import inputs_for, recordings_for
 from tprune.cli.described import describe
 from tprune.cli.given import Given
 from tprune.core.known_tasks import task_of
 from tprune.core.precision import FP32, Precision
-from tprune.core.task import Task
+from tprune.core.task import Task, Transcribes
 from tprune.data.synthetic.grammar import corpus
-from tprune.families.graphs.graph import skeleton_of
+from tprune.families.graphs.graph import Listening, skeleton_of
 from tprune.realise.checkpoint import load
 from tprune.run.lookup import model_at
+from tprune.run.work import tokenizer_of
 from tprune.runtimes.export import export
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 from tprune.runtimes.runtime import Runtime, runtime_named
@@ -54,18 +55,22 @@ def export_to(
         skeleton, task = skeleton_of(loaded), task_of(loaded)
     except InputError as error:
         raise InputError(f"{model}: {error}") from None
-    searched = skeleton.searched
+    hears = isinstance(skeleton, Listening)
+    searched = skeleton.searched and not hears
     how: dict[str, Any] = {"task": task, "precision": precision}
     if precision.numbers.calibrated and not searched:
         how["calibration"] = inputs_for(task, loaded, where, given or Given())
-    tokenizer = task.processor(where) if reads_tokens(task, loaded) else None
+    tokenizer = _tokenizer(task, loaded, where, hears)
+    if hears and given is not None and given.files:
+        how["batches"] = recordings_for(task, loaded, where, given)
     if sentences is None:
         checked = f"{CHECKED} built-in English sentences" if searched else _inputs(how)
-        report(f"it will be checked on {checked}; --sentences FILE takes yours")
+        other = "--valid FILE takes yours" if hears else "--sentences FILE takes yours"
+        report(f"it will be checked on {checked}; {other}")
         sentences = built_in(tokenizer, skeleton.limits(loaded)["source"]) if searched else ()
     done = export(loaded, tokenizer, out, sentences, target, **how)
     if not searched:
-        describe(loaded, where, out)
+        describe(loaded, where, out, isinstance(task, Transcribes) and tokenizer is None)
     return {"model": model, "out": str(out), "runtime": runtime, **asdict(done)}
 
 
@@ -79,7 +84,14 @@ def _with_opset(runtime: Runtime, opset: int | None) -> Runtime:
 
 
 def _inputs(how: Mapping[str, Any]) -> str:
-    return "some of the validation data" if "calibration" in how else "random inputs"
+    return "some of the validation data" if {"calibration", "batches"} & set(how) else "random inputs"
+
+
+def _tokenizer(task: Task, model: Any, where: str, hears: bool) -> Any:
+    """The tokeniser of what a model reads or, where it hears recordings, writes; None where it does neither."""
+    if hears:
+        return tokenizer_of(task.processor(where))
+    return task.processor(where) if reads_tokens(task, model) else None
 
 
 def reads_tokens(task: Task, model: Any) -> bool:

@@ -21,10 +21,12 @@ from tprune.core.known_tasks import TASKS, task_of
 from tprune.core.precision import Precision
 from tprune.core.score import Score
 from tprune.core.task import Examples, KeepsOutputs, Predictions, Task
+from tprune.families.graphs.graph import Listening, skeleton_of
 from tprune.realise.checkpoint import load
+from tprune.run.work import tokenizer_of
 from tprune.runtimes.artefact import layout_file, read_layout
 from tprune.runtimes.export import export
-from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.opened import open_exported
 from tprune.runtimes.runtime import runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import default_threads
@@ -161,14 +163,14 @@ def _side(task: Task, name: str, folder: Path, threads: int | None, report: Repo
     report(f"{name}: exporting to {runtime} for this, checked against PyTorch")
     export(
         loaded,
-        None,
+        tokenizer_of(processor) if isinstance(skeleton_of(loaded), Listening) else None,
         folder / "exported",
         (),
         runtime_named(runtime),
         task=task,
         precision=Precision(precision or "fp32"),
     )
-    return Side(OnePass.load(folder / "exported", threads or default_threads()), loaded, processor)
+    return Side(open_exported(folder / "exported", threads or default_threads()), loaded, processor)
 
 
 def _exported(task: Task, folder: Path, threads: int | None, runtime: str | None) -> Side:
@@ -179,5 +181,5 @@ def _exported(task: Task, folder: Path, threads: int | None, runtime: str | None
         raise InputError(
             f"{folder}: exported for {layout.runtime}, not for {runtime}; leave out --runtime, or name the checkpoint"
         )
-    opened = OnePass.load(folder, threads or default_threads())
+    opened = open_exported(folder, threads or default_threads())
     return Side(opened, described(folder, layout), processor_of(folder, task))

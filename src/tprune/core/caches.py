@@ -26,8 +26,8 @@ class LayerCache:
         """
         return f"{kind}_key_{self.layer}", f"{kind}_value_{self.layer}"
 
-    def inputs(self, kind: Literal["cross", "past"], length: str) -> tuple[TensorSpec, TensorSpec]:
-        """Both tensors as inputs of a graph; `length` is what their free size is called."""
+    def inputs(self, kind: Literal["cross", "past"], length: str | int) -> tuple[TensorSpec, TensorSpec]:
+        """Both tensors as inputs of a graph; `length` is what their free size is called, or its number."""
         key, value = self.names(kind)
         return (
             TensorSpec(key, "float32", (BATCH, self.heads, length, self.key)),
@@ -44,13 +44,34 @@ def translation_signatures(cross: Caches, past: Caches) -> tuple[Signature, Sign
         TensorSpec("input_ids", "int64", (BATCH, "source")),
         TensorSpec("attention_mask", "int64", (BATCH, "source"), 1),
     )
-    crossing = tuple(spec for layer in cross for spec in layer.inputs("cross", "source"))
+    return _signatures(source, source[1:], "source", cross, past)
+
+
+def speech_signatures(
+    features: tuple[int, int], positions: int, cross: Caches, past: Caches
+) -> tuple[Signature, Signature]:
+    """The signatures of the graphs `encoder` and `decoder` of a model that hears recordings, all of one length.
+
+    Args:
+        features: bands and frames of a recording.
+        positions: of the encoder, of each recording.
+        cross: the sizes of the caches that are made of the recording.
+        past: those of the caches that grow.
+    """
+    return _signatures((TensorSpec("input_features", "float32", (BATCH, *features)),), (), positions, cross, past)
+
+
+def _signatures(
+    source: tuple[TensorSpec, ...], again: tuple[TensorSpec, ...], length: str | int, cross: Caches, past: Caches
+) -> tuple[Signature, Signature]:
+    """Of an encoder that reads `source`, and of a decoder that reads some of it again, beside what was made of it."""
+    crossing = tuple(spec for layer in cross for spec in layer.inputs("cross", length))
     before = tuple(spec for layer in past for spec in layer.inputs("past", "past"))
     after = tuple(name for layer in past for name in layer.names("present"))
     step = (
         TensorSpec("input_ids", "int64", (BATCH, 1)),
         TensorSpec("position", "int64", (1,)),
-        source[1],
+        *again,
         *crossing,
         *before,
     )

@@ -39,6 +39,7 @@ TASKS: Registry[Task] = Registry(
         "sentence-similarity": "tprune.tasks.sentence_similarity:SENTENCE_SIMILARITY",
         "summarisation": "tprune.tasks.summarisation:SUMMARISATION",
         "speech-recognition": "tprune.tasks.speech_recognition:SPEECH_RECOGNITION",
+        "speech-recognition-ctc": "tprune.tasks.ctc_recognition:CTC_RECOGNITION",
     },
     fault,
 )
@@ -54,6 +55,7 @@ HEADS = {  # by the ends of the names that transformers gives its classes
     "GPT2LMHeadModel": "language-modelling",
     "ForImageClassification": "image-classification",
     "WhisperForConditionalGeneration": "speech-recognition",
+    "ForCTC": "speech-recognition-ctc",
 }
 
 

@@ -1,11 +1,13 @@
-"""How many tokens a model of transformers has positions for."""
+"""How many tokens a model of transformers has positions for, and how many samples it takes."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from torch import nn
 
+FRAMES = 1500  # of a signal
 RELATIVE = 512  # tokens, where positions are distances and the configuration says nothing
 
 
@@ -30,6 +32,24 @@ def most_tokens(model: nn.Module) -> int | None:
     base: Any = getattr(model, "base_model", model)
     padding = getattr(getattr(getattr(base, "embeddings", None), "position_embeddings", None), "padding_idx", None)
     return int(most) - (0 if padding is None else padding + 1)
+
+
+def most_samples(model: nn.Module) -> int | None:
+    """The samples of the longest signal that a model takes here, 1,500 frames; None for one that reads no signal.
+
+    Nothing limits them but memory: of wav2vec 2.0 they are 30 seconds.
+
+    Args:
+        model: of transformers, with `conv_stride` in its configuration, or any other module.
+
+    Example:
+        >>> from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+        >>> sizes = {"hidden_size": 16, "num_attention_heads": 1, "num_conv_pos_embedding_groups": 1}
+        >>> most_samples(Wav2Vec2ForCTC(Wav2Vec2Config(**sizes, num_hidden_layers=0)))
+        480000
+    """
+    strides = getattr(getattr(model, "config", None), "conv_stride", None)
+    return FRAMES * prod(strides) if isinstance(strides, list | tuple) else None
 
 
 def trained_tokens(config: Any) -> int:

@@ -259,6 +259,38 @@ class KeepsOutputs(Protocol):
         ...
 
 
+@runtime_checkable
+class Transcribes(Protocol):
+    """A task whose models write what is said in recordings, of which a processor makes features."""
+
+    def exported_processor(self, folder: Path, tokenizer: Any) -> Any:
+        """The processor of an exported folder, where its feature extractor lies.
+
+        Args:
+            folder: that has the feature extractor's file.
+            tokenizer: that of the folder; None where it has none.
+        """
+        ...
+
+
+@runtime_checkable
+class Subsamples(Protocol):
+    """A task whose models give fewer outputs than they read positions; how many, their layers say."""
+
+    def heard(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Which outputs are of no padding, of a batch that may have no labels: bool (batch, outputs)."""
+        ...
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """An exported model that writes what is said in recordings."""
+
+    def transcribed(self, features: NDArray[Any], beams: int | None = None) -> list[list[int]]:
+        """The tokens of each transcript, of features (recordings, bands, frames)."""
+        ...
+
+
 def decoded(task: Task, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
     """The steps of `Decodes.decode`; none where the task's models run in one pass.
 

@@ -15,7 +15,7 @@ from tprune.bench.statistics import median_interval
 from tprune.core.precision import FP32
 from tprune.core.score import Difference, Score
 from tprune.core.task import Examples, Predictions, Task, WritesSentences
-from tprune.costs.latency.subject import Passes
+from tprune.costs.latency.subject import workload_of
 from tprune.costs.latency.table import TimingConfig
 from tprune.counting.size import size
 from tprune.realise.certificate import Certificate
@@ -36,6 +36,7 @@ from tprune.run.folder import Run
 from tprune.run.outputs import markers, write_manifest
 from tprune.run.preparation import preparation_of
 from tprune.run.variants import Variant, named
+from tprune.run.work import tokenizer_of
 from tprune.runtimes.certificate import ExportCertificate, bounded
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.products import matrices
@@ -155,8 +156,10 @@ def timing(run: Run) -> dict[str, Any]:
     if one_pass(run.task):  # the same inputs as those that a latency table is measured with
         model = run.load(run.base)
         examples = run.task.encode(run.corpus.valid, run.processor(run.base), model)
-        passes = Passes.of(model, examples, TimingConfig(how.threads, how.batch, runtime=how.runtime), run.task)
-        work, inputs = replace(passes.work, measures=()), passes.inputs
+        setting = TimingConfig(how.threads, how.batch, runtime=how.runtime)
+        tokenizer = tokenizer_of(run.processor(run.base))
+        work, inputs = workload_of(model, tokenizer, examples, setting, run.task)
+        work = replace(work, measures=())
     folders = {folder.name: folder for folder in others}
     found = bench_all(dense, folders, sentences, how.threads, how.batch, how.rounds, work, inputs)
     rows = {name: each.as_dict() for name, each in found.items() if name != "pruned"}

@@ -23,8 +23,9 @@ from tprune.vocabulary.output_vocabulary import Resegmentation
 
 
 def tokenizer_of(processor: Any) -> Any:
-    """A processor that is a tokeniser; None for another, or for none."""
-    return processor if hasattr(processor, "get_vocab") else None
+    """A processor that is a tokeniser, or the one in a processor of speech; None for another, or for none."""
+    found = processor if hasattr(processor, "get_vocab") else getattr(processor, "exported_tokenizer", None)
+    return found if hasattr(found, "get_vocab") else None
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,21 @@ def read_translation(folder: Path) -> TranslationLayout:
     Raises:
         InputError: as `read_layout`, or the folder holds a model for another task.
     """
+    layout = read_writer(folder)
+    if layout.hears is not None:
+        raise InputError(
+            f"{folder}: an exported model for {layout.task}; expected one for translation "
+            "(tprune.runtimes.transcriber.Transcriber opens this one)"
+        )
+    return layout
+
+
+def read_writer(folder: Path) -> TranslationLayout:
+    """Reads and checks an exported model that writes: translations, or what is said in recordings.
+
+    Raises:
+        InputError: as `read_layout`, or the folder holds a model for another task.
+    """
     from tprune.runtimes.translation_layout import TranslationLayout
 
     layout = read_layout(folder)

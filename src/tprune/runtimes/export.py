@@ -17,10 +17,11 @@ from tprune.core.known_tasks import task_of
 from tprune.core.precision import FP32, Precision
 from tprune.core.task import Batch, Task
 from tprune.counting.size import size
-from tprune.families.graphs.graph import Graph, Skeleton, skeleton_of
+from tprune.families.graphs.graph import Graph, Listening, Skeleton, skeleton_of
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.exercised import exercised
 from tprune.runtimes.export_pass import PassExport, single
+from tprune.runtimes.export_speech import SpeechExport
 from tprune.runtimes.export_translation import TranslationExport
 from tprune.runtimes.forced import Replay, in_process_of_its_own, replay_of
 from tprune.runtimes.layout import LAYOUT, Layout
@@ -106,14 +107,15 @@ def export(
     `certificate.json` says what was checked and found.
 
     Args:
-        model: dense or pruned: an encoder-decoder that writes text (Marian, BART, mBART, M2M100, Pegasus, T5), a
-            LlamaForCausalLM or a decoder like it, or a model that runs in one pass; it is left as it was.
-        tokenizer: the model's own; None for a model that reads no text, or to export none.
+        model: dense or pruned: an encoder-decoder that writes text (Marian, BART, mBART, M2M100, Pegasus, T5) or
+            transcripts (Whisper), a LlamaForCausalLM or a decoder like it, or a model that runs in one pass; it is left
+            as it was.
+        tokenizer: the model's own; None for a model that reads and writes no text, or to export none.
         out: the folder; an older export there is replaced, but only after the new one passed its check.
         sentences: for the check; more of them check more. A translation model needs at least one.
         runtime: what it is for; onnxruntime has an ONNX file for each graph.
-        batches: of the model's task, for the check of models that run in one pass; random ones if neither these nor
-            sentences are given.
+        batches: of the model's task, for the check of models that run in one pass, or hear recordings; random ones if
+            neither these nor sentences are given.
         task: what the model is for; its own if not given.
         precision: that the exported model computes in.
         thorough: whether steps are also forced in a process that has done nothing before.
@@ -237,7 +239,9 @@ def _task_of(model: Any) -> Task:
 def kind_of(
     skeleton: Skeleton, task: Task, model: Any, tokenizer: Any, sentences: Sequence[str], batches: Sequence[Batch]
 ) -> Kind:
-    """What differs between exports of models that translate and of others."""
+    """What differs between exports of models that translate, that hear recordings, and of others."""
+    if isinstance(skeleton, Listening):
+        return SpeechExport(model, task, tokenizer, sentences, batches)
     made = TranslationExport if skeleton.searched else PassExport
     return made(model, task, tokenizer, sentences, batches)
 

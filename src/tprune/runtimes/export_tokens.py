@@ -112,12 +112,20 @@ def write_tokens(tokenizer: Any, folder: Path) -> None:
             tokenizer, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False
         )
         clean = clean and (type(backend.model).__name__ != "BPE" or bool(told_twice))
-        if (settings := TokenSettings(clean, split)) != TokenSettings():
+        if (settings := TokenSettings(clean, split, unsaid=_stamps(tokenizer))) != TokenSettings():
             settings.write(folder)
     else:
         raise InputError(
             f"cannot export a {kind}; expected a tokenizer.json, or a SentencePiece MarianTokenizer or M2M100Tokenizer"
         )
+
+
+def _stamps(tokenizer: Any) -> tuple[int, ...]:
+    """The tokens of time stamps, of a tokeniser that leaves them out of decoded text."""
+    pattern = getattr(tokenizer, "timestamp_pat", None)
+    if pattern is None:
+        return ()
+    return tuple(index for index, token in tokenizer.added_tokens_decoder.items() if pattern.fullmatch(token.content))
 
 
 def _of_pieces(tokenizer: Any, settings: TokenSettings) -> TokenSettings:

@@ -20,7 +20,8 @@ from tprune.runtimes.export_tokens import check_tokens, same_tokens, write_token
 from tprune.runtimes.forced import Replay
 from tprune.runtimes.generation_settings import generation_of
 from tprune.runtimes.layout import Layout
-from tprune.runtimes.report import ExportReport, report_of
+from tprune.runtimes.report import ExportReport
+from tprune.runtimes.sources import Sentences
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
@@ -95,16 +96,9 @@ class TranslationExport:
 
     def verify(self, plain: Any, folder: Path, precision: Precision, replay: Replay | None) -> ExportReport:
         """Compares logits, greedy and beam search."""
-        parity = verify(plain, Translator.load(folder), self.sentences, precision, replay)
-        return replace(
-            report_of(parity.logits),
-            sentences=len(self.sentences),
-            greedy_equal=parity.greedy_equal,
-            greedy_ties=parity.greedy_ties,
-            beam_equal=parity.beam_equal,
-            beam_ties=parity.beam_ties,
-            steps=parity.steps,
-        )
+        translator = Translator.load(folder)
+        source, ids = Sentences(translator.layout.generation.pad_token_id), translator.encode(self.sentences)
+        return verify(plain, translator, ids, source, precision, replay).report(len(ids))
 
     @cached_property
     def generation(self) -> Generation:

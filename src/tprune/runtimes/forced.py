@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from tprune.runtimes.one_pass import OnePass
-from tprune.runtimes.opened import open_exported
+from tprune.runtimes.opened import Opened, open_exported
 from tprune.runtimes.runtime import RUNTIMES, Array
+from tprune.runtimes.transcriber import Transcriber
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import USERS, CertificateError, InputError
 from tprune.support.machine import child_environment
@@ -31,11 +32,13 @@ Job = Mapping[str, Array]
 Replay = Callable[[Sequence[Job]], Sequence[Floats]]
 
 
-def forced(opened: Translator | OnePass, job: Job) -> Floats:
+def forced(opened: Opened, job: Job) -> Floats:
     """The logits of one job: a pass over inputs by name; where it has `fed`, steps from an empty cache."""
     if FED not in job:
         return opened.logits(job) if isinstance(opened, OnePass) else _refused(opened)
     fed = job[FED]
+    if isinstance(opened, Transcriber):
+        return opened.forced(job[opened.features.name], fed)
     if isinstance(opened, Translator):
         rows = zip(job["input_ids"].tolist(), job["attention_mask"].sum(1).tolist(), strict=True)
         return opened.forced([row[:length] for row, length in rows], fed)
@@ -44,7 +47,7 @@ def forced(opened: Translator | OnePass, job: Job) -> Floats:
     return np.concatenate(parts, 1)
 
 
-def _refused(opened: Translator) -> Floats:
+def _refused(opened: Translator | Transcriber) -> Floats:
     raise InputError(f"a model for {opened.layout.task} is not run in one pass; expected {FED}")
 
 

@@ -50,26 +50,47 @@ def generation_of(model: Any) -> Generation:
         TpruneWarning: no configuration says how long an output may be, so that transformers' default of 20 tokens
             holds.
     """
-    g, name = model.generation_config, type(model).__name__
-    for key, neutral in SWITCHED_OFF.items():
-        value = getattr(g, key, None)
+    check_switched_off(model, SWITCHED_OFF)
+    stacks, longest = stacks_of(model), longest_output(model)
+    positions = stacks.decoder.tokens
+    found = settings_of(model, min(longest, positions + 1) if type(longest) is int else longest)
+    return checked(model, found, positions)
+
+
+def check_switched_off(model: Any, settings: Mapping[str, tuple[object, ...]]) -> None:
+    """Raises `InputError` for a setting that is switched on; each has the values that switch it off."""
+    for key, neutral in settings.items():
+        value = getattr(model.generation_config, key, None)
         if value not in neutral:
             raise InputError(
-                f"{name}: generation_config.{key} is {value!r}; the export can only do {neutral[-1]!r}: set it so in "
-                "generation_config.json, and the model's own scores will show what that costs"
+                f"{type(model).__name__}: generation_config.{key} is {value!r}; the export can only do "
+                f"{neutral[-1]!r}: set it so in generation_config.json, and the model's own scores will show what that "
+                "costs"
             )
+
+
+def settings_of(model: Any, longest: Any, **more: Any) -> Generation:
+    """The decoding settings of a model, of whatever values they are.
+
+    Args:
+        model: that writes.
+        longest: the most tokens of an output.
+        more: further settings.
+
+    Raises:
+        InputError: start or end token are not set, or forbidden words are no lists of tokens.
+    """
+    g, name = model.generation_config, type(model).__name__
     start = g.bos_token_id if g.decoder_start_token_id is None else g.decoder_start_token_id
     eos = _tuple(g.eos_token_id)
     if start is None or not eos:
         missing = "eos_token_id" if not eos else "decoder_start_token_id"
         raise InputError(f"{name}: generation_config.{missing} is not set; decoding needs a start and an end token")
-    stacks, longest = stacks_of(model), longest_output(model)
-    positions = stacks.decoder.tokens
-    found = Generation(
+    return Generation(
         decoder_start_token_id=start,
         eos_token_id=eos,
         pad_token_id=eos[0] if g.pad_token_id is None else g.pad_token_id,
-        max_length=min(longest, positions + 1) if type(longest) is int else longest,
+        max_length=longest,
         num_beams=_or(g.num_beams, 1),
         bad_words_ids=_forbidden(g, eos, name),
         min_length=_or(g.min_length, 0) if g.min_new_tokens is None else _one_more(g.min_new_tokens),
@@ -80,12 +101,26 @@ def generation_of(model: Any) -> Generation:
         renormalize_logits=_or(g.renormalize_logits, False),
         no_repeat_ngram_size=_or(g.no_repeat_ngram_size, 0),
         repetition_penalty=_or(g.repetition_penalty, 1.0),
+        **more,
     )
-    wrong = fault(found, int(stacks.output.shape[0]), positions)
+
+
+def checked(model: Any, found: Generation, positions: int) -> Generation:
+    """The settings, where decoding can use all of them.
+
+    Args:
+        model: whose they are.
+        found: the settings.
+        positions: how many tokens the decoder has positions for.
+
+    Raises:
+        InputError: a value is none that `generate` could use.
+    """
+    wrong = fault(found, int(stacks_of(model).output.shape[0]), positions)
     if wrong is None and type(found.repetition_penalty) is not float:
         wrong = f"repetition_penalty is {found.repetition_penalty}; expected a number with a point, as `generate` does"
     if wrong is not None:
-        raise InputError(f"{name}: generation_config.{wrong}")
+        raise InputError(f"{type(model).__name__}: generation_config.{wrong}")
     return found
 
 

@@ -49,7 +49,7 @@ class OnePass:
         if isinstance(layout, TranslationLayout) or len(layout.graphs) != 1:
             raise InputError(
                 f"{folder}: an exported model for {layout.task}; expected one that runs in one pass "
-                "(tprune.runtimes.translator.Translator opens this one)"
+                "(tprune.runtimes.opened.open_exported opens this one)"
             )
         session = opened(folder, layout, threads)
         assert not isinstance(session, Searching)  # those are of translation models

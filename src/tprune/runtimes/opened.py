@@ -6,15 +6,20 @@ from pathlib import Path
 
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.transcriber import Transcriber
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 
+Opened = Translator | Transcriber | OnePass
 
-def open_exported(folder: str | Path, threads: int = 1) -> Translator | OnePass:
-    """Opens an exported folder as what it holds: a translation model, or one that runs in one pass.
+
+def open_exported(folder: str | Path, threads: int = 1) -> Opened:
+    """Opens an exported folder as what it holds: a model that translates, transcribes, or runs in one pass.
 
     Raises:
-        InputError: as `Translator.load` and `OnePass.load`.
+        InputError: as `Translator.load`, `Transcriber.load` and `OnePass.load`.
     """
     found = read_layout(Path(folder))
-    return Translator.load(folder, threads) if isinstance(found, TranslationLayout) else OnePass.load(folder, threads)
+    if not isinstance(found, TranslationLayout):
+        return OnePass.load(folder, threads)
+    return Translator.load(folder, threads) if found.hears is None else Transcriber.load(folder, threads)

@@ -28,6 +28,7 @@ WRITTEN = {
     MODEL_SETTINGS,
     CERTIFICATE,
     "preprocessor_config.json",
+    *("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 }
 
 

@@ -22,10 +22,14 @@ class State(Steps, Protocol):
 
 
 class Engine(Protocol):
-    """An opened translation model."""
+    """An opened model that writes."""
 
     def start(self, rows: Ints, mask: Ints) -> State:
         """Runs the encoder on one padded batch, token ids and 1 where there is a token, both `[N, length]`."""
+        ...
+
+    def begin(self, source: Mapping[str, Array]) -> State:
+        """Runs the encoder on one batch of its inputs, by name."""
         ...
 
 
@@ -61,17 +65,24 @@ class CachedGraph:
 
 @dataclass(frozen=True)
 class EncoderDecoderEngine:
-    """The graphs `encoder` and `decoder` of a translation model."""
+    """The graphs `encoder` and `decoder` of a model that writes."""
 
     layout: Layout
     session: Session
 
     def start(self, rows: Ints, mask: Ints) -> EncoderDecoderSteps:
         """See `Engine`."""
-        encoder = self.layout.graph("encoder")
-        crossing = self.session.run("encoder", {"input_ids": rows, "attention_mask": mask}, encoder.outputs)
-        source = {"attention_mask": mask, **dict(zip(encoder.outputs, crossing, strict=True))}
-        return EncoderDecoderSteps(CachedGraph(self.session, self.layout.graph("decoder"), len(rows)), source)
+        return self.begin({"input_ids": rows, "attention_mask": mask})
+
+    def begin(self, source: Mapping[str, Array]) -> EncoderDecoderSteps:
+        """See `Engine`. The decoder is given again what of the source it reads under the same name: the mask."""
+        encoder, decoder = self.layout.graph("encoder"), self.layout.graph("decoder")
+        crossing = self.session.run("encoder", source, encoder.outputs)
+        again = {spec.name for spec in decoder.given} & {"attention_mask"}
+        kept = {name: x for name, x in source.items() if name in again}
+        rows = len(next(iter(source.values())))
+        found = {**kept, **dict(zip(encoder.outputs, crossing, strict=True))}
+        return EncoderDecoderSteps(CachedGraph(self.session, decoder, rows), found)
 
 
 class EncoderDecoderSteps:

@@ -1,17 +1,18 @@
-"""What an exported translation model says beyond its graphs: how it decodes, and which tokens its decoder knows."""
+"""What an exported model that writes says beyond its graphs: how it decodes, and which tokens its decoder knows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tprune.core.graph import TensorSpec
 from tprune.runtimes.layout import Layout, fields_of, whole
-from tprune_runtime.generation import Generation, fault
+from tprune_runtime.generation import Generation, fault, plain
 
 VOCABULARY, POSITIONS = 10_000_000, 100_000  # more than any model has; what is read from a file asks for memory
 Ints = NDArray[np.int64]
@@ -19,12 +20,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationLayout(Layout):
-    """The layout of a translation model. `macs` are those of 25 source and 25 target tokens.
+    """The layout of a model that writes: a translation model, or one that hears recordings.
+
+    `macs` are those of its task's example, such as 25 source and 25 target tokens.
 
     Attributes:
         generation: how it decodes.
         vocabulary: how many tokens it has.
-        source_positions: how many tokens a sentence may have.
+        source_positions: how many tokens a sentence may have; of a recording the positions of the encoder.
         rows: the tokens that the decoder knows, ascending (none: all); the decoder numbers them 0, 1, 2, ...
     """
 
@@ -48,9 +51,18 @@ class TranslationLayout(Layout):
             pad_token_id=row[g.pad_token_id],
             eos_token_id=tuple(row[end] for end in g.eos_token_id),
             bad_words_ids=tuple(tuple(row[t] for t in word) for word in g.bad_words_ids if all(t in row for t in word)),
+            prefix=tuple(row[token] for token in g.prefix),
+            begin_suppress_tokens=tuple(row[token] for token in g.begin_suppress_tokens if token in row),
             forced_bos_token_id=None if g.forced_bos_token_id is None else row[g.forced_bos_token_id],
             forced_eos_token_id=tuple(row[end] for end in g.forced_eos_token_id),
         )
+
+    @property
+    def hears(self) -> TensorSpec | None:
+        """The features of recordings that its encoder reads; None where it reads tokens."""
+        encoder = next((graph for graph in self.graphs if graph.name == "encoder"), None)
+        given = () if encoder is None else encoder.inputs
+        return next((spec for spec in given if spec.dtype.startswith("float")), None)
 
     @property
     def writable(self) -> int:
@@ -73,7 +85,7 @@ class TranslationLayout(Layout):
 
     def to_dict(self) -> dict[str, Any]:
         """See `Layout.to_dict`."""
-        more = {"generation": asdict(self.generation), "rows": list(self.rows)}
+        more = {"generation": plain(self.generation), "rows": list(self.rows)}
         return super().to_dict() | more | {name: getattr(self, name) for name in ("vocabulary", "source_positions")}
 
     def faults(self) -> Iterator[str]:
@@ -86,8 +98,9 @@ class TranslationLayout(Layout):
             yield "rows are not ascending token ids"
         elif not all(0 <= row < self.vocabulary for row in rows):
             yield f"rows are not token ids below {self.vocabulary}"
-        # encoder and decoder of a model have equally many positions
-        if (wrong := fault(self.generation, self.vocabulary, self.source_positions)) is not None:
+        # encoder and decoder of a model that reads tokens have equally many positions
+        positions = self.source_positions if self.hears is None else self.limits.get("past", self.source_positions)
+        if (wrong := fault(self.generation, self.vocabulary, positions)) is not None:
             yield wrong
         _ = self.decoding  # fails where the start, end or padding token has no row
 

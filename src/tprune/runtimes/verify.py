@@ -1,4 +1,4 @@
-"""Whether an exported folder computes what the PyTorch model computes: logits, greedy search, beam search."""
+"""Whether an exported model that writes computes what the PyTorch model computes: logits, greedy and beam search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tprune.families.graphs.encoder_decoder import stacks_of
 from tprune.families.graphs.positions import AfterPadding
 from tprune.runtimes.forced import FED, STEPS, Replay
 from tprune.runtimes.parity import LOGIT_TOLERANCE, Agreement, Measured, Where
+from tprune.runtimes.report import ExportReport, report_of
 from tprune.runtimes.runtime import Searching
+from tprune.runtimes.sources import Inputs, Source, padded
+from tprune.runtimes.transcriber import Transcriber
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
@@ -41,6 +44,11 @@ class Parity:
     beam_equal: int
     beam_ties: int
 
+    def report(self, inputs: int) -> ExportReport:
+        """Of so many sentences or recordings."""
+        counts = {name: getattr(self, name) for name in ("greedy_equal", "greedy_ties", "beam_equal", "beam_ties")}
+        return replace(report_of(self.logits), sentences=inputs, steps=self.steps, **counts)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -52,36 +60,39 @@ class Reference:
 
     model: Any
     layout: TranslationLayout
+    source: Source
 
     @property
     def generation(self) -> Generation:
         """As the decoder numbers its tokens."""
         return self.layout.decoding
 
-    def search(self, ids: Ids, beams: int) -> list[list[int]]:
-        """transformers' `generate` on one padded batch; without the start token, up to the end token."""
-        source, mask = self._padded(ids)
+    def search(self, inputs: Inputs, beams: int) -> list[list[int]]:
+        """transformers' `generate` on one padded batch; without what outputs begin with, up to the end token."""
+        begun = len(self.generation.begun)
         with torch.no_grad():
-            rows = self.model.generate(
-                input_ids=source,
-                attention_mask=mask,
+            rows = self.source.generate(
+                self.model,
+                inputs,
                 num_beams=beams,
                 use_cache=self.cached,
                 max_length=self.generation.max_length,
                 return_dict_in_generate=False,
             )
-        return [self._cut(self.layout.numbers(row[1:]).tolist()) for row in rows.tolist()]
+        return [self._cut(self.layout.numbers(row[begun:]).tolist()) for row in rows.tolist()]
 
     def _cut(self, row: list[int]) -> list[int]:
         ends = [i for i, token in enumerate(row) if token in self.generation.eos_token_id]
         return row[: ends[0] + 1] if ends else row
 
-    def logits(self, ids: Ids, targets: Ids) -> Floats:
-        """Teacher-forced logits `[B, T, V]`: those at step t predict `targets[:, t]`."""
-        source, mask = self._padded(ids)
+    def logits(self, inputs: Inputs, targets: Ids) -> Floats:
+        """Teacher-forced logits `[B, P + T, V]`: of what outputs begin with (but its last token), and of the targets.
+
+        Those at `P + t` predict `targets[:, t]`.
+        """
         with torch.no_grad():
             fed = torch.from_numpy(self.layout.tokens(self.fed(targets)))
-            given = {"input_ids": source, "attention_mask": mask}
+            given = {name: torch.from_numpy(x) for name, x in self.source.arrays(inputs).items()}
             found = self._steps(given, fed) if self.cached else self.model(**given, decoder_input_ids=fed).logits
         logits: Floats = found.numpy()
         return logits[..., self.layout.tokens(np.arange(self.layout.writable))]
@@ -103,27 +114,30 @@ class Reference:
         return torch.cat(found, 1)
 
     def fed(self, targets: Ids) -> Ints:
-        """What the decoder is fed: the start token and all but the last target, padded."""
-        rows = [[self.generation.decoder_start_token_id, *row[:-1]] for row in targets]
-        return _pad(rows, self.generation.pad_token_id)
+        """What the decoder is fed: what outputs begin with and all but the last target, padded."""
+        rows = [[*self.generation.begun, *row[:-1]] for row in targets]
+        return padded(rows, self.generation.pad_token_id)
 
-    def score(self, ids: Sequence[int], target: Sequence[int]) -> float:
+    @property
+    def before(self) -> int:
+        """How many steps go before the one that predicts the first target."""
+        return len(self.generation.begun) - 1
+
+    def score(self, one: Any, target: Sequence[int]) -> float:
         """The hypothesis' beam-search score: summed log-probability / length^length_penalty."""
-        g, fed = self.generation, self.fed([target])
-        logits = self.logits([ids], [target])[0]
-        steps = (log_probabilities(logits[t : t + 1], fed[:, : t + 1], g)[0] for t in range(len(target)))
+        g, fed, first = self.generation, self.fed([target]), self.before
+        logits = self.logits([one], [target])[0]
+        places = range(first, first + len(target))
+        steps = (log_probabilities(logits[t : t + 1], fed[:, : t + 1], g)[0] for t in places)
         total = sum(float(step[token]) for step, token in zip(steps, target, strict=True))
         return total / float(len(target) ** g.length_penalty)
-
-    def _padded(self, ids: Ids) -> tuple[torch.Tensor, torch.Tensor]:
-        mask = _pad([[1] * len(row) for row in ids], 0)
-        return torch.from_numpy(_pad(ids, self.layout.generation.pad_token_id)), torch.from_numpy(mask)
 
 
 def verify(
     model: Any,
-    translator: Translator,
-    sentences: Sequence[str],
+    writer: Translator | Transcriber,
+    inputs: Inputs,
+    source: Source,
     precision: Precision = FP32,
     replay: Replay | None = None,
 ) -> Parity:
@@ -131,48 +145,54 @@ def verify(
 
     Args:
         model: in evaluation mode, float32, on the CPU.
-        translator: its export.
-        sentences: that both translate.
+        writer: its export.
+        inputs: the ids of sentences that both translate, or features of recordings that both transcribe.
+        source: how the encoder is given them.
         precision: of the export.
         replay: forces steps in a fresh process; left out if not given.
 
     Raises:
         CertificateError: where they differ by more than the precision explains (sentence and step).
     """
-    ids = translator.encode(sentences)
-    reference, agreement = Reference(model, translator.layout), Agreement(precision)
+    reference, agreement = Reference(model, writer.layout, source), Agreement(precision)
     counts = dict.fromkeys(("greedy_equal", "greedy_ties", "beam_equal", "beam_ties"), 0)
-    for first, rows in _batches(ids):
+    for first, rows in _batches(inputs):
         targets = reference.search(rows, 1)
         expected = reference.logits(rows, targets)
-        _add(agreement, reference, translator, first, rows, targets, expected)
+        _add(agreement, reference, writer, first, rows, targets, expected)
         for i, row in enumerate(rows if len(rows) > 1 else ()):
             single = reference.logits([row], targets[i : i + 1])
-            _add(agreement, reference, translator, first + i, [row], targets[i : i + 1], single)
-        for name, count in _searched(reference, translator, first, rows, targets, expected, precision.exact):
+            _add(agreement, reference, writer, first + i, [row], targets[i : i + 1], single)
+        for name, count in _searched(reference, writer, first, rows, targets, expected, precision.exact):
             counts[name] += count
-    steps = 0 if replay is None else _replayed(agreement, reference, ids, replay)
+    steps = 0 if replay is None else _replayed(agreement, reference, inputs, replay)
     return Parity(agreement.check(), steps, **counts)
 
 
 def _searched(
-    reference: Reference, translator: Translator, first: int, rows: Ids, targets: Ids, logits: Floats, exact: bool
+    reference: Reference,
+    writer: Translator | Transcriber,
+    first: int,
+    rows: Inputs,
+    targets: Ids,
+    logits: Floats,
+    exact: bool,
 ) -> Iterator[tuple[str, int]]:
-    """How many of a batch's translations are equal, and how many part at a tie, by greedy and by beam search."""
-    layout, g = translator.layout, translator.layout.decoding
+    """How many of a batch's outputs are equal, and how many part at a tie, by greedy and by beam search."""
+    layout, g = writer.layout, writer.layout.decoding
 
     def numbered(said: Ids) -> list[list[int]]:
         return [layout.numbers(row).tolist() for row in said]
 
     beams = g.num_beams if g.num_beams > 1 else 4
     best = reference.search(rows, beams)
-    found, searched = numbered(translator.greedy(rows)), numbered(translator.beam(rows, beams))
+    found, searched = numbered(writer.greedy(rows)), numbered(writer.beam(rows, beams))
     yield "greedy_equal", _equal(targets, found)
     yield "beam_equal", _equal(best, searched)
     if exact:
         yield "greedy_ties", _greedy_ties(reference, first, targets, found, logits)
-        if isinstance(translator.engine, Searching):
-            yield "beam_ties", _own_search(reference, translator.engine, first, rows, best, beams)
+        if isinstance(writer.engine, Searching):
+            yield "beam_ties", _own_search(reference, writer.engine, first, rows, best, beams)
         else:
             yield "beam_ties", _beam_ties(reference, first, rows, best, searched)
 
@@ -181,25 +201,17 @@ def _equal(expected: Ids, got: Ids) -> int:
     return sum(list(want) == list(have) for want, have in zip(expected, got, strict=True))
 
 
-def _replayed(agreement: Agreement, reference: Reference, ids: Ids, replay: Replay) -> int:
+def _replayed(agreement: Agreement, reference: Reference, inputs: Inputs, replay: Replay) -> int:
     """Forced steps from an empty cache, of one sentence and of two, in a process that has done nothing before."""
     length = min(STEPS, reference.layout.limits.get("past", STEPS) - 1)
-    some = [*ids, *ids][:2]
+    some = [*inputs, *inputs][:2]
     written = reference.search(some, 1)
-    targets = [_repeated(row, length) for row in written]
-    pad = reference.layout.generation.pad_token_id
-    jobs = [
-        {
-            "input_ids": _pad(some[:rows], pad),
-            "attention_mask": _pad([[1] * len(row) for row in some[:rows]], 0),
-            FED: reference.fed(targets[:rows]),
-        }
-        for rows in (1, 2)
-    ]
+    targets = [_repeated(row, length - reference.before) for row in written]
+    jobs = [{**reference.source.arrays(some[:rows]), FED: reference.fed(targets[:rows])} for rows in (1, 2)]
     for rows, got in zip((1, 2), replay(jobs), strict=True):
         expected = reference.logits(some[:rows], targets[:rows])
         everywhere = np.ones(expected.shape[:-1], bool)
-        agreement.add(expected, got, everywhere, _place(0, rows, " of a fresh process"))
+        agreement.add(expected, got, everywhere, _place(reference.source.one, 0, rows, " of a fresh process"))
     return length
 
 
@@ -236,35 +248,29 @@ def _among_allowed(g: Generation) -> Generation:
     return replace(g, renormalize_logits=True, forced_eos_token_id=())
 
 
-def _place(first: int, rows: int, more: str = "") -> Where:
-    return lambda at: f"sentence {first + at[0] + 1}, step {at[1] + 1} (batch of {rows}){more}"
+def _place(one: str, first: int, rows: int, more: str = "") -> Where:
+    return lambda at: f"{one} {first + at[0] + 1}, step {at[1] + 1} (batch of {rows}){more}"
 
 
-def _batches(ids: Ids) -> Iterator[tuple[int, Ids]]:
-    for start in range(0, len(ids), BATCH):
-        yield start, ids[start : start + BATCH]
-
-
-def _pad(rows: Ids, value: int) -> Ints:
-    out = np.full((len(rows), max(map(len, rows))), value, np.int64)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
+def _batches(inputs: Inputs) -> Iterator[tuple[int, Inputs]]:
+    for start in range(0, len(inputs), BATCH):
+        yield start, inputs[start : start + BATCH]
 
 
 def _add(
     agreement: Agreement,
     reference: Reference,
-    translator: Translator,
+    writer: Translator | Transcriber,
     first: int,
-    ids: Ids,
+    inputs: Inputs,
     targets: Ids,
     expected: Floats,
 ) -> None:
     """Compares the cached steps; `first` is the number of sentences before this batch."""
     fed = reference.fed(targets)
-    there = np.arange(fed.shape[1]) < np.array([len(row) for row in targets])[:, None]
-    agreement.add(expected, translator.forced(ids, fed), there, _place(first, len(ids)))
+    there = np.arange(fed.shape[1]) < np.array([reference.before + len(row) for row in targets])[:, None]
+    where = _place(reference.source.one, first, len(inputs))
+    agreement.add(expected, writer.forced(inputs, fed), there, where)
 
 
 def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logits: Floats) -> int:
@@ -275,29 +281,30 @@ def _greedy_ties(reference: Reference, first: int, expected: Ids, got: Ids, logi
             continue
         step = next(t for t in range(len(want) + 1) if list(want[: t + 1]) != list(have[: t + 1]))
         if step < min(len(want), len(have)):
-            prefix = reference.fed([want])[:, : step + 1]
-            scores = constrain(logits[i, step : step + 1].copy(), prefix, reference.generation)[0]
+            place = reference.before + step
+            prefix = reference.fed([want])[:, : place + 1]
+            scores = constrain(logits[i, place : place + 1].copy(), prefix, reference.generation)[0]
             a, b = scores[want[step]], scores[have[step]]
-            if abs(a - b) <= 2 * LOGIT_TOLERANCE * np.abs(logits[i, step]).max():
+            if abs(a - b) <= 2 * LOGIT_TOLERANCE * np.abs(logits[i, place]).max():
                 ties += 1
                 continue
         raise CertificateError(
-            f"greedy decoding differs from PyTorch: sentence {first + i + 1}, step {step + 1}: "
+            f"greedy decoding differs from PyTorch: {reference.source.one} {first + i + 1}, step {step + 1}: "
             f"token {have[step : step + 1]} instead of {want[step : step + 1]}, and this is no tie"
         )
     return ties
 
 
-def _beam_ties(reference: Reference, first: int, ids: Ids, expected: Ids, got: Ids) -> int:
+def _beam_ties(reference: Reference, first: int, inputs: Inputs, expected: Ids, got: Ids) -> int:
     """Counts the sentences whose two hypotheses score alike."""
     ties = 0
     for i, (want, have) in enumerate(zip(expected, got, strict=True)):
         if list(want) == list(have):
             continue
-        a, b = reference.score(ids[i], want), reference.score(ids[i], have)
+        a, b = reference.score(inputs[i], want), reference.score(inputs[i], have)
         if not abs(a - b) <= TIE * max(abs(a), abs(b)):
             raise CertificateError(
-                f"beam search differs from PyTorch: sentence {first + i + 1}: the hypotheses score "
+                f"beam search differs from PyTorch: {reference.source.one} {first + i + 1}: the hypotheses score "
                 f"{b:.6g} here and {a:.6g} there, more than {TIE:g} apart"
             )
         ties += 1

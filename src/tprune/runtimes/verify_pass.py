@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tprune.core.graph import TOTAL
 from tprune.core.precision import FP32, Precision
-from tprune.core.task import Batch, Task
+from tprune.core.task import Batch, Subsamples, Task
 from tprune.runtimes.forced import CHUNK, FED, STEPS, Job, Replay, forced
 from tprune.runtimes.one_pass import OnePass
 from tprune.runtimes.parity import Agreement, Where
@@ -44,6 +44,8 @@ class Reference:
 
     def kept(self, batch: Batch) -> Tensor:
         """Which positions are no padding."""
+        if isinstance(self.task, Subsamples):
+            return self.task.heard(self.model, batch)
         return self.task.positions(batch, "")
 
 

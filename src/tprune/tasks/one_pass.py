@@ -19,13 +19,8 @@ from tprune.tasks.batches import TokenBatches
 TOKENS, ROWS = 2048, 64  # of a batch, at most
 
 
-@runtime_checkable
-class InOnePass(Protocol):
-    """A task that makes predictions of logits."""
-
-    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
-        """One padded batch."""
-        ...
+class Asked(Protocol):
+    """A task whose models are asked for logits."""
 
     def run(self, model: nn.Module, batch: Batch, *, hidden: bool = False) -> Outputs:
         """The model's outputs."""
@@ -33,6 +28,15 @@ class InOnePass(Protocol):
 
     def prompt(self, batch: Batch) -> Batch:
         """The model's inputs."""
+        ...
+
+
+@runtime_checkable
+class InOnePass(Asked, Protocol):
+    """A task that makes predictions of logits."""
+
+    def collate(self, rows: Sequence[Any], pad: int) -> Batch:
+        """One padded batch."""
         ...
 
     def rows(self, logits: Tensor, batch: Batch) -> NDArray[Any]:
@@ -83,7 +87,7 @@ def evaluating(model: object) -> Iterator[None]:
             model.train(training)
 
 
-def logits_of(task: InOnePass, model: object, batch: Batch) -> Tensor:
+def logits_of(task: Asked, model: object, batch: Batch) -> Tensor:
     """The logits of a batch, in single precision, on the CPU."""
     if isinstance(model, nn.Module):
         device = next(model.parameters()).device

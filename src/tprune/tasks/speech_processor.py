@@ -21,7 +21,8 @@ class SpeechProcessor:
     """From recordings to features, and from transcripts to tokens.
 
     Attributes:
-        extractor: a feature extractor of transformers that pads to a fixed length, as Whisper's.
+        extractor: a feature extractor of transformers: one that pads to a fixed length, as Whisper's, or one that gives
+            the signal itself, as that of wav2vec 2.0.
         tokenizer: of transcripts.
     """
 
@@ -31,6 +32,17 @@ class SpeechProcessor:
     @staticmethod
     def load(folder: str | Path) -> SpeechProcessor:
         """The processor beside a model, or of the hub. Raises `InputError` where one of both is missing."""
+        extractor = SpeechProcessor.beside(folder, None).extractor
+        return SpeechProcessor(extractor, load_tokenizer(folder))
+
+    @staticmethod
+    def beside(folder: str | Path, tokenizer: Any) -> SpeechProcessor:
+        """The feature extractor of a folder, with a tokeniser. Raises `InputError` where there is none.
+
+        Args:
+            folder: with a `preprocessor_config.json`.
+            tokenizer: of transcripts; None where nothing is written.
+        """
         try:
             extractor = AutoFeatureExtractor.from_pretrained(existing(folder))
         except ENDS:
@@ -40,12 +52,17 @@ class SpeechProcessor:
                 f"{folder}: no feature extractor can be loaded ({first_line(error)}); expected "
                 "preprocessor_config.json beside the model"
             ) from None
-        return SpeechProcessor(extractor, load_tokenizer(folder))
+        return SpeechProcessor(extractor, tokenizer)
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes the files of both beside a model."""
         self.extractor.save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory)
+
+    @property
+    def exported_tokenizer(self) -> Any:
+        """What an export of a model writes that searches for transcripts; None for one that reads the signal itself."""
+        return self.tokenizer if hasattr(self.extractor, "n_samples") else None
 
     @property
     def rate(self) -> int:
@@ -63,14 +80,11 @@ class SpeechProcessor:
         features: Tensor = found.input_features[0]
         return features
 
-    def prefix(self, start: int) -> list[int]:
-        """The tokens that a transcript begins with, such as its language; not predicted.
-
-        Args:
-            start: the token that a model's decoder begins with.
-        """
-        known = getattr(self.tokenizer, "prefix_tokens", None)
-        return [int(token) for token in known] if known else [start]
+    def signal(self, samples: Samples) -> Tensor:
+        """(samples,) of a recording, normalised as a model expects it that reads signals."""
+        found = self.extractor(samples, sampling_rate=self.rate, return_tensors="pt")
+        signal: Tensor = found.input_values[0].float()
+        return signal
 
     def tokens(self, texts: Sequence[str], start: int) -> list[list[int]]:
         """The tokens of transcripts with their prefix but for the first one, which the decoder is given.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,18 +13,16 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin
 
-from tprune.core.data import Sources
 from tprune.core.labels import IGNORED
 from tprune.core.model import Outputs
-from tprune.core.score import Measure
-from tprune.core.task import Batch, Predictions, Shown, States
+from tprune.core.task import Batch, Predictions, States, Transcriber
 from tprune.core.words import Words
-from tprune.data.read_sounds import read_recordings
 from tprune.data.sounds import Recordings
 from tprune.support.errors import InputError
+from tprune.tasks.beginnings import begun_with
 from tprune.tasks.encoded_speech import EncodedSpeech as EncodedSpeech
 from tprune.tasks.encoded_speech import checked_lengths
-from tprune.tasks.metrics.word_errors import word_errors
+from tprune.tasks.of_recordings import OfRecordings
 from tprune.tasks.one_pass import evaluating
 from tprune.tasks.one_stack import OverTokens, check_data, settings
 from tprune.tasks.padding import padded
@@ -35,7 +34,7 @@ FEATURES = "input_features"
 
 
 @dataclass(frozen=True)
-class SpeechRecognition(OverTokens):
+class SpeechRecognition(OfRecordings, OverTokens):
     """A recording to its transcript. A batch has `input_features` (batch, bands, frames) and `labels`.
 
     Attributes:
@@ -69,13 +68,13 @@ class SpeechRecognition(OverTokens):
         tokens = [torch.randint(int(settings(model).vocab_size), (n,), generator=chance).tolist() for n in (7, 5)]
         return {FEATURES: features, "labels": padded(tokens, IGNORED)}
 
-    def read(self, sources: Sources, columns: Sequence[str] = ()) -> Recordings:
-        """Recordings and transcripts from tables with paths."""
-        return read_recordings(sources, columns)
-
     def processor(self, folder: str | Path) -> SpeechProcessor:
         """The feature extractor and the tokeniser beside a model."""
         return SpeechProcessor.load(folder)
+
+    def exported_processor(self, folder: Path, tokenizer: Any) -> SpeechProcessor:
+        """The feature extractor of an exported folder, and its tokeniser."""
+        return SpeechProcessor.beside(folder, tokenizer)
 
     def encode(self, data: Recordings, processor: SpeechProcessor, model: nn.Module) -> EncodedSpeech:
         """Tokenises transcripts, and decodes all recordings once; of what is longer than the model takes the beginning
@@ -134,21 +133,28 @@ class SpeechRecognition(OverTokens):
         """Transcripts by beam search.
 
         Raises:
-            InputError: the model is no module: exported speech models are not run here.
+            InputError: the model is neither a module nor a `Transcriber`.
         """
-        if not isinstance(model, nn.Module):
-            raise InputError(f"{type(model).__name__} transcribes nothing; expected a torch module")
-        texts = list[str]()
-        with evaluating(model):
+        if not isinstance(model, nn.Module | Transcriber):
+            raise InputError(
+                f"{type(model).__name__} transcribes nothing; expected a torch module, or what exports are"
+            )
+        texts, decode = list[str](), examples.processor.tokenizer.decode
+        with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
             for start in range(0, len(examples), ROWS):
-                rows = range(start, min(start + ROWS, len(examples)))
-                texts += self._transcribed(model, examples, torch.stack([examples[i][FEATURES] for i in rows]))
+                picked = range(start, min(start + ROWS, len(examples)))
+                features = torch.stack([examples[i][FEATURES] for i in picked])
+                if isinstance(model, nn.Module):
+                    rows = self._written(model, examples, features)
+                else:
+                    rows = model.transcribed(features.numpy(), self.beams)
+                texts += [decode(row, skip_special_tokens=True) for row in rows]
         return Predictions(np.array(texts, object))
 
-    def _transcribed(self, model: Any, examples: EncodedSpeech, features: Tensor) -> list[str]:
-        """The transcripts of a few recordings, after the tokens that each begins with."""
+    def _written(self, model: Any, examples: EncodedSpeech, features: Tensor) -> list[list[int]]:
+        """The tokens of the transcripts of a few recordings, with those that each begins with."""
         config, one = model.config, next(model.parameters())
-        begun = torch.tensor([examples.processor.prefix(int(config.decoder_start_token_id))] * len(features))
+        begun = torch.tensor([begun_with(model, examples.processor.tokenizer)] * len(features))
         most = int(config.max_target_positions)
         found = GenerationMixin.generate(  # Whisper's own looks for time stamps, in pieces of long recordings
             model,
@@ -160,20 +166,8 @@ class SpeechRecognition(OverTokens):
             max_length=most,
             max_new_tokens=None,
         )
-        decode = examples.processor.tokenizer.decode
-        return [decode(row.tolist(), skip_special_tokens=True) for row in found]
-
-    def measures(self, predictions: Predictions, examples: EncodedSpeech) -> Sequence[Measure]:
-        """The word error rate."""
-        return (word_errors(predictions.rows.tolist(), examples.recordings.texts),)
-
-    def baselines(self, train: EncodedSpeech, test: EncodedSpeech) -> Mapping[str, Predictions]:
-        """None: frequencies transcribe nothing."""
-        return {}
-
-    def shown(self, predictions: Predictions, examples: EncodedSpeech, index: int) -> Shown:
-        """Where a recording lies, its transcript and what was made of it."""
-        return Shown(examples.recordings.place(index), examples.recordings.texts[index], predictions.rows[index])
+        rows: list[list[int]] = found.tolist()
+        return rows
 
     def decode(self, models: Sequence[nn.Module], batch: Batch, steps: int) -> Iterator[Sequence[Tensor]]:
         """Greedy decoding by the first model; all step through the same tokens."""

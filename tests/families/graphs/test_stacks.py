@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import WhisperConfig, WhisperForConditionalGeneration
+from transformers import ProphetNetConfig, ProphetNetForConditionalGeneration
 
 from text_writers import WRITERS, cut, writer
 from tprune.core.graph import Dialect
@@ -126,10 +126,8 @@ def test_tensors_of_the_graphs_are_called_as_in_the_model() -> None:
 
 
 def test_other_models_have_none() -> None:
-    sizes: dict[str, Any] = dict.fromkeys(("d_model", "encoder_ffn_dim", "decoder_ffn_dim"), 8)
-    sizes |= dict.fromkeys(
-        ("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1
-    )
-    whisper: nn.Module = WhisperForConditionalGeneration(WhisperConfig(**sizes, vocab_size=20, pad_token_id=0))
-    with pytest.raises(InputError, match="a WhisperForConditionalGeneration has no graphs of encoder and decoder"):
-        stacks_of(whisper)
+    sizes: dict[str, Any] = dict.fromkeys(("hidden_size", "encoder_ffn_dim", "decoder_ffn_dim"), 8)
+    sizes |= {f"num_{stack}_{what}": 1 for stack in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    other: nn.Module = ProphetNetForConditionalGeneration(ProphetNetConfig(**sizes, vocab_size=20))
+    with pytest.raises(InputError, match="a ProphetNetForConditionalGeneration has no graphs of encoder and decoder"):
+        stacks_of(other)

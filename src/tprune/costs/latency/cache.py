@@ -19,9 +19,9 @@ from tprune.core.task import Task
 from tprune.costs.latency.design import plans_for
 from tprune.costs.latency.files import TRANSLATION_ALONE
 from tprune.costs.latency.fit import fitted
-from tprune.costs.latency.phases import SENTENCES, TRANSLATION, Times, phases_of
+from tprune.costs.latency.phases import SENTENCES, TRANSCRIPTION, TRANSLATION, Times, phases_of
 from tprune.costs.latency.shelf import Shelf
-from tprune.costs.latency.subject import Inputs, Passes, check_inputs, examples_of, shapes_of
+from tprune.costs.latency.subject import Inputs, Passes, batches_of, check_inputs, examples_of, shapes_of, spoken
 from tprune.costs.latency.table import FORMAT, LatencyTable, Ratios, TimedPlan, TimingConfig, kept_fractions
 from tprune.costs.latency.timer import CONVERGED, DENSE, Timer, converged, given_up, quoted_of
 from tprune.runtimes.runtime import Slow, runtime_named
@@ -40,8 +40,11 @@ Mixture = tuple[Mapping[Site, KeptFractions], float]
 def key_of(model: Model, setting: TimingConfig, inputs: Inputs = None, task: Task | None = None) -> str:
     """What a table is valid for: task, phases, shapes of model and inputs, runtime, version, processor and setting."""
     phases, task = phases_of(model, setting.runtime), task or task_of(model)
-    of_sentences = phases in (TRANSLATION, SENTENCES)
-    shapes = [] if of_sentences else shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
+    shapes: list[dict[str, list[int]]] = []
+    if phases == TRANSCRIPTION:
+        shapes = [{"labels": [spoken(batches_of(model, examples_of(inputs), 1, task)[0], task)]}]
+    elif phases not in (TRANSLATION, SENTENCES):
+        shapes = shapes_of(Passes.of(model, examples_of(inputs), setting, task).inputs)
     return _hash([FORMAT, task.name, asdict(phases), *_about(model, setting), _plain(setting), shapes])
 
 

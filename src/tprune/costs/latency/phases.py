@@ -115,6 +115,7 @@ class Phases:
 
 
 TRANSLATION = Phases((Part("encoder", ENCODER), Part("token", DECODER)), "sentence", ("encoder", "sentence"))
+TRANSCRIPTION = Phases((Part("encoder", ENCODER), Part("token", DECODER)), "recording", ("encoder", "recording"))
 SENTENCES = Phases((Part("token"),), "sentence", ("sentence",))  # of runtimes that do not say how long a part takes
 
 
@@ -132,7 +133,7 @@ def phases_of(model: nn.Module, runtime: str = "onnxruntime") -> Phases:
     """
     where = runtime_named(runtime)
     there = where.phases if isinstance(where, ModelRuntime) else skeleton_of(model).phases
-    for known in (TRANSLATION, SENTENCES):
+    for known in (TRANSLATION, TRANSCRIPTION, SENTENCES):
         if set(known.measured) <= set(there):
             return known
     if made := composed(there):

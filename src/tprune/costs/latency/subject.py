@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from tprune.bench.work import NEW_TOKENS, Workload
 from tprune.core.known_tasks import task_of
+from tprune.core.labels import IGNORED
 from tprune.core.model import Model, Tokenizer
 from tprune.core.precision import Precision
 from tprune.core.task import Batch, Examples, Task
 from tprune.costs.latency.phases import Phases, phases_of
 from tprune.costs.latency.table import TimingConfig
-from tprune.families.graphs.graph import skeleton_of
+from tprune.families.graphs.graph import Listening, skeleton_of
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.export import export
 from tprune.runtimes.runtime import runtime_named
@@ -26,6 +27,7 @@ from tprune.runtimes.translator import Translator
 from tprune.support.activity import doing
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune.tasks.beginnings import begun_with
 from tprune.tasks.padding import pad_of
 
 BATCHES = 4  # that passes are timed on in a round, each by itself
@@ -109,6 +111,11 @@ def subject_of(
     """
     task = task or task_of(model)
     check_inputs(model, inputs, task)
+    if isinstance(skeleton_of(model), Listening):
+        heard = Transcripts.of(model, tokenizer, examples_of(inputs), setting, tokens, task)
+        with doing("exporting the dense model, to be timed"):
+            heard.export(model, folder)
+        return heard
     if skeleton_of(model).searched:
         sentences = () if inputs is None or isinstance(inputs, Examples) else tuple(inputs)
         return Translations.of(model, tokenizer, sentences, setting, folder, tokens, task)
@@ -120,7 +127,8 @@ def subject_of(
 
 def check_inputs(model: Model, inputs: Inputs, task: Task | None = None) -> None:
     """Raises `InputError` unless a model that translates is given sentences, and another one examples, or nothing."""
-    if skeleton_of(model).searched:
+    skeleton = skeleton_of(model)
+    if skeleton.searched and not isinstance(skeleton, Listening):
         check_list(inputs, "sentences")
     elif inputs is not None and (not isinstance(inputs, Examples) or not len(inputs)):
         raise InputError(
@@ -202,6 +210,84 @@ class Translations:
         some = self.sentences[:: max(1, len(self.sentences) // count)][:count]
         written = translator.generate(translator.encode(some), beams=1)
         return max(1, round(sum(map(len, written)) / len(written)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcripts:
+    """Recordings that are transcribed; the transcripts of all models are as long as the middle one of the examples."""
+
+    tokenizer: Tokenizer | None
+    batches: Sequence[Batch]
+    setting: TimingConfig
+    phases: Phases
+    tokens: int
+    task: Task
+
+    sentences: None = None
+    inputs: Sequence[Arrays] = ()
+
+    @staticmethod
+    def of(
+        model: Model,
+        tokenizer: Tokenizer | None,
+        examples: Examples | None,
+        setting: TimingConfig,
+        tokens: int | None = None,
+        task: Task | None = None,
+    ) -> Transcripts:
+        """Takes a recording for the check of exports, and the length of transcripts, from the examples."""
+        task = task or task_of(model)
+        few = batches_of(model, examples, 1, task)[:1]
+        most = min(skeleton_of(model).limits(model).values())
+        begun = len(begun_with(model, tokenizer))
+        longest = max(1, most - begun)
+        found = tokens or setting.new_tokens or max(1, spoken(few[0], task) - begun + 1)
+        if found > longest and (tokens or setting.new_tokens):
+            raise InputError(f"{found} new tokens; {type(model).__name__} has positions for {longest} of a transcript")
+        return Transcripts(tokenizer, few, setting, phases_of(model, setting.runtime), min(found, longest), task)
+
+    @property
+    def work(self) -> Workload:
+        """Greedy; a step of the decoder is timed in the middle of a transcript."""
+        return Workload(1, self.tokens // 2, 1, 1, self.phases.measured, self.tokens)
+
+    def export(
+        self,
+        model: Model,
+        out: Path,
+        tokenizer: Tokenizer | None = None,
+        precision: Precision | None = None,
+        *,
+        checked: bool = True,
+    ) -> None:
+        """As it is: how long transcripts are says the workload."""
+        runtime, numbers = runtime_named(self.setting.runtime), precision or self.setting.precision
+        how: dict[str, Any] = {"precision": numbers, "thorough": False, "task": self.task, "checked": checked}
+        export(model, tokenizer or self.tokenizer, out, runtime=runtime, batches=self.batches, **how)
+
+
+def spoken(batch: Batch, task: Task) -> int:
+    """The outputs of the longest row of a batch of transcripts, with those that each begins with but the first."""
+    return int((task.labels(batch) != IGNORED).sum(-1).max())
+
+
+def workload_of(
+    model: Model, tokenizer: Tokenizer | None, examples: Examples, setting: TimingConfig, task: Task
+) -> tuple[Workload, Sequence[Arrays]]:
+    """As benchmarks are told of a model that does not translate, and the inputs of whole passes.
+
+    Args:
+        model: dense.
+        tokenizer: its own; only models that hear recordings need it.
+        examples: of its task.
+        setting: batch and lengths.
+        task: what it is for.
+    """
+    if isinstance(skeleton_of(model), Listening):
+        heard = Transcripts.of(model, tokenizer, examples, setting, task=task)
+        return heard.work, heard.inputs
+    passes = Passes.of(model, examples, setting, task)
+    return passes.work, passes.inputs
 
 
 @dataclasses.dataclass(frozen=True)

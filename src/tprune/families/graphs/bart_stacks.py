@@ -51,8 +51,13 @@ def _stack(stack: Any, norms_first: bool) -> StackParts:
         norms_first=norms_first,
         distance=None,
         tokens=positions.tokens,
-        layers=tuple(_layer(layer) for layer in stack.layers),
+        layers=layers_of(stack),
     )
+
+
+def layers_of(stack: Any) -> tuple[LayerParts, ...]:
+    """The layers of a stack whose modules are called as BART's."""
+    return tuple(_layer(layer) for layer in stack.layers)
 
 
 def _layer(layer: Any) -> LayerParts:

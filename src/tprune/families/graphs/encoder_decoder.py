@@ -34,10 +34,12 @@ from tprune.families.graphs.stacks import (
     self_attentions,
 )
 from tprune.families.graphs.t5_stacks import LIKE_T5
+from tprune.families.graphs.whisper_stacks import LIKE_WHISPER
 from tprune.support.errors import InputError
 
-ANATOMIES: tuple[Anatomy, ...] = (LIKE_BART, LIKE_T5)
-CLASSES = tuple(one for anatomy in ANATOMIES for one in anatomy.classes)
+READ_TEXT: tuple[Anatomy, ...] = (LIKE_BART, LIKE_T5)
+ANATOMIES = (*READ_TEXT, LIKE_WHISPER)
+CLASSES = tuple(one for anatomy in READ_TEXT for one in anatomy.classes)
 Tensors = Sequence[Tensor]
 
 
@@ -70,10 +72,10 @@ class Biases:
         return self._of_heads[attention.kept]
 
 
-class Encoder(nn.Module):
-    """Source tokens to the cross keys and values of every decoder layer that attends to them.
+class EncoderLayers(nn.Module):
+    """What the encoder's first layer reads to the cross keys and values of every decoder layer that attends to them.
 
-    `input_ids` and `attention_mask` are `[B, S]` int64; each result is `[B, h, S, d]`, keys and values in turn.
+    Each result is `[B, h, S, d]`, keys and values in turn.
     """
 
     def __init__(self, model: Any, dialect: Dialect = "onnx23") -> None:
@@ -84,15 +86,9 @@ class Encoder(nn.Module):
         self.own = nn.ModuleList(fused_maps(layer.own, *layer.own.maps[:3]) for layer in self.stack.layers)
         self.cross = nn.ModuleList(fused_maps(attention, *attention.maps[1:3]) for attention in self.crossing)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """See the class."""
-        stack, length = self.stack, input_ids.shape[1]
-        positions = None if self.positions is None else self.positions.of_texts(input_ids)
-        x = stack.embedded(stack.words(input_ids), positions)
-        mask = _additive(attention_mask, x)
-        # runtimes want a row for each query
-        shared = mask.expand(-1, -1, length, -1) if self.distance is None else mask + self.distance.of_texts(length)
-        biases = Biases(shared)
+    def crossed(self, x: Tensor, biases: Biases) -> tuple[Tensor, ...]:
+        """Of the embedded source `[B, S, D]`."""
+        stack = self.stack
         for layer, maps in zip(stack.layers, self.own, strict=True):
             x = stack.with_block(layer.own.norm, x, partial(self._look, layer.own, maps, biases))
             x = stack.with_block(layer.feed_forward.norm, x, layer.feed_forward.adds)
@@ -110,6 +106,20 @@ class Encoder(nn.Module):
         return attention.output(mixed.transpose(1, 2).flatten(2))
 
 
+class Encoder(EncoderLayers):
+    """Source tokens, `input_ids` and `attention_mask` `[B, S]` int64, to cross keys and values."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        stack, length = self.stack, input_ids.shape[1]
+        positions = None if self.positions is None else self.positions.of_texts(input_ids)
+        x = stack.embedded(stack.tokens_of(input_ids), positions)
+        mask = _additive(attention_mask, x)
+        # runtimes want a row for each query
+        shared = mask.expand(-1, -1, length, -1) if self.distance is None else mask + self.distance.of_texts(length)
+        return self.crossed(x, Biases(shared))
+
+
 class DecoderStep(nn.Module):
     """One token further: logits `[B, V]` and the grown self-attention caches.
 
@@ -125,7 +135,7 @@ class DecoderStep(nn.Module):
         self.model, self.mix, self.stack, self.scale = model, MIXES[dialect], stacks.decoder, stacks.scale
         self.words, self.output, self.bias = _words(stacks, rows)
         self.made_of = {
-            "words.weight": (f"model.{name_in(model, self.stack.words.weight)}",),
+            "words.weight": (f"model.{name_in(model, self.stack.tokens_of.weight)}",),
             "output": (f"model.{name_in(model, stacks.output)}",),
         }
         self.positions, self.distance, self.norms = self.stack.positions, self.stack.distance, own_norms(self.stack)
@@ -137,10 +147,16 @@ class DecoderStep(nn.Module):
         self, input_ids: Tensor, position: Tensor, attention_mask: Tensor, cross: Tensors, past: Tensors
     ) -> tuple[Tensor, ...]:
         """See the class."""
+        return self.stepped(input_ids, position, attention_mask, cross, past)
+
+    def stepped(
+        self, input_ids: Tensor, position: Tensor, attention_mask: Tensor | None, cross: Tensors, past: Tensors
+    ) -> tuple[Tensor, ...]:
+        """As `forward`; without a mask the whole source counts."""
         stack, ids = self.stack, input_ids[:, 0]
         positions = None if self.positions is None else self.positions.of_step(ids, position)
         x = stack.embedded(self.words(ids), positions)
-        mask = _additive(attention_mask, x)
+        mask = None if attention_mask is None else _additive(attention_mask, x)
         biases = Biases(None if self.distance is None else self.distance.of_step(position, past[0].shape[2] + 1))
         crossing, before = iter(cross), iter(past)
         present: list[Tensor] = []
@@ -160,7 +176,7 @@ class DecoderStep(nn.Module):
         return x.reshape(x.shape[0], attention.heads, 1, -1)
 
     def _look_across(
-        self, attention: AttentionParts, queries: nn.Module, mask: Tensor, crossing: Iterator[Tensor], x: Tensor
+        self, attention: AttentionParts, queries: nn.Module, mask: Tensor | None, crossing: Iterator[Tensor], x: Tensor
     ) -> Tensor | float:
         if attention.removed:
             return attention.remainder()
@@ -193,7 +209,7 @@ def own_norms(stack: StackParts) -> nn.ModuleList:
 
 def _words(stacks: Stacks, rows: Sequence[int]) -> tuple[nn.Module, nn.Parameter, Tensor | None]:
     """The decoder's embedding, output matrix and output bias of these tokens."""
-    words, output, bias = stacks.decoder.words, stacks.output, stacks.bias
+    words, output, bias = stacks.decoder.tokens_of, stacks.output, stacks.bias
     if not rows:
         return words, output, bias
     index, tied = torch.tensor(list(rows)), output.data_ptr() == words.weight.data_ptr()
@@ -259,7 +275,7 @@ class EncoderDecoderSkeleton:
 
 def past_of(decoder: StackParts, batch: int, length: int) -> tuple[Tensor, ...]:
     """Keys and values of so many tokens of which nothing is known, for a decoder's step."""
-    before = torch.zeros(batch, length, decoder.words.weight.shape[1])
+    before = torch.zeros(batch, length, decoder.tokens_of.weight.shape[1])
     return tuple(
         by_heads(getattr(attention.module, name)(before), attention.heads).contiguous()
         for _, attention in self_attentions(decoder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ class Skeleton(Protocol):
     def searched(self) -> bool:
         """Whether outputs are searched for token by token, as sentences are translated.
 
-        `Translator` runs such models.
+        `Translator` runs such models; `Transcriber` those that are a `Listening`.
         """
         ...
 
@@ -124,11 +124,21 @@ class Skeleton(Protocol):
         ...
 
 
+@runtime_checkable
+class Listening(Protocol):
+    """A skeleton of models that hear recordings and write what is said in them."""
+
+    def features(self, model: Any) -> tuple[int, int]:
+        """Bands and frames of the features that a model reads of every recording."""
+        ...
+
+
 SKELETONS: Registry[Skeleton] = Registry(
     "skeleton",
     "tprune.skeletons",
     {
         "encoder-decoder": "tprune.families.graphs.encoder_decoder:ENCODER_DECODER",
+        "speech": "tprune.families.graphs.speech:SPEECH",
         "decoder-only": "tprune.families.graphs.decoder_only:DECODER_ONLY",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tprune.core.graph import BATCH, TOKENS, Dialect, Signature, TensorSpec
-from tprune.core.positions import most_tokens
+from tprune.core.positions import most_samples, most_tokens
 from tprune.core.task import Batch, Task
 from tprune.families.graphs.graph import Graph, weights
 from tprune.support.errors import InputError
@@ -68,8 +68,8 @@ class SinglePass:
             raise InputError(f"no graphs are known of this encoder-decoder; expected one of {known}")
 
     def limits(self, model: Any) -> Mapping[str, int]:
-        """The positions of a model of transformers."""
-        most = most_tokens(model)
+        """The positions of a model of transformers; of one that reads signals, samples."""
+        most = most_tokens(model) or most_samples(model)
         return {} if most is None else {TOKENS: most}
 
     def graphs(
@@ -78,7 +78,8 @@ class SinglePass:
         """See `Skeleton.graphs`."""
         example = {name: _rows(x) for name, x in inputs.items()}
         typical = task.prompt(task.example(model))
-        specs = tuple(_spec(name, x, typical.get(name)) for name, x in example.items())
+        lengths = {x.shape[1] for x in example.values() if x.ndim == 2 and not x.is_floating_point()}
+        specs = tuple(_spec(name, x, typical.get(name), lengths) for name, x in example.items())
         module = Pass(model, task, list(example), dialect).eval()
         signature = Signature("model", specs, ("logits",))
         return (Graph(module, (tuple(example.values()),), signature, weights(model), self.limits(model)),)
@@ -88,9 +89,10 @@ def _rows(x: Tensor) -> Tensor:
     return x.repeat(ROWS, *[1] * (x.ndim - 1))[:ROWS] if len(x) < ROWS else x
 
 
-def _spec(name: str, x: Tensor, typical: Tensor | None) -> TensorSpec:
-    """Tokens come in sequences of any length; an image has its size."""
-    free = [BATCH, *[TOKENS] * (not x.is_floating_point())]
+def _spec(name: str, x: Tensor, typical: Tensor | None, lengths: Collection[int]) -> TensorSpec:
+    """Tokens come in sequences of any length, and signals that have a mask of their length; an image has its size."""
+    signal = x.ndim == 2 and x.shape[1] in lengths
+    free = [BATCH, *[TOKENS] * (not x.is_floating_point() or signal)]
     dims = (*free[: x.ndim], *x.shape[len(free) :])
     whole = typical is not None and not typical.is_floating_point() and typical.numel() > 0
     fill = int(typical.flatten()[0]) if typical is not None and whole else 0

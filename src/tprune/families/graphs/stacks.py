@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -91,7 +91,7 @@ class StackParts:
     """An encoder or a decoder.
 
     Attributes:
-        words: the embedding of tokens.
+        words: the embedding of tokens; None where no tokens are read.
         scale: that embeddings are multiplied by, where the embedding does not do it.
         positions: what is added to embeddings; None where attention alone knows of positions.
         norm: of the sum; None where there is none.
@@ -102,7 +102,7 @@ class StackParts:
         layers: in order.
     """
 
-    words: nn.Embedding
+    words: nn.Embedding | None
     scale: float
     positions: Positions | None
     norm: nn.Module | None
@@ -111,6 +111,12 @@ class StackParts:
     distance: ByDistance | None
     tokens: int
     layers: tuple[LayerParts, ...]
+
+    @property
+    def tokens_of(self) -> nn.Embedding:
+        """The embedding of tokens, of a stack that reads some."""
+        assert self.words is not None
+        return self.words
 
     def embedded(self, words: Tensor, positions: Tensor | None) -> Tensor:
         """What the first layer reads."""
@@ -193,12 +199,18 @@ class FusedMaps(nn.Module):
         self.fused: nn.Linear | None = None
         if all(isinstance(one, nn.Linear) for one in maps):
             self.sizes = [one.out_features for one in maps]
-            held = ("weight", "bias") if maps[0].bias is not None else ("weight",)
-            self.fused = nn.Linear(maps[0].in_features, sum(self.sizes), bias="bias" in held)
-            for name in held:
-                parts = [getattr(one, name).detach() * scale for one, scale in zip(maps, self.scales, strict=True)]
-                setattr(self.fused, name, nn.Parameter(torch.cat(parts)))
-                self.made_of[f"fused.{name}"] = tuple(f"maps.{i}.{name}" for i in range(len(maps)))
+            there = [i for i, one in enumerate(maps) if one.bias is not None]  # Whisper's keys have none
+            self.fused = nn.Linear(maps[0].in_features, sum(self.sizes), bias=bool(there))
+            self._hold("weight", [one.weight for one in maps], range(len(maps)))
+            if there:
+                biases = [one.weight.new_zeros(len(one.weight)) if one.bias is None else one.bias for one in maps]
+                self._hold("bias", biases, there)
+
+    def _hold(self, name: str, parts: Sequence[Tensor], made: Iterable[int]) -> None:
+        """Sets a parameter of the product, made of those of some maps."""
+        scaled = [part.detach() * scale for part, scale in zip(parts, self.scales, strict=True)]
+        setattr(self.fused, name, nn.Parameter(torch.cat(scaled)))
+        self.made_of[f"fused.{name}"] = tuple(f"maps.{i}.{name}" for i in made)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """One tensor a name."""

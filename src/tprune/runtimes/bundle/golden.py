@@ -11,6 +11,7 @@ import numpy as np
 from tprune.core.graph import BATCH, TOKENS, TOTAL, TensorSpec
 from tprune.runtimes.forced import CHUNK, FED, STEPS, forced
 from tprune.runtimes.one_pass import OnePass
+from tprune.runtimes.opened import Opened
 from tprune.runtimes.runtime import Array
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
@@ -61,7 +62,7 @@ class Case:
         return {"shape": list(x.shape), **what}
 
 
-def golden(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: float) -> list[Case]:
+def golden(opened: Opened, texts: Sequence[Sequence[int]], limit: float) -> list[Case]:
     """The golden cases of a model.
 
     Args:
@@ -78,9 +79,10 @@ def golden(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: 
     return cases
 
 
-def _cases(opened: Translator | OnePass, texts: Sequence[Sequence[int]], limit: float) -> Iterator[Case]:
+def _cases(opened: Opened, texts: Sequence[Sequence[int]], limit: float) -> Iterator[Case]:
     if isinstance(opened, Translator):
         return _translated(opened, texts, limit)
+    assert isinstance(opened, OnePass)  # no bundle hears recordings
     return _stepped(opened, texts, limit) if opened.graph.states else _passed(opened, texts)
 
 

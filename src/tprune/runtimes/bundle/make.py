@@ -19,9 +19,10 @@ from tprune.runtimes.bundle.manifest import TOKENISER, manifest_of
 from tprune.runtimes.certificate import CERTIFICATE, ExportCertificate
 from tprune.runtimes.layout import MODEL_SETTINGS, Layout
 from tprune.runtimes.one_pass import OnePass
-from tprune.runtimes.opened import open_exported
+from tprune.runtimes.opened import Opened, open_exported
 from tprune.runtimes.parity import ELSEWHERE
 from tprune.runtimes.runtime import Shipping, blamed, runtime_named
+from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError, InputError
 from tprune.support.files import atomic_directory, read_json, write_json
@@ -77,6 +78,8 @@ def bundle(
     """
     exported, out = Path(exported), Path(out)
     layout = read_layout(exported)
+    if isinstance(layout, TranslationLayout) and layout.hears is not None:
+        raise InputError(f"{exported}: a model for {layout.task}; bundles hold models that hear no recordings")
     runtime = runtime_named(layout.runtime)
     if not isinstance(runtime, Shipping):
         raise InputError(f"{exported}: exported for {runtime.name}; tprune_runtime replays onnxruntime alone")
@@ -133,11 +136,12 @@ def _write_golden(exported: Path, layout: Layout, sentences: Sequence[str], fold
     return tuple(case.name for case in cases)
 
 
-def _ids(opened: Translator | OnePass, exported: Path, sentences: Sequence[str]) -> Ids:
+def _ids(opened: Opened, exported: Path, sentences: Sequence[str]) -> Ids:
     """The token ids of sentences that are not blank; none for a model without a tokeniser."""
     texts = [text for text in sentences if text.strip()]
     if isinstance(opened, Translator):
         return opened.encode(texts)
+    assert isinstance(opened, OnePass)
     free = {dim for spec in opened.graph.given for dim in spec.dims}
     if not free & {TOKENS, TOTAL} or not any((exported / name).is_file() for name in TOKENISER):
         return []

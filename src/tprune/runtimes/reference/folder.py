@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tprune.core.known_tasks import task_of
-from tprune.families.graphs.graph import skeleton_of
+from tprune.families.graphs.graph import Listening, skeleton_of
 from tprune.realise.checkpoint import load
 from tprune.runtimes.export import graphs_of, kind_of, layout_of
 from tprune.runtimes.reference.engine import TorchReference, check_compiler
@@ -41,7 +41,8 @@ def stand_in(model: str, folder: Path, runtime: TorchReference) -> Path:
         skeleton, task = skeleton_of(loaded), task_of(loaded)
     except InputError as error:
         raise InputError(f"{model}: {error}") from None
-    tokenizer = task.processor(model) if skeleton.searched else None  # others are timed by sizes
+    searched = skeleton.searched and not isinstance(skeleton, Listening)
+    tokenizer = task.processor(model) if searched else None  # others are timed by sizes
     kind = kind_of(skeleton, task, loaded, tokenizer, (), ())
     folder.mkdir(parents=True)
     kind.write_tokens(folder)
