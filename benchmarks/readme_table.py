@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.families.table import families_table
 from benchmarks.other_tasks.table import other_tasks_table
 from benchmarks.peers.means import table
 from benchmarks.peers.rows import markdown
@@ -29,6 +30,7 @@ RECOVERY = ROOT / "benchmarks" / "recovery" / "results.json"
 RECIPES = ROOT / "benchmarks" / "recipes" / "results.json"
 ONE_SHOT = ROOT / "benchmarks" / "one_shot" / "results.json"
 OTHERS = ROOT / "benchmarks" / "other_tasks" / "results.json"
+FAMILIES = ROOT / "benchmarks" / "families" / "results.json"
 RUNTIMES = ROOT / "benchmarks" / "runtimes" / "results.json"
 ONE_PASS = RUNTIMES.with_name("one-pass.json")
 LATENCY = ROOT / "benchmarks" / "latency" / "results.json"
@@ -166,6 +168,7 @@ PAGES = (
     (DOCS / "runtimes.md", "why", RUNTIMES, why_table),
     (DOCS / "runtimes.md", "one-pass", ONE_PASS, one_pass_table),
     (DOCS / "tasks.md", "other-tasks", OTHERS, other_tasks_table),
+    (DOCS / "tasks.md", "families", FAMILIES, families_table),
 )
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _lines(model: str, asked: str, rows: Sequence[Mapping[str, Any]], words: Wor
     """The line of a model and budget, and below it those of both models in int8, against the dense model in fp32."""
     more = " |" if timed else ""
     minutes = [row["seconds"] / 60 for row in rows if "seconds" in row]
-    wall = f" {min(minutes):.0f} to {max(minutes):.0f} |" if minutes else more
+    wall = f" {_span(minutes, 0)} |" if minutes else more
     yield _line(f"| {words.models[model]} | {words.asked[asked]} | {len(rows)} |", rows) + wall
     for side in ("dense", "pruned"):
         found = [
@@ -62,7 +62,7 @@ def _lines(model: str, asked: str, rows: Sequence[Mapping[str, Any]], words: Wor
         ]
         if found:
             scores = [one["score"] for one in found]
-            score = f"{fmean(scores):.2f} ({min(scores):.2f} to {max(scores):.2f})"
+            score = f"{fmean(scores):.2f} ({_span(scores)})"
             change, speed = (_hull([one[key] for one in found], form) for key, form in CHANGES)
             yield f"| {side} in int8 | | {len(found)} | | | {score} | {change} | {speed} | | |{more}"
 
@@ -74,9 +74,8 @@ def _line(start: str, rows: Sequence[Mapping[str, Any]]) -> str:
         return f"{start} refused: {refused[0].removeprefix('tprune: ')} |" + " |" * 6
     metric = made[0]["metric"]
     values = {side: [row[side]["scores"][metric]["value"] for row in made] for side in ("dense", "pruned")}
-    delta = _hull(
-        [(row["difference"]["delta"], row["difference"]["low"], row["difference"]["high"]) for row in made], "+.2f"
-    )
+    digits = made[0]["difference"]["metric"].get("digits", 2)
+    changes = [(row["difference"]["delta"], row["difference"]["low"], row["difference"]["high"]) for row in made]
     phase = made[0]["target"].get("phase") or reported(next(iter(made[0]["speedup"].values())))
     speeds = [
         (row["speedup"][runtime][phase], *row["speedup_interval"][runtime][phase])
@@ -88,14 +87,18 @@ def _line(start: str, rows: Sequence[Mapping[str, Any]]) -> str:
     noisy = " (noisy)" if any(row["noise"]["noisy"] for row in made) else ""
     cells = (
         metric,
-        f"{fmean(values['dense']):.2f}",
-        f"{fmean(values['pruned']):.2f} ({min(values['pruned']):.2f} to {max(values['pruned']):.2f})",
-        delta,
+        f"{fmean(values['dense']):.{digits}f}",
+        f"{fmean(values['pruned']):.{digits}f} ({_span(values['pruned'], digits)})",
+        _hull(changes, f"+.{digits}f"),
         f"{_hull(speeds, '.2f')}{noisy}",
-        f"{min(dense):.2f} to {max(dense):.2f}",
+        _span(dense),
         f"{share:.0%}",
     )
     return f"{start} {' | '.join(cells)} |"
+
+
+def _span(values: Sequence[float], digits: int = 2) -> str:
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 def _hull(found: Sequence[tuple[float, float, float]], form: str) -> str:

@@ -94,13 +94,19 @@ def test_what_a_verb_refuses_is_a_row_with_the_reason(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(one_pass, "verb", verb)
     (bert,) = (one for one in one_pass.OTHERS if one.name == "bert")
-    _, pruned = one_pass.command(bert, one_pass.ASKED, 0, tmp_path)
+    _, pruned = one_pass.command(one_pass.SERIES, bert, one_pass.ASKED, 0, tmp_path)
     pruned.mkdir(parents=True)
     (pruned / "results.json").write_text("{}", encoding="utf-8")  # pruned already
     found = list(one_pass.exported(bert, tmp_path, tmp_path / "out", "onnxruntime", ("int8-static", "bf16")))
     assert [what for _, precision, what in found if precision == "bf16"] == ["it has no bf16"] * 2
     calibrated = [line for line in lines if "int8-static" in line]
     assert len(calibrated) == 2 and all(line[line.index("--valid") + 1].endswith("valid.tsv") for line in calibrated)
+
+
+def test_an_export_that_does_not_run_here_has_no_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(one_pass, "verb", lambda *words: (3, "", "exported for Core ML, which runs on iOS 17"))
+    assert one_pass.scored(one_pass.OTHERS[0], tmp_path, tmp_path / "dense-coreml-fp32").endswith("runs on iOS 17")
+    assert not list(tmp_path.glob("*.scores.json"))
 
 
 def test_models_of_one_pass_have_their_own_table() -> None:
