@@ -155,7 +155,9 @@ def test_a_phase_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """One that a plugin enters is asked for, timed, quoted and named in tables by its entry alone."""
     monkeypatch.setattr(PHASES, "entered", {})
     model = made("transcription", ("frame",), Signature("model", (PIXELS,), ("logits",)))
-    with pytest.raises(InputError, match="expected some of encoder, decoder_step, sentence, recording, pass, prefill, step, text"):
+    with pytest.raises(
+        InputError, match="expected some of encoder, decoder_step, sentence, recording, pass, prefill, step, text"
+    ):
         Workload(measures=("frame",)).check()
     with pytest.raises(InputError, match="phase 'frame' cannot be entered: expected either time or parts"):
         PHASES.enter("frame", Phase("frame"))
