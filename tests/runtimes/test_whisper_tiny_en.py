@@ -1,4 +1,4 @@
-"""Whisper tiny.en, with its own weights: one utterance, word for word, by PyTorch, onnxruntime in fp32 and in int8."""
+"""Whisper tiny.en, with its own weights: one utterance, word for word, by PyTorch and by onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from benchmarks.families.whisper_tiny_en import PIN, convert
-from tprune.core.precision import FP32, INT8, Precision
+from tprune.core.precision import INT8
 from tprune.realise.checkpoint import load
 from tprune.runtimes.export import export
 from tprune.runtimes.opened import open_exported
+from tprune.support.errors import CertificateError
 from tprune.tasks.metrics.word_errors import words_of
 from tprune.tasks.speech_recognition import SPEECH_RECOGNITION as TASK
 
@@ -44,14 +45,18 @@ def test_pytorch_says_it_word_for_word(heard: Any) -> None:
     assert words_of(said) == words_of(examples.recordings.texts[0])
 
 
-@pytest.mark.parametrize("precision", [FP32, INT8], ids=["fp32", "int8"])
-def test_an_export_says_it_word_for_word(heard: Any, precision: Precision, tmp_path: Path) -> None:
+def test_an_export_says_it_word_for_word(heard: Any, tmp_path: Path) -> None:
     model, examples = heard
     batch = TASK.collate([examples[0]], 0)
-    tokenizer = examples.processor.exported_tokenizer
-    report = export(model, tokenizer, tmp_path / "out", batches=[batch], precision=precision)
-    assert report.steps == 48
-    if precision.exact:
-        assert report.greedy_equal == report.sentences == 1 and report.max_relative_error < 1e-4
+    report = export(model, examples.processor.exported_tokenizer, tmp_path / "out", batches=[batch])
+    assert report.steps == 48 and report.greedy_equal == report.sentences == 1 and report.max_relative_error < 1e-4
     (said,) = TASK.predict(open_exported(tmp_path / "out"), examples).rows
     assert words_of(said) == words_of(examples.recordings.texts[0])
+
+
+def test_integers_are_a_little_too_far(heard: Any, tmp_path: Path) -> None:
+    """The likeliest tokens are all the same; logits differ by 0.11 of their spread, and 0.1 is allowed."""
+    model, examples = heard
+    batch = TASK.collate([examples[0]], 0)
+    with pytest.raises(CertificateError, match=r"rms 0\.1\d+, expected at most 0\.1$"):
+        export(model, None, tmp_path / "out", batches=[batch], precision=INT8)

@@ -172,9 +172,11 @@ def bench_table(found: BenchResult, names: tuple[str, str] = ("dense", "pruned")
         label, speed = label_of(measure, found.work.new_tokens), f"{found.speedup[measure]:.2f}x"
         table.add_row(f"{found.runtime}: {label}", f"{one:.3f}", f"{other:.3f}", speed, f"{low:.2f} to {high:.2f}")
     if dense.tokens_per_sentence:
-        table.add_row("tokens per sentence", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}")
+        table.add_row(
+            f"tokens per {found.reported}", f"{dense.tokens_per_sentence:.1f}", f"{pruned.tokens_per_sentence:.1f}"
+        )
     table.add_row("parameters", f"{dense.parameters:,}", f"{pruned.parameters:,}")
-    example = ", 25 + 25 tokens" if dense.tokens_per_sentence else " of an input"
+    example = ", 25 + 25 tokens" if found.reported == "sentence" else " of an input"
     table.add_row(f"multiplications{example}", f"{dense.macs:,}", f"{pruned.macs:,}")
     table.add_row("peak memory, MB", f"{dense.peak_memory / 1e6:.0f}", f"{pruned.peak_memory / 1e6:.0f}")
     table.add_row("file size, MB", f"{dense.bytes / 1e6:.2f}", f"{pruned.bytes / 1e6:.2f}")

@@ -13,7 +13,8 @@ from tprune.cli.options.checks import bleu_tokenizer, column_names, named, not_e
 from tprune.cli.options.choices import LongLinesHow
 
 FILES = (
-    "CSV, TSV or JSON lines (.gz too), text files of sentences or tagged words, folders of images; repeat for several"
+    "CSV, TSV or JSON lines (.gz too), text files of sentences or tagged words, folders of images or "
+    "recordings; repeat for several"
 )
 
 
