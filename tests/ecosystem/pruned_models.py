@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import encoders
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ViTConfig, ViTForImageClassification
 
 from small_models import small_model
 from small_tasks import classifier, tagger
-from table_models import table_model
+from table_models import BERT, table_model
 from tprune.core.plan import make_plan
 from tprune.families.registry import couplings, family_of
 from tprune.realise.shrink import shrink
-from tprune.testing import random_kept
+from tprune.testing import random_kept, randomise_
 
 
 def pruned(model: Any, *kinds: str) -> Any:
@@ -29,22 +29,26 @@ def decoder(name: str = "llama", *kinds: str) -> Any:
     return pruned(table_model(name), *kinds)
 
 
-def translator() -> Any:
-    return pruned(small_model("marian"))
+def translator(*kinds: str) -> Any:
+    return pruned(small_model("marian"), *kinds)
 
 
-def seer() -> Any:
-    return pruned(encoders.encoder("ViTForImageClassification"))
+def seer(*kinds: str) -> Any:
+    torch.manual_seed(0)
+    sizes = {key: BERT[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")}
+    model = ViTForImageClassification(ViTConfig(**sizes, image_size=8, patch_size=4, num_labels=3)).double().eval()
+    randomise_(model)
+    return pruned(model, *kinds)
 
 
-MODELS = {
+MODELS: dict[str, Callable[..., Any]] = {
     "marian": translator,
-    "bert": lambda: pruned(classifier().double()),
-    "tagger": lambda: pruned(tagger().double()),
+    "bert": lambda *kinds: pruned(classifier().double(), *kinds),
+    "tagger": lambda *kinds: pruned(tagger().double(), *kinds),
     "vit": seer,
-    "llama": decoder,
-    "gpt2": lambda: decoder("gpt2"),
-    "qwen3": lambda: decoder("qwen3"),
+    "llama": lambda *kinds: decoder("llama", *kinds),
+    "gpt2": lambda *kinds: decoder("gpt2", *kinds),
+    "qwen3": lambda *kinds: decoder("qwen3", *kinds),
 }
 
 

@@ -49,7 +49,10 @@ def test_sdpa_and_eager_agree(name: str) -> None:
         one.set_attn_implementation(way)
         assert one.config._attn_implementation == way
         with torch.no_grad():
-            found.append(one(**given).logits)
+            logits = one(**given).logits
+            seen = name in ("llama", "gpt2", "qwen3", "tagger")
+            # padded positions see nothing, and each way says something else of them
+            found.append(logits[given["attention_mask"].bool()] if seen else logits)
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 

@@ -45,7 +45,7 @@ def test_text_generation(tmp_path: Path) -> None:
     model, tokenizer = decoder(), words()
     pipe = piped("text-generation", model, tmp_path, tokenizer=tokenizer)
     (found,) = pipe("a cat", max_new_tokens=4, min_new_tokens=4, do_sample=False, return_tensors=True)
-    given = tokenizer("a cat", return_tensors="pt", add_special_tokens=False)
+    given = tokenizer("a cat", return_tensors="pt")
     expected = model.generate(**given, max_new_tokens=4, min_new_tokens=4, do_sample=False)[0]
     assert found["generated_token_ids"] == expected.tolist()
 

@@ -10,6 +10,7 @@ from datasets import Dataset
 from pruned_models import decoder
 
 from small_tasks import TEXTS, words
+from tprune.core.coupling import bind
 from tprune.core.plan import Mode, make_plan
 from tprune.families.registry import couplings
 from tprune.methods.group_lasso import GroupLasso
@@ -18,17 +19,23 @@ from tprune.realise.shrink import shrink
 
 trl = pytest.importorskip("trl")
 pytestmark = pytest.mark.slow
+STEPS, RATE = 12, 1e-2
 
 
 def test_groups_fade_out_in_sft(tmp_path: Path) -> None:
     model = decoder("llama", "ffn").train()
-    plan = make_plan(model, "llama", couplings(model, ["ffn"]), method=GroupLasso(), mode=Mode.PROXIMAL, strengths=8.0)
+    first = bind(couplings(model, ["ffn"]), model)[0]
+    step = RATE * float(first.sizes[0]) ** 0.5  # that a group loses of its norm at strength 1
+    strength = float(first.norms.median()) / (STEPS * step)
+    plan = make_plan(
+        model, "llama", couplings(model, ["ffn"]), method=GroupLasso(), mode=Mode.PROXIMAL, strengths=strength
+    )
     regulariser = Regulariser(model, plan)
     before = [groups.norms.detach().clone() for groups in regulariser.groups]
     how = trl.SFTConfig(
         str(tmp_path),
-        max_steps=12,
-        learning_rate=1e-2,
+        max_steps=STEPS,
+        learning_rate=RATE,
         lr_scheduler_type="constant",
         use_cpu=True,
         report_to=[],
@@ -46,7 +53,7 @@ def test_groups_fade_out_in_sft(tmp_path: Path) -> None:
         callbacks=[regulariser],
     )
     trainer.train()
-    assert regulariser.step == 12
+    assert regulariser.step == STEPS
     after = [groups.refresh().norms.detach() for groups in regulariser.groups]
     assert sum(int((norms == 0).sum()) for norms in after) > 0
     assert all((norms == 0).sum() < len(norms) for norms in after)

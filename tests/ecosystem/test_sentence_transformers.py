@@ -14,14 +14,15 @@ from tprune.support.files import read_json
 from tprune.tasks.sentence_similarity import SentenceSimilarity
 
 library = pytest.importorskip("sentence_transformers")
+parts = pytest.importorskip("sentence_transformers.sentence_transformer.modules")  # of version 6
 pytestmark = pytest.mark.slow
 
 
 def test_the_folder_is_whole(tmp_path: Path) -> None:
     kinds = ("ffn", "heads", "qk", "vo")
     save(encoder(), tmp_path / "plain", words())
-    modules = [library.models.Transformer(str(tmp_path / "plain"), max_seq_length=6)]
-    modules += [library.models.Pooling(24, "mean"), library.models.Normalize()]
+    modules = [parts.Transformer(str(tmp_path / "plain"), max_seq_length=6)]
+    modules += [parts.Pooling(24, "mean"), parts.Normalize()]
     library.SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "dense"))
     dense = load(tmp_path / "dense").eval()
     small = pruned(dense.double(), *kinds)

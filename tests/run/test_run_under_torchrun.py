@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from small_run import RECIPE, START, prepare
 from tprune.core.plan import Plan
@@ -17,6 +18,7 @@ from tprune.realise.checkpoint import load
 
 pytestmark = pytest.mark.slow
 WITHOUT_DROPOUT = RECIPE.replace("dropout: 0.1", "dropout: 0.0").replace("bench: {", "train_precision: fp32\nbench: {")
+STEADY = WITHOUT_DROPOUT.replace("allocation: loss, search: 2", "allocation: uniform")  # no tie that rounding decides
 LAUNCH = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1")
 
 
@@ -43,7 +45,7 @@ def done(given: list[str], **environment: str) -> tuple[int, str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     prepare(tmp_path)
-    (tmp_path / "recipe.yaml").write_text(WITHOUT_DROPOUT)
+    (tmp_path / "recipe.yaml").write_text(STEADY)
     (tmp_path / "start.py").write_text(START)
     return tmp_path
 
@@ -60,20 +62,22 @@ def test_two_processes_make_what_one_makes(folder: Path) -> None:
     for way, launch in ways.items():
         launched = [*launch, "--master_port", port()] if launch else []
         shard = ["--shard"] if way == "sharded" else []
-        code, said[way] = done([*launched, *command(folder, folder / way, *shard)])
+        code, said[way] = done([*launched, *command(folder, folder / way, "--until", "recover", *shard)])
         assert code == 0, said[way][-3000:]
     for way in ("two", "sharded"):
-        assert said[way].count("results.json") == said["one"].count("results.json") == 1  # one process speaks
+        assert said[way].count("stopped after recover") == 1  # one process speaks
         assert "Traceback" not in said[way] and "launcher" not in said[way]
         assert files(folder / way) == files(folder / "one")
-        for part in ("dense", "regularised", "pruned"):
-            one, two = load(folder / "one" / part).state_dict(), load(folder / way / part).state_dict()
-            for name, value in one.items():
-                if name.endswith("k_proj.bias"):  # whose gradient is 0 but for rounding, which Adam blows up
-                    continue
-                where = f"{part} {name}: {{}}"
-                torch.testing.assert_close(two[name], value, rtol=1e-2, atol=1e-3, msg=where.format)
+        for part, bound in (("dense", 1e-5), ("regularised", 1e-2), ("pruned", 1e-2)):
+            one, two = weights(folder / "one" / part), weights(folder / way / part)
+            assert (one - two).norm() < bound * one.norm(), part
         assert Plan.load(folder / way / "pruned/plan.json") == Plan.load(folder / "one/pruned/plan.json")
+
+
+def weights(model: Path) -> Tensor:
+    """All in one, but for those whose gradient is 0 up to rounding, which Adam blows up."""
+    found = load(model).state_dict()
+    return torch.cat([tensor.flatten() for name, tensor in found.items() if not name.endswith("k_proj.bias")])
 
 
 def files(out: Path) -> set[str]:
@@ -90,7 +94,7 @@ def test_mistakes_are_told_once(folder: Path) -> None:
 
 def test_one_process_cannot_be_divided(folder: Path) -> None:
     code, said = done(command(folder, folder / "out", "--shard"))
-    assert code == 2 and "start some: torchrun" in said and said.count("\n") == 1
+    assert code == 2 and "start some: torchrun" in said and said.count("tprune:") == 1
 
 
 def test_what_is_left_of_a_launcher_that_has_ended_is_passed_over(folder: Path) -> None:

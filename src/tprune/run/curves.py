@@ -52,7 +52,7 @@ class Curves(TrainerCallback):
 
     def close(self) -> None:
         """Sees all of it to the disk."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
-        self.writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+        self.writer.add_scalar(tag, value, step)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tprune.support.errors import InputError
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
 # what accelerate takes for the place of this process among others: torchrun's, MPI's, Slurm's by way of PMI
 PLACES = (
@@ -111,12 +111,12 @@ def meet(mine: Seat, wait: float = WAIT) -> Store:
     Raises:
         InputError: not all were there in time.
     """
-    import torch.distributed as group
+    from torch.distributed.distributed_c10d import PrefixStore, rendezvous
 
     limit = timedelta(seconds=wait)
     try:
-        store: Store = next(iter(group.rendezvous("env://", timeout=limit)))[0]
-        store = group.PrefixStore("tprune", store)
+        store: Store = next(iter(rendezvous("env://", timeout=limit)))[0]
+        store = PrefixStore("tprune", store)
         store.set(f"here/{mine.rank}", "1")
         store.wait([f"here/{rank}" for rank in range(mine.size)], limit)
     except (RuntimeError, OSError, ValueError):  # each of torch's errors of groups is a RuntimeError

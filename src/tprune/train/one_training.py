@@ -50,10 +50,10 @@ class OneTraining:
     where: Placement
 
     @staticmethod
-    def of(*asked: Any) -> OneTraining:
+    def of(model: nn.Module, data: Examples, valid: Examples, how: TrainingConfig, *more: Any) -> OneTraining:
         """What was asked for, on the chosen device, in a precision that is known by name."""
-        found = OneTraining(*asked, placement())
-        return replace(found, how=replace(found.how, precision=training_precision(found.how.precision)))
+        how = replace(how, precision=training_precision(how.precision))
+        return OneTraining(model, data, valid, how, *more, where=placement())
 
     def for_others(self) -> OneTraining:
         """The part of the processes that do not lead: callbacks that watch are of the leading one alone."""

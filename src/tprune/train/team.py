@@ -24,7 +24,7 @@ from tprune.support.launcher import LAUNCHED, WAIT, Seat, meet
 from tprune.support.plugins import NAMES, import_plugins
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
 PAUSE = 0.2  # seconds between two looks for work: nobody else is kept from a core that is being timed
 LONG = timedelta(days=1)  # until a step counts as hanging; a process that is gone is noticed at once
@@ -111,11 +111,12 @@ class Team:
     def _gather(self, where: Placement) -> None:
         """Makes the process group, once."""
         import torch.distributed as group
+        from torch.distributed.distributed_c10d import PrefixStore
 
         self.works += 1
         if not group.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if where.device == "cuda" else "gloo"
-            store = group.PrefixStore("group", self.store)
+            store = PrefixStore("group", self.store)
             group.init_process_group(backend, store=store, rank=self.seat.rank, world_size=self.seat.size, timeout=LONG)
 
 
