@@ -30,7 +30,7 @@ class Curves(TrainerCallback):
     def __init__(self, out: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter  # here, because it takes a moment
 
-        self.stage, self.writer = "", SummaryWriter(str(out / FOLDER))  # type: ignore[no-untyped-call]
+        self.stage, self.writer = "", SummaryWriter(str(out / FOLDER))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float] | None = None, **_: Any) -> None:
         """What a training says of a step."""

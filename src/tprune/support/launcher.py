@@ -111,7 +111,8 @@ def meet(mine: Seat, wait: float = WAIT) -> Store:
     Raises:
         InputError: not all were there in time.
     """
-    from torch.distributed.distributed_c10d import PrefixStore, rendezvous
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     limit = timedelta(seconds=wait)
     try:

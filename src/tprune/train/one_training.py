@@ -50,10 +50,23 @@ class OneTraining:
     where: Placement
 
     @staticmethod
-    def of(model: nn.Module, data: Examples, valid: Examples, how: TrainingConfig, *more: Any) -> OneTraining:
+    def of(
+        model: nn.Module,
+        data: Examples,
+        valid: Examples,
+        how: TrainingConfig,
+        out: Path,
+        task: Task,
+        teacher: nn.Module | None,
+        width: Width | None,
+        callbacks: tuple[TrainerCallback, ...],
+        save_every: int,
+        begin: str | None,
+    ) -> OneTraining:
         """What was asked for, on the chosen device, in a precision that is known by name."""
         how = replace(how, precision=training_precision(how.precision))
-        return OneTraining(model, data, valid, how, *more, where=placement())
+        asked = (model, data, valid, how, out, task, teacher, width, callbacks, save_every, begin)
+        return OneTraining(*asked, placement())
 
     def for_others(self) -> OneTraining:
         """The part of the processes that do not lead: callbacks that watch are of the leading one alone."""
