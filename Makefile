@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow test-runtimes test-models test-all test-repeat test-arm fuzz wheel lint docs bench-peers bench-regulariser clean
+.PHONY: demo test test-slow test-ecosystem test-oldest test-runtimes test-models test-all test-repeat test-arm fuzz wheel lint docs bench-peers bench-regulariser clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -16,6 +16,18 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not runtimes and not models" -n auto --dist loadgroup
+
+# other libraries that models live with, installed first; each test is skipped where its library is not there
+test-ecosystem: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ecosystem]"
+	$(BIN)/python -m pytest tests/ecosystem tests/run/test_curves.py -n auto --dist loadgroup
+
+# the lowest versions that pyproject.toml allows, in an environment of their own
+test-oldest:
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(VENV)-oldest/bin/python -m pytest -m "not slow and not runtimes and not variants and not models" -n auto tests/core tests/families tests/realise tests/train tests/methods
 
 # the runtimes that are extras, installed first; each test is skipped where its runtime is not there
 test-runtimes: $(READY)
@@ -72,4 +84,4 @@ $(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VENV)-oldest runs

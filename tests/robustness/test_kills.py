@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fuzzing import LONG
 from outcomes import load, outcome
+
 from small_run import finish, log_of, prepare, start
 
 pytestmark = pytest.mark.slow

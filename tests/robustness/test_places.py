@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_run import finish, log_of, prepare, start
 
 from small_pairs import PAIRS
+from small_run import finish, log_of, prepare, start
 from tprune.data.parallel import Parallel
 
 pytestmark = pytest.mark.slow

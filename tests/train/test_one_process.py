@@ -1,9 +1,10 @@
-"""Variables that a launcher left behind neither hang nor surprise: one process trains."""
+"""Variables that a launcher left behind neither hang nor surprise: one process trains, unless all are there."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from small_training import HOW, model_of, pairs, weights
 from tprune.support.errors import InputError
+from tprune.support.launcher import Seat, meet, seat
 from tprune.train import one_process as module
 from tprune.train.trainer import train
 
@@ -44,12 +46,27 @@ def test_training_is_as_without_them(
     assert caplog.text.count("variables of a launcher are ignored") == 1 and ", ".join(sorted(left)) in caplog.text
 
 
-def test_a_process_of_a_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    group = torch.distributed
-    for name, value in (("is_available", True), ("is_initialized", True), ("get_world_size", 3)):
-        monkeypatch.setattr(group, name, lambda value=value: value)
-    with pytest.raises(InputError, match=r"one of 3 processes .*start it without a launcher"), module.one_process():
-        pass
-    monkeypatch.setattr(group, "get_world_size", lambda: 1)
-    with module.one_process():
-        pass
+def test_what_a_launcher_says_counts_only_where_it_is() -> None:
+    given = {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "False", **TORCHRUN}
+    assert seat(given) == Seat(0, 2, "127.0.0.1:29577")
+    assert seat(TORCHRUN) is None and seat(MPI) is None and seat({**given, "WORLD_SIZE": "1"}) is None
+    with socket.socket() as free:  # the launcher has ended: nobody is where it was
+        free.bind(("127.0.0.1", 0))
+        gone = {**given, "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(free.getsockname()[1])}
+        assert seat(gone) is None
+        free.listen()
+        assert seat(gone) is not None
+    for name, value in (("RANK", "2"), ("RANK", "x"), ("WORLD_SIZE", ""), ("MASTER_ADDR", "")):
+        with pytest.raises(InputError, match=rf"TORCHELASTIC_RUN_ID is set.*{name}='{value}'"):
+            seat({**given, name: value})
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_waits_in_vain_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for key, value in {**TORCHRUN, "MASTER_PORT": port}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(InputError, match=rf"process 1 of 2: not all 2 .* at 127\.0\.0\.1:{port} within 1 s"):
+        meet(Seat(0, 2, f"127.0.0.1:{port}"), wait=1.0)

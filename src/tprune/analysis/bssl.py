@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,12 @@ GONE = 1e-2  # of the mean norm in the dense model: a group below it has vanishe
 
 
 class Path(Regulariser):
-    """A regulariser whose strength rises in stages of equal length; `reached` is called with each stage's number."""
+    """A regulariser whose strength rises in stages of equal length; `reached` is called with each stage's number.
+
+    Of several processes that train together only the leading one calls it.
+    """
+
+    whole: ClassVar[bool] = True  # norms and losses are read while training
 
     def __init__(
         self, model: nn.Module, plan: Plan, multiples: Sequence[float], steps: int, reached: Callable[[int], None]
@@ -43,6 +48,9 @@ class Path(Regulariser):
         super().__init__(model, plan)
         self.multiples, self.reached = tuple(multiples), reached
         self.ends = tuple(round(steps * (i + 1) / len(multiples)) for i in range(len(multiples)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "reached": _unheard}
 
     @property
     def pace(self) -> float:
@@ -56,6 +64,10 @@ class Path(Regulariser):
         super().after_step(optimizer)
         if self.step in self.ends:
             self.reached(self.ends.index(self.step))
+
+
+def _unheard(stage: int) -> None:
+    """Nobody is told."""
 
 
 @cites(*GroupLasso.papers)

@@ -30,6 +30,7 @@ from tprune.cli.verbs.run import run
 from tprune.cli.verbs.runtimes import runtimes
 from tprune.cli.verbs.translate import translate
 from tprune.support.errors import ENDS, USAGE, OptionError, TpruneError, TpruneWarning, printable
+from tprune.support.launcher import seat
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 IN_SHORT: dict[Callable[..., None], str] = {
@@ -72,7 +73,7 @@ def main() -> None:
     """Entry point: one clear line for what the user can mend, exit 1; usage errors exit 2, Ctrl-C 130."""
     _quieten()
     try:
-        app(joined(sys.argv[1:]))
+        _run(lambda: app(joined(sys.argv[1:])))
     except ENDS:
         raise
     except BaseException as error:  # libraries in Rust end in panics, which are no Exceptions
@@ -80,6 +81,17 @@ def main() -> None:
             raise
         print(printable(f"tprune: {explained(error)}"), file=sys.stderr)
         sys.exit(USAGE if isinstance(error, OptionError) else 1)
+
+
+def _run(command: Callable[[], None]) -> None:
+    """Does the command; where a launcher started several processes for it, the first does, and the others help."""
+    mine = seat()
+    if mine is None:
+        command()
+        return
+    from tprune.train.team import as_team  # here, because it takes a moment
+
+    as_team(mine, command)
 
 
 def joined(arguments: Sequence[str]) -> list[str]:

@@ -1,13 +1,15 @@
-"""Whether a model can be exported, by its configuration alone: said before libraries and weights are loaded."""
+"""Whether a model can be exported, by its configuration alone, and what was asked for is installed: said at once."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from tprune.core.precision import Precision
 from tprune.realise.model_files import CONFIG, content
 from tprune.runtimes.possible import builds_of, check_supported
 from tprune.runtimes.runtime import check_runs, runtime_named
+from tprune.support.errors import InputError
 
 
 def check_export(model: str, runtime: str, precision: Precision) -> None:
@@ -33,3 +35,9 @@ def check_used(model: str, runtime: str, precision: Precision) -> None:
     """
     check_runs(runtime_named(runtime))
     check_export(model, runtime, precision)
+
+
+def check_tracker(name: str) -> None:
+    """Raises `InputError` where a tracker is asked for whose package is not installed."""
+    if find_spec(name) is None:
+        raise InputError(f"--tracker {name}: {name} is not installed; pip install {name}, or leave it out")

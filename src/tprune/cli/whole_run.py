@@ -34,6 +34,8 @@ class Whole:
         until: the last stage.
         speeds: that a dry run compares.
         device: to train on.
+        shard: whether the processes of a launcher divide the weights among them.
+        tracker: where curves go; None for nowhere.
         force: delete what `out` holds of an earlier run.
         tunable: whether multiples that were tuned take the place of the recipe's, which nobody asked for.
     """
@@ -48,6 +50,8 @@ class Whole:
     until: str | None = None
     speeds: tuple[float, ...] = ()
     device: str = "auto"
+    shard: bool = False
+    tracker: str | None = None
     force: bool = False
     tunable: bool = False
 
@@ -77,7 +81,7 @@ class Whole:
         data = splits_of(task, given, recipe.data, needed, recipe.seed)
         where = (begin.out, recipe, data, model, cutting.trim_vocab, budget.plan)
         speeds = budget.compared(begin.dry_run)
-        return Whole(*where, begin.dry_run, begin.until, speeds, training.device, begin.force)
+        return Whole(*where, begin.dry_run, begin.until, speeds, *training.placed, begin.force)
 
 
 def check_plan(file: Path) -> None:
@@ -97,10 +101,10 @@ def check_plan(file: Path) -> None:
 def start(whole: Whole, as_json: bool) -> None:
     """Checks what can be checked before anything heavy is imported, does the stages and shows what they found."""
     from tprune.bench.harness import check_batch
-    from tprune.cli.early import check_used
+    from tprune.cli.early import check_tracker, check_used
     from tprune.run.out_folder import check_folder
     from tprune.run.stage import check_until
-    from tprune.support.machine import check_threads, use_device
+    from tprune.support.machine import check_threads
 
     recipe = whole.recipe
     check_folder(whole.out)
@@ -111,8 +115,10 @@ def start(whole: Whole, as_json: bool) -> None:
         check_batch(recipe.bench.batch, len(whole.data.pooled_test()))
     if whole.until is not None:
         check_until(whole.until, recipe, whole.trim is not None, whole.plan is not None)
+    if whole.tracker is not None:
+        check_tracker(whole.tracker)
     vocabulary = _vocabulary(whole)
-    use_device(whole.device)
+    _place(whole)
     results = _stages(whole, vocabulary)
     if whole.until is not None:
         show(
@@ -124,6 +130,22 @@ def start(whole: Whole, as_json: bool) -> None:
         show(results, as_json, lambda _: f"{whole.out / 'forecast.json'}")
     else:
         _show_results(whole.out, results, as_json)
+
+
+def _place(whole: Whole) -> None:
+    """Chooses what trains. Raises `InputError` for a device that is not there, or that cannot be shared."""
+    from tprune.support.devices import use_device
+    from tprune.train.team import leading
+
+    team = leading()
+    if whole.shard and team is None:
+        raise OptionError(
+            "--shard divides the weights among several processes, and this is one alone; leave it out, or start some: "
+            "torchrun --nproc_per_node 2 -m tprune ..."
+        )
+    if team is not None and whole.device == "mps":
+        raise OptionError(f"--device mps: {team.seat.size} processes cannot share it; start one")
+    use_device(whole.device, whole.shard)
 
 
 def _vocabulary(whole: Whole) -> Any:
@@ -163,6 +185,7 @@ def _stages(whole: Whole, vocabulary: Any) -> dict[str, Any]:
                 whole.until,
                 whole.force,
                 tunable=whole.tunable,
+                tracked=whole.tracker is not None,
             )
         )
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from tprune.core import sharded
 from tprune.core.sites import ENCODER, Site
 from tprune.core.structure import Shape, root
 from tprune.core.views import Role as Role
@@ -96,29 +97,31 @@ class Groups:
     def names(self) -> tuple[str, ...]:
         """What the axes of the group index are called in the coupling's first pattern."""
         view = self.coupling.views[0]
-        return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).right
+        return view.structure.layout(view.shape(self.tensors[view.param])).right
 
     @property
     def filled(self) -> Tensor:
         """A bool per group: whether any of its members, biases included, holds something other than zero."""
         found = torch.zeros(self.shape, dtype=torch.bool)
         for view, _ in self.members:
-            w = view.of(self.tensors[view.param].detach())
-            found |= (view.structure.squares((w != 0).float()) > 0).cpu()
+            found |= (squares(view, (self.tensors[view.param].detach() != 0).float(), None) > 0).cpu()
         return found
 
     def _layout_groups(self, view: View) -> Shape:
-        return view.structure.layout(tuple(view.of(self.tensors[view.param]).shape)).groups
+        return view.structure.layout(view.shape(self.tensors[view.param])).groups
 
     @cached_property
     def norms(self) -> Tensor:
-        """The l2 norm of every group over all counted members (differentiable where gradients are on)."""
+        """The l2 norm of every group over all counted members.
+
+        Differentiable where gradients are on and no member is sharded. Of members that lie in parts on several
+        processes (FSDP2) every process gets the norms of the whole, so all of them have to ask.
+        """
         _ = self.shape
         total: Tensor | None = None
         for view, fresh in self.counted:
-            w = view.of(self.tensors[view.param])
-            squares = view.structure.squares(w if fresh is None else w * fresh.to(w.device))
-            total = squares if total is None else total + squares.to(total.device)
+            found = squares(view, self.tensors[view.param], fresh)
+            total = found if total is None else total + found.to(total.device)
         if total is None:
             raise InputError(f"coupling {self.coupling.name}: only biases, nothing to measure")
         return root(total)
@@ -133,7 +136,7 @@ class Groups:
         """How many counted elements each group has."""
         counts = torch.zeros(self.shape, dtype=torch.long)
         for view, fresh in self.counted:
-            shape = tuple(view.of(self.tensors[view.param]).shape)
+            shape = view.shape(self.tensors[view.param])
             if fresh is None:
                 counts += view.structure.counts(shape)
             else:
@@ -162,7 +165,7 @@ class Groups:
             return None
         tensor = self.tensors[view.param]
         if any(_indexing(e, self.tensors[e.param]) == _indexing(view, tensor) for e in twins):
-            return torch.zeros((), dtype=torch.bool).expand(view.of(tensor).shape)
+            return torch.zeros((), dtype=torch.bool).expand(view.shape(tensor))
         rows = len(tensor)
         own = _element_groups(view, self.tensors[view.param])
         fresh = own >= 0
@@ -202,6 +205,10 @@ class Groups:
 def scale_member_(tensor: Tensor, member: Member, factors: Tensor) -> None:
     """Multiplies what a member views of a tensor, its own or one shaped like it, by its group's factor, in place."""
     view, fresh = member
+    if sharded.is_sharded(tensor):
+        here, factors, lines = sharded.spread(view, tensor, factors)
+        here.mul_(factors if fresh is None else torch.where(fresh[lines].to(here.device), factors, 1))
+        return
     w = view.of(tensor)
     factors = factors.to(w.device)
     if fresh is None:
@@ -210,13 +217,42 @@ def scale_member_(tensor: Tensor, member: Member, factors: Tensor) -> None:
         w.mul_(torch.where(fresh.to(w.device), view.structure.expand(factors, w), 1))
 
 
+@torch.no_grad()
+def add_scaled_member_(out: Tensor, tensor: Tensor, member: Member, factors: Tensor) -> None:
+    """`out += factor · tensor` for what a member views, each element times its group's factor, in place.
+
+    Args:
+        out: shaped, and sharded, like the tensor.
+        tensor: the member's own.
+        member: a view and which of its elements count.
+        factors: one a group.
+    """
+    view, fresh = member
+    if sharded.is_sharded(tensor):
+        here, factors, lines = sharded.spread(view, tensor, factors)
+        sharded.viewed(view, out)[1].addcmul_(here if fresh is None else here * fresh[lines].to(here.device), factors)
+        return
+    w, to = view.of(tensor), view.of(out)
+    view.structure.add_scaled_(to, w if fresh is None else w * fresh.to(w.device), factors)
+
+
+def squares(view: View, tensor: Tensor, fresh: Tensor | None) -> Tensor:
+    """Squared l2 norm of every group of a view of a tensor, or of the elements in `fresh`; see `Groups.norms`."""
+    if sharded.is_sharded(tensor):
+        return sharded.squares(view, tensor, fresh)
+    w = view.of(tensor)
+    return view.structure.squares(w if fresh is None else w * fresh.to(w.device))
+
+
 def _same(a: Tensor, b: Tensor) -> bool:
+    if sharded.is_sharded(a) or sharded.is_sharded(b):  # their memory is of parts, and may be empty
+        return a is b
     return a is b or (a.device == b.device and a.data_ptr() == b.data_ptr() and a.shape == b.shape and not a.is_meta)
 
 
 def _indexing(view: View, tensor: Tensor) -> object:
     """How a view's axes index its groups: equal for views that put every element into the same group."""
-    layout = view.structure.layout(tuple(view.of(tensor).shape))
+    layout = view.structure.layout(view.shape(tensor))
     places = {name: place for place, name in enumerate(layout.right)}
     return view.rows, tuple(tuple((layout.sizes[name], places.get(name)) for name in axis) for axis in layout.axes)
 

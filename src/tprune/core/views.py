@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from torch import Tensor
 
-from tprune.core.structure import Structure
+from tprune.core.structure import Shape, Structure
 from tprune.support.errors import InputError
 
 
@@ -50,6 +50,11 @@ class View:
     def of(self, tensor: Tensor) -> Tensor:
         """The viewed rows of the tensor."""
         return tensor if self.part is None else tensor[self.part]
+
+    def shape(self, tensor: Tensor) -> Shape:
+        """The shape of the viewed rows; nothing of the tensor is touched."""
+        shape = tuple(tensor.shape)
+        return shape if self.part is None else (len(range(*self.part.indices(shape[0]))), *shape[1:])
 
     @property
     def rows(self) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from tprune.core.coupling import Coupling
 from tprune.core.family import Family
+from tprune.families.plain import check_plain
 from tprune.support.errors import InputError
 from tprune.support.registry import Registry
 from tprune.support.texts import check_list
@@ -129,6 +130,8 @@ def family_of(model: Any) -> Family:
     for family in FAMILIES.values():
         if family.matches(model):
             return family
+    if isinstance(model, nn.Module):
+        check_plain(model)  # around a model that is known there may be others
     raise InputError(f"{type(model).__name__} is of no supported family; supported are: {', '.join(FAMILIES)}; {NEXT}")
 
 
@@ -142,7 +145,8 @@ def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Cou
         kinds: the wanted kinds; all if not given.
 
     Raises:
-        InputError: the model's family is not supported, or it has no coupling of an asked kind.
+        InputError: the model's family is not supported, it has no coupling of an asked kind, or it has adapters or
+            quantized weights.
 
     Example:
         >>> from tprune.tasks.translation.encoding import MarianSize, new_model
@@ -150,7 +154,9 @@ def couplings(model: nn.Module, kinds: Iterable[str] | None = None) -> tuple[Cou
         >>> [coupling.name for coupling in couplings(model, ["ffn"])]
         ['model.encoder.layers.0.ffn', 'model.decoder.layers.0.ffn']
     """
-    table = family_of(model).couplings(model)
+    family = family_of(model)
+    check_plain(model)
+    table = family.couplings(model)
     if kinds is None:
         return table
     check_list(kinds, "kinds of couplings")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypedDict, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from tprune.core.coupling import Groups, Member, Role
+from tprune.core.coupling import Groups, Member, Role, add_scaled_member_
 from tprune.core.method import State, Update
 from tprune.core.plan import Entry, Mode, Plan
+from tprune.core.sharded import is_sharded, rows_of
 from tprune.methods.controller import Controller, ControllerState
 from tprune.methods.exact_masks import mask_, unmasked_state
 from tprune.methods.regulariser_state import described, pack, states_in, write
@@ -64,7 +65,9 @@ class Regulariser(TrainerCallback, ExportableState):
 
     λ rises linearly from 0 over the first `ramp` steps; a controller, where given, multiplies it. Gradients are
     averaged between processes before the step and weights are equal in all of them, so under DDP every process
-    applies the same closed form and nothing is communicated.
+    applies the same closed form and nothing is communicated. Under FSDP2 every process has some rows of the weights:
+    norms are those of whole groups, by one sum over the processes for each member, and each process changes its rows.
+    The Trainer's callback takes up the parameters of the model that the Trainer trains, which FSDP2 replaces.
 
     Args:
         model: the model being trained (unwrapped).
@@ -81,12 +84,15 @@ class Regulariser(TrainerCallback, ExportableState):
         `trainer.add_callback(Regulariser(model, plan))`.
     """
 
+    everywhere: ClassVar[bool] = True  # of several processes that train together, each applies it
+
     def __init__(self, model: nn.Module, plan: Plan, ramp: int = 0, controller: Controller | None = None) -> None:
         self.plan, self.ramp, self.controller, self.step = plan, ramp, controller, 0
         self.groups = plan.bind(model)
         self.states: list[State] = [e.method.init(g) for e, g in zip(plan.entries, self.groups, strict=True)]
         self.values: dict[str, Tensor] = {}
         self._warned = False
+        self._given = self.groups  # of the model that was given
         self._masks: dict[int, Tensor] = {}  # what the updates of this step keep, by entry
 
     @property
@@ -107,14 +113,12 @@ class Regulariser(TrainerCallback, ExportableState):
                 factors = factors * scale.to(factors.device)
             for view, fresh in groups.counted:
                 weight = groups.tensors[view.param]
-                if weight.grad is None:
-                    continue
-                w, grad = view.of(weight), view.of(weight.grad)
-                view.structure.add_scaled_(grad, w if fresh is None else w * fresh.to(w.device), factors)
+                if weight.grad is not None:
+                    add_scaled_member_(weight.grad, weight, (view, fresh), factors)
             for weight, pull in _pulls(update, groups):
                 if weight.grad is not None:
-                    pull = pull.to(weight.grad)
-                    weight.grad.add_(pull if scale is None else pull * scale.to(pull), alpha=strength)
+                    grad, pull = _here(weight.grad, pull)
+                    grad.add_(pull if scale is None else pull * scale.to(pull), alpha=strength)
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
@@ -156,7 +160,8 @@ class Regulariser(TrainerCallback, ExportableState):
             groups.scale_(alive, [m for m in moving if m[0].role is Role.BIAS])
         for weight, pull in _pulls(update, groups):
             if id(weight) in rates:
-                weight.sub_(pull.to(weight), alpha=rate * entry.strength * self.pace)
+                own, pull = _here(weight, pull)
+                own.sub_(pull, alpha=rate * entry.strength * self.pace)
 
     def attach(self, optimizer: Optimizer) -> tuple[RemovableHandle, RemovableHandle]:
         """Hooks both halves into `optimizer.step()`; returns handles that remove them."""
@@ -192,12 +197,13 @@ class Regulariser(TrainerCallback, ExportableState):
         if state.is_world_process_zero:
             write(pack(self.states), Path(args.output_dir, f"checkpoint-{state.global_step}"))
 
-    def on_train_begin(self, args: TrainerArguments, state: TrainerState, control: object, **_: object) -> None:
-        """Takes up the step and states of a resumed Trainer.
+    def on_train_begin(self, args: TrainerArguments, state: TrainerState, control: object, **kwargs: object) -> None:
+        """Takes up the step and states of a resumed Trainer, and the parameters that FSDP2 has made of the model's.
 
         Raises:
             InputError: the methods' states are missing beside the checkpoint, or damaged.
         """
+        self._bind_sharded(kwargs.get("model"))
         saved = state.stateful_callbacks.get(type(self).__name__, [])
         given = getattr(args, "resume_from_checkpoint", None)
         folders = [Path(args.output_dir, f"checkpoint-{state.global_step}"), *([Path(given)] if given else [])]
@@ -207,6 +213,15 @@ class Regulariser(TrainerCallback, ExportableState):
                 states = states_in(found["states"], len(self.states), folders)
                 self.load_state_dict({"step": found["step"], "states": states, "controller": found.get("controller")})
         self.step = state.global_step
+
+    def on_train_end(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
+        """Goes back to the parameters of the model that was given."""
+        self.groups = self._given
+
+    def _bind_sharded(self, model: object) -> None:
+        """Binds the plan to a model with sharded parameters, which are others than those of the given model."""
+        if isinstance(model, nn.Module) and any(is_sharded(p) for p in model.parameters()):
+            self.groups = self.plan.bind(model)
 
     def on_pre_optimizer_step(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """The Trainer's hook after clipping."""
@@ -248,6 +263,16 @@ def _pulls(update: Update, groups: Groups) -> list[tuple[Tensor, Tensor]]:
     """Every member tensor once, whatever its names, with the pull on it."""
     pulls = {id(groups.tensors[name]): (groups.tensors[name], pull) for name, pull in (update.pull or {}).items()}
     return list(pulls.values())
+
+
+def _here(tensor: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+    """What this process has of a tensor, and of the pull on it, which is whole or sharded like it."""
+    if not is_sharded(tensor):
+        return tensor, pull.to(tensor)
+    rows = rows_of(tensor)
+    if is_sharded(pull):
+        return rows.tensor, rows_of(pull).tensor.to(rows.tensor)
+    return rows.tensor, pull[rows.start : rows.start + len(rows.tensor)].to(rows.tensor)
 
 
 def _learning_rates(optimizer: Optimizer) -> dict[int, float]:

@@ -205,6 +205,7 @@ def _check_model(folder: Path) -> None:
 
 
 def _no_model(folder: Path) -> NoReturn:
+    check_companions(folder)  # an adapter may lie without its model
     if (folder / "encoder.onnx").exists() or any((folder / name).exists() for name in EXPORTED):
         raise InputError(
             f"{folder}: exported already; expected the model it was made from (a model's directory, a hub id or a run)"

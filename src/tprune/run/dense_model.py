@@ -82,5 +82,6 @@ def exportable(run: Run, model: Any, processor: Any) -> None:
 def encoded(run: Run, model: Any, processor: Any) -> TrainingData:
     """The run's data, encoded for a model."""
     recipe, corpus = run.recipe, run.corpus
-    how: dict[str, Any] = {"seed": recipe.seed, "precision": recipe.train_precision, "callbacks": (run.progress,)}
+    callbacks = (run.progress,) if run.curves is None else (run.progress, run.curves)
+    how: dict[str, Any] = {"seed": recipe.seed, "precision": recipe.train_precision, "callbacks": callbacks}
     return TrainingData.of(run.task, model, processor, corpus.train, corpus.valid, **how)

@@ -20,6 +20,7 @@ from tprune.run.folder import Run
 from tprune.run.stage_times import Pace, StageTimes
 from tprune.run.variants import precisions_of
 from tprune.support.activity import doing
+from tprune.support.devices import placement
 from tprune.support.machine import training_precision
 from tprune.tasks.batches import TokenBatches
 from tprune.train.training_data import TrainingData
@@ -47,7 +48,7 @@ def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[
     """
     rows = list(TokenBatches(material.train.lengths, tokens))
     batch = material.task.collate([material.train[i] for i in rows[len(rows) // 2]], material.pad)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = placement().device
     bf16 = training_precision(material.precision) == "bf16"
     with torch.random.fork_rng():
         task, twin = material.task, copy.deepcopy(model).float().to(device).train()
@@ -61,8 +62,8 @@ def timed_step(model: Any, material: TrainingData, tokens: int, clock: Callable[
             torch.autograd.backward(loss)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            if device == "cuda":
-                torch.cuda.synchronize()
+            if device != "cpu":
+                torch.accelerator.synchronize()
             took.append(clock() - start)
     step = max(min(took[1:] or took), 1e-6)
     return Pace(task.labels(batch).numel() / step, step)
@@ -118,7 +119,7 @@ def expect(run: Run, model: Any, material: TrainingData) -> dict[str, float]:
 
 def where() -> str:
     """What a run computes on, for a sentence about its time."""
-    if torch.cuda.is_available():
+    if placement().device != "cpu":
         return "this GPU"
     cores = torch.get_num_threads()
     return "this core" if cores == 1 else f"these {cores} cores"

@@ -26,6 +26,7 @@ from tprune.realise import checkpoint
 from tprune.recipe.renamed import OLD_STAGES, current
 from tprune.recipe.schema import Recipe
 from tprune.report.names import names_of
+from tprune.run.curves import FOLDER, Curves
 from tprune.run.out_folder import HOLDER, LOCK, check_folder
 from tprune.run.outputs import manifest_error, markers, quarantine, write_manifest
 from tprune.run.refused import given_back
@@ -35,6 +36,7 @@ from tprune.support.errors import InputError
 from tprune.support.files import landing, read_json, write_json
 from tprune.support.machine import default_threads, training_precision
 from tprune.support.reporting import Progress
+from tprune.train.team import leading
 
 
 class Stopped(Exception):  # noqa: N818, it is no error
@@ -60,6 +62,8 @@ class Run:
     architecture: Callable[..., nn.Module] | None = None  # the class of a model that is no part of transformers
     tunable: bool = False  # multiples that were tuned take the place of the recipe's, which nobody asked for
     tuned: Mapping[str, int] = field(default_factory=dict)  # multiples of the recipe that the runtime likes, by kind
+    tracked: bool = False  # its curves are written for TensorBoard
+    curves: Curves | None = None  # as long as it goes on, where it is tracked
 
     @property
     def task(self) -> Task:
@@ -95,6 +99,8 @@ class Run:
                 f"warning: {self.out}: what stage {name} left is damaged ({wrong}{kept}); it is done again"
             )
         self.progress.stage(name, stage_named(name).message(self.asked))
+        if self.curves is not None:
+            self.curves.stage = name
         result = work() or {}
         write_manifest(self.out, name)
         stages.put(name, result)
@@ -135,6 +141,7 @@ OWN = (
     "norms.json",
     "results.json",
     "report.html",
+    FOLDER,
 )  # of no stage
 HALF_WRITTEN = re.compile(r"^\..+\.(\d+\.(new|old)|part)$")  # see `tprune.support.files`
 
@@ -221,6 +228,7 @@ def clear(out: Path) -> None:
 
 TRAINS = {  # what decides the last bits of a result; by its key what it is, and how to have it as before
     "training.precision": ("the training precision", ""),
+    "training.processes": ("processes that train together:", " (torchrun --nproc_per_node {0})"),
     "training.threads": ("threads:", " (OMP_NUM_THREADS={0} gives as many where there are cores enough)"),
 }
 
@@ -239,7 +247,7 @@ def check_identity(run: Run) -> None:
         "plan": None if run.plan is None else sha256(run.plan.read_bytes()).hexdigest()[:12],
         "recipe": run.recipe.model_dump(mode="json"),
         "model": run.model,
-        "training": {"precision": training_precision(run.recipe.train_precision), "threads": default_threads()},
+        "training": _training(run),
         "corpus": digests,
     }
     marker = run.out / "run.json"
@@ -259,10 +267,18 @@ def check_identity(run: Run) -> None:
     write_json(marker, {**mine, "names": names, "tuned": dict(run.tuned)})
 
 
+def _training(run: Run) -> dict[str, Any]:
+    """How this process trains, as far as it decides the last bits of a result."""
+    team = leading()
+    together = {} if team is None else {"processes": team.seat.size}
+    return {"precision": training_precision(run.recipe.train_precision), "threads": default_threads(), **together}
+
+
 def _another(run: Run, key: str, then: object, now: object) -> InputError:
     """The error for a directory whose finished work was done for something else."""
     if key in TRAINS:
-        what, remedy = TRAINS[key]
+        (what, remedy), one = TRAINS[key], 1 if key == "training.processes" else None
+        then, now = one if then is None else then, one if now is None else now
         return InputError(
             f"{run.out} holds a run that computes with {what} {then}; here it would be {now}, which gives another "
             f"result. Go on where it was begun{remedy.format(then)}, choose another --out, or replace it with --force"

@@ -55,7 +55,10 @@ def taken(run: Run, name: str, work: Work) -> Work:
     """The work after the step of a stage, which is taken unless it is done already. What was kept is what goes on."""
     kept = KEPT[name]
     run.stage(name, lambda: kept.write(run, STEPS[name](kept.before(run, work))))
-    return kept.after(run, work)
+    after = kept.after(run, work)
+    if run.curves is not None and name == "profile" and after.evidence is not None:
+        run.curves.losses(after.evidence.curves)
+    return after
 
 
 def _write_spelling(run: Run, work: Work) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from tprune.runtimes.runtime import check_runs, runtime_named
 from tprune.support.errors import InputError
 from tprune.support.machine import check_threads
 from tprune.support.reporting import Report
+from tprune.train.one_process import processes
 from tprune.train.training_data import TrainingData
 
 
@@ -147,6 +148,11 @@ def compress(
     }
     if prune is not None:
         targets = {"macs": 1.0}  # of the built-in recipe, which then says how to recover and what is timed alone
+    if processes() > 1:
+        raise InputError(
+            f"this is one of {processes()} processes (torch.distributed); compress measures and chooses in one: start "
+            "it without a launcher, or use the command: torchrun --nproc_per_node 2 -m tprune prune ..."
+        )
     task = task or (task_of(model) if isinstance(model, nn.Module) else TASKS[TRAINED])
     recipe = changed(read_recipe(built_in(task.name)), "compress", options(given, {}), targets, needed=True)
     recipe = _with(recipe, prune, recover, analyze)

@@ -20,6 +20,7 @@ from tprune.families.graphs.graph import skeleton_of
 from tprune.report.norms import sorted_norms
 from tprune.report.page import write_report
 from tprune.run.beside_fp32 import beside_fp32, in_numbers, mixture
+from tprune.run.curves import Curves
 from tprune.run.dense_model import encoded, exportable, fitted, make_dense, with_task
 from tprune.run.estimates import expect, where
 from tprune.run.folder import Run, Stopped, check_identity, run_lock
@@ -60,10 +61,14 @@ def run(run: Run) -> dict[str, Any]:
     with run_lock(run):
         check_identity(run)
         run.progress.skip([name for name in run.progress.plan if run.has(name)])
+        run = replace(run, curves=Curves(run.out) if run.tracked else None)
         try:
             return _stages(run)
         except Stopped as reached:
             return {"stopped": str(reached)}
+        finally:
+            if run.curves is not None:
+                run.curves.close()
 
 
 def _check(run: Run) -> None:
@@ -99,6 +104,8 @@ def _stages(run: Run) -> dict[str, Any]:
     predicted = _forecast(run, work, expected, odd)
     if run.dry:
         return {"forecast": predicted}
+    if run.curves is not None:
+        run.curves.kept(work.goal)
     work = replace(work, writer=start.dense)  # one of its own is as large as the model, and done with
     to_small(work, take)
     for name in start.stages:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tprune.support.devices import placement
 from tprune.support.errors import InputError
 
 PACKAGES = ("tprune", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "sacrebleu", "numpy")
@@ -122,24 +123,6 @@ def _read(path: Path) -> str:
         return ""
 
 
-def use_device(name: str) -> None:
-    """What trains: `auto` is the GPU if there is one. Before torch has looked for GPUs.
-
-    Raises:
-        InputError: `cuda`, and there is no GPU that torch can use.
-    """
-    if name == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError(
-                f"--device cuda: torch {torch.__version__} finds no GPU here; leave it out, or install a build of "
-                "torch for yours"
-            )
-
-
 def use_threads() -> int:
     """Sets torch's threads to the default number, and returns it."""
     import torch  # here, because runtimes without torch ask this module about the machine too
@@ -160,7 +143,9 @@ def training_precision(asked: str) -> str:
         return asked
     import torch
 
-    if torch.cuda.is_available():
+    if (device := placement().device) == "mps":
+        return "fp32"
+    if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "fp32"
 

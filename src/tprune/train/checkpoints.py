@@ -10,11 +10,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from tprune.support.files import read_json, write_json
 from tprune.support.manifest import Manifest
 from tprune.support.reporting import Report
+from tprune.train.one_process import processes
 
 MANIFEST = "sealed.json"
 
@@ -27,6 +29,8 @@ class Manifests(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Once all of a checkpoint's files are written."""
+        if processes() > 1:
+            torch.distributed.barrier()  # each process writes a file of its random numbers
         if state.is_world_process_zero:
             write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ DISTILLATION = """@article{hinton2015distilling,
 }"""
 
 Width = tuple[int, ...]
+Total = Callable[[Tensor], Tensor]  # over the processes that share a batch
 LEAST_VARIANCE = 1e-6  # floor for the variance of constant hidden states
 
 
@@ -70,7 +71,9 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, share: f
     return F.cross_entropy(student.reshape(-1, student.shape[-1]).float(), target, reduction="sum") / kept.sum()
 
 
-def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None) -> Tensor:
+def unexplained(
+    student: Tensor, teacher: Tensor, kept: Tensor, width: Width | None = None, total: Total | None = None
+) -> Tensor:
     """The share of the teacher's variance that the student misses.
 
     `Σ (s − t)² / Σ (t − t̄)²` with t̄ the mean of each dimension.
@@ -82,6 +85,8 @@ def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | N
         teacher: hidden states (sentences, positions, D).
         kept: bool (sentences, positions), the positions that count.
         width: the K of the D dimensions that the student has, where it has fewer.
+        total: sums a tensor over the processes that share a batch: the variance is that of the whole batch, and what
+            comes back is this process's part of the share.
 
     Example:
         >>> states = torch.tensor([[[1.0, 5.0], [3.0, 5.0]]])
@@ -91,17 +96,25 @@ def unexplained(student: Tensor, teacher: Tensor, kept: Tensor, width: Width | N
     s, t = student[kept].float(), teacher[kept].float()
     if width is not None:
         t = t[:, list(width)]
-    variance = (t - t.mean(0)).square().sum()
+    if total is None:
+        variance = (t - t.mean(0)).square().sum()
+    else:
+        wide = t.double()
+        mean = total(wide.sum(0)) / total(kept.sum().double()).clamp_min(1)
+        variance = total((wide - mean).square().sum()).to(t)
     return (s - t).square().sum() / variance.clamp_min(LEAST_VARIANCE)
 
 
-def hidden_distillation(student: Sequence[States], teacher: Sequence[States], width: Width | None = None) -> Tensor:
+def hidden_distillation(
+    student: Sequence[States], teacher: Sequence[States], width: Width | None = None, total: Total | None = None
+) -> Tensor:
     """The mean of `unexplained` over the outputs of all layers; padded positions are left out.
 
     Args:
         student: the hidden states of each stack of layers; `teacher` likewise, of the same batch.
         teacher: see `student`.
         width: the residual dimensions that the student has kept, where it has fewer than the teacher.
+        total: see `unexplained`.
 
     References:
         Jiao et al., TinyBERT: distilling BERT for natural language understanding, 2020; here without a learnt map
@@ -109,7 +122,7 @@ def hidden_distillation(student: Sequence[States], teacher: Sequence[States], wi
         widths, because a cut model's dimensions are the teacher's own.
     """
     layers = [
-        unexplained(s, t, mine.kept, width)
+        unexplained(s, t, mine.kept, width, total)
         for mine, theirs in zip(student, teacher, strict=True)
         for s, t in zip(mine.layers, theirs.layers, strict=True)
     ]

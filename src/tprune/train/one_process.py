@@ -1,4 +1,4 @@
-"""One process trains: variables that a launcher left in the environment would make it wait for others."""
+"""Who trains: this process alone, or all of a group. What a launcher left in the environment changes neither."""
 
 from __future__ import annotations
 
@@ -8,66 +8,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from tprune.support.errors import InputError
+from tprune.support.launcher import PLACES, SETTINGS
 
-# what accelerate takes for the place of this process among others: torchrun's, MPI's, Slurm's by way of PMI
-PLACES = (
-    "RANK",
-    "LOCAL_RANK",
-    "GROUP_RANK",
-    "ROLE_RANK",
-    "WORLD_SIZE",
-    "LOCAL_WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-    "PMI_RANK",
-    "PMI_SIZE",
-    "MPI_LOCALRANKID",
-    "MPI_LOCALNRANKS",
-    "OMPI_COMM_WORLD_RANK",
-    "OMPI_COMM_WORLD_SIZE",
-    "OMPI_COMM_WORLD_LOCAL_RANK",
-    "OMPI_COMM_WORLD_LOCAL_SIZE",
-    "MV2_COMM_WORLD_RANK",
-    "MV2_COMM_WORLD_SIZE",
-    "MV2_COMM_WORLD_LOCAL_RANK",
-    "MV2_COMM_WORLD_LOCAL_SIZE",
-)
-SETTINGS = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_")  # of `accelerate launch`, which would change what is trained
+
+def processes() -> int:
+    """How many processes train together: those of torch's group, where there is one, else this one alone."""
+    import torch.distributed as group
+
+    return int(group.get_world_size()) if group.is_available() and group.is_initialized() else 1
 
 
 @contextmanager
-def one_process() -> Iterator[None]:
-    """Inside, the environment has no variables of a launcher; the first time any were there, one line says so.
+def own_places() -> Iterator[None]:
+    """Inside, the environment says of this process what is so, and has no settings of a launcher.
 
-    Raises:
-        InputError: this process is one of several already.
+    Without a group this process is alone: variables of places are gone. In a group they are those of the group. The
+    first time any were there that do not hold, one line says so.
 
     Example:
         >>> os.environ["RANK"] = "1"
-        >>> with one_process():
+        >>> with own_places():
         ...     inside = "RANK" in os.environ
         >>> inside, os.environ.pop("RANK")
         (False, '1')
     """
-    import torch.distributed as group
-
-    if group.is_available() and group.is_initialized() and group.get_world_size() > 1:
-        raise InputError(
-            f"this is one of {group.get_world_size()} processes (torch.distributed); tprune trains in one: start "
-            "it without a launcher"
-        )
-    gone = {name: os.environ.pop(name) for name in sorted(os.environ) if name in PLACES or name.startswith(SETTINGS)}
+    before = dict(os.environ)
+    together = processes() > 1
+    gone = [name for name in sorted(before) if (name in PLACES and not together) or name.startswith(SETTINGS)]
+    for name in gone:
+        del os.environ[name]
     if gone:
-        _say(", ".join(gone))
+        _say(", ".join(gone), "one process trains" if not together else "what is trained is said by tprune's options")
+    if together:
+        os.environ.update(_places())
     try:
         yield
     finally:
-        os.environ.update(gone)
+        inside = [name for name in os.environ if name in PLACES or name.startswith(SETTINGS)]  # accelerate sets some
+        for name in {*inside, *gone}:
+            os.environ.pop(name, None)
+            if name in before:
+                os.environ[name] = before[name]
+
+
+def _places() -> dict[str, str]:
+    """What accelerate reads of this process in a group; a launcher has said where it lies on its machine."""
+    import torch.distributed as group
+
+    rank, size = str(group.get_rank()), str(group.get_world_size())
+    local = os.environ.get("LOCAL_RANK", rank)
+    there = os.environ.get("LOCAL_WORLD_SIZE", size)
+    return {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": there}
 
 
 @cache
-def _say(names: str) -> None:
-    logging.getLogger("tprune").warning(
-        "%s", f"warning: one process trains, so these variables of a launcher are ignored: {names}"
-    )
+def _say(names: str, why: str) -> None:
+    logging.getLogger("tprune").warning("%s", f"warning: {why}, so these variables of a launcher are ignored: {names}")

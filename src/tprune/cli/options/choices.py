@@ -33,6 +33,13 @@ class Devices(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    MPS = "mps"
+
+
+class Trackers(StrEnum):
+    """Where curves go."""
+
+    TENSORBOARD = "tensorboard"
 
 
 class LongLinesHow(StrEnum):

@@ -19,7 +19,7 @@ from tprune.cli.options.checks import (
     stage_named,
     trimming,
 )
-from tprune.cli.options.choices import Devices, Kinds, Objectives, TrainPrecisions, Wanted
+from tprune.cli.options.choices import Devices, Kinds, Objectives, Trackers, TrainPrecisions, Wanted
 from tprune.cli.options.data import LongLines
 from tprune.cli.options.single import AsJson, MaxInt8Loss, Runtime
 from tprune.cli.options.sizes import BytesAsked, MacsAsked, ParamsAsked
@@ -174,6 +174,23 @@ class Training:
     device: Annotated[
         Devices, typer.Option("--device", help="Device to train on; auto takes the GPU if there is one.")
     ] = Devices.AUTO
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Divide weights, gradients and optimizer state among the processes that torchrun started (FSDP2); "
+            "without it each has all of them.",
+        ),
+    ] = False
+    tracker: Annotated[
+        Trackers | None,
+        typer.Option("--tracker", help="Where the curves of training and selection go too (default: nowhere)."),
+    ] = None
+
+    @property
+    def placed(self) -> tuple[str, bool, str | None]:
+        """The device, whether it is shared, and the tracker."""
+        return self.device.value, self.shard, self.tracker and self.tracker.value
 
 
 @dataclass(frozen=True)

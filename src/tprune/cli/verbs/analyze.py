@@ -50,7 +50,7 @@ def analyze(
     given = given_data(sets, pairs)
     from tprune.cli.data_sets import splits_of
     from tprune.recipe.schema import Analyze, Data
-    from tprune.support.machine import use_device
+    from tprune.support.devices import use_device
 
     task = task_name(given, where)
     data = splits_of(task, given, Data(), ("train", "valid"))

@@ -36,20 +36,24 @@ def prepare(folder: Path, pairs: Parallel = PAIRS) -> None:
         (folder / side).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def start(folder: Path, out: Path, **environment: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[bytes]:
     """Begins, or goes on with, a run of it."""
     files = [
         part
         for i, flag in enumerate(("src", "tgt", "valid-src", "valid-tgt", "test-src", "test-tgt"))
         for part in (f"--{flag}", str(folder / "st"[i % 2]))
     ]
-    command = [sys.executable, "-c", START, "run", str(folder / "recipe.yaml"), "--out", str(out), *files]
+    command = [sys.executable, "-c", START, "run", str(folder / "recipe.yaml"), "--out", str(out), *files, *more]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
 
 def finish(folder: Path, out: Path) -> None:
-    assert start(folder, out).wait(900) == 0, log_of(folder)
+    finish_with(folder, out)
+
+
+def finish_with(folder: Path, out: Path, *options: str) -> None:
+    assert start(folder, out, *options).wait(900) == 0, log_of(folder)
 
 
 def log_of(folder: Path) -> str:
