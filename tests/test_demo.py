@@ -1,6 +1,7 @@
 """`tprune demo` from the outside: the whole road, and that its numbers mean something."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,26 @@ def test_page_shows_the_run(demo: Path) -> None:
     results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
     assert f"{results['dense']['scores']['BLEU']['value']:.2f}" in page and "http" not in page.split("<body>")[0]
     assert page.count("<article>") == 20
+
+
+STANDING = {"dense fp32", "dense int8", "pruned fp32", "pruned int8"}
+
+
+def test_results_and_page_have_the_standing_rows(demo: Path) -> None:
+    results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
+    rows = {f"{row['model']} {row['precision']}": row["result"] for row in results["rows"]}
+    assert set(rows) == STANDING and len(results["rows"]) == 4 and not results["refused"]
+    for name, row in rows.items():
+        assert row["scores"]["BLEU"]["value"] >= results["dense"]["scores"]["BLEU"]["value"] - 20, name
+        assert row["latency_ms"]["onnxruntime"]["sentence"] > 0, name
+    for side in ("dense", "pruned"):
+        assert rows[f"{side} int8"]["bytes"] < 0.5 * rows[f"{side} fp32"]["bytes"] == 0.5 * results[side]["bytes"]
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    for name, row in rows.items():
+        line = re.search(rf'<tr><th scope="row">{name}</th>(.*?)</tr>', page)
+        assert line is not None, name
+        assert f"<span>{row['scores']['BLEU']['value']:.2f}</span>" in line[1], name
+        assert f"<span>{row['latency_ms']['onnxruntime']['sentence']:.3g}</span>" in line[1], name
 
 
 def test_a_finished_run_is_not_repeated_and_another_recipe_is_refused(demo: Path) -> None:

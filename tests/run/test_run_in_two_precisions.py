@@ -106,6 +106,43 @@ def test_a_plan_for_int8_is_compared_where_times_in_fp32_are_known(
     assert found["both"]["beside_fp32"]["precision"] == "int8" and "precision" not in found["both"]
 
 
+@pytest.mark.slow
+def test_speeds_of_a_frontier_go_on_from_its_measurements(
+    machine: Rounding, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, said = tmp_path / "run", list[str]()
+    run = run_of(out, dense, asked("int8", speedup=1.5), dry=True, speeds=(1.5, 2.0))
+    run.progress.note = said.append  # type: ignore[method-assign]
+    found = stages.run(run)["frontier"]
+    assert read_json(out / "frontier.json") == found and not found["refused"]
+    by = {(point["precision"], point["asked"]): point for point in found["points"]}
+    assert list(by) == [(name, speed) for name in ("fp32", "int8") for speed in (1.5, 2.0)]
+    reached = {key: point for key, point in by.items() if point["speedup"] is not None}
+    assert list(reached) == [("fp32", 1.5), ("int8", 1.5), ("int8", 2.0)]  # fp32 is too slow here, and says so
+    assert all(point["speedup"] >= speed for (_, speed), point in reached.items())
+    assert "asked for" in by["fp32", 2.0]["why"]
+    assert reached["int8", 1.5]["loss"] <= reached["fp32", 1.5]["loss"]
+    table, plot = said[-1].splitlines(), (out / "frontier.svg").read_text(encoding="utf-8")
+    assert [line.split()[:2] for line in table[1:5]] == [[name, f"{speed:g}x"] for name, speed in by]
+    for (name, speed), point in by.items():
+        assert (f"{name} {speed:g}x" in plot) == (point["speedup"] is not None)
+    timed = list[str]()
+
+    def bench(call: Any) -> dict[str, Any]:
+        timed.extend(call.others)
+        return machine.bench(call)
+
+    def again(*arguments: Any) -> None:
+        raise AssertionError("losses are measured again")
+
+    monkeypatch.setattr(latency_timer, "bench_all", as_bench(bench))
+    monkeypatch.setattr("tprune.budget.evidence.measure_loss_curves", again)
+    stages.run(run_of(out, dense, asked("int8", speedup=2.0), dry=True))
+    assert {name for name in timed if not name.startswith("dense")} == {"the plan"}  # the chosen one, to verify it
+    forecast = read_json(out / "forecast.json")
+    assert forecast["reached"]["pass_ms"] == pytest.approx(reached["int8", 2.0]["ms"], rel=0.03)
+
+
 def test_precisions_compete_for_time_or_memory_alone() -> None:
     for target in ({"speedup": 2.0}, {"latency_ms": 1.0}, {"memory_mb": 50.0}):
         check_auto(asked("auto", **target))

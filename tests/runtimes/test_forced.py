@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import SENTENCES
+from onnx_models import SENTENCES, randomise_, teach_
 
 from tprune.core.precision import FP32, INT8
 from tprune.runtimes.certificate import ExportCertificate
 from tprune.runtimes.export import export
-from tprune.runtimes.forced import FED, forced, fresh, here
+from tprune.runtimes.forced import FED, STEPS, forced, fresh, here
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.runtime import RUNTIMES
+from tprune.runtimes.translator import Translator
+from tprune.runtimes.verify import verify
 from tprune.support.errors import CertificateError, InputError
+from tprune.tasks.translation.encoding import MarianSize, new_model
 
 LATE = 30  # steps, more than the sentences of these tests have
 
@@ -45,6 +48,59 @@ def test_a_fault_of_long_caches_is_found(
     export(marian, tokenizer, tmp_path / "short", SENTENCES[:2], RUNTIMES["forgetful"], thorough=False)
     with pytest.raises(CertificateError, match=rf"sentence 1, step {LATE + 1} \(batch of 1\) of a fresh process"):
         export(marian, tokenizer, tmp_path / "out", SENTENCES[:2], RUNTIMES["forgetful"])
+
+
+class Mixing(OnnxRuntime):
+    """Wrong for the second row of a batch once a cache holds many steps."""
+
+    def open(self, folder: Path, layout: Any, threads: int) -> Any:
+        session = super().open(folder, layout, threads)
+
+        class Wrong:
+            def run(self, graph: str, feeds: Any, outputs: Any) -> Any:
+                found = session.run(graph, feeds, outputs)
+                if graph == "decoder" and int(feeds["position"][0]) >= LATE:
+                    found[0] = np.concatenate([found[0][:1], found[0][1:, ::-1]])
+                return found
+
+        return Wrong()
+
+
+@pytest.fixture(scope="module")
+def roomy(tokenizer: Any) -> Any:
+    """A model with more positions than the steps that are forced, whose own sentences are short."""
+    model = new_model(MarianSize(32, (1, 1), 4, 48, len(tokenizer), 0.1, STEPS + 1), len(tokenizer))
+    randomise_(model)
+    teach_(model, tokenizer)
+    model.generation_config.max_length = 20
+    return model.eval()
+
+
+@pytest.mark.slow
+def test_forty_eight_steps_are_forced_of_one_sentence_and_of_two(roomy: Any, tokenizer: Any, tmp_path: Path) -> None:
+    out, shapes = tmp_path / "out", list[tuple[tuple[int, ...], tuple[int, ...]]]()
+    report = export(roomy, tokenizer, out, SENTENCES[:2])
+    assert report.steps == ExportCertificate.read(out).steps == 48 and ExportCertificate.read(out).fresh
+    assert export(roomy, tokenizer, tmp_path / "short", SENTENCES[:2], thorough=False).steps == 0
+
+    def seen(jobs: Any) -> Any:
+        found = here(out)(jobs)
+        shapes.extend((job[FED].shape, each.shape[:2]) for job, each in zip(jobs, found, strict=True))
+        return found
+
+    found = verify(roomy, Translator.load(out), SENTENCES[:2], replay=seen)
+    assert shapes == [((1, 48), (1, 48)), ((2, 48), (2, 48))] and found.steps == 48
+
+
+@pytest.mark.slow
+def test_a_fault_of_the_second_row_of_a_batch_is_found(
+    roomy: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RUNTIMES, "entered", {"mixing": Mixing("mixing")})
+    export(roomy, tokenizer, tmp_path / "short", SENTENCES[:2], RUNTIMES["mixing"], thorough=False)
+    with pytest.raises(CertificateError, match=rf"sentence 2, step {LATE + 1} \(batch of 2\) of a fresh process"):
+        export(roomy, tokenizer, tmp_path / "out", SENTENCES[:2], RUNTIMES["mixing"])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from tprune.counting.size import size
 from tprune.recipe.whole import from_whole
 from tprune.run.given_plan import fitted_plan, selected_plan
 from tprune.run.kept_losses import kept_int8_losses, kept_losses
+from tprune.run.kept_times import kept_speedup
 from tprune.run.numbers import limited
 from tprune.run.stage import stage_named
 from tprune.run.steps import (
@@ -128,7 +129,7 @@ def measured(work: Work) -> Work:
         )
         start.note(f"with the smaller vocabulary alone: {faster:.2f}x faster")
     if not start.setting.precision.exact and work.how.target()[0] == "speedup":
-        lower = precision_speedup(work.dense_timing)
+        lower = kept_speedup(work, partial(precision_speedup, work.dense_timing))
         start.note(f"in {start.setting.precision} alone: {lower:.2f}x faster")
         faster *= lower
     losses = partial(kept_losses, work)
