@@ -26,7 +26,7 @@ test-ecosystem: $(READY)
 test-oldest:
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python --resolution lowest-direct --editable ".[dev]"
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest/bin/python --resolution lowest-direct --editable ./runtime --editable ".[dev]"
 	$(VENV)-oldest/bin/python -m pytest -m "not slow and not runtimes and not variants and not models" -n auto tests/core tests/families tests/realise tests/train tests/methods
 
 # the runtimes that are extras, installed first; each test is skipped where its runtime is not there
