@@ -62,6 +62,7 @@ EXTENSIONS = {  # what the author of an extension needs: all public names of the
     "testing.family testing.realisation testing.task testing.runtime",
 }
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Example|References):$", re.MULTILINE)
+RUNTIME = "tprune_runtime."
 WIDTH = 100  # a longer signature takes one line a parameter
 
 BASES: dict[ast.ClassDef, list[ast.ClassDef]] = {}  # those of the same module
@@ -85,8 +86,8 @@ class Public:
 
     @property
     def room(self) -> str:
-        """The room that it lies in."""
-        return self.source.partition(".")[0]
+        """The room that it lies in; errors that the runtime package has, too, stand beside the others."""
+        return "support" if self.source.startswith(RUNTIME) else self.source.partition(".")[0]
 
     @property
     def doc(self) -> str:
@@ -94,11 +95,15 @@ class Public:
         return inspect.cleandoc(ast.get_docstring(self.node) or "")
 
 
+def file_of(module: str) -> Path:
+    """The file of a module of `tprune`, or of the runtime package."""
+    return (HOUSE.parent if module.startswith(RUNTIME) else HOUSE) / f"{module.replace('.', '/')}.py"
+
+
 @cache
 def definitions(module: str) -> Mapping[str, Definition]:
     """The public classes and functions that a module of `tprune` defines, by name."""
-    path = HOUSE / f"{module.replace('.', '/')}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for node in classes.values():
         BASES[node] = [classes[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in classes]
@@ -116,7 +121,7 @@ def home_of(module: str, name: str) -> str:
     """The module that defines a name which `module` may only pass on."""
     if name in definitions(module):
         return module
-    tree = ast.parse((HOUSE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     passed = [
         node for node in tree.body if isinstance(node, ast.ImportFrom) and name in {each.name for each in node.names}
     ]
@@ -296,7 +301,10 @@ def docstring(doc: str) -> Iterator[str]:
 
 def papers_of_name(public: Public) -> tuple[str, ...]:
     """First author, year and title of the papers that a name carries."""
-    thing = getattr(importlib.import_module(f"tprune.{public.source}"), public.name)
+    thing = getattr(
+        importlib.import_module(public.source if public.source.startswith(RUNTIME) else f"tprune.{public.source}"),
+        public.name,
+    )
     return tuple(short(entry_) for entry_ in papers_of([thing]))
 
 
