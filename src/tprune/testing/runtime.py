@@ -47,6 +47,7 @@ def check_runtime(
     Example: see `docs/add-your-own.md`.
     """
     from tprune.runtimes.export import export
+    from tprune.runtimes.one_pass import OnePass
     from tprune.runtimes.opened import open_exported
     from tprune.runtimes.translator import Translator
 
