@@ -44,7 +44,7 @@ def trained_on(run: Path, data: Path, out: Path, seed: int = 0) -> None:
     if how.sequence_distillation:
         material = distill_data_step(dense, tokenizer, train, material, run / "taught")
     set_seed(seed)
-    model = recover_step(copy.deepcopy(dense), dense, material, how, out / "work")
+    model = recover_step(copy.deepcopy(dense), dense, material, how, out.with_name(f"{out.name}-work"))
     save(model, out, tokenizer)
 
 
