@@ -17,6 +17,7 @@ from tprune.families.registry import couplings
 from tprune.report.comparison import compare, names, write_comparison
 from tprune.report.results import Noise, Outcome
 from tprune.report.scatter import Dot, scatter
+from tprune.report.sides import PrecisionRow
 from tprune.support.errors import InputError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -104,6 +105,31 @@ def test_runs_that_are_none_or_not_finished(tprune: Call, runs: list[Path], tmp_
     (runs[1] / "results.json").write_text("{")
     code, _, notes = tprune("report", runs[1], runs[2])
     assert code == 1 and "results.json: damaged or cut short" in notes
+
+
+def test_rows_of_one_precision(tprune: Call, runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tprune.report.page.write_report", lambda run: run / "report.html")
+    found = small_results()
+    rows = [
+        PrecisionRow(model=side, precision=name, result=getattr(found, side))
+        for name in ("fp32", "int8")
+        for side in ("dense", "pruned")
+    ]
+    (runs[0] / "results.json").write_text(json.dumps(replace(found, rows=tuple(rows)).to_dict()))
+
+    def shown(*options: str) -> list[str]:
+        code, out, notes = tprune("report", runs[0], "--json", *options)
+        assert code == 0, notes
+        return [f"{row['model']} {row['precision']}" for row in json.loads(out)["rows"]]
+
+    assert shown() == ["dense fp32", "pruned fp32", "dense int8", "pruned int8"]
+    assert shown("--precision", "int8") == ["dense int8", "pruned int8"]
+    code, out, _ = tprune("report", runs[0], "--precision", "int8")
+    assert code == 0 and "pruned int8" in out and "pruned fp32" not in out
+    code, _, notes = tprune("report", runs[0], "--precision", "int4-weights")
+    assert code == 1 and f"{runs[0]}: has no rows in int4-weights; it has fp32, int8" in notes
+    assert "has no rows in fp32; it has none" in tprune("report", runs[1], "--precision", "fp32")[2]
+    assert "--precision is for the rows of one run" in tprune("report", *runs, "--precision", "int8")[2]
 
 
 def test_a_plot_holds_all_of_its_dots() -> None:

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from rich.table import Table
 
 from tprune.report.results import RunResults
 from tprune.report.sides import PrecisionRow, Ratio
+from tprune.support.errors import InputError
+
+
+def in_precision(results: RunResults, precision: str, run: Path) -> RunResults:
+    """The results of a run with the rows of one precision alone.
+
+    Args:
+        results: with all its rows.
+        precision: the name of the precision.
+        run: its directory.
+
+    Raises:
+        InputError: the run has no such row; says which it has.
+    """
+    rows = tuple(row for row in results.rows if row.precision == precision)
+    if not rows:
+        known = ", ".join(dict.fromkeys(row.precision for row in results.rows))
+        raise InputError(f"{run}: has no rows in {precision}; " + (f"it has {known}" if known else "it has none"))
+    return replace(results, rows=rows)
 
 
 def head(results: RunResults) -> tuple[str, ...]:

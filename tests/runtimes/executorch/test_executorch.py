@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx_models import EXTRA, SENTENCES, bart, pruned_marian, randomise_, teach_
+from transformers import ViTConfig, ViTForImageClassification
 
 from table_models import kept_by, table_model
+from tprune import testing
 from tprune.core.precision import FP32, INT8, Precision
 from tprune.realise.shrink import shrink
 from tprune.runtimes.artefact import read_layout
@@ -49,9 +52,19 @@ def llama() -> Any:
     return shrink(model, kept_by(model, ("heads", "ffn", "sublayer", "width"), gone=gone))
 
 
+def vit() -> Any:
+    """Patches of an image, with a class token and learned positions."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    model = ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=4, num_labels=5))
+    testing.randomise_(model)
+    return model
+
+
 PASSES: Mapping[str, Callable[[], Any]] = {
     "bert": lambda: table_model("bert-classifier"),
     "resnet": lambda: table_model("resnet"),
+    "vit": vit,
     "pruned llama": llama,
 }
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
+import torch
 from onnx_models import SENTENCES, teach_
-from transformers import AutoTokenizer, MarianMTModel
+from transformers import AutoTokenizer, MarianMTModel, ViTConfig, ViTForImageClassification
 
 from table_models import kept_by, table_model
 from tprune.core.precision import FP32, INT8_WEIGHTS, Precision
@@ -30,9 +31,9 @@ from tprune.runtimes.openvino.package import openvino
 from tprune.runtimes.openvino.settings import lacks, settings
 from tprune.runtimes.steps import EncoderDecoderEngine
 from tprune.runtimes.translator import Translator
-from tprune.support.errors import CertificateError, InputError
+from tprune.support.errors import CertificateError, InputError, TpruneWarning
 from tprune.tasks.translation.encoding import MarianSize, new_model
-from tprune.testing import check_runtime
+from tprune.testing import check_runtime, randomise_
 
 pytestmark = pytest.mark.runtimes
 KEYS = 16  # from here on attention without a mask is wrong
@@ -44,9 +45,19 @@ def llama() -> Any:
     return shrink(model, kept_by(model, ("heads", "ffn", "sublayer", "width"), gone=gone))
 
 
+def vit() -> Any:
+    """Patches of an image, with a class token and learned positions."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    model = ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=4, num_labels=5))
+    randomise_(model)
+    return model
+
+
 PASSES: Mapping[str, Callable[[], Any]] = {
     "bert": lambda: table_model("bert-classifier"),
     "resnet": lambda: table_model("resnet"),
+    "vit": vit,
     "llama": lambda: table_model("llama"),
     "pruned llama": llama,
 }
@@ -151,6 +162,28 @@ def test_precisions_that_need_a_processor(name: str, tokenizer: Any, tmp_path: P
     products = ExportCertificate.read(out).products
     assert {p.precision for p in products if "model.decoder.layers.0.fc2.weight" in p.weights} == {name}
     assert sum(p.bytes for p in products) < (2.6 if name == "bf16" else 1.7) * sum(np.prod(p.shape) for p in products)
+
+
+@pytest.mark.parametrize(("name", "less"), [("int8", INT8_WEIGHTS), ("bf16", FP32)], ids=["int8", "bf16"])
+def test_a_folder_for_another_processor_falls_back_and_says_so(
+    name: str, less: Precision, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the instructions it computes what the same files compute in the lesser precision."""
+    if why := lacks(name):
+        pytest.skip(why)
+    out = tmp_path / "out"
+    model = new_model(MarianSize(64, (1, 1), 4, 128, len(tokenizer), 0.1, 40), len(tokenizer))
+    teach_(model, tokenizer)
+    export(model.eval(), tokenizer, out, SENTENCES[:2], OPENVINO, precision=Precision(name), thorough=False)
+    layout = read_layout(out)
+    full = steps(OPENVINO.open(out, layout, 1), out, 5)
+    expected = steps(OPENVINO.open(out, replace(layout, precision=less), 1), out, 5)
+    monkeypatch.setattr("tprune.runtimes.openvino.settings.processor_features", lambda: frozenset({"avx2"}))
+    says = rf"out: exported in {name}, but this processor has no instructions for {name} .*; runs in {less.name}$"
+    with pytest.warns(TpruneWarning, match=says):
+        opened = OPENVINO.open(out, layout, 1)
+        found = steps(opened, out, 5)
+    assert off(found, expected) < 1e-6 < 1e-4 < off(full, expected)
 
 
 def test_opening_needs_neither_torch_nor_onnx(marian: Any, tokenizer: Any, tmp_path: Path) -> None:

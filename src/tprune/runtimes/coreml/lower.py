@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +16,10 @@ from tprune.core.graph import Signature
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.coreml.package import coremltools, quiet
 from tprune.runtimes.coreml.rewritten import rewrite_
+from tprune.runtimes.unlowered import unlowered
 from tprune.support.errors import InputError
+
+UNKNOWN = r"(?:convert function for op '|Unsupported fx node \w+, kind )([\w.]+)"  # as coremltools says it
 
 
 def lower(graph: Graph, path: Path, half: bool) -> None:
@@ -29,7 +33,7 @@ def lower(graph: Graph, path: Path, half: bool) -> None:
         half: compute in half precision; inputs and outputs stay in single precision.
 
     Raises:
-        InputError: coremltools cannot convert it; says the operator.
+        InputError: coremltools cannot convert it; says the operator, and its layer.
     """
     package = coremltools()
     with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # bars of progress
@@ -54,6 +58,8 @@ def _converted(package: Any, graph: Graph, half: bool) -> Any:
         )
     except Exception as error:  # whatever its converters raise
         said = " ".join(str(error).split())[:300]
+        if (found := re.search(UNKNOWN, said)) is not None:
+            said = f"it does not know {unlowered(found[1], program.graph.nodes, graph.module)}"
         raise InputError(
             f"cannot export this model: coremltools cannot convert the graph {graph.name}: {said}"
         ) from None

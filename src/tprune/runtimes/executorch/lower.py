@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.fx import Node
 
 from tprune.core.precision import Precision
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.executorch.kept import content, lowered_once
-from tprune.runtimes.executorch.package import LOGGERS, module
+from tprune.runtimes.executorch.package import LOGGERS, RUNS, module
 from tprune.runtimes.executorch.quantize import products, quantized
 from tprune.runtimes.executorch.sizes import bounds
 from tprune.runtimes.products import Product
+from tprune.runtimes.unlowered import unlowered
 from tprune.support.chatter import quiet
 from tprune.support.errors import InputError
 
@@ -39,7 +41,7 @@ def lower(graph: Graph, path: Path, precision: Precision, toolchain: Mapping[str
 
     Raises:
         InputError: an exception names no parameter of the model, executorch would not leave a size free, or XNNPACK
-            does not take a product.
+            does not take a product, or there is no kernel for an operator; says which, and of which layer.
     """
     with torch.no_grad(), quiet(LOGGERS):
         program = exported(graph, graph.module)
@@ -60,8 +62,11 @@ def _written(graph: Graph, program: ExportedProgram, path: Path) -> None:
     edge = exir.to_edge_transform_and_lower(program, partitioner=[partitioner], compile_config=how)
     _check_free(graph, edge.exported_program())
     _check_taken(graph, edge.exported_program())
+    nodes = list(edge.exported_program().graph.nodes)
+    made = edge.to_executorch()
+    _check_kernels(graph, made.executorch_program, nodes)
     with path.open("wb") as file:
-        edge.to_executorch().write_to_file(file)
+        made.write_to_file(file)
 
 
 def exported(graph: Graph, computes: torch.nn.Module) -> ExportedProgram:
@@ -85,6 +90,18 @@ def _check_free(graph: Graph, program: ExportedProgram) -> None:
                     f"runtime executorch: {dim} of input {spec.name} of graph {graph.name} became {size}; expected it "
                     "to stay free"
                 )
+
+
+def _check_kernels(graph: Graph, program: Any, nodes: Sequence[Node]) -> None:
+    """Raises `InputError` where an operator is left that executorch has no kernel for: it would fail when it is run."""
+    known = set(module(RUNS)._get_operator_names())
+    for operator in program.execution_plan[0].operators:
+        name = f"{operator.name}.{operator.overload}" if operator.overload else operator.name
+        if name not in known:
+            raise InputError(
+                f"cannot export the graph {graph.name}: executorch has no kernel for "
+                f"{unlowered(name, nodes, graph.module)}; expected a model of other operators"
+            )
 
 
 def _check_taken(graph: Graph, program: ExportedProgram) -> None:

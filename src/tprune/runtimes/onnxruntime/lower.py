@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from tprune.families.graphs.attention import OPSET
 from tprune.families.graphs.graph import Graph
 from tprune.runtimes.onnxruntime.rotations import spread_rotations
+from tprune.runtimes.unlowered import unlowered
 from tprune.support.chatter import quiet
 from tprune.support.errors import InputError
 
@@ -25,7 +27,7 @@ def lower(graph: Graph, path: Path, opset: int = OPSET) -> None:
         opset: of its operators.
 
     Raises:
-        InputError: torch cannot trace it.
+        InputError: torch cannot trace it, or ONNX lacks an operator; says which, and of which layer.
     """
     made = _traced(graph, opset)
     spread_rotations(made.model)
@@ -49,6 +51,11 @@ def _traced(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
                 opset_version=opset,
             )
         except torch.onnx.OnnxExporterError as error:
+            if (operator := _unknown(error)) is not None:
+                raise InputError(
+                    f"cannot export the graph {graph.name}: ONNX has no {_placed(operator, graph)}; expected a model "
+                    "of other operators"
+                ) from error
             why = next((str(one) for one in (error.__cause__, error) if one is not None), "")
             raise InputError(
                 f"cannot export the graph {graph.name}: torch cannot trace it ({why.strip().splitlines()[0][:200]}); "
@@ -56,6 +63,21 @@ def _traced(graph: Graph, opset: int) -> torch.onnx.ONNXProgram:
             ) from error
     assert made is not None
     return made
+
+
+def _unknown(error: BaseException) -> str | None:
+    """The operator that torch has no translation of, where that is why."""
+    said, one = "", error.__cause__
+    while one is not None:
+        said, one = f"{said}\n{one}", one.__cause__
+    found = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", said)
+    return None if found is None else found[1]
+
+
+def _placed(operator: str, graph: Graph) -> str:
+    """An operator with the layer that computes it: what was traced is lost, so it is traced again."""
+    traced = torch.export.export(graph.module, graph.example, dynamic_shapes=graph.dynamic_shapes, strict=False)
+    return unlowered(operator, traced.run_decompositions().graph.nodes, graph.module)
 
 
 def _forget_sources(model: Any) -> None:

@@ -79,10 +79,13 @@ class OpenVino:
         files = {graph.name: [f"{graph.name}.{end}" for end in ("xml", "bin")] for graph in layout.graphs}
         if missing := [file for pair in files.values() for file in pair if file not in layout.files.stamps]:
             raise InputError(f"{folder / LAYOUT}: lists no {missing[0]}; export the model again")
-        if (why := lacks(layout.precision.name)) is not None:
-            less = FALLS_BACK[layout.precision.name]
-            warnings.warn(f"{folder}: exported in {layout.precision.name}, but {why}; runs in {less}", TpruneWarning, 2)
-        asked = settings(layout.precision.name, threads)
+        computed = layout.precision.name
+        if (why := lacks(computed)) is not None:
+            computed = FALLS_BACK[computed]
+            warnings.warn(
+                f"{folder}: exported in {layout.precision.name}, but {why}; runs in {computed}", TpruneWarning, 2
+            )
+        asked = settings(computed, threads)
         return OpenVinoSession({name: _compiled(folder / xml, asked) for name, (xml, _) in files.items()})
 
 
