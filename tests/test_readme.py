@@ -19,7 +19,7 @@ TABLES = {
     "one-shot.md": ["one-shot"],
     "milliseconds.md": ["latency", "latency-int8", "latency-kept"],
     "runtimes.md": ["runtimes", "why", "one-pass"],
-    "tasks.md": ["other-tasks"],
+    "tasks.md": ["other-tasks", "families"],
 }
 
 
