@@ -6,8 +6,10 @@ Ends with 0, with 1 where a check failed, with 3 where what was given is at faul
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"tprune_runtime: {error}", file=sys.stderr)
         return USERS
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 
@@ -36,19 +41,27 @@ def _parser() -> argparse.ArgumentParser:
     ):
         verb = verbs.add_parser(run.__name__[1:], help=about, description=about)
         verb.add_argument("folder", type=Path, help="of the bundle: it holds manifest.json")
-        verb.add_argument("--threads", type=int, default=1, help="of one operation (default: 1)")
+        verb.add_argument("--threads", type=_count, default=1, help="of one operation (default: 1)")
         if run is not _check:
-            verb.add_argument("--batch", type=int, default=8, help="lines that run at once (default: 8)")
+            verb.add_argument("--batch", type=_count, default=8, help="lines that run at once (default: 8)")
         if run is _translate:
-            verb.add_argument("--beams", type=int, help="of the search, 1 is greedy (default: as exported)")
-            verb.add_argument("--stream", action="store_true", help="write words as they are found, greedily")
+            verb.add_argument("--beams", type=_count, help="of the search, 1 is greedy (default: as exported)")
+            verb.add_argument(
+                "--stream", action="store_true", help="write words as they are found, greedily, a line at a time"
+            )
         verb.set_defaults(run=run)
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least 1")
+    return int(text)
+
+
 def _check(given: argparse.Namespace) -> int:
     done = failed = 0
-    for line in check(given.folder, max(1, given.threads)):
+    for line in check(given.folder, given.threads):
         done, failed = done + 1, failed + (not line.passed)
         print(f"{'ok    ' if line.passed else 'FAILED'} {line.text}", flush=True)
     print(f"{given.folder}: {f'{failed} of {done} checks failed' if failed else f'{done} checks passed'}")
@@ -58,14 +71,16 @@ def _check(given: argparse.Namespace) -> int:
 def _translate(given: argparse.Namespace) -> int:
     from tprune_runtime.translator import Translator  # which imports a tokeniser
 
-    translator = Translator.load(given.folder, max(1, given.threads))
-    if given.stream:
-        for (line,) in _batches(1):
-            _streamed(translator.stream(line))
-        return 0
-    for lines in _batches(given.batch):
-        for text in translator.translate(lines, given.beams, given.batch):
-            print(_one_line(text), flush=True)
+    if given.stream and given.beams not in (None, 1):
+        raise InputError(f"--stream with --beams {given.beams}; expected one of them, words are found greedily")
+    translator = Translator.load(given.folder, given.threads)
+    for first, lines in _batches(1 if given.stream else given.batch):
+        with _at(first):
+            if given.stream:
+                _streamed(translator.stream(lines[0]))
+            else:
+                for text in translator.translate(lines, given.beams, given.batch):
+                    print(_one_line(text), flush=True)
     return 0
 
 
@@ -82,20 +97,32 @@ def _streamed(texts: Iterator[str]) -> None:
 def _classify(given: argparse.Namespace) -> int:
     from tprune_runtime.classifier import Classifier  # which imports a tokeniser
 
-    classifier = Classifier.load(given.folder, max(1, given.threads))
-    for lines in _batches(given.batch):
-        for label in classifier.classify(lines, given.batch):
-            print(f"{label.name}\t{label.probability:.4f}", flush=True)
+    classifier = Classifier.load(given.folder, given.threads)
+    for first, lines in _batches(given.batch):
+        with _at(first):
+            for label in classifier.classify(lines, given.batch):
+                print(f"{label.name}\t{label.probability:.4f}", flush=True)
     return 0
 
 
-def _batches(size: int) -> Iterator[list[str]]:
-    """The lines of standard input, so many at a time."""
-    if size < 1:
-        raise InputError(f"batch {size}; expected at least 1")
-    lines = (line.rstrip("\r\n") for line in sys.stdin)
-    while some := list(islice(lines, size)):
-        yield some
+def _batches(size: int) -> Iterator[tuple[int, list[str]]]:
+    """The lines of standard input, so many at a time, and the number of the first."""
+    lines, first = (line.rstrip("\r\n") for line in sys.stdin), 1
+    try:
+        while some := list(islice(lines, size)):
+            yield first, some
+            first += len(some)
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input, from line {first} on: {error}; expected UTF-8") from None
+
+
+@contextmanager
+def _at(first: int) -> Iterator[None]:
+    """Says at which line of standard input the sentences begin that an error counts."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"standard input, counted from line {first}: {error}" if first > 1 else str(error)) from None
 
 
 def _one_line(text: str) -> str:

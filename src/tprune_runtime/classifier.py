@@ -11,12 +11,13 @@ import numpy as np
 from tprune_runtime.batches import by_length, padded
 from tprune_runtime.decoding import Floats, log_softmax
 from tprune_runtime.errors import InputError
-from tprune_runtime.manifest import read_manifest
+from tprune_runtime.manifest import read_manifest, whole
 from tprune_runtime.replay import Array, Graphs
 from tprune_runtime.texts import check_texts
 from tprune_runtime.tokens import Tokens, load_tokens
 
 TEXT = ("input_ids", "attention_mask")
+CLASSES = "text-classification"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Classifier:
         graphs: opened; there is one.
         tokens: the tokeniser; none for a model that reads no text.
         labels: names of the classes, in order; empty where they have none.
+        pad: the id that fills texts.
+        most: tokens of a text; None where there is no limit.
 
     Example:
         ```python
@@ -45,6 +48,8 @@ class Classifier:
     graphs: Graphs
     tokens: Tokens | None
     labels: tuple[str, ...]
+    pad: int
+    most: int | None
 
     @staticmethod
     def load(folder: str | Path, threads: int = 1) -> Classifier:
@@ -59,10 +64,12 @@ class Classifier:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        if manifest.get("step") is not None or len(manifest.get("graphs", ())) != 1:
-            raise InputError(f"{folder}: a model for {manifest.get('task')}; expected one that runs in one pass")
-        tokens = load_tokens(folder) if manifest.get("tokenizer") else None
-        return Classifier(Graphs(folder, manifest, threads), tokens, tuple(manifest.get("labels", ())))
+        with whole(folder):
+            if manifest["step"] is not None or len(manifest["graphs"]) != 1:
+                raise InputError(f"{folder}: a model for {manifest['task']}; expected one that runs in one pass")
+            tokens = load_tokens(folder) if manifest["tokenizer"] else None
+            pad, most = int(manifest["ids"]["pad"] or 0), manifest["limits"].get("tokens")
+            return Classifier(Graphs(folder, manifest, threads), tokens, tuple(manifest.get("labels", ())), pad, most)
 
     def logits(self, inputs: Mapping[str, Array]) -> Floats:
         """The logits `[N, classes]` (of tokens `[N, length, classes]`) of a batch.
@@ -100,7 +107,7 @@ class Classifier:
 
     def _passed(self, rows: Sequence[Sequence[int]]) -> Floats:
         (graph,) = self.graphs.specs.values()
-        ids, mask = padded(rows, self.graphs.manifest["ids"]["pad"] or 0)
+        ids, mask = padded(rows, self.pad)
         given = {name: np.zeros_like(ids) for name in (each["name"] for each in graph["inputs"])}
         logits = self.logits(given | dict(zip(TEXT, (ids, mask), strict=True)))
         if logits.ndim != 2 or logits.shape[1] < 2:
@@ -109,8 +116,9 @@ class Classifier:
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
         check_texts(texts)
+        if (task := self.graphs.manifest.get("task")) != CLASSES and self.tokens is not None:
+            raise InputError(f"a model for {task}; expected one for {CLASSES}, or call `logits`")
         if self.tokens is None:
             raise InputError("a bundle without a tokeniser; expected one that reads text, or call `logits`")
-        most = self.graphs.manifest["limits"].get("tokens")
-        rows = self.tokens.encode(texts)
+        most, rows = self.most, self.tokens.encode(texts)
         return [row if most is None or len(row) <= most else [*row[: most - 1], row[-1]] for row in rows]

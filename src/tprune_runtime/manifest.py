@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +33,23 @@ def read_manifest(folder: Path) -> Any:
     if manifest["format"] != FORMAT:
         raise InputError(f"{folder / MANIFEST}: format {manifest['format']}; this tprune_runtime reads {FORMAT}")
     return manifest
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Names the manifest where something that it should hold is not there, or is something else.
+
+    Args:
+        folder: of the bundle.
+
+    Raises:
+        InputError: naming the file.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{folder / MANIFEST}: not the manifest of a bundle ({type(error).__name__}: {error})"
+        ) from None

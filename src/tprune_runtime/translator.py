@@ -10,8 +10,8 @@ from typing import Any
 from tprune_runtime.batches import by_length, padded
 from tprune_runtime.decoding import Floats, Ints, beam, greedy, streamed
 from tprune_runtime.errors import InputError
-from tprune_runtime.generation import Generation
-from tprune_runtime.manifest import MANIFEST, read_manifest
+from tprune_runtime.generation import Generation, fault
+from tprune_runtime.manifest import MANIFEST, read_manifest, whole
 from tprune_runtime.replay import Decoder, Graphs
 from tprune_runtime.texts import check_texts
 from tprune_runtime.tokens import Tokens, load_tokens
@@ -50,6 +50,7 @@ class Translator:
         generation: how it decodes, in the decoder's numbers of tokens.
         numbers: the token of each of the decoder's numbers; empty where they are the same.
         pad: the id that fills sources.
+        writable: how many tokens the decoder knows.
 
     Example:
         ```python
@@ -62,6 +63,7 @@ class Translator:
     generation: Generation
     numbers: tuple[int, ...]
     pad: int
+    writable: int
 
     @staticmethod
     def load(folder: str | Path, threads: int = 1) -> Translator:
@@ -76,15 +78,17 @@ class Translator:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        try:
+        with whole(folder):
             given = {each["name"] for each in manifest["graphs"][0]["inputs"]}
             if manifest["decoding"] is None or given != TEXT:
                 raise InputError(f"{folder}: a model for {manifest['task']}; expected one that writes text for text")
             said = {key: _tuple(value) if key in LISTS else value for key, value in manifest["decoding"].items()}
-            found = Generation(**said), tuple(manifest["rows"]), int(manifest["ids"]["pad"])
-        except (KeyError, TypeError, IndexError) as error:
-            raise InputError(f"{folder / MANIFEST}: not the manifest of a bundle ({error})") from None
-        return Translator(Graphs(folder, manifest, threads), load_tokens(folder), *found)
+            generation, numbers = Generation(**said), tuple(manifest["rows"])
+            known, positions = len(numbers) or int(manifest["vocabulary"]), int(manifest["source_positions"])
+            if (wrong := fault(generation, known, positions)) is not None:
+                raise InputError(f"{folder / MANIFEST}: {wrong}")
+            found = generation, numbers, int(manifest["ids"]["pad"]), known
+            return Translator(Graphs(folder, manifest, threads), load_tokens(folder), *found)
 
     def translate(self, sentences: Sequence[str], beams: int | None = None, batch: int = 8) -> list[str]:
         """The translations, in the order of the sentences; a blank sentence stays blank.
@@ -98,8 +102,8 @@ class Translator:
             InputError: a sentence that is no text or has too many tokens, naming its number; beams or a batch below 1.
         """
         rows, beams = self._encoded(sentences), self.generation.num_beams if beams is None else beams
-        if beams < 1:
-            raise InputError(f"beams {beams}; expected at least 1")
+        if not 0 < max(2, 1 + len(self.generation.eos_token_id)) * beams <= self.writable:
+            raise InputError(f"beams {beams}; expected at least 1, and few for the vocabulary of {self.writable}")
         filled = [i for i, sentence in enumerate(sentences) if sentence.strip()]
         texts = [""] * len(sentences)
         for group in by_length([rows[i] for i in filled], batch):
@@ -112,7 +116,9 @@ class Translator:
         return texts
 
     def stream(self, sentence: str) -> Iterator[str]:
-        """The translation so far, longer with each token, greedy; the last one is what `translate(beams=1)` gives.
+        """The translation so far, longer with each token, greedy; none for a blank sentence.
+
+        The last one is what `translate(beams=1)` gives.
 
         Args:
             sentence: a text of the source.

@@ -154,6 +154,44 @@ def test_the_command_line(
     given(monkeypatch, ["a dog"])
     assert main(["classify", str(translating)]) == 3
     assert "tprune_runtime: " in capsys.readouterr().err
+    given(monkeypatch, ["a", "b", "c " * 400])
+    assert main(["translate", str(translating), "--batch", "2"]) == 3
+    assert "standard input, counted from line 3: sentence 1 has" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff\n"), encoding="utf-8"))
+    assert main(["classify", str(classifying)]) == 3 and "expected UTF-8" in capsys.readouterr().err
+    assert main(["translate", str(translating), "--stream", "--beams", "2"]) == 3
+    for wrong in (["--threads", "0"], ["--batch", "x"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["translate", str(translating), *wrong])
+        assert ended.value.code == 2
+
+
+def test_a_damaged_manifest_is_named(translating: Path, classifying: Path, tmp_path: Path) -> None:
+    for load, folder, wrong in (
+        (Translator.load, translating, {"graphs": None}),
+        (Translator.load, translating, {"rows": 3}),
+        (Translator.load, translating, {"source_positions": "many"}),
+        (Classifier.load, classifying, {"graphs": [{}]}),
+        (Classifier.load, classifying, {"ids": []}),
+    ):
+        damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+        write_json(damaged / "manifest.json", read_json(damaged / "manifest.json") | wrong)
+        with pytest.raises(InputError, match=r"manifest\.json: not the manifest of a bundle"):
+            load(damaged)
+        shutil.rmtree(damaged)
+    damaged = Path(shutil.copytree(translating, tmp_path / "damaged"))
+    manifest = read_json(damaged / "manifest.json")
+    manifest["decoding"]["max_length"] = 10**9
+    write_json(damaged / "manifest.json", manifest)
+    with pytest.raises(InputError, match="max_length is 1000000000; expected a whole number"):
+        Translator.load(damaged)
+
+
+def test_vectors_are_no_classes(classifying: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(classifying, tmp_path / "vectors"))
+    write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"task": "sentence-similarity"})
+    with pytest.raises(InputError, match="a model for sentence-similarity; expected one for text-classification"):
+        Classifier.load(folder).classify(["a"])
 
 
 def test_inputs_of_like_length_run_together() -> None:

@@ -101,7 +101,7 @@ class Feasibility:
         """
         budget = milliseconds(self.how, table, self.faster)
         plan = self.plan.with_kept(smallest(self.model, self.plan, limits_of(self.how, self.plan)), {}, {})
-        found = timer.times(plan, table, budget)
+        found = timer.times(plan, table)
         if found.total > budget:
             raise self._too_slow("as little left as may be", budget, found.total, table)
         return plan, found

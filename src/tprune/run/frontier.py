@@ -24,7 +24,6 @@ def explored(run: Run, work: Work, speeds: Sequence[float]) -> dict[str, Any]:
 
     Whoever picks one of the speeds and gives the command with it in the same directory measures no loss again, nor what
     the precision alone makes faster; latency tables are kept in the user's cache. The chosen plan is timed.
-    the precision alone makes faster; latency tables are kept in the user's cache. The plan that is chosen is timed.
 
     Args:
         run: that would prune.

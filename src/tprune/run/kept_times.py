@@ -20,7 +20,8 @@ def kept_speedup(work: Work, measure: Callable[[], float]) -> float:
         work: what is compressed.
         measure: measures it.
     """
-    timed, file = work.dense_timing, work.start.folder / "work" / "precision.json"
+    timed = work.dense_timing
+    file = work.start.folder / "work" / f"faster-in-{timed.setting.precision.name}.json"
     key = key_of(timed.model, timed.setting, timed.inputs, timed.task)
     try:
         known = read_json(file)

@@ -83,16 +83,17 @@ class TaskTrainer(Trainer):
     ) -> dict[str, float]:
         """Mean negative log-likelihood per target token over the whole set (`Trainer` has the mean over batches)."""
         model: Any = self.model
-        training, totals = model.training, torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        training, totals = model.training, torch.zeros(2, dtype=torch.float64)  # on the CPU: MPS has no such numbers
         model.eval()
         for batch in self.get_eval_dataloader(eval_dataset):
             inputs, own = _own(self._prepare_inputs(batch))
             tokens = self._counted(inputs, own)
             with self.compute_loss_context_manager():
                 loss = self.compute_loss(model, inputs)
-            totals += torch.stack([loss.double() * tokens, tokens.double()])
+            said, count = loss.cpu().double(), tokens.cpu().double()
+            totals += torch.stack([said * count, count])
         model.train(training)
-        loss, tokens = totals if self.shares is None else self.shares.sum(totals)
+        loss, tokens = totals if self.shares is None else self.shares.sum(totals.to(self.args.device)).cpu()
         metrics = {f"{metric_key_prefix}_loss": float(loss / tokens)}
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -164,8 +164,9 @@ def _follow(team: Team) -> int:
             except DivergedError:  # in all processes at once
                 continue
     except Exception as error:
-        if not _ended(team):
-            print(printable(f"tprune: {team.seat.name}: {type(error).__name__}: {error}"), file=sys.stderr)
+        if _ended(team):  # process 0 says how
+            return 0
+        print(printable(f"tprune: {team.seat.name}: {type(error).__name__}: {error}"), file=sys.stderr)
         return 1
     finally:
         _part(team)

@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tprune.core.graph import TOKENS, TOTAL
+import numpy as np
+
+from tprune.core.graph import BATCH, TOKENS, TOTAL
 from tprune.runtimes.artefact import read_layout
 from tprune.runtimes.bundle.golden import GOLDEN, golden
 from tprune.runtimes.bundle.licenses import License, of_model, of_tprune
@@ -78,7 +80,7 @@ def bundle(
     """
     exported, out = Path(exported), Path(out)
     layout = read_layout(exported)
-    if isinstance(layout, TranslationLayout) and layout.hears is not None:
+    if _hears(layout):
         raise InputError(f"{exported}: a model for {layout.task}; bundles hold models that hear no recordings")
     runtime = runtime_named(layout.runtime)
     if not isinstance(runtime, Shipping):
@@ -98,6 +100,16 @@ def bundle(
         files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     said = {name: one.name for name, one in licenses.items()}
     return BundleReport(files, cases, runtime.name, made["runtime"]["minimum"], layout.precision.name, said)
+
+
+def _hears(layout: Layout) -> bool:
+    """Whether a model is given recordings: features of them, or signals of any length."""
+    if isinstance(layout, TranslationLayout):
+        return layout.hears is not None
+    specs = [
+        spec for graph in layout.graphs for spec in graph.given if np.issubdtype(np.dtype(spec.dtype), np.floating)
+    ]
+    return any(isinstance(dim, str) and dim != BATCH for spec in specs for dim in spec.dims)
 
 
 def _check_certificate(exported: Path, layout: Layout) -> None:
