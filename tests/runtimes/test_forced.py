@@ -16,6 +16,7 @@ from tprune.runtimes.forced import FED, STEPS, forced, fresh, here
 from tprune.runtimes.onnxruntime.engine import OnnxRuntime
 from tprune.runtimes.opened import open_exported
 from tprune.runtimes.runtime import RUNTIMES
+from tprune.runtimes.sources import Sentences
 from tprune.runtimes.translator import Translator
 from tprune.runtimes.verify import verify
 from tprune.support.errors import CertificateError, InputError
@@ -88,7 +89,9 @@ def test_forty_eight_steps_are_forced_of_one_sentence_and_of_two(roomy: Any, tok
         shapes.extend((job[FED].shape, each.shape[:2]) for job, each in zip(jobs, found, strict=True))
         return found
 
-    found = verify(roomy, Translator.load(out), SENTENCES[:2], replay=seen)
+    translator = Translator.load(out)
+    source = Sentences(translator.layout.generation.pad_token_id)
+    found = verify(roomy, translator, translator.encode(SENTENCES[:2]), source, replay=seen)
     assert shapes == [((1, 48), (1, 48)), ((2, 48), (2, 48))] and found.steps == 48
 
 
