@@ -78,6 +78,13 @@ def scored(subject: Subject, folder: Path, made: Path) -> dict[str, Any] | str:
     return {"score": read_json(known)}
 
 
+def _replaced(text: str, shown: Sequence[tuple[str, str]]) -> str:
+    """A message in which folders of this machine have the names that commands are stored with."""
+    for mine, name in shown:
+        text = text.replace(mine, name)
+    return text
+
+
 def main() -> None:
     """Times what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,6 +107,8 @@ def main() -> None:
             made = {key: path for key, path in tried.items() if " ".join(key) in scores}
             refused = {f"{side} {precision}": what for side, precision, what in found if isinstance(what, str)}
             refused |= {" ".join(key): test for key, test in tests.items() if isinstance(test, str)}
+            shown = ((str(folder), SERIES.shown), (str(out), "runs/runtimes"))
+            refused = {name: _replaced(said, shown) for name, said in refused.items()}
             print(f"{subject.name} {runtime}: {len(made)} exports, {refused}", flush=True)
             for threads in asked.threads if made else ():
                 rows = timed(made, threads, asked.rounds)
