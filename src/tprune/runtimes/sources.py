@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import GenerationMixin
 
 from tprune.runtimes.runtime import Array
-from tprune_runtime.decoding import Ints
+from tprune_runtime.batches import padded
 
 Inputs = Sequence[Any]  # token ids of sentences, or features of recordings
 
@@ -47,8 +47,7 @@ class Sentences:
 
     def arrays(self, inputs: Inputs) -> dict[str, Array]:
         """See `Source`."""
-        mask = padded([[1] * len(row) for row in inputs], 0)
-        return {"input_ids": padded(inputs, self.pad), "attention_mask": mask}
+        return dict(zip(("input_ids", "attention_mask"), padded(inputs, self.pad), strict=True))
 
     def generate(self, model: Any, inputs: Inputs, **how: Any) -> Tensor:
         """See `Source`."""
@@ -87,14 +86,6 @@ class Sounds:
         )
         rows: Tensor = found
         return rows
-
-
-def padded(rows: Sequence[Sequence[int]], value: int) -> Ints:
-    """Rows of token ids, filled up with a value."""
-    out = np.full((len(rows), max(map(len, rows))), value, np.int64)
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
 
 
 def _tensors(arrays: dict[str, Array]) -> dict[str, Tensor]:

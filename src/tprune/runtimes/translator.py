@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tprune.data.tables import broken_pair, half_a_pair
 from tprune.runtimes.artefact import read_translation
 from tprune.runtimes.runtime import Searching, opened
@@ -15,6 +13,7 @@ from tprune.runtimes.steps import EncoderDecoderEngine, Engine, State
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.support.errors import InputError
 from tprune.support.texts import check_list
+from tprune_runtime.batches import by_length, padded
 from tprune_runtime.decoding import Floats, Ints, beam, forced_steps, greedy
 from tprune_runtime.tokens import Tokens, load_tokens
 
@@ -132,13 +131,9 @@ class Translator:
 
     def generate(self, ids: Sequence[Sequence[int]], beams: int | None = None, batch: int = 8) -> list[list[int]]:
         """Budget ids for source ids, in the order given. Raises `InputError` when `beams` or `batch` is below 1."""
-        if batch < 1:
-            raise InputError(f"batch {batch}; expected at least 1")
         beams = self.layout.generation.num_beams if beams is None else beams
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         out: list[list[int]] = [[] for _ in ids]
-        for start in range(0, len(order), batch):
-            group = order[start : start + batch]
+        for group in by_length(ids, batch):
             rows = [ids[i] for i in group]
             for i, row in zip(group, self.greedy(rows) if beams == 1 else self.beam(rows, beams), strict=True):
                 out[i] = row
@@ -178,9 +173,4 @@ class Translator:
         """
         if isinstance(self.engine, Searching):
             raise InputError(f"runtime {self.layout.runtime} has a search of its own and takes no single steps")
-        width = max(map(len, ids))
-        rows = np.full((len(ids), width), self.layout.generation.pad_token_id, np.int64)
-        mask = np.zeros((len(ids), width), np.int64)
-        for i, row in enumerate(ids):
-            rows[i, : len(row)], mask[i, : len(row)] = row, 1
-        return self.engine.start(rows, mask)
+        return self.engine.start(*padded(ids, self.layout.generation.pad_token_id))

@@ -16,11 +16,12 @@ from tprune.runtimes.forced import FED, STEPS, Replay
 from tprune.runtimes.parity import LOGIT_TOLERANCE, Agreement, Measured, Where
 from tprune.runtimes.report import ExportReport, report_of
 from tprune.runtimes.runtime import Searching
-from tprune.runtimes.sources import Inputs, Source, padded
+from tprune.runtimes.sources import Inputs, Source
 from tprune.runtimes.transcriber import Transcriber
 from tprune.runtimes.translation_layout import TranslationLayout
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import CertificateError
+from tprune_runtime.batches import padded
 from tprune_runtime.decoding import Floats, Ints, constrain, log_probabilities
 from tprune_runtime.generation import Generation
 
@@ -116,7 +117,7 @@ class Reference:
     def fed(self, targets: Ids) -> Ints:
         """What the decoder is fed: what outputs begin with and all but the last target, padded."""
         rows = [[*self.generation.begun, *row[:-1]] for row in targets]
-        return padded(rows, self.generation.pad_token_id)
+        return padded(rows, self.generation.pad_token_id)[0]
 
     @property
     def before(self) -> int:

@@ -15,6 +15,7 @@ from tprune.runtimes.opened import Opened
 from tprune.runtimes.runtime import Array
 from tprune.runtimes.translator import Translator
 from tprune.support.errors import InputError
+from tprune_runtime.batches import padded
 from tprune_runtime.decoding import Floats, Ints, constrain, forced_steps, greedy
 from tprune_runtime.digest import digest, ties
 from tprune_runtime.replay import pattern
@@ -125,10 +126,7 @@ def _before_a_tie(scores: Sequence[Floats], off: float) -> int:
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> dict[str, Array]:
-    width = max(map(len, rows))
-    ids = np.array([[*row, *[pad] * (width - len(row))] for row in rows], np.int64)
-    mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows], np.int64)
-    return {"input_ids": ids, "attention_mask": mask}
+    return dict(zip(("input_ids", "attention_mask"), padded(rows, pad), strict=True))
 
 
 def _stepped(opened: OnePass, texts: Sequence[Sequence[int]], limit: float) -> Iterator[Case]:
